@@ -1,0 +1,156 @@
+"""Messages outside a request: heartbeats, control, renewal.
+
+MessagePack maps, so that fields can be added.
+"""
+
+from typing import Annotated, Final, Literal, TypeVar
+
+import msgspec
+
+from garage_ai.wire.errors import Malformed
+from garage_ai.wire.frames import Count, Short, Text
+from garage_ai.wire.ids import SessionId
+
+BEAT_INTERVAL: Final = 5.0
+"""Seconds between two heartbeats; a change of state is told at once besides."""
+
+MAX_MODELS: Final = 64
+MAX_MESSAGE: Final = 64 * 1024
+
+ModelKind = Literal["chat", "completion", "embedding"]
+AgentState = Literal["joining", "ready", "draining", "paused", "gone"]
+EngineState = Literal["stopped", "loading", "ready", "failed"]
+
+Measure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
+DigestText = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+
+
+class ModelServed(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One model a node offers.
+
+    `context` in tokens; `external` marks a server the owner runs himself. Speeds are the node's
+    own word, tokens per second, 0 when not measured.
+    """
+
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    digest: DigestText
+    kind: Short = "chat"
+    context: Count = 0
+    slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] = 1
+    running: Count = 0
+    waiting: Count = 0
+    engine: Short = "ready"
+    external: bool = False
+    prefill_speed: Measure = 0.0
+    decode_speed: Measure = 0.0
+
+
+class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A node's heartbeat.
+
+    `seq` grows within a session; `sent_at` is the node's clock in seconds since 1970 and is used
+    for nothing but telling the owner that it is wrong. `free_memory` in bytes.
+    """
+
+    session: Annotated[SessionId, msgspec.Meta(min_length=1, max_length=64)]
+    seq: Count
+    sent_at: float
+    state: Short
+    models: Annotated[tuple[ModelServed, ...], msgspec.Meta(max_length=MAX_MODELS)] = ()
+    versions: Annotated[tuple[int, ...], msgspec.Meta(max_length=16)] = (1,)
+    agent: Short = ""
+    sandboxed: bool = False
+    free_memory: Count = 0
+    free_vram: Count = 0
+    reason: Text = ""
+
+
+class Drain(msgspec.Struct, frozen=True, tag="drain"):
+    """Finish what runs, take nothing new; `reason` is shown to the owner."""
+
+    reason: Text = ""
+
+
+class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
+    """Take work again."""
+
+
+class Superseded(msgspec.Struct, frozen=True, tag="superseded"):
+    """Tell the session named that a newer one of the same identity has taken its place."""
+
+    session: Short
+
+
+class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
+    """Give a node its new JWT."""
+
+    jwt: Annotated[str, msgspec.Meta(max_length=16_384)]
+
+
+class Notice(msgspec.Struct, frozen=True, tag="notice"):
+    """Tell the owner something, with a stable code: a refused model name, a wrong clock."""
+
+    code: Short
+    message: Text
+
+
+Control = Drain | Undrain | Superseded | Renewed | Notice
+
+
+class Renew(msgspec.Struct, frozen=True):
+    """A node's request for a new JWT; `session` keeps a stale agent from renewing."""
+
+    session: Short
+
+
+_T = TypeVar("_T")
+_encoder: Final = msgspec.msgpack.Encoder()
+_beats: Final = msgspec.msgpack.Decoder(Beat)
+_controls: Final[msgspec.msgpack.Decoder[Control]] = msgspec.msgpack.Decoder(Control)
+_renewals: Final = msgspec.msgpack.Decoder(Renew)
+
+
+def encode_message(message: Beat | Control | Renew) -> bytes:
+    """Turn a message into the payload of a NATS message."""
+    return _encoder.encode(message)
+
+
+def decode_beat(payload: bytes) -> Beat:
+    """Read a heartbeat. Raises: Malformed."""
+    return _decode(_beats, payload)
+
+
+def decode_control(payload: bytes) -> Control | None:
+    """Read a control message; None for one of a kind this version does not know.
+
+    Raises: Malformed.
+    """
+    try:
+        return _decode(_controls, payload)
+    except Malformed:
+        tag = _decode(_tags, payload).type
+        if tag in _CONTROL_TAGS:
+            raise
+        return None
+
+
+def decode_renew(payload: bytes) -> Renew:
+    """Read a renewal. Raises: Malformed."""
+    return _decode(_renewals, payload)
+
+
+class _Tagged(msgspec.Struct, frozen=True):
+    type: Short
+
+
+_tags: Final = msgspec.msgpack.Decoder(_Tagged)
+_CONTROL_TAGS: Final = frozenset({"drain", "undrain", "superseded", "renewed", "notice"})
+
+
+def _decode(decoder: "msgspec.msgpack.Decoder[_T]", payload: bytes) -> _T:
+    if len(payload) > MAX_MESSAGE:
+        raise Malformed(f"a message of {len(payload)} bytes; {MAX_MESSAGE} are allowed")
+    try:
+        return decoder.decode(payload)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+        raise Malformed(str(error)[:200]) from error
