@@ -1,0 +1,94 @@
+"""One open database: short transactions to read and to write, nothing else."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final, Self
+
+from sqlalchemy import Table
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.dml import Insert
+
+from garage_ai.storage.dialect import Dialect, dialect_for, translate
+from garage_ai.storage.errors import StorageTimeout
+from garage_ai.storage.schema import is_current, upgrade
+
+TRANSACTION_SECONDS: Final = 10.0
+"""Longest transaction: twice the wait for another writer. Ours take milliseconds."""
+
+_MIGRATION_SECONDS: Final = 600.0
+
+
+class Storage:
+    """Everything a process keeps in SQL; open one and close it at the end.
+
+    A transaction is short: it is never held over a stream or a call to another machine. What
+    leaves `write()` without an error is on the disk. What leaves it with StorageTimeout, or by
+    cancellation, may have been committed or not; any other error means that it was not.
+    """
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._reader = dialect.reader()
+        self._writer = dialect.writer()
+
+    @classmethod
+    async def open(cls, url: str) -> Self:
+        """Open a database and bring its tables up to date.
+
+        `url` is `sqlite:///FILE` (a fourth slash makes it absolute). Raises: StorageError.
+        """
+        dialect = dialect_for(url)
+        await asyncio.to_thread(dialect.prepare)
+        storage = cls(dialect)
+        try:
+            await storage._migrate()
+        except BaseException:
+            await storage.close()
+            raise
+        return storage
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._reader.dispose()
+        await self._writer.dispose()
+
+    @asynccontextmanager
+    async def read(self, timeout: float = TRANSACTION_SECONDS) -> AsyncIterator[AsyncConnection]:
+        """Read one consistent state of the database; cannot write. Raises: StorageError."""
+        async with _transaction(self._reader, timeout) as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self, timeout: float = TRANSACTION_SECONDS) -> AsyncIterator[AsyncConnection]:
+        """Write all of the block or nothing of it. Raises: StorageError."""
+        async with _transaction(self._writer, timeout) as connection:
+            yield connection
+
+    def insert_new(self, table: Table) -> Insert:
+        """Write an insert that passes over rows whose key is there already."""
+        return self._dialect.insert_new(table)
+
+    async def _migrate(self) -> None:
+        async with self.read() as connection:
+            if await connection.run_sync(is_current):
+                return
+        # Two processes may both come here; the second finds the work done.
+        async with self.write(timeout=_MIGRATION_SECONDS) as connection:
+            await connection.run_sync(self._dialect.settle)
+            await connection.run_sync(upgrade)
+
+
+@asynccontextmanager
+async def _transaction(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncConnection]:
+    limit = asyncio.timeout(seconds)
+    try:
+        async with limit, engine.begin() as connection:
+            yield connection
+    except TimeoutError as error:
+        if not limit.expired():
+            raise
+        raise StorageTimeout(f"no end of a transaction after {seconds:g} s") from error
+    except SQLAlchemyError as error:
+        raise translate(error) from error

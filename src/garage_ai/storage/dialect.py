@@ -1,0 +1,203 @@
+"""The narrow point where one database differs from another.
+
+Nothing above this module holds SQL that only SQLite understands. Another database is another
+class with these few members.
+"""
+
+import os
+import random
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import URL, Connection, Table, event, make_url
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.sql.dml import Insert
+
+from garage_ai.storage.errors import (
+    ConstraintViolated,
+    DatabaseCorrupt,
+    DatabaseLocked,
+    DatabaseReadOnly,
+    DatabaseUnreachable,
+    DiskFull,
+    InvalidDatabaseUrl,
+    StorageError,
+    StorageFailed,
+    ValueRefused,
+)
+
+BUSY_SECONDS: Final = 5.0
+"""How long a statement waits for another process's write; ours take milliseconds."""
+
+_READERS: Final = 4
+
+_BY_SQLITE_CODE: Final[dict[int, type[StorageError]]] = {
+    sqlite3.SQLITE_CONSTRAINT: ConstraintViolated,
+    sqlite3.SQLITE_BUSY: DatabaseLocked,
+    sqlite3.SQLITE_LOCKED: DatabaseLocked,
+    sqlite3.SQLITE_FULL: DiskFull,
+    sqlite3.SQLITE_READONLY: DatabaseReadOnly,
+    sqlite3.SQLITE_CORRUPT: DatabaseCorrupt,
+    sqlite3.SQLITE_NOTADB: DatabaseCorrupt,
+    sqlite3.SQLITE_CANTOPEN: DatabaseUnreachable,
+    sqlite3.SQLITE_IOERR: DatabaseUnreachable,
+}
+
+
+_UNFIT: Final = (
+    ValueError,
+    TypeError,
+    OverflowError,
+    sqlite3.DataError,
+    sqlite3.InterfaceError,
+    sqlite3.ProgrammingError,
+)
+"""What Python and its driver raise for a value that cannot be bound to a statement."""
+
+
+class Sqlite:
+    """SQLite in one file, in WAL mode: one writer at a time, readers never wait for it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def prepare(self) -> None:
+        """Make the file, readable by its owner alone; the WAL beside it inherits the mode.
+
+        Blocks for a moment; at start only. Raises: StorageError.
+        """
+        self._make_private()
+        try:
+            self._choose_wal()
+        except sqlite3.Error as error:
+            raise translate(error) from error
+
+    def _make_private(self) -> None:
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.fchmod(descriptor, 0o600)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise DatabaseUnreachable(f"{self.path}: {error.strerror}") from error
+
+    def _choose_wal(self) -> None:
+        # The change of mode answers "busy" without waiting when two processes meet over a new
+        # file (sqlite.org/wal.html), so it is tried again here. The mode stays in the file.
+        deadline = time.monotonic() + BUSY_SECONDS
+        with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
+            while True:
+                try:
+                    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+                    break
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                        raise
+                    time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - jitter, no secret
+        if mode != "wal":
+            raise DatabaseUnreachable(f"{self.path}: this file system has no shared memory for WAL")
+
+    def writer(self) -> AsyncEngine:
+        """Open the engine of the one writing connection: its pool is the queue of the writers.
+
+        `synchronous=FULL`, since acknowledged means committed: with NORMAL a commit in WAL mode
+        outlives a killed process but not a power cut. It costs one fsync a transaction, and the
+        only frequent transactions here are groups of usage.
+        """
+        engine = self._engine(size=1)
+        _on_connect(engine, "PRAGMA synchronous=FULL")
+        # A transaction that begins by reading and then writes fails at once, without waiting,
+        # when another process wrote in between (SQLITE_BUSY_SNAPSHOT). So writers say so first.
+        _on_begin(engine, "BEGIN IMMEDIATE")
+        return engine
+
+    def reader(self) -> AsyncEngine:
+        """Open the engine of a few connections that cannot write."""
+        engine = self._engine(size=_READERS)
+        _on_connect(engine, "PRAGMA query_only=ON")
+        _on_begin(engine, "BEGIN")
+        return engine
+
+    def _engine(self, size: int) -> AsyncEngine:
+        return create_async_engine(
+            URL.create("sqlite+aiosqlite", database=str(self.path)),
+            pool_size=size,
+            max_overflow=0,
+            pool_timeout=BUSY_SECONDS,
+            connect_args={"timeout": BUSY_SECONDS},
+            hide_parameters=True,  # digests of secrets belong in no log
+        )
+
+    def settle(self, connection: Connection) -> None:
+        """Take the whole database for a change of its tables; the transaction has it already."""
+
+    def insert_new(self, table: Table) -> Insert:
+        """Write an insert that passes over rows that are there already."""
+        return sqlite_insert(table).on_conflict_do_nothing()
+
+
+Dialect = Sqlite
+"""What storage can speak; the second one makes this a union."""
+
+
+def dialect_for(url: str) -> Dialect:
+    """Choose the dialect of a database URL: `sqlite:///FILE`, absolute with a fourth slash.
+
+    Raises: InvalidDatabaseUrl, which never shows the URL, since that may hold a password.
+    """
+    try:
+        parsed = make_url(url)
+    except ArgumentError as error:
+        raise InvalidDatabaseUrl("not a database URL; expected sqlite:///FILE") from error
+    if parsed.get_backend_name() != "sqlite":
+        raise InvalidDatabaseUrl(
+            f"{parsed.get_backend_name()!r} is not spoken by this version; use sqlite:///FILE"
+        )
+    if parsed.database in {None, "", ":memory:"} or parsed.query or parsed.host:
+        raise InvalidDatabaseUrl("SQLite needs one file that survives: sqlite:///FILE")
+    return Sqlite(Path(str(parsed.database)).absolute())
+
+
+def translate(error: SQLAlchemyError | sqlite3.Error) -> StorageError:
+    """Say in our words what the database said; the values of the statement stay out of it."""
+    if isinstance(error, PoolTimeout):
+        return DatabaseLocked("every connection of this process is busy")
+    cause = error.orig if isinstance(error, StatementError) else error
+    # The lower byte is the kind; the upper ones only refine it (sqlite.org/rescode.html).
+    number = getattr(cause, "sqlite_errorcode", None)
+    kind = _BY_SQLITE_CODE.get(number & 0xFF) if isinstance(number, int) else None
+    if kind is not None:
+        return kind(str(cause))
+    if isinstance(cause, _UNFIT):
+        return ValueRefused(type(cause).__name__)
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return DatabaseUnreachable(str(cause))
+    return StorageFailed(f"{type(cause).__name__}: {cause}")
+
+
+def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
+    def configure(connection: DBAPIConnection, _record: object) -> None:
+        # The driver's own implicit transactions begin too late; `_on_begin` does it instead.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("PRAGMA foreign_keys=ON", *pragmas):
+            cursor.execute(pragma)
+        cursor.close()
+
+    event.listen(engine.sync_engine, "connect", configure)
+
+
+def _on_begin(engine: AsyncEngine, statement: str) -> None:
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql(statement)
+
+    event.listen(engine.sync_engine, "begin", begin)

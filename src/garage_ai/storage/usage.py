@@ -1,0 +1,148 @@
+"""Usage: one record of each request, and what may be asked of all of them."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal
+
+from sqlalchemy import ColumnElement, Row, case, func, select
+
+from garage_ai.storage.database import Storage
+from garage_ai.storage.ids import KeyId, MemberId
+from garage_ai.storage.tables import usage
+
+Grouping = Literal["member", "key", "node", "model", "route", "outcome"]
+
+MAX_LISTED: Final = 1000
+"""Most records one call of `usage_list` gives; a page of them is about 300 kB of JSON."""
+
+_COLUMN: Final[dict[Grouping, ColumnElement[str | None]]] = {
+    "member": usage.c.member_id,
+    "key": usage.c.key_id,
+    "node": usage.c.node_id,
+    "model": usage.c.model,
+    "route": usage.c.route,
+    "outcome": usage.c.outcome,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class UsageRecord:
+    """What one request used and how it ended.
+
+    Tokens are the engine's word, None where it said nothing; content events and bytes are what
+    the gateway saw. Times are in seconds; `ttft_s` is None when no content came.
+    """
+
+    request_id: str
+    at: datetime
+    member: MemberId
+    key_id: KeyId
+    route: str
+    model: str
+    digest: str | None
+    node: str | None
+    outcome: str
+    stream: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    content_events: int
+    bytes_out: int
+    ttft_s: float | None
+    duration_s: float
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """Some records, newest first; `before` asks for the next page, None at the end."""
+
+    records: tuple[UsageRecord, ...]
+    before: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class UsageTotal:
+    """Sums over the requests that share one value; `group` is None for those without one.
+
+    The tokens of `untold` requests, whose engine said nothing, are in no sum.
+    """
+
+    group: str | None
+    requests: int
+    untold: int
+    prompt_tokens: int
+    completion_tokens: int
+    content_events: int
+    bytes_out: int
+    duration_s: float
+
+
+async def usage_list(
+    storage: Storage,
+    limit: int = 100,
+    before: int | None = None,
+    *,
+    member: MemberId | None = None,
+    key: KeyId | None = None,
+) -> UsagePage:
+    """List usage records, newest first.
+
+    `limit` is cut to 1..MAX_LISTED; `before` is the last page's. Raises: StorageError.
+    """
+    limit = min(max(limit, 1), MAX_LISTED)
+    statement = select(usage).order_by(usage.c.seq.desc()).limit(limit + 1)
+    if before is not None:
+        statement = statement.where(usage.c.seq < before)
+    if member is not None:
+        statement = statement.where(usage.c.member_id == member)
+    if key is not None:
+        statement = statement.where(usage.c.key_id == key)
+    async with storage.read() as connection:
+        rows = (await connection.execute(statement)).all()
+    page = rows[:limit]
+    more = len(rows) > limit
+    return UsagePage(tuple(map(_record, page)), int(page[-1].seq) if more else None)
+
+
+async def usage_summary(
+    storage: Storage,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    by: Grouping = "member",
+    *,
+    member: MemberId | None = None,
+) -> list[UsageTotal]:
+    """Add up usage from `since` up to but without `until`, by one property, most requests first.
+
+    Raises: StorageError.
+    """
+    group = _COLUMN[by]
+    untold = func.sum(case((usage.c.completion_tokens.is_(None), 1), else_=0))
+    sums = [
+        func.coalesce(func.sum(column), 0)
+        for column in (
+            usage.c.prompt_tokens,
+            usage.c.completion_tokens,
+            usage.c.content_events,
+            usage.c.bytes_out,
+            usage.c.duration_s,
+        )
+    ]
+    statement = select(group, func.count(), untold, *sums).group_by(group)
+    if since is not None:
+        statement = statement.where(usage.c.at >= since)
+    if until is not None:
+        statement = statement.where(usage.c.at < until)
+    if member is not None:
+        statement = statement.where(usage.c.member_id == member)
+    async with storage.read() as connection:
+        rows = (await connection.execute(statement.order_by(func.count().desc(), group))).all()
+    return [UsageTotal(*row) for row in rows]
+
+
+def _record(row: Row[tuple[object, ...]]) -> UsageRecord:
+    fields = row._asdict()
+    del fields["seq"]
+    fields["member"] = fields.pop("member_id")
+    fields["node"] = fields.pop("node_id")
+    return UsageRecord(**fields)
