@@ -1,0 +1,118 @@
+"""Files that only their owner may read, written so that a crash leaves all or nothing.
+
+SecretFileError        code
+├── SecretMissing      secret_missing   no such file
+├── SecretPresent      secret_present   it exists already and is not to be replaced
+├── SecretExposed      secret_exposed   others may read it
+└── SecretDamaged      secret_damaged   it cannot be what it should be
+"""
+
+import os
+import secrets
+import stat
+from pathlib import Path
+from typing import Final
+
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_MAX_BYTES: Final = 64 * 1024
+
+
+class SecretFileError(Exception):
+    """A secret file that cannot be used; the message says what the owner can do."""
+
+    code = "secret_file_error"
+
+
+class SecretMissing(SecretFileError):
+    code = "secret_missing"
+
+
+class SecretPresent(SecretFileError):
+    code = "secret_present"
+
+
+class SecretExposed(SecretFileError):
+    code = "secret_exposed"
+
+
+class SecretDamaged(SecretFileError):
+    code = "secret_damaged"
+
+
+def make_private_folder(path: Path) -> None:
+    """Make a folder (and its parents) that only the owner may enter; tighten one that is there."""
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+        path.chmod(0o700)
+
+
+def sync_folder(path: Path) -> None:
+    """Make a rename or link inside the folder durable."""
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_beside(path: Path, content: str) -> Path:
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(handle, "w", encoding="ascii") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    return beside
+
+
+def create_secret(path: Path, content: str) -> None:
+    """Write a new file, mode 0600, in a folder of mode 0700.
+
+    Raises: SecretPresent.
+    """
+    make_private_folder(path.parent)
+    beside = _write_beside(path, content)
+    try:
+        # A link, unlike a rename, never replaces what another process has just made.
+        os.link(beside, path)
+    except FileExistsError as error:
+        raise SecretPresent(f"{path} exists already") from error
+    finally:
+        beside.unlink()
+    sync_folder(path.parent)
+
+
+def replace_secret(path: Path, content: str) -> None:
+    """Write a file, mode 0600, in place of any that was there."""
+    make_private_folder(path.parent)
+    beside = _write_beside(path, content)
+    try:
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def read_secret(path: Path) -> str:
+    """Read a file that only the owner may read, without the white space around it.
+
+    Raises: SecretMissing, SecretExposed, SecretDamaged.
+    """
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+    except FileNotFoundError as error:
+        raise SecretMissing(f"{path} does not exist") from error
+    except OSError as error:
+        raise SecretDamaged(f"{path} cannot be opened: {error.strerror}") from error
+    with os.fdopen(handle, "rb") as file:
+        mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        if mode & _OTHERS:
+            raise SecretExposed(
+                f"{path} has mode {mode:04o}: others may read it. If nobody has, "
+                f"`chmod 600 {path}`; otherwise make a new key."
+            )
+        try:
+            return file.read(_MAX_BYTES).decode("ascii").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise SecretDamaged(f"{path} is not a text file of ours") from error

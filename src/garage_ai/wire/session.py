@@ -1,0 +1,308 @@
+"""One connection to one NATS server, from handshake to its end; nats-py does the protocol.
+
+nats-py is bent in four places, each of which loses messages or lies if left alone:
+
+- A message goes straight from the parser to its handler. nats-py would put it into a queue, drop
+  it there when the queue is full, and start a task; without, it also takes twice as many.
+- A message to send joins the buffer at once or is refused. nats-py would keep up to 2 MiB for a
+  server that is away, and stale frames are worse than none.
+- Reconnecting is left to the owner of the session (`connection`), since nats-py closes for ever
+  after an expired or revoked JWT and cannot mix TCP and WebSocket.
+- A `tls://` address whose server offers no TLS is refused before anything is signed. nats-py would
+  go on in plain text.
+"""
+
+import asyncio
+import base64
+import ssl
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import ParseResult, urlsplit
+
+import aiohttp
+from nats.aio.client import Client
+from nats.aio.transport import WebSocketTransport
+
+from garage_ai.wire.link_errors import (
+    BadCredentials,
+    HandlerFailed,
+    LinkCongested,
+    LinkDown,
+    LinkError,
+    LinkLost,
+    PayloadTooLarge,
+    TlsFailed,
+    from_exception,
+    from_words,
+)
+
+MAX_BUFFERED: Final = 16 * 1024 * 1024
+"""Bytes that may wait to be sent; credit windows keep ordinary traffic far below."""
+
+PING_SECONDS: Final = 5
+PINGS_MISSED: Final = 2
+_NO_RESPONDERS: Final = b"NATS/1.0 503"
+_CLOSE_SECONDS: Final = 2.0
+
+
+class Credentials(Protocol):
+    """Who connects: asked anew at every connect, so a renewed JWT is used at the next one."""
+
+    def jwt(self) -> str:
+        """Give the user JWT."""
+
+    def sign(self, nonce: bytes) -> bytes:
+        """Sign the server's nonce with the JWT's key; 64 bytes."""
+
+
+class Message(NamedTuple):
+    """One message; `no_responders` marks the server's word that nobody hears the subject."""
+
+    subject: str
+    payload: bytes
+    reply: str
+    no_responders: bool
+
+
+Handler = Callable[[Message], None]
+"""Called on the event loop for each message, in order; must be short and must not wait."""
+
+
+class Wanted(NamedTuple):
+    """A subscription as its owner wants it; `queue` names a group that shares the messages."""
+
+    subject: str
+    queue: str
+    handler: Handler
+
+
+class _Sockets(WebSocketTransport):
+    """nats-py's WebSocket, with a bounded close and one frame for all that waits."""
+
+    async def connect(self, uri: ParseResult, buffer_size: int, connect_timeout: int) -> None:  # noqa: ARG002 - nats-py's interface; the session bounds the time
+        await self._dial(uri.geturl(), None)
+        self._using_tls = False
+
+    async def connect_tls(
+        self,
+        uri: str | ParseResult,
+        ssl_context: ssl.SSLContext,
+        buffer_size: int,  # noqa: ARG002 - as above
+        connect_timeout: int,  # noqa: ARG002 - as above
+    ) -> None:
+        if self._ws is None:
+            await self._dial(uri if isinstance(uri, str) else uri.geturl(), ssl_context)
+            self._using_tls = True
+
+    async def _dial(self, url: str, context: ssl.SSLContext | None) -> None:
+        self._ws = await self._client.ws_connect(
+            url,
+            ssl=True if context is None else context,
+            timeout=aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS),
+            max_msg_size=0,
+        )
+
+    async def drain(self) -> None:
+        waiting = []
+        while not self._pending.empty():
+            waiting.append(self._pending.get_nowait())
+        if waiting and self._ws is not None:
+            await self._ws.send_bytes(b"".join(waiting))
+
+
+class _Protocol(Client):
+    """nats-py's client with our own way in and out for messages."""
+
+    def __init__(self, report: Callable[[LinkError], None]) -> None:
+        super().__init__()
+        self.report = report
+        self.handlers: dict[int, Handler] = {}
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
+    ) -> None:
+        handler = self.handlers.get(sid)
+        if handler is None:
+            return
+        missing = headers is not None and headers.startswith(_NO_RESPONDERS)
+        try:
+            handler(Message(subject.decode(), data, reply.decode(), missing))
+        except Exception as error:
+            # Raised further, it would end the reading without a word.
+            self.report(HandlerFailed(f"{subject[:100]!r}: {type(error).__name__}: {error}"))
+
+    def send(self, subject: str, payload: bytes, reply: str) -> None:
+        """Put a message into the buffer and wake the writer."""
+        if self._status != Client.CONNECTED:
+            raise LinkDown("not connected")
+        size = len(payload)
+        if size > self._max_payload:
+            raise PayloadTooLarge(f"{size} bytes; {self._max_payload} are allowed")
+        if self._pending_data_size + size > MAX_BUFFERED:
+            raise LinkCongested(f"{self._pending_data_size} bytes wait already")
+        head = f"PUB {subject} {reply} {size}\r\n".encode()
+        self._pending.append(b"%b%b\r\n" % (head, payload))
+        self._pending_data_size += len(head) + size + 2
+        queue = self._flush_queue
+        if queue is not None and queue.empty():
+            queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    @property
+    def offers_tls(self) -> bool:
+        """Whether the server asked for TLS in its first line."""
+        return bool(self._server_info.get("tls_required"))
+
+
+class Session:
+    """A live connection; `ended` is set when it is over and `reason` says why."""
+
+    def __init__(self, url: str, report: Callable[[LinkError], None]) -> None:
+        self.url = url
+        self.ended = asyncio.Event()
+        self.reason: LinkError | None = None
+        self.closed_here = False
+        self._report = report
+        self._opening = True
+        self._client = _Protocol(report)
+        self._subscriptions: dict[int, Any] = {}
+
+    async def open(
+        self,
+        credentials: Credentials,
+        tls: ssl.SSLContext | None,
+        name: str,
+        wanted: dict[int, Wanted],
+        seconds: float,
+    ) -> None:
+        """Connect and subscribe. Raises: LinkError."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._connect(credentials, tls, name, seconds)
+                self._opening = False
+                for number, each in wanted.items():
+                    await self.subscribe(number, each)
+                await self.flush(seconds)
+        except Exception as error:
+            await self.close()
+            raise from_exception(error, self.url) from error
+
+    async def _connect(
+        self, credentials: Credentials, tls: ssl.SSLContext | None, name: str, seconds: float
+    ) -> None:
+        if self.url.startswith(("ws://", "wss://")):
+            self._client._transport = _Sockets()
+        await self._client.connect(
+            servers=[self.url],
+            name=name,
+            allow_reconnect=False,
+            max_reconnect_attempts=1,
+            reconnect_time_wait=0,
+            connect_timeout=max(1, int(seconds)),
+            ping_interval=PING_SECONDS,
+            max_outstanding_pings=PINGS_MISSED,
+            flush_timeout=seconds,
+            tls=tls,
+            user_jwt_cb=lambda: self._jwt(credentials),
+            signature_cb=lambda nonce: self._signature(credentials, nonce),
+            error_cb=self._on_error,
+            closed_cb=self._on_closed,
+            skip_subject_validation=True,
+        )
+
+    def _jwt(self, credentials: Credentials) -> bytes:
+        try:
+            return credentials.jwt().encode()
+        except Exception as error:
+            raise BadCredentials(str(error)) from error
+
+    def _signature(self, credentials: Credentials, nonce: str) -> bytes:
+        if self.url.startswith("tls://") and not self._client.offers_tls:
+            raise TlsFailed(f"{self.url}: the server offers no TLS")
+        try:
+            return base64.b64encode(credentials.sign(nonce.encode()))
+        except Exception as error:
+            raise BadCredentials(str(error)) from error
+
+    async def _on_error(self, error: Exception) -> None:
+        if self._opening:
+            # Raised through nats-py, so that it does not dial the same server twice.
+            raise from_exception(error, self.url) from error
+        known = from_words(str(error))
+        if known is not None:
+            self._report(known)
+
+    async def _on_closed(self) -> None:
+        if self.reason is None:
+            self.reason = self._why_closed()
+        self.ended.set()
+
+    def _why_closed(self) -> LinkError:
+        error = self._client.last_error
+        text = f"{self.url}: {error or 'closed'}"
+        known = from_words(text)
+        return known if known is not None else LinkLost(text)
+
+    async def subscribe(self, number: int, wanted: Wanted) -> None:
+        """Hear a subject; `number` is the owner's own name for it."""
+        # Known before the server hears of it: a message may follow the subscription at once.
+        self._client.handlers[self._client._sid + 1] = wanted.handler
+        self._subscriptions[number] = await self._client.subscribe(wanted.subject, wanted.queue)
+
+    async def unsubscribe(self, number: int) -> None:
+        """Hear it no more."""
+        subscription = self._subscriptions.pop(number, None)
+        if subscription is not None:
+            self._client.handlers.pop(subscription._id, None)
+            await subscription.unsubscribe()
+
+    def send(self, subject: str, payload: bytes, reply: str) -> None:
+        """Send a message. Raises: LinkDown, LinkCongested, PayloadTooLarge."""
+        self._client.send(subject, payload, reply)
+
+    @property
+    def buffered(self) -> int:
+        """Bytes that wait to be written to the socket."""
+        return self._client.pending_data_size
+
+    async def flush(self, seconds: float) -> None:
+        """Wait until the server has read all that was sent. Raises: LinkError."""
+        pong = asyncio.ensure_future(self._client.flush(max(1, int(seconds + 1))))
+        end = asyncio.ensure_future(self.ended.wait())
+        try:
+            # nats-py forgets who waits for a pong when the connection ends.
+            await asyncio.wait({pong, end}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+            if self.ended.is_set():
+                raise self.reason or LinkLost(self.url)
+            if not pong.done() or pong.exception() is not None:
+                raise LinkLost(f"{self.url}: no answer to a ping")
+        finally:
+            end.cancel()
+            pong.cancel()
+            await asyncio.gather(pong, end, return_exceptions=True)
+
+    async def close(self) -> None:
+        """End the connection within two seconds; never raises."""
+        self._opening = False
+        if self.reason is None:
+            self.closed_here = True
+            self.reason = LinkLost(f"{self.url}: closed here")
+        try:
+            await asyncio.wait_for(self._client.close(), _CLOSE_SECONDS)
+        except Exception as error:
+            self._report(from_exception(error, self.url))
+        self.ended.set()
+
+
+def ordered_urls(urls: Sequence[str]) -> list[str]:
+    """List the addresses in their order, each once.
+
+    Raises: ValueError if there is none, or one is no address.
+    """
+    ordered = list(dict.fromkeys(url.strip() for url in urls if url.strip()))
+    if not ordered:
+        raise ValueError("no NATS address given")
+    for url in ordered:
+        parts = urlsplit(url)
+        if parts.scheme not in ("nats", "tls", "ws", "wss") or not parts.hostname:
+            raise ValueError(f"not a NATS address: {url}")
+    return ordered
