@@ -1,0 +1,81 @@
+"""Models: what they are, how they are named, where their files are and how they get here."""
+
+from garage_ai.catalog.catalogue import CHAT_ALIAS, DEFAULT_MODEL, Catalog
+from garage_ai.catalog.digests import Digest, canonical_json, parse_digest
+from garage_ai.catalog.errors import (
+    CatalogError,
+    DiskFull,
+    FetchError,
+    GgufInvalid,
+    ManifestInvalid,
+    NoSourceLeft,
+    SourceAbsent,
+    SourceBroken,
+    SourceError,
+    SourceRefused,
+    StoreBroken,
+    StoreBusy,
+    UnsafeRedirect,
+    WrongDigest,
+    WrongSize,
+)
+from garage_ai.catalog.gguf import GgufHeader, read_gguf
+from garage_ai.catalog.local_file import manifest_for_file
+from garage_ai.catalog.manifest import Manifest, ModelFile, ModelKind, decode_manifest, digest_of
+from garage_ai.catalog.progress import OnProgress, Progress
+from garage_ai.catalog.sources import (
+    Hub,
+    InFolder,
+    InPackage,
+    LocalSource,
+    OnHuggingFace,
+    OverHttps,
+    RemoteSource,
+    Source,
+)
+from garage_ai.catalog.store import ModelStore
+from garage_ai.catalog.transfer import Limits
+
+__all__ = [
+    "CHAT_ALIAS",
+    "DEFAULT_MODEL",
+    "Catalog",
+    "CatalogError",
+    "Digest",
+    "DiskFull",
+    "FetchError",
+    "GgufHeader",
+    "GgufInvalid",
+    "Hub",
+    "InFolder",
+    "InPackage",
+    "Limits",
+    "LocalSource",
+    "Manifest",
+    "ManifestInvalid",
+    "ModelFile",
+    "ModelKind",
+    "ModelStore",
+    "NoSourceLeft",
+    "OnHuggingFace",
+    "OnProgress",
+    "OverHttps",
+    "Progress",
+    "RemoteSource",
+    "Source",
+    "SourceAbsent",
+    "SourceBroken",
+    "SourceError",
+    "SourceRefused",
+    "StoreBroken",
+    "StoreBusy",
+    "UnsafeRedirect",
+    "WrongDigest",
+    "WrongSize",
+    "canonical_json",
+    "decode_manifest",
+    "digest_of",
+    "manifest_for_file",
+    "parse_digest",
+    "read_gguf",
+]

@@ -1,0 +1,258 @@
+"""Read the header of a GGUF file: what the model is, without its weights.
+
+Layout after the GGUF specification (ggml, docs/gguf.md): magic, version, two counts, then
+typed key-value pairs, then one description of each tensor. The file may come from anyone,
+so every length is checked against what is left before it is believed.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from garage_ai.catalog.digests import Digest, canonical_json, digest_of_bytes
+from garage_ai.catalog.errors import GgufInvalid
+
+Scalar = str | int | float | bool
+
+# The largest tokenizers in use take about 20 MB; no header needs more than this.
+MAX_HEADER_BYTES = 128 * 1024 * 1024
+_MAX_KEYS = 10_000
+_MAX_TENSORS = 1_000_000
+_MAX_DIMENSIONS = 8
+_MAX_KEY_BYTES = 65_535  # the specification's own limit
+_MAX_TEXT_BYTES = 4 * 1024 * 1024
+_MAX_ENTRIES = 4_000_000  # five times what the largest vocabulary and its merges have
+_MAX_DEPTH = 4  # arrays of arrays exist, deeper ones do not
+_MAX_PARAMETERS = 2**53
+
+_TEXT, _ARRAY, _BOOL = 8, 9, 7
+_U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
+_SCALARS: Mapping[int, struct.Struct] = {
+    kind: struct.Struct("<" + code)
+    for kind, code in enumerate(["B", "b", "H", "h", "I", "i", "f", "B", "", "", "Q", "q", "d"])
+    if code
+}
+_TEMPLATE = "tokenizer.chat_template"
+
+# `general.file_type` as llama.cpp numbers it.
+_QUANTISATIONS: Mapping[int, str] = {
+    0: "F32",
+    1: "F16",
+    2: "Q4_0",
+    3: "Q4_1",
+    7: "Q8_0",
+    8: "Q5_0",
+    9: "Q5_1",
+    10: "Q2_K",
+    11: "Q3_K_S",
+    12: "Q3_K_M",
+    13: "Q3_K_L",
+    14: "Q4_K_S",
+    15: "Q4_K_M",
+    16: "Q5_K_S",
+    17: "Q5_K_M",
+    18: "Q6_K",
+    19: "IQ2_XXS",
+    20: "IQ2_XS",
+    21: "Q2_K_S",
+    22: "IQ3_XS",
+    23: "IQ3_XXS",
+    24: "IQ1_S",
+    25: "IQ4_NL",
+    26: "IQ3_S",
+    27: "IQ3_M",
+    28: "IQ2_S",
+    29: "IQ2_M",
+    30: "IQ4_XS",
+    31: "IQ1_M",
+    32: "BF16",
+    36: "TQ1_0",
+    37: "TQ2_0",
+    38: "MXFP4_MOE",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class GgufHeader:
+    """What a GGUF file says of itself; `values` has its scalars and texts, not its arrays."""
+
+    values: Mapping[str, Scalar]
+    parameters: int
+    tokenizer_digest: Digest | None
+
+    @property
+    def architecture(self) -> str:
+        """The architecture's name, such as `llama`."""
+        return self.text("general.architecture") or "unknown"
+
+    @property
+    def context_length(self) -> int | None:
+        """The context the model was trained for, in tokens."""
+        return self.number(f"{self.architecture}.context_length")
+
+    @property
+    def quantisation(self) -> str:
+        """How most of the weights are stored, in llama.cpp's words."""
+        number = self.number("general.file_type")
+        return "unknown" if number is None else _QUANTISATIONS.get(number, f"type-{number}")
+
+    @property
+    def template(self) -> str | None:
+        """The chat template, as Jinja."""
+        return self.text(_TEMPLATE)
+
+    @property
+    def template_digest(self) -> Digest | None:
+        """The digest of the chat template's UTF-8 bytes."""
+        return None if self.template is None else digest_of_bytes(self.template.encode())
+
+    def text(self, key: str) -> str | None:
+        """Return a text, or None when the key is missing or holds something else."""
+        value = self.values.get(key)
+        return value if isinstance(value, str) else None
+
+    def number(self, key: str) -> int | None:
+        """Return an integer, or None when the key is missing or holds something else."""
+        value = self.values.get(key)
+        return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def read_gguf(path: Path) -> GgufHeader:
+    """Read the header of the file at `path`.
+
+    Raises GgufInvalid.
+    """
+    try:
+        with path.open("rb") as file:
+            return parse_gguf(file, path.stat().st_size)
+    except GgufInvalid as error:
+        raise GgufInvalid(f"{path.name}: {error}") from error
+    except OSError as error:
+        raise GgufInvalid(f"{path} cannot be read: {error.strerror}") from error
+
+
+def parse_gguf(file: BinaryIO, size: int) -> GgufHeader:
+    """Read a header from `file`, which holds `size` bytes.
+
+    Raises GgufInvalid.
+    """
+    cursor = _Cursor(file, min(size, MAX_HEADER_BYTES))
+    if cursor.take(4) != b"GGUF":
+        raise GgufInvalid("this is not a GGUF file")
+    version = cursor.number(_U32)
+    if version not in (2, 3):
+        raise GgufInvalid(f"GGUF version {version} is not one of 2 and 3")
+    tensors = cursor.count(_MAX_TENSORS, "tensors")
+    keys = cursor.count(_MAX_KEYS, "keys")
+    values, tokenizer = _read_values(cursor, keys)
+    return GgufHeader(values, _read_parameters(cursor, tensors), tokenizer)
+
+
+class _Cursor:
+    """Reads forward, never past `left` bytes, and digests what it reads."""
+
+    def __init__(self, file: BinaryIO, left: int) -> None:
+        self._file = file
+        self._entries = _MAX_ENTRIES
+        self.left = left
+        self.digest = hashlib.sha256()
+
+    def take(self, size: int) -> bytes:
+        if size > self.left:
+            raise GgufInvalid("the header ends too early")
+        data = self._file.read(size)
+        if len(data) != size:
+            raise GgufInvalid("the file ends too early")
+        self.left -= size
+        self.digest.update(data)
+        return data
+
+    def number(self, layout: struct.Struct) -> int:
+        value: int = layout.unpack(self.take(layout.size))[0]
+        return value
+
+    def count(self, most: int, what: str) -> int:
+        value = self.number(_U64)
+        if value > most:
+            raise GgufInvalid(f"{value} {what} are more than {most}")
+        return value
+
+    def text(self, most: int) -> str:
+        data = self.take(self.count(most, "bytes of text"))
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise GgufInvalid("a text is not UTF-8") from error
+
+    def enter(self, entries: int) -> None:
+        """Charge the entries of an array that must be walked one by one."""
+        self._entries -= entries
+        if self._entries < 0:
+            raise GgufInvalid(f"the arrays have more than {_MAX_ENTRIES} entries")
+
+
+def _read_values(cursor: _Cursor, keys: int) -> tuple[dict[str, Scalar], Digest | None]:
+    """Read all pairs; arrays leave only their digest, and only those of the tokenizer do."""
+    values: dict[str, Scalar] = {}
+    tokenizer: dict[str, str] = {}
+    seen: set[str] = set()
+    for _ in range(keys):
+        key = cursor.text(_MAX_KEY_BYTES)
+        if key in seen:
+            raise GgufInvalid(f"the key {key[:80]!r} is there twice")
+        seen.add(key)
+        cursor.digest = hashlib.sha256()
+        kind = cursor.number(_U32)
+        if kind == _ARRAY:
+            _skip_array(cursor, 0)
+        else:
+            values[key] = _scalar(cursor, kind)
+        if key.startswith("tokenizer.") and not key.startswith(_TEMPLATE):
+            tokenizer[key] = cursor.digest.hexdigest()
+    return values, digest_of_bytes(canonical_json(tokenizer)) if tokenizer else None
+
+
+def _scalar(cursor: _Cursor, kind: int) -> Scalar:
+    if kind == _TEXT:
+        return cursor.text(_MAX_TEXT_BYTES)
+    if kind not in _SCALARS:
+        raise GgufInvalid(f"value type {kind} is unknown")
+    layout = _SCALARS[kind]
+    value: int | float = layout.unpack(cursor.take(layout.size))[0]
+    return bool(value) if kind == _BOOL else value
+
+
+def _skip_array(cursor: _Cursor, depth: int) -> None:
+    kind, length = cursor.number(_U32), cursor.number(_U64)
+    if kind in _SCALARS:
+        cursor.take(length * _SCALARS[kind].size)
+        return
+    if kind not in (_TEXT, _ARRAY) or depth == _MAX_DEPTH:
+        raise GgufInvalid(f"an array of type {kind} is unknown or nested too deep")
+    cursor.enter(length)
+    for _ in range(length):
+        if kind == _TEXT:
+            cursor.take(cursor.count(_MAX_TEXT_BYTES, "bytes of text"))
+        else:
+            _skip_array(cursor, depth + 1)
+
+
+def _read_parameters(cursor: _Cursor, tensors: int) -> int:
+    """Add up the elements of all tensors."""
+    total = 0
+    for _ in range(tensors):
+        cursor.text(_MAX_KEY_BYTES)
+        dimensions = cursor.number(_U32)
+        if not 1 <= dimensions <= _MAX_DIMENSIONS:
+            raise GgufInvalid(f"a tensor has {dimensions} dimensions")
+        elements = 1
+        for _ in range(dimensions):
+            elements *= cursor.number(_U64)
+        cursor.take(12)  # type and offset
+        total += elements
+        if total > _MAX_PARAMETERS:
+            raise GgufInvalid(f"{total} parameters cannot be")
+    return total
