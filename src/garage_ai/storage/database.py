@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import Insert
 
 from garage_ai.storage.dialect import Dialect, dialect_for, translate
-from garage_ai.storage.errors import StorageTimeout
+from garage_ai.storage.errors import StorageTimeout, ValueRefused
 from garage_ai.storage.schema import is_current, upgrade
 
 TRANSACTION_SECONDS: Final = 10.0
@@ -61,9 +61,17 @@ class Storage:
             yield connection
 
     @asynccontextmanager
-    async def write(self, timeout: float = TRANSACTION_SECONDS) -> AsyncIterator[AsyncConnection]:
-        """Write all of the block or nothing of it. Raises: StorageError."""
+    async def write(
+        self, timeout: float = TRANSACTION_SECONDS, *, in_turn: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """Write all of the block or nothing of it.
+
+        `in_turn` is for a rule over several rows, which no constraint can hold: no other block
+        with it runs at the same time, in any process. Raises: StorageError.
+        """
         async with _transaction(self._writer, timeout) as connection:
+            if in_turn:
+                await connection.run_sync(self._dialect.take_turn)
             yield connection
 
     def insert_new(self, table: Table) -> Insert:
@@ -75,8 +83,7 @@ class Storage:
             if await connection.run_sync(is_current):
                 return
         # Two processes may both come here; the second finds the work done.
-        async with self.write(timeout=_MIGRATION_SECONDS) as connection:
-            await connection.run_sync(self._dialect.settle)
+        async with self.write(timeout=_MIGRATION_SECONDS, in_turn=True) as connection:
             await connection.run_sync(upgrade)
 
 
@@ -92,3 +99,6 @@ async def _transaction(engine: AsyncEngine, seconds: float) -> AsyncIterator[Asy
         raise StorageTimeout(f"no end of a transaction after {seconds:g} s") from error
     except SQLAlchemyError as error:
         raise translate(error) from error
+    except (OverflowError, UnicodeEncodeError) as error:
+        # The driver's own word for a number of more than 64 bits and for half a surrogate pair.
+        raise ValueRefused(type(error).__name__) from error

@@ -137,8 +137,8 @@ class Sqlite:
             hide_parameters=True,  # digests of secrets belong in no log
         )
 
-    def settle(self, connection: Connection) -> None:
-        """Take the whole database for a change of its tables; the transaction has it already."""
+    def take_turn(self, connection: Connection) -> None:
+        """Make the transaction wait for others that take turns; here every writer does anyway."""
 
     def insert_new(self, table: Table) -> Insert:
         """Write an insert that passes over rows that are there already."""

@@ -130,6 +130,7 @@ external_models = Table(
     Column("digest", String(80), nullable=False),
     Column("created_at", Utc, nullable=False),
     Column("approved_at", Utc),
+    Column("by_admin", Boolean, nullable=False),
 )
 
 # No foreign keys: a usage record is evidence of what happened, so nothing may refuse it.

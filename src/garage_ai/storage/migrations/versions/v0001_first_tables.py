@@ -121,6 +121,7 @@ def _make_external_models() -> None:
         sa.Column("digest", sa.String(80), nullable=False),
         sa.Column("created_at", _MOMENT, nullable=False),
         sa.Column("approved_at", _MOMENT),
+        sa.Column("by_admin", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("name", "member_id", name="pk_external_models"),
         sa.ForeignKeyConstraint(["member_id"], ["members.id"], name="fk_external_models_member_id"),
     )

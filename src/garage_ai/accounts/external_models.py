@@ -1,0 +1,110 @@
+"""Names of models that members serve with engines of their own."""
+
+from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from garage_ai.accounts.errors import ClaimNotFound
+from garage_ai.accounts.fields import checked_name
+from garage_ai.accounts.members import require_member
+from garage_ai.accounts.models import Clock, ExternalModel, utc_now
+from garage_ai.storage import MemberId, Storage
+from garage_ai.storage.tables import external_models as models
+from garage_ai.wire.ids import Digest
+
+
+class ExternalModels:
+    """Who may serve which model name: the first who claims a free one, or whom an admin allows."""
+
+    def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    async def claim(
+        self, name: str, member: MemberId, digest: Digest, *, in_catalogue: bool
+    ) -> ExternalModel:
+        """Claim a name; approved at once when neither the catalogue nor another member has it.
+
+        Claimed again it stays as it is, but a name that the catalogue took since waits for an
+        admin. Raises: InvalidField, MemberNotFound, StorageError.
+        """
+        name = checked_name(name, 255)
+        # In turn, since "nobody else has it" is a rule over rows that are not there yet.
+        async with self._storage.write(in_turn=True) as connection:
+            await require_member(connection, member)
+            rows = (await connection.execute(select(models).where(models.c.name == name))).all()
+            mine = next((row for row in rows if row.member_id == member), None)
+            if mine is None:
+                free = not in_catalogue and not rows
+                await self._insert(connection, name, member, digest, approved=free)
+            else:
+                by_rule = mine.approved_at is not None and not mine.by_admin
+                lost = by_rule and in_catalogue
+                values = {"digest": digest} | ({"approved_at": None} if lost else {})
+                await connection.execute(update(models).where(_is(name, member)).values(values))
+            return await _get(connection, name, member)
+
+    async def approve(self, name: str, member: MemberId) -> ExternalModel:
+        """Let a member serve a name that it claimed. Raises: ClaimNotFound, StorageError."""
+        async with self._storage.write() as connection:
+            before = await _get(connection, name, member)
+            approved_at = before.approved_at or self._clock()
+            await connection.execute(
+                update(models)
+                .where(_is(name, member))
+                .values(approved_at=approved_at, by_admin=True)
+            )
+            return await _get(connection, name, member)
+
+    async def withdraw(self, name: str, member: MemberId) -> ExternalModel:
+        """Take a claim away and give it back one last time. Raises: ClaimNotFound, StorageError."""
+        async with self._storage.write() as connection:
+            claim = await _get(connection, name, member)
+            await connection.execute(delete(models).where(_is(name, member)))
+        return claim
+
+    async def list(self) -> list[ExternalModel]:
+        """Give all claims, oldest first. Raises: StorageError."""
+        async with self._storage.read() as connection:
+            rows = await connection.execute(
+                select(models).order_by(models.c.created_at, models.c.name, models.c.member_id)
+            )
+            return [_model(row) for row in rows]
+
+    async def _insert(
+        self,
+        connection: AsyncConnection,
+        name: str,
+        member: MemberId,
+        digest: Digest,
+        *,
+        approved: bool,
+    ) -> None:
+        now = self._clock()
+        await connection.execute(
+            insert(models).values(
+                name=name,
+                member_id=member,
+                digest=digest,
+                created_at=now,
+                approved_at=now if approved else None,
+                by_admin=False,
+            )
+        )
+
+
+def _is(name: str, member: MemberId) -> ColumnElement[bool]:
+    return (models.c.name == name) & (models.c.member_id == member)
+
+
+async def _get(connection: AsyncConnection, name: str, member: MemberId) -> ExternalModel:
+    row = (await connection.execute(select(models).where(_is(name, member)))).one_or_none()
+    if row is None:
+        raise ClaimNotFound(f"member {member!r} has not claimed {name!r}")
+    return _model(row)
+
+
+def _model(row: Row[tuple[object, ...]]) -> ExternalModel:
+    fields = row._asdict()
+    del fields["by_admin"]
+    fields["member"] = fields.pop("member_id")
+    return ExternalModel(**fields)

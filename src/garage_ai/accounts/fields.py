@@ -1,0 +1,49 @@
+"""Check what comes from outside before it is kept."""
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+from garage_ai.accounts.errors import InvalidField
+from garage_ai.accounts.models import SCOPES, Scope
+
+_REGION: Final = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}")
+_PUBLIC_KEY: Final = re.compile(r"U[A-Z2-7]{55}")
+_IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
+
+
+def checked_name(name: str, longest: int = 200) -> str:
+    """Give a name back without outer spaces. Raises: InvalidField."""
+    name = name.strip()
+    if not 1 <= len(name) <= longest or not name.isprintable():
+        raise InvalidField("name", f"1 to {longest} printable characters")
+    return name
+
+
+def checked_region(region: str | None) -> str | None:
+    """Give a region back that has the shape of ISO 3166-2, or None. Raises: InvalidField."""
+    if region is not None and not _REGION.fullmatch(region):
+        raise InvalidField("region", "an ISO 3166-2 code such as SE-AB")
+    return region
+
+
+def checked_public_key(public_key: str) -> str:
+    """Give a public key back that has the shape of a user NKEY. Raises: InvalidField."""
+    if not _PUBLIC_KEY.fullmatch(public_key):
+        raise InvalidField("public_key", "a user NKEY: U and 55 base32 characters")
+    return public_key
+
+
+def checked_idempotency_key(key: str | None) -> str | None:
+    """Give an idempotency key back, or None. Raises: InvalidField."""
+    if key is not None and not _IDEMPOTENCY_KEY.fullmatch(key):
+        raise InvalidField("idempotency_key", "1 to 255 visible ASCII characters")
+    return key
+
+
+def checked_scopes(scopes: Iterable[Scope]) -> frozenset[Scope]:
+    """Give at least one known scope back. Raises: InvalidField."""
+    chosen = frozenset(scopes)
+    if not chosen or not chosen <= SCOPES:
+        raise InvalidField("scopes", f"one or more of {', '.join(sorted(SCOPES))}")
+    return chosen

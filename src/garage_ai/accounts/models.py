@@ -1,0 +1,123 @@
+"""What accounts know: members, and the keys, tokens, nodes and model names they own."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final, Literal, NamedTuple, get_args
+
+from garage_ai.storage import KeyId, MemberId, TokenId
+from garage_ai.wire.ids import Digest, NodeId
+
+Scope = Literal["inference", "admin"]
+SCOPES: Final[frozenset[Scope]] = frozenset(get_args(Scope))
+
+Trust = Literal["unverified", "unsandboxed"]
+"""`unverified` until measured; `unsandboxed` where the engine has no sandbox."""
+
+TokenState = Literal["open", "used", "revoked", "expired"]
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """Tell the time."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Whoever owns keys, tokens and nodes."""
+
+    id: MemberId
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An API key without its secret."""
+
+    id: KeyId
+    member: MemberId
+    name: str
+    scopes: frozenset[Scope]
+    region: str | None
+    created_at: datetime
+    last_used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+class IssuedKey(NamedTuple):
+    """A new key; its secret is None where an earlier call of the same idempotency key had it."""
+
+    key: Key
+    secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolmentToken:
+    """The right to enrol one node, without its secret."""
+
+    id: TokenId
+    member: MemberId
+    region: str | None
+    created_at: datetime
+    expires_at: datetime
+    redeemed_at: datetime | None = None
+    redeemed_by: NodeId | None = None
+    revoked_at: datetime | None = None
+
+    def state(self, now: datetime) -> TokenState:
+        """Say what the token is good for: `open` ones can be redeemed."""
+        if self.redeemed_at is not None:
+            return "used"
+        if self.revoked_at is not None:
+            return "revoked"
+        return "open" if now < self.expires_at else "expired"
+
+
+class IssuedToken(NamedTuple):
+    """A new token; its secret is None where an earlier call of the same idempotency key had it."""
+
+    token: EnrolmentToken
+    secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RetiredKey:
+    """A public key that a node had before."""
+
+    public_key: str
+    retired_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """A volunteer's PC as the accounts know it. The public key is an NKEY, `U…`."""
+
+    id: NodeId
+    member: MemberId
+    name: str
+    public_key: str
+    region: str | None
+    trust: Trust
+    created_at: datetime
+    last_seen_at: datetime | None = None
+    removed_at: datetime | None = None
+    retired_keys: tuple[RetiredKey, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalModel:
+    """A member's claim to a model name for an engine of its own."""
+
+    name: str
+    member: MemberId
+    digest: Digest
+    created_at: datetime
+    approved_at: datetime | None
+
+    @property
+    def state(self) -> Literal["approved", "pending"]:
+        """Say whether the model may be served under its name."""
+        return "pending" if self.approved_at is None else "approved"

@@ -1,0 +1,166 @@
+"""Enrolment tokens: the right to enrol one node, once, for a while."""
+
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import Row, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from garage_ai.accounts.errors import (
+    IdempotencyConflict,
+    InvalidField,
+    InvalidToken,
+    TokenExpired,
+    TokenNotFound,
+    TokenRevoked,
+    TokenUsed,
+)
+from garage_ai.accounts.fields import checked_idempotency_key, checked_region
+from garage_ai.accounts.members import require_member
+from garage_ai.accounts.models import Clock, EnrolmentToken, IssuedToken, utc_now
+from garage_ai.accounts.secrets import TOKEN_PREFIX, digest_of, new_secret, token_secret
+from garage_ai.storage import OPERATOR, MemberId, Storage, TokenId
+from garage_ai.storage.ids import new_token_id
+from garage_ai.storage.tables import enrolment_tokens as tokens
+from garage_ai.wire.ids import NodeId
+
+TOKEN_LIFE: Final = timedelta(days=1)
+"""Long enough to be sent to a neighbour, short enough to be forgotten safely."""
+
+LONGEST_LIFE: Final = timedelta(days=365)
+
+
+class EnrolmentTokens:
+    """Make enrolment tokens, redeem each once, revoke what is left."""
+
+    def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    async def create(
+        self,
+        member: MemberId = OPERATOR,
+        region: str | None = None,
+        ttl: timedelta = TOKEN_LIFE,
+        *,
+        idempotency_key: str | None = None,
+    ) -> IssuedToken:
+        """Make a token; its secret is given this one time.
+
+        The node that redeems it belongs to `member` and stands in `region`. Called again with the
+        same member and idempotency key it gives the same token, without the secret.
+        Raises: InvalidField, MemberNotFound, IdempotencyConflict, StorageError.
+        """
+        if not timedelta() < ttl <= LONGEST_LIFE:
+            raise InvalidField("ttl", f"more than nothing and at most {LONGEST_LIFE.days} days")
+        now = self._clock()
+        token = EnrolmentToken(new_token_id(), member, checked_region(region), now, now + ttl)
+        secret = new_secret(TOKEN_PREFIX)
+        earlier = await self._insert(token, secret, checked_idempotency_key(idempotency_key))
+        if earlier is None:
+            return IssuedToken(token, secret)
+        if (earlier.region, earlier.expires_at - earlier.created_at) != (token.region, ttl):
+            raise IdempotencyConflict("that idempotency key has made another token")
+        return IssuedToken(earlier, None)
+
+    async def redeem(self, presented: str, node: NodeId | None = None) -> EnrolmentToken:
+        """Use a token up, for `node`. Of any number of callers at once, one succeeds.
+
+        A CA fingerprint behind the token is passed over.
+        Raises: InvalidToken, TokenUsed, TokenRevoked, TokenExpired, StorageError.
+        """
+        async with self._storage.write() as connection:
+            return await redeem_token(connection, presented, self._clock(), node)
+
+    async def revoke(self, token: TokenId) -> EnrolmentToken:
+        """Make a token useless; a node that it enrolled stays. Raises: TokenNotFound."""
+        async with self._storage.write() as connection:
+            await connection.execute(
+                update(tokens)
+                .where(tokens.c.id == token, tokens.c.revoked_at.is_(None))
+                .values(revoked_at=self._clock())
+            )
+            row = (
+                await connection.execute(select(tokens).where(tokens.c.id == token))
+            ).one_or_none()
+        if row is None:
+            raise TokenNotFound(f"no enrolment token {token!r}")
+        return _token(row)
+
+    async def list(self) -> list[EnrolmentToken]:
+        """Give all tokens, oldest first. Raises: StorageError."""
+        async with self._storage.read() as connection:
+            rows = await connection.execute(select(tokens).order_by(tokens.c.created_at))
+            return [_token(row) for row in rows]
+
+    async def _insert(
+        self, token: EnrolmentToken, secret: str, idempotency_key: str | None
+    ) -> EnrolmentToken | None:
+        """Insert a token; an earlier one with its idempotency key is given back instead."""
+        values = {
+            "id": token.id,
+            "member_id": token.member,
+            "region": token.region,
+            "digest": digest_of(TOKEN_PREFIX, secret),
+            "created_at": token.created_at,
+            "expires_at": token.expires_at,
+            "idempotency_key": idempotency_key,
+        }
+        same_call = (tokens.c.member_id == token.member) & (
+            tokens.c.idempotency_key == idempotency_key
+        )
+        async with self._storage.write() as connection:
+            await require_member(connection, token.member)
+            result = await connection.execute(self._storage.insert_new(tokens).values(values))
+            if result.rowcount:
+                return None
+            return _token((await connection.execute(select(tokens).where(same_call))).one())
+
+
+async def find_token(connection: AsyncConnection, presented: str) -> EnrolmentToken:
+    """Find the token that a secret belongs to, whatever its state. Raises: InvalidToken."""
+    digest = digest_of(TOKEN_PREFIX, token_secret(presented))
+    if digest is None:
+        raise InvalidToken("not an enrolment token of this network")
+    row = (await connection.execute(select(tokens).where(tokens.c.digest == digest))).one_or_none()
+    if row is None:
+        raise InvalidToken("no such enrolment token")
+    return _token(row)
+
+
+async def redeem_token(
+    connection: AsyncConnection, presented: str, now: datetime, node: NodeId | None
+) -> EnrolmentToken:
+    """Use a token up in the caller's transaction.
+
+    Raises: InvalidToken, TokenUsed, TokenRevoked, TokenExpired.
+    """
+    token = await find_token(connection, presented)
+    # One statement decides, so that no two callers can both have read "open" and go on.
+    result = await connection.execute(
+        update(tokens)
+        .where(
+            tokens.c.id == token.id,
+            tokens.c.redeemed_at.is_(None),
+            tokens.c.revoked_at.is_(None),
+            tokens.c.expires_at > now,
+        )
+        .values(redeemed_at=now, redeemed_by=node)
+    )
+    after = await find_token(connection, presented)
+    if result.rowcount == 1:
+        return after
+    match after.state(now):
+        case "revoked":
+            raise TokenRevoked("this enrolment token was revoked")
+        case "expired":
+            raise TokenExpired("this enrolment token has expired")
+        case _:
+            raise TokenUsed("this enrolment token has enrolled a node already")
+
+
+def _token(row: Row[tuple[object, ...]]) -> EnrolmentToken:
+    fields = row._asdict()
+    del fields["digest"], fields["idempotency_key"]
+    fields["member"] = fields.pop("member_id")
+    return EnrolmentToken(**fields)
