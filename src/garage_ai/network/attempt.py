@@ -1,0 +1,282 @@
+"""One attempt: one request on one node, from the job to its last frame. Pure.
+
+    sent ─Accepted→ accepted ─Head 2xx→ answering ─End→ over
+     │ Refused, limit   │ Head ≥ 400 → complaining ─End→ over
+     └──────────────────┴── Fail, bad frame, silence → over
+
+Time is given by the caller in seconds. What the attempt asks for comes back as a `Step`; it never
+raises for anything a node may say.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.replies import EngineErrorEvent, Reader, complaint
+from garage_ai.wire.errors import WireError
+from garage_ai.wire.frames import (
+    MAX_DATA,
+    Accepted,
+    Alive,
+    Credit,
+    Data,
+    End,
+    Fail,
+    Frame,
+    Head,
+    Open,
+    Packet,
+    Refused,
+)
+from garage_ai.wire.ids import AttemptId, NodeId
+from garage_ai.wire.window import Receiver, Sender
+
+MAX_COMPLAINT: Final = 64 * 1024
+LINK_LOST: Final = "link_lost"
+"""A loss that is the gateway's own and says nothing about the node."""
+
+Phase = Literal["sent", "accepted", "answering", "complaining", "over"]
+
+VerdictKind = Literal[
+    "answered",  # the whole answer came
+    "busy",  # refused for want of a slot: no failure
+    "away",  # refused: draining, paused, loading, another session
+    "rejected",  # the engine said 4xx: the request's own fault
+    "unwilling",  # the engine said 401, 403 or 429: another node may do
+    "engine_failed",  # the engine said 5xx or died
+    "yielded",  # the owner took the PC back: no failure
+    "bad_reply",  # the node broke the protocol
+    "lost",  # silence, a gap, or nobody there
+    "timeout",  # it works, but too slowly
+    "cancelled",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """How an attempt ended; `message` is safe to show, `detail` is for the log."""
+
+    kind: VerdictKind
+    message: str = ""
+    code: str = ""
+    retry_after: float = 0.0
+
+
+@dataclass(slots=True)
+class Step:
+    """What is to be done after an event: packets out, bytes for the client, the end."""
+
+    send: list[Packet] = field(default_factory=list)
+    deliver: list[tuple[bytes, int]] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Seconds an attempt may take for each part."""
+
+    accepted: float
+    first_byte: float
+    silence: float
+    total: float
+
+
+class Attempt:
+    """One try of a request on a node."""
+
+    def __init__(
+        self,
+        attempt_id: AttemptId,
+        node: NodeId,
+        *,
+        body: bytes,
+        reader: Reader,
+        limits: Limits,
+        max_answer: int,
+        now: float,
+    ) -> None:
+        self.id = attempt_id
+        self.node = node
+        self.reader = reader
+        self.phase: Phase = "sent"
+        self._body = memoryview(body)
+        self._limits = limits
+        self._sender = Sender(attempt_id)
+        self._receiver = Receiver(max_answer)
+        self._complaint = bytearray()
+        self._status = 0
+        self._started = now
+        self._last_frame = now
+        self._ended_upload = False
+
+    def start(self, opening: Open) -> Step:
+        """Give the job: the opening and as much of the body as may leave at once."""
+        first = self._body[:MAX_DATA]
+        frames: list[Frame] = [opening]
+        if first:
+            frames.append(Data(bytes(first)))
+        if len(first) == len(self._body):
+            frames.append(End())
+            self._ended_upload = True
+        return Step(send=[self._sender.pack(*frames), *self._upload()])
+
+    def received(self, packet: Packet, now: float) -> Step:
+        """Take a packet of the node."""
+        if self.phase == "over":
+            return Step()
+        self._last_frame = now
+        step = Step()
+        try:
+            for frame in self._receiver.accept(packet):
+                self._take(frame, step)
+                if step.verdict is not None:
+                    break
+        except WireError as error:
+            kind: VerdictKind = "lost" if error.code.startswith("frame_") else "bad_reply"
+            self._over(step, Verdict(kind, "the node broke the protocol", error.code))
+        except BadNodeReply as error:
+            self._over(step, Verdict("bad_reply", error.message, error.code))
+        except EngineErrorEvent as error:
+            self._over(step, Verdict("engine_failed", str(error), "engine_error"))
+        return step
+
+    def malformed(self, reason: str) -> Step:
+        """Take a payload that is no packet."""
+        return self._ended(Verdict("bad_reply", "the node sent what cannot be read", reason))
+
+    def unreachable(self) -> Step:
+        """Take the server's word that nobody hears the node's subject."""
+        return self._ended(Verdict("lost", "the node is not connected", "no_responders"))
+
+    def abandoned(self) -> Step:
+        """End the attempt because the gateway lost its own link."""
+        return self._ended(Verdict("lost", "the gateway lost its link", LINK_LOST))
+
+    def cancel(self) -> Step:
+        """End the attempt because the client no longer wants it."""
+        return self._ended(Verdict("cancelled"))
+
+    def taken(self, size: int) -> int | None:
+        """Count data as taken by the client; give the credit to send, if it is due."""
+        return self._receiver.consume(size)
+
+    @property
+    def due(self) -> float:
+        """When the next limit falls, if nothing comes before."""
+        return min(
+            self._last_frame + self._limits.silence,
+            self._started + self._limits.total,
+            self._phase_limit(),
+        )
+
+    def late(self, now: float) -> Step:
+        """Take the time; ends the attempt when a limit was passed."""
+        step = Step()
+        if self.phase == "over" or now < self.due:
+            return step
+        if self.phase == "sent" or now >= self._last_frame + self._limits.silence:
+            self._over(step, Verdict("lost", "the node is silent", "silence"))
+        elif now >= self._started + self._limits.total:
+            self._over(step, Verdict("timeout", "the answer took too long", "total"))
+        else:
+            self._over(step, Verdict("timeout", "the first token took too long", "first_byte"))
+        return step
+
+    def _phase_limit(self) -> float:
+        if self.phase == "sent":
+            return self._started + self._limits.accepted
+        if self.reader.has_content:
+            return float("inf")
+        return self._started + self._limits.first_byte
+
+    def _ended(self, verdict: Verdict) -> Step:
+        step = Step()
+        if self.phase != "over":
+            self._over(step, verdict)
+        return step
+
+    def _over(self, step: Step, verdict: Verdict) -> None:
+        self.phase = "over"
+        self._body = memoryview(b"")
+        step.verdict = verdict
+
+    def _upload(self) -> list[Packet]:
+        packets = []
+        while not self._ended_upload:
+            start = self._sender.sent
+            part = self._body[start : start + min(MAX_DATA, self._sender.room)]
+            last = start + len(part) == len(self._body)
+            if not part and not last:
+                break
+            frames: tuple[Frame, ...] = (Data(bytes(part)), End()) if last else (Data(bytes(part)),)
+            packets.append(self._sender.pack(*frames))
+            self._ended_upload = last
+        return packets
+
+    def _take(self, frame: Frame, step: Step) -> None:
+        match frame:
+            case Data():
+                self._data(frame.body, step)
+            case Alive():
+                pass
+            case Accepted() if self.phase == "sent":
+                self.phase = "accepted"
+            case Head() if self.phase == "accepted":
+                self._status = frame.status
+                self.phase = "answering" if frame.status < 300 else "complaining"
+            case End() if self.phase in ("answering", "complaining"):
+                self._end(step)
+            case Credit():
+                self._sender.credited(frame.consumed)
+                step.send.extend(self._upload())
+            case Refused() if self.phase == "sent":
+                self._over(step, _refused(frame))
+            case Fail() if self.phase != "sent":
+                self._over(step, _failed(frame))
+            case _:
+                name = type(frame).__name__
+                self._over(step, Verdict("bad_reply", "the node spoke out of turn", name))
+
+    def _data(self, body: bytes, step: Step) -> None:
+        if self.phase == "answering":
+            out = self.reader.feed(body)
+            step.deliver.append((out, len(body)))
+        elif self.phase == "complaining":
+            self._complaint += body
+            step.deliver.append((b"", len(body)))
+            if len(self._complaint) > MAX_COMPLAINT:
+                self._over(step, self._judge_complaint())
+        else:
+            self._over(step, Verdict("bad_reply", "the node spoke out of turn", "Data"))
+
+    def _end(self, step: Step) -> None:
+        if self.phase == "complaining":
+            self._over(step, self._judge_complaint())
+            return
+        step.deliver.append((self.reader.finish(), 0))
+        self._over(step, Verdict("answered"))
+
+    def _judge_complaint(self) -> Verdict:
+        status = self._status
+        said = complaint(bytes(self._complaint))
+        if status in (401, 403, 429):
+            return Verdict("unwilling", "the engine refused the node", f"engine_{status}")
+        if 400 <= status < 500:
+            code = "context_length_exceeded" if said.kind == "context" else "engine_rejected"
+            return Verdict("rejected", said.message, code)
+        return Verdict("engine_failed", said.message, f"engine_{status}")
+
+
+def _refused(frame: Refused) -> Verdict:
+    kind: VerdictKind = "busy" if frame.code == "busy" else "away"
+    return Verdict(kind, frame.message, frame.code, frame.retry_after)
+
+
+def _failed(frame: Fail) -> Verdict:
+    if frame.code in ("yielded", "shutdown"):
+        return Verdict("yielded", "the node's owner took it back", frame.code)
+    if frame.code == "cancelled":
+        return Verdict("cancelled")
+    if frame.code == "engine_timeout":
+        return Verdict("timeout", "the engine took too long", frame.code)
+    return Verdict("engine_failed", "the engine failed", frame.code)

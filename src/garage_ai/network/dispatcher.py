@@ -1,0 +1,446 @@
+"""Dispatch: a request to a node and its answer back. The shell around `Attempt` and `Plan`."""
+
+import asyncio
+import random
+import secrets
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
+
+import structlog
+
+from garage_ai.network.attempt import LINK_LOST, Attempt, Limits, Verdict, VerdictKind
+from garage_ai.network.errors import (
+    DispatchError,
+    ModelLoading,
+    NoCapacity,
+    NoNode,
+    RegionUnavailable,
+    UnknownModel,
+)
+from garage_ai.network.flight import Flight
+from garage_ai.network.models import Replica
+from garage_ai.network.plan import Again, Plan, as_error, blame
+from garage_ai.network.pool import Pool
+from garage_ai.network.registry import Effect, Registry
+from garage_ai.network.replies import Seen, reader_for
+from garage_ai.network.router import Wanted, choose, could_serve
+from garage_ai.network.waiting import WaitingRoom
+from garage_ai.wire import subjects
+from garage_ai.wire.errors import Malformed
+from garage_ai.wire.frames import (
+    VERSION,
+    End,
+    Fail,
+    Open,
+    Packet,
+    Refused,
+    Route,
+    cancel_packet,
+    decode,
+    encode,
+)
+from garage_ai.wire.ids import AttemptId, Digest, GatewayId
+from garage_ai.wire.link_errors import LinkError
+from garage_ai.wire.session import Handler, Message
+from garage_ai.wire.subjects import NodeChannel
+
+_log = structlog.get_logger(__name__)
+
+SWEEP_SECONDS: Final = 0.1
+"""How finely limits are watched; one task looks after all attempts."""
+ASLEEP_SECONDS: Final = 1.0
+BUSY_SECONDS: Final = 1.0
+"""A node that answered busy is left alone so long, or until its next beat."""
+CANCEL_SECONDS: Final = 2.0
+"""A cancelled attempt keeps its slot so long unless the node says sooner that it is free."""
+RETRY_AFTER: Final = 5.0
+_ENDED_BY_NODE: Final[frozenset[VerdictKind]] = frozenset({"answered", "busy", "away", "yielded"})
+
+
+class Link(Protocol):
+    """What the dispatcher needs of the connection to NATS."""
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether messages can be sent now."""
+
+    def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
+        """Send a message without waiting. Raises: LinkError."""
+
+    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> object:
+        """Hear a subject, now and after every reconnect."""
+
+    async def wait_connected(self, seconds: float | None = None) -> None:
+        """Wait until the link is up. Raises: LinkError."""
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchLimits:
+    """Bounds of a request; times in seconds."""
+
+    connect: float = 2.0
+    attempt: Limits = field(default_factory=lambda: Limits(3.0, 120.0, 5.0, 900.0))
+    queue_size: int = 256
+    queue_seconds: float = 30.0
+    retries: int = 3
+    max_answer: int = 64_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What is to be asked of which model; `model` is a served name, no alias."""
+
+    route: Route
+    model: str
+    body: bytes
+    stream: bool
+    include_usage: bool
+    region: str | None = None
+
+
+class Answer:
+    """A request that has begun to be answered: the bytes for the client, as they come.
+
+    Iterating raises a DispatchError when the node is lost on the way. `emitted` keeps what was
+    given, so that another node could go on from there.
+    """
+
+    def __init__(self, flight: Flight, tries: int) -> None:
+        self._flight = flight
+        self.tries = tries
+        self.emitted: list[bytes] = []
+
+    @property
+    def replica(self) -> Replica:
+        """Who answers."""
+        return self._flight.replica
+
+    @property
+    def seen(self) -> Seen:
+        """What was seen of the answer so far."""
+        return self._flight.attempt.reader.seen
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        """Give the bytes; a streamed answer ends with `[DONE]`."""
+        while chunk := await self._flight.take():
+            self.emitted.append(chunk)
+            yield chunk
+        verdict = self._flight.verdict
+        if verdict is not None and verdict.kind != "answered":
+            raise as_error(verdict)
+
+    async def whole(self) -> bytes:
+        """Give the whole answer at once: how a plain one comes."""
+        return b"".join([chunk async for chunk in self])
+
+    def cancel(self) -> None:
+        """Stop, because the client is gone; harmless at the end."""
+        self._flight.cancel()
+
+
+@dataclass(slots=True)
+class _Waiter:
+    wanted: Wanted
+    turn: "asyncio.Future[Replica]"
+
+
+class Dispatcher:
+    """Send requests to nodes; one per gateway process."""
+
+    def __init__(
+        self,
+        link: Link,
+        gateway: GatewayId,
+        registry: Registry,
+        *,
+        limits: DispatchLimits,
+        apply_effects: Callable[[list[Effect]], None],
+        chance: random.Random | None = None,
+    ) -> None:
+        self._link = link
+        self._gateway = gateway
+        self._registry = registry
+        self._limits = limits
+        self._apply_effects = apply_effects
+        self._chance = chance or random.SystemRandom()
+        self._flights: dict[AttemptId, Flight] = {}
+        self._ending: dict[AttemptId, tuple[Replica, asyncio.TimerHandle]] = {}
+        self._room: WaitingRoom[_Waiter] = WaitingRoom(limits.queue_size)
+        self._prefix = secrets.token_hex(8)
+        self._number = 0
+        self._sweeper: asyncio.Task[None] | None = None
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts under way."""
+        return len(self._flights)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait for room."""
+        return len(self._room)
+
+    async def start(self) -> None:
+        """Hear the replies and watch the limits."""
+        await self._link.subscribe(subjects.replies_to(self._gateway), self._received)
+        self._sweeper = asyncio.create_task(self._sweep(), name="dispatch-limits")
+
+    async def close(self) -> None:
+        """Stop; what is under way ends as cancelled."""
+        for flight in list(self._flights.values()):
+            flight.cancel()
+        for _, timer in self._ending.values():
+            timer.cancel()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.wait([self._sweeper], timeout=1)
+
+    async def open(self, request: Request) -> Answer:
+        """Find a node, send the request, and return when the first content is there.
+
+        Raises: DispatchError. Cancelling the caller cancels the work on the node.
+        """
+        plan = Plan(self._limits.retries)
+        while True:
+            await self._await_link()
+            replica = await self._find(request, plan)
+            flight = self._launch(request, replica)
+            try:
+                await flight.settled()
+            except asyncio.CancelledError:
+                flight.cancel()
+                raise
+            if flight.committed:
+                return Answer(flight, plan.tries + 1)
+            assert flight.verdict is not None  # noqa: S101 - settled means committed or over
+            step = plan.after(flight.verdict, replica.node.id, committed=False, chance=self._chance)
+            if not isinstance(step, Again):
+                raise step.error
+            await asyncio.sleep(step.delay)
+
+    def room_made(self, name: str) -> None:
+        """Let those in who wait for the model."""
+        pool = self._registry.pool(name)
+        if pool is None or not self._room.waits(name):
+            return
+        self._room.serve(name, lambda waiter: self._offer(pool, waiter))
+
+    def link_lost(self) -> None:
+        """End all attempts: what nodes say while the gateway is off the network is gone."""
+        for flight in list(self._flights.values()):
+            flight.apply(flight.attempt.abandoned())
+
+    async def _await_link(self) -> None:
+        if self._link.is_connected:
+            return
+        try:
+            await self._link.wait_connected(self._limits.connect)
+        except LinkError as error:
+            raise NoNode(
+                "The gateway has no link to its nodes just now.", retry_after=RETRY_AFTER
+            ) from error
+
+    async def _find(self, request: Request, plan: Plan) -> Replica:
+        wanted = Wanted(request.region, frozenset(plan.excluded))
+        pool = self._registry.pool(request.model)
+        if pool is None:
+            raise self._nobody(request, plan)
+        now = self._now()
+        if not self._room.waits(request.model):
+            replica = choose(pool, wanted, now, self._chance)
+            if replica is not None:
+                self._registry.acquire(replica)
+                return replica
+        if not could_serve(pool, wanted, now):
+            raise self._nobody(request, plan)
+        return await self._queue(request.model, wanted)
+
+    async def _queue(self, name: str, wanted: Wanted) -> Replica:
+        waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
+        number = self._room.enter(name, waiter)
+        try:
+            async with asyncio.timeout(self._limits.queue_seconds):
+                return await waiter.turn
+        except TimeoutError:
+            raise NoCapacity(
+                "Every node that serves the model is busy.", retry_after=RETRY_AFTER
+            ) from None
+        except asyncio.CancelledError:
+            if waiter.turn.done() and not waiter.turn.cancelled():
+                self._apply_effects(self._registry.release(waiter.turn.result()))
+            raise
+        finally:
+            self._room.leave(name, number)
+
+    def _offer(self, pool: Pool, waiter: _Waiter) -> bool:
+        if waiter.turn.done():
+            return True
+        replica = choose(pool, waiter.wanted, self._now(), self._chance)
+        if replica is None:
+            return False
+        self._registry.acquire(replica)
+        waiter.turn.set_result(replica)
+        return True
+
+    def _nobody(self, request: Request, plan: Plan) -> DispatchError:
+        """Say why nobody can serve the request now."""
+        if plan.last is not None:
+            return as_error(plan.last)
+        name = request.model
+        if not self._registry.names.is_known(name):
+            return UnknownModel(f"The model {name!r} does not exist.")
+        if self._registry.pool(name) is not None and request.region is not None:
+            return RegionUnavailable(
+                f"No node in {request.region} serves {name} just now.", retry_after=RETRY_AFTER
+            )
+        if self._is_loading(name):
+            return ModelLoading(f"{name} is being loaded.", retry_after=RETRY_AFTER)
+        return NoNode(f"No node serves {name} just now.", retry_after=RETRY_AFTER)
+
+    def _is_loading(self, name: str) -> bool:
+        return any(
+            replica.served.engine == "loading"
+            for node in self._registry.nodes.values()
+            if node.state in ("joining", "ready")
+            for replica in node.replicas.values()
+            if replica.name == name
+        )
+
+    def _launch(self, request: Request, replica: Replica) -> Flight:
+        self._number += 1
+        attempt_id = AttemptId(f"{self._prefix}{self._number:x}")
+        now = self._now()
+        attempt = Attempt(
+            attempt_id,
+            replica.node.id,
+            body=request.body,
+            reader=reader_for(
+                request.route,
+                stream=request.stream,
+                include_usage=request.include_usage,
+                max_bytes=self._limits.max_answer,
+            ),
+            limits=self._limits.attempt,
+            max_answer=self._limits.max_answer,
+            now=now,
+        )
+        flight = Flight(attempt, replica, self._send, self._over)
+        flight.check_at = attempt.due
+        self._flights[attempt_id] = flight
+        flight.apply(attempt.start(self._opening(request, replica, attempt_id)))
+        return flight
+
+    def _opening(self, request: Request, replica: Replica, attempt_id: AttemptId) -> Open:
+        return Open(
+            version=VERSION,
+            session=replica.node.session or "",
+            reply=subjects.reply(self._gateway, replica.node.id, attempt_id),
+            route=request.route,
+            digest=Digest(replica.digest),
+            stream=request.stream,
+            content_length=len(request.body),
+            time_limit=self._limits.attempt.total,
+        )
+
+    def _send(self, flight: Flight, channel: NodeChannel, packet: Packet) -> None:
+        node = flight.replica.node.id
+        # With a reply subject the server itself says when nobody hears the node's.
+        reply = (
+            subjects.reply(self._gateway, node, flight.attempt.id)
+            if channel == "job" and packet.seq == 0
+            else ""
+        )
+        try:
+            self._link.publish(subjects.to_node(node, channel), encode(packet), reply)
+        except LinkError as error:
+            # The attempt's own limits end it if the link does not come back.
+            _log.warning("not_sent", node=node, channel=channel, code=error.code)
+
+    def _received(self, message: Message) -> None:
+        try:
+            node, attempt_id = subjects.parse_reply(message.subject)
+        except Malformed:
+            return
+        flight = self._flights.get(attempt_id)
+        if flight is None or flight.replica.node.id != node:
+            self._late(attempt_id, message)
+            return
+        if message.no_responders:
+            flight.apply(flight.attempt.unreachable())
+            return
+        try:
+            packet = decode(message.payload)
+        except Malformed as error:
+            flight.apply(flight.attempt.malformed(str(error)))
+            return
+        flight.apply(flight.attempt.received(packet, self._now()))
+
+    def _late(self, attempt_id: AttemptId, message: Message) -> None:
+        """Take the node's word that a cancelled attempt has ended, and free its slot."""
+        ending = self._ending.get(attempt_id)
+        if ending is None or message.no_responders:
+            return
+        try:
+            last = decode(message.payload).frames[-1:]
+        except Malformed:
+            return
+        if last and isinstance(last[0], Fail | End | Refused):
+            self._free(attempt_id)
+
+    def _over(self, flight: Flight) -> None:
+        self._flights.pop(flight.attempt.id, None)
+        verdict = flight.verdict
+        if verdict is None:
+            raise AssertionError("an attempt is over without a verdict")
+        self._judge(flight.replica, verdict)
+        if verdict.kind not in _ENDED_BY_NODE:
+            self._send(flight, "cancel", cancel_packet(flight.attempt.id, verdict.kind))
+            timer = asyncio.get_running_loop().call_later(
+                CANCEL_SECONDS, self._free, flight.attempt.id
+            )
+            self._ending[flight.attempt.id] = (flight.replica, timer)
+            return
+        self._apply_effects(self._registry.release(flight.replica))
+
+    def _free(self, attempt_id: AttemptId) -> None:
+        ending = self._ending.pop(attempt_id, None)
+        if ending is not None:
+            replica, timer = ending
+            timer.cancel()
+            self._apply_effects(self._registry.release(replica))
+
+    def _judge(self, replica: Replica, verdict: Verdict) -> None:
+        node, now = replica.node, self._now()
+        match blame(verdict):
+            case "success":
+                node.breaker.succeeded()
+            case "failure":
+                node.breaker.failed(now)
+                _log.warning(
+                    "attempt_failed", node=node.id, verdict=verdict.kind, code=verdict.code
+                )
+            case "none":
+                node.breaker.spared()
+        if verdict.kind == "busy":
+            replica.full_until = now + BUSY_SECONDS
+            asyncio.get_running_loop().call_later(BUSY_SECONDS, self.room_made, replica.name)
+        elif verdict.kind == "lost" and verdict.code != LINK_LOST:
+            self._registry.lost(node.id, now)
+
+    async def _sweep(self) -> None:
+        last = self._now()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._now()
+            slept, last = now - last > ASLEEP_SECONDS, now
+            if slept:
+                continue  # it was this process that stood still: read what came before judging
+            for flight in list(self._flights.values()):
+                if now < flight.check_at:
+                    continue
+                flight.apply(flight.attempt.late(now))
+                flight.check_at = flight.attempt.due
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()

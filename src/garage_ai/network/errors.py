@@ -1,0 +1,92 @@
+"""Why a request got no (whole) answer.
+
+DispatchError                 code                 HTTP   whose fault
+├── UnknownModel              model_not_found      404    the client's
+├── NoNode                    no_node              503    nobody serves it now
+├── NoCapacity                no_capacity          503    all are busy
+├── ModelLoading              model_loading        503    an engine is still loading
+├── RegionUnavailable         region_unavailable   503    none in the region asked for
+├── EngineRejected            engine_rejected      400    the client's, as the engine says
+├── ContextLengthExceeded     context_length_exceeded 400 the client's
+├── EngineFailed              engine_error         502    the engine's
+├── NodeLost                  node_lost            502    the node's
+├── BadNodeReply              bad_node_reply       502    the node's
+├── NodeTimeout               timeout              504    the node's
+└── ClientGone                client_closed        499    the client's
+"""
+
+
+class DispatchError(Exception):
+    """Base of what ends a request; `retry_after` in seconds where trying again may help."""
+
+    code = "dispatch_error"
+    status = 500
+    type = "server_error"
+    param: str | None = None
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.retry_after = retry_after
+
+
+class UnknownModel(DispatchError):
+    code = "model_not_found"
+    status = 404
+    type = "invalid_request_error"
+    param = "model"
+
+
+class NoNode(DispatchError):
+    code = "no_node"
+    status = 503
+
+
+class NoCapacity(DispatchError):
+    code = "no_capacity"
+    status = 503
+
+
+class ModelLoading(DispatchError):
+    code = "model_loading"
+    status = 503
+
+
+class RegionUnavailable(DispatchError):
+    code = "region_unavailable"
+    status = 503
+
+
+class EngineRejected(DispatchError):
+    code = "engine_rejected"
+    status = 400
+    type = "invalid_request_error"
+
+
+class ContextLengthExceeded(EngineRejected):
+    code = "context_length_exceeded"
+
+
+class EngineFailed(DispatchError):
+    code = "engine_error"
+    status = 502
+
+
+class NodeLost(DispatchError):
+    code = "node_lost"
+    status = 502
+
+
+class BadNodeReply(DispatchError):
+    code = "bad_node_reply"
+    status = 502
+
+
+class NodeTimeout(DispatchError):
+    code = "timeout"
+    status = 504
+
+
+class ClientGone(DispatchError):
+    code = "client_closed"
+    status = 499

@@ -1,0 +1,109 @@
+"""The shell around one attempt: its packets out, its bytes to the one who reads them."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from garage_ai.network.attempt import Attempt, Step, Verdict
+from garage_ai.network.models import Replica
+from garage_ai.wire.frames import Packet, credit_packet
+from garage_ai.wire.subjects import NodeChannel
+
+
+class Flight:
+    """An attempt under way, and the bytes that wait for the client.
+
+    At most one credit window of a node's data waits here: credit is given only for what was taken.
+    """
+
+    __slots__ = (
+        "_chunks",
+        "_on_over",
+        "_send",
+        "_waiter",
+        "attempt",
+        "check_at",
+        "committed",
+        "replica",
+        "verdict",
+    )
+
+    def __init__(
+        self,
+        attempt: Attempt,
+        replica: Replica,
+        send: Callable[["Flight", NodeChannel, Packet], None],
+        on_over: Callable[["Flight"], None],
+    ) -> None:
+        self.attempt = attempt
+        self.replica = replica
+        self.verdict: Verdict | None = None
+        self.committed = False
+        self.check_at = 0.0
+        self._send = send
+        self._on_over = on_over
+        self._chunks: deque[tuple[bytes, int]] = deque()
+        self._waiter: asyncio.Future[None] | None = None
+
+    def apply(self, step: Step) -> None:
+        """Carry out what the attempt asks for."""
+        for packet in step.send:
+            self._send(self, "job", packet)
+        for out, size in step.deliver:
+            if out:
+                self._chunks.append((out, size))
+            else:
+                self._credit(size)
+        if step.verdict is not None:
+            self._end(step.verdict)
+        elif not self.committed and self._chunks and self.attempt.reader.has_content:
+            self.committed = True
+            self._wake()
+        elif self.committed and self._chunks:
+            self._wake()
+
+    async def settled(self) -> None:
+        """Wait for the first content, or for the end."""
+        while not self.committed and self.verdict is None:
+            await self._wait()
+
+    async def take(self) -> bytes:
+        """Give all bytes that are there, waiting for some; empty at the end."""
+        while not self._chunks:
+            if self.verdict is not None:
+                return b""
+            await self._wait()
+        chunks = list(self._chunks)
+        self._chunks.clear()
+        self._credit(sum(size for _, size in chunks))
+        return chunks[0][0] if len(chunks) == 1 else b"".join(out for out, _ in chunks)
+
+    def cancel(self) -> None:
+        """End the attempt because nobody wants it; harmless when it is over."""
+        self.apply(self.attempt.cancel())
+
+    def _end(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        if verdict.kind == "answered":
+            self.committed = True
+        self._wake()
+        self._on_over(self)
+
+    def _credit(self, size: int) -> None:
+        if size == 0 or self.verdict is not None:
+            return
+        consumed = self.attempt.taken(size)
+        if consumed is not None:
+            self._send(self, "credit", credit_packet(self.attempt.id, consumed))
+
+    async def _wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            # Bounded by the attempt's own limits, which end it with a verdict.
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)

@@ -1,0 +1,124 @@
+"""What the network knows of its nodes and models."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from garage_ai.network.breaker import Breaker
+from garage_ai.wire.ids import Digest, NodeId, SessionId
+from garage_ai.wire.messages import Beat, ModelServed
+
+NodeState = Literal["joining", "ready", "busy", "draining", "paused", "suspect", "gone"]
+Trust = Literal["unverified", "unsandboxed"]
+
+SESSIONS_REMEMBERED: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledNode:
+    """A node as it stands in the books."""
+
+    id: NodeId
+    member: str
+    name: str
+    region: str | None
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One model on one node: what a request is sent to.
+
+    `inflight` counts this gateway's own attempts from dispatch to release; `others` is what the
+    node's last beat showed beyond them. `full_until` keeps a node that answered busy out of choice.
+    """
+
+    node: "Node"
+    served: ModelServed
+    inflight: int = 0
+    others: int = 0
+    full_until: float = 0.0
+    measured_speed: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """The name it is asked for by."""
+        return self.served.name
+
+    @property
+    def digest(self) -> Digest:
+        """The manifest's digest."""
+        return Digest(self.served.digest)
+
+    @property
+    def load(self) -> int:
+        """Requests on it now, as far as can be known."""
+        return self.inflight + self.others
+
+    @property
+    def has_room(self) -> bool:
+        """Tell whether a slot is free."""
+        return self.inflight + self.others < self.served.slots
+
+    @property
+    def speed(self) -> float:
+        """Tokens per second of one stream: measured here, else the node's word, else 1."""
+        return self.measured_speed or self.served.decode_speed or 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """A node as it is seen now; times are the gateway's monotonic clock in seconds."""
+
+    enrolled: EnrolledNode
+    state: NodeState = "gone"
+    session: SessionId | None = None
+    beat: Beat | None = None
+    last_beat: float = 0.0
+    clock_skew: float = 0.0
+    drain_asked: bool = False
+    replicas: dict[Digest, Replica] = field(default_factory=dict)
+    retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
+    breaker: Breaker = field(default_factory=Breaker)
+
+    @property
+    def id(self) -> NodeId:
+        """Its id."""
+        return self.enrolled.id
+
+    @property
+    def trust(self) -> Trust:
+        """How far its engine is fenced in."""
+        return "unverified" if self.beat is not None and self.beat.sandboxed else "unsandboxed"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeView:
+    """A node as shown to an operator; ages in seconds, memory in bytes."""
+
+    id: NodeId
+    name: str
+    member: str
+    region: str | None
+    trust: Trust
+    state: NodeState
+    reason: str
+    models: tuple[ModelServed, ...]
+    inflight: int
+    last_beat_age: float | None
+    clock_skew: float
+    agent: str
+    free_memory: int
+    free_vram: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelView:
+    """A model as shown to a client; `nodes` counts those that serve it now."""
+
+    name: str
+    digest: Digest
+    kind: str
+    context: int
+    nodes: int
+    slots: int
+    alias_of: str | None = None

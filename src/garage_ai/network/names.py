@@ -1,0 +1,70 @@
+"""Which names stand for which models, and who may use them. Pure."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from garage_ai.wire.ids import Digest
+from garage_ai.wire.messages import ModelServed
+
+CHAT_ALIAS: Final = "garage-chat"
+
+Admission = Literal["admitted", "pending", "unclaimed", "refused"]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownModel:
+    """A model of the catalogue: its name, digest and rank among chat models (higher is better)."""
+
+    name: str
+    digest: Digest
+    kind: str
+    context: int
+    rank: int
+
+
+class Names:
+    """The catalogue's names and the claims of members to names of their own."""
+
+    def __init__(self, catalogue: Iterable[KnownModel]) -> None:
+        self._by_digest = {model.digest: model for model in catalogue}
+        self._by_name = {model.name: model for model in self._by_digest.values()}
+        self._claims: dict[tuple[str, Digest], Admission] = {}
+
+    def admission(self, served: ModelServed) -> Admission:
+        """Judge a model that a node offers.
+
+        A catalogue model must bear its own name; any other name must be claimed, and approved by an
+        administrator when the catalogue or another member has it.
+        """
+        known = self._by_digest.get(Digest(served.digest))
+        if known is not None and not served.external:
+            return "admitted" if known.name == served.name else "refused"
+        if served.name == CHAT_ALIAS:
+            return "refused"
+        return self._claims.get((served.name, Digest(served.digest)), "unclaimed")
+
+    def settle(self, name: str, digest: Digest, admission: Admission) -> None:
+        """Note how a claim was decided."""
+        self._claims[name, digest] = admission
+
+    def is_known(self, name: str) -> bool:
+        """Tell whether the name stands for a model, served now or not."""
+        if name in self._by_name or name == CHAT_ALIAS:
+            return True
+        return any(claim[0] == name and how == "admitted" for claim, how in self._claims.items())
+
+    def in_catalogue(self, name: str) -> bool:
+        """Tell whether the catalogue has the name."""
+        return name in self._by_name or name == CHAT_ALIAS
+
+    def best_chat(self, served: Mapping[str, int]) -> str | None:
+        """Choose what `garage-chat` stands for among served chat models (name → slots).
+
+        The catalogue's rank decides, then the slots, then the name.
+        """
+        return max(served, key=lambda name: (self._rank(name), served[name], name), default=None)
+
+    def _rank(self, name: str) -> int:
+        known = self._by_name.get(name)
+        return known.rank if known is not None else -1

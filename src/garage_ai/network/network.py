@@ -1,0 +1,326 @@
+"""The network as one gateway sees it: beats in, control out, requests dispatched."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Coroutine, Sequence
+from typing import Final, Protocol
+
+import structlog
+
+from garage_ai.network.dispatcher import Answer, Dispatcher, DispatchLimits, Link, Request
+from garage_ai.network.errors import UnknownModel
+from garage_ai.network.models import EnrolledNode, ModelView, Node, NodeView
+from garage_ai.network.names import CHAT_ALIAS, Names
+from garage_ai.network.registry import Claim, Effect, Registry, RoomMade, Supersede, Tell
+from garage_ai.wire import subjects
+from garage_ai.wire.errors import Malformed
+from garage_ai.wire.ids import Digest, GatewayId, NodeId
+from garage_ai.wire.link_errors import LinkError
+from garage_ai.wire.messages import (
+    Control,
+    Drain,
+    Notice,
+    Renewed,
+    Superseded,
+    Undrain,
+    decode_beat,
+    decode_renew,
+    encode_message,
+)
+from garage_ai.wire.session import Message
+
+_log = structlog.get_logger(__name__)
+
+TICK_SECONDS: Final = 1.0
+BOOKS_SECONDS: Final = 5.0
+MAX_ERRANDS: Final = 256
+"""Look-ups in the books under way at once; more are dropped, since beats come again."""
+UNKNOWN_SECONDS: Final = 30.0
+MAX_UNKNOWN: Final = 10_000
+RENEW_SECONDS: Final = 10.0
+"""A node may ask for a new JWT this often."""
+
+
+class Books(Protocol):
+    """What the network asks of accounts and authority; each call is one short transaction."""
+
+    async def nodes(self) -> Sequence[EnrolledNode]:
+        """Give all nodes that were not removed."""
+
+    async def node(self, node_id: NodeId) -> EnrolledNode | None:
+        """Give one node, or None if it was removed or never was."""
+
+    async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
+        """Claim a model name for a member; False while an administrator must approve it."""
+
+    async def renew(self, node_id: NodeId) -> str:
+        """Make a new JWT for a node."""
+
+
+class Network:
+    """Nodes, models and the way to them; one per gateway process."""
+
+    def __init__(
+        self,
+        link: Link,
+        gateway: GatewayId,
+        *,
+        books: Books,
+        names: Names,
+        limits: DispatchLimits,
+    ) -> None:
+        self._link = link
+        self._books = books
+        self.registry = Registry(names)
+        self.dispatcher = Dispatcher(
+            link, gateway, self.registry, limits=limits, apply_effects=self._apply
+        )
+        self._errands: set[asyncio.Task[None]] = set()
+        self._claiming: set[tuple[str, Digest]] = set()
+        self._unknown: dict[NodeId, float] = {}
+        self._renewed: dict[NodeId, float] = {}
+        self._ticker: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Read the books, hear beats and replies."""
+        async with asyncio.timeout(BOOKS_SECONDS):
+            for node in await self._books.nodes():
+                self.registry.enrol(node)
+        await self.dispatcher.start()
+        await self._link.subscribe(subjects.ALL_BEATS, self._heard_beat)
+        await self._link.subscribe(subjects.ALL_RENEWALS, self._heard_renewal)
+        self._ticker = asyncio.create_task(self._tick(), name="network-tick")
+
+    async def close(self) -> None:
+        """Stop; requests under way end as cancelled."""
+        await self.dispatcher.close()
+        tasks = [*self._errands, *([self._ticker] if self._ticker else [])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+
+    def link_lost(self) -> None:
+        """Note that the gateway's own link to NATS broke."""
+        self.dispatcher.link_lost()
+
+    async def open(self, request: Request) -> Answer:
+        """Send a request; `model` may be an alias. Raises: DispatchError."""
+        return await self.dispatcher.open(request)
+
+    def resolve(self, model: str) -> str:
+        """Give the served name an alias stands for now, or the name itself.
+
+        Raises: UnknownModel when no model bears the name.
+        """
+        if model == CHAT_ALIAS:
+            return self._best_chat() or CHAT_ALIAS
+        if self.registry.pool(model) is None and not self.registry.names.is_known(model):
+            raise UnknownModel(f"The model {model!r} does not exist.")
+        return model
+
+    @property
+    def ready(self) -> bool:
+        """Whether some node serves a model."""
+        return bool(self.registry.pools)
+
+    def nodes(self) -> list[NodeView]:
+        """Show all enrolled nodes, by name."""
+        now = asyncio.get_running_loop().time()
+        views = [_view(node, now) for node in self.registry.nodes.values()]
+        return sorted(views, key=lambda view: (view.name, view.id))
+
+    def models(self) -> list[ModelView]:
+        """Show all models served now, by name, the alias first."""
+        views = [self._model_view(name) for name in sorted(self.registry.pools)]
+        best = self._best_chat()
+        if best is None:
+            return views
+        alias = next(view for view in views if view.name == best)
+        return [
+            ModelView(
+                CHAT_ALIAS,
+                alias.digest,
+                alias.kind,
+                alias.context,
+                alias.nodes,
+                alias.slots,
+                alias_of=best,
+            ),
+            *views,
+        ]
+
+    def model(self, name: str) -> ModelView | None:
+        """Show one model that is served now, by name or alias."""
+        return next((view for view in self.models() if view.name == name), None)
+
+    def enrol(self, node: EnrolledNode) -> None:
+        """Let a node in that was just enrolled."""
+        self._unknown.pop(node.id, None)
+        self.registry.enrol(node)
+
+    def drain(self, node_id: NodeId, reason: str) -> None:
+        """Take a node out of choice and tell it so. Raises: KeyError for an unknown node."""
+        self._apply(self.registry.drain(node_id, on=True))
+        self._control(node_id, Drain(reason))
+
+    def undrain(self, node_id: NodeId) -> None:
+        """Take a drained node in again. Raises: KeyError for an unknown node."""
+        self._apply(self.registry.drain(node_id, on=False))
+        self._control(node_id, Undrain())
+
+    def remove(self, node_id: NodeId) -> None:
+        """Forget a node; its JWT is revoked by the authority."""
+        self.registry.remove(node_id)
+
+    def _best_chat(self) -> str | None:
+        served = {
+            name: pool.slots
+            for name, pool in self.registry.pools.items()
+            if any(replica.served.kind == "chat" for replica in pool)
+        }
+        return self.registry.names.best_chat(served)
+
+    def _model_view(self, name: str) -> ModelView:
+        replicas = list(self.registry.pools[name])
+        first = replicas[0]
+        return ModelView(
+            name,
+            first.digest,
+            first.served.kind,
+            max(replica.served.context for replica in replicas),
+            len(replicas),
+            sum(replica.served.slots for replica in replicas),
+        )
+
+    def _heard_beat(self, message: Message) -> None:
+        try:
+            _, node_id = subjects.parse_beat(message.subject)
+            beat = decode_beat(message.payload)
+        except Malformed as error:
+            _log.warning("bad_beat", subject=message.subject[:100], detail=str(error))
+            return
+        if node_id not in self.registry.nodes:
+            self._look_up(node_id)
+            return
+        now = asyncio.get_running_loop().time()
+        self._apply(self.registry.heard(node_id, beat, now, time.time()))
+
+    def _heard_renewal(self, message: Message) -> None:
+        try:
+            node_id = subjects.parse_renew(message.subject)
+            session = decode_renew(message.payload).session
+        except Malformed:
+            return
+        node = self.registry.nodes.get(node_id)
+        now = asyncio.get_running_loop().time()
+        if node is None or node.session != session:
+            return
+        if now - self._renewed.get(node_id, -RENEW_SECONDS) < RENEW_SECONDS:
+            return
+        self._renewed[node_id] = now
+        self._errand(self._renew(node_id))
+
+    def _look_up(self, node_id: NodeId) -> None:
+        """Ask the books for a node that was enrolled elsewhere; a stranger is asked for once."""
+        now = asyncio.get_running_loop().time()
+        if now - self._unknown.get(node_id, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS:
+            return
+        if len(self._unknown) >= MAX_UNKNOWN:
+            self._unknown.clear()
+        self._unknown[node_id] = now
+        self._errand(self._admit(node_id))
+
+    def _apply(self, effects: list[Effect]) -> None:
+        for effect in effects:
+            match effect:
+                case RoomMade():
+                    self.dispatcher.room_made(effect.name)
+                case Claim():
+                    self._claim(effect)
+                case Supersede():
+                    _log.warning("session_superseded", node=effect.node)
+                    self._control(effect.node, Superseded(effect.session))
+                case Tell():
+                    _log.warning("node_told", node=effect.node, code=effect.code)
+                    self._control(effect.node, Notice(effect.code, effect.message))
+
+    def _claim(self, claim: Claim) -> None:
+        if (claim.name, claim.digest) not in self._claiming:
+            self._claiming.add((claim.name, claim.digest))
+            self._errand(self._settle(claim))
+
+    async def _settle(self, claim: Claim) -> None:
+        try:
+            admitted = await self._books.claim(
+                claim.name,
+                claim.member,
+                claim.digest,
+                reserved=self.registry.names.in_catalogue(claim.name),
+            )
+            self._apply(self.registry.settle(claim, admitted=admitted))
+        finally:
+            self._claiming.discard((claim.name, claim.digest))
+
+    async def _admit(self, node_id: NodeId) -> None:
+        node = await self._books.node(node_id)
+        if node is not None:
+            self.enrol(node)
+
+    async def _renew(self, node_id: NodeId) -> None:
+        self._control(node_id, Renewed(await self._books.renew(node_id)))
+
+    def _errand(self, work: Coroutine[object, object, None]) -> None:
+        """Do something that waits for the books, bounded in number and time."""
+        if len(self._errands) >= MAX_ERRANDS:
+            work.close()
+            _log.warning("errand_dropped")
+            return
+        task = asyncio.create_task(_bounded(work))
+        self._errands.add(task)
+        task.add_done_callback(self._errands.discard)
+
+    def _control(self, node_id: NodeId, control: Control) -> None:
+        with contextlib.suppress(LinkError):
+            self._link.publish(subjects.to_node(node_id, "control"), encode_message(control))
+
+    async def _tick(self) -> None:
+        last = asyncio.get_running_loop().time()
+        while True:
+            await asyncio.sleep(TICK_SECONDS)
+            now = asyncio.get_running_loop().time()
+            # After a sleep of this process, or without a link, silence says nothing of the nodes.
+            if now - last < 2 * TICK_SECONDS and self._link.is_connected:
+                self.registry.tick(now)
+            last = now
+
+
+async def _bounded(work: Coroutine[object, object, None]) -> None:
+    try:
+        async with asyncio.timeout(BOOKS_SECONDS):
+            await work
+    except Exception as error:
+        _log.warning("errand_failed", error=type(error).__name__, detail=str(error)[:200])
+
+
+def _view(node: Node, now: float) -> NodeView:
+    beat = node.beat
+    ready = [r for r in node.replicas.values() if r.served.engine == "ready"]
+    full = node.state == "ready" and not any(replica.has_room for replica in ready)
+    return NodeView(
+        id=node.id,
+        name=node.enrolled.name,
+        member=node.enrolled.member,
+        region=node.enrolled.region,
+        trust=node.trust,
+        state="busy" if full else node.state,
+        reason=beat.reason if beat else "",
+        models=beat.models if beat else (),
+        inflight=sum(replica.inflight for replica in node.replicas.values()),
+        last_beat_age=now - node.last_beat if beat else None,
+        clock_skew=node.clock_skew,
+        agent=beat.agent if beat else "",
+        free_memory=beat.free_memory if beat else 0,
+        free_vram=beat.free_vram if beat else 0,
+    )

@@ -1,0 +1,243 @@
+"""Who is out there: nodes, their beats and what they serve. Pure: beats and time in, effects out.
+
+    joining ─ready→ ready ⇄ busy          as its engines and slots say
+       any ─drain/pause→ draining, paused
+       any ─three beats missed, or lost by a request→ suspect ─a beat→ as it says
+       any ─a minute without a beat, or a last word→ gone
+
+Time is the gateway's own monotonic clock; a node's clock is never trusted, only reported.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from garage_ai.network.models import EnrolledNode, Node, NodeState, Replica
+from garage_ai.network.names import Names
+from garage_ai.network.pool import Pool
+from garage_ai.wire.frames import VERSIONS
+from garage_ai.wire.ids import Digest, NodeId, SessionId
+from garage_ai.wire.messages import BEAT_INTERVAL, Beat
+
+SUSPECT_AFTER: Final = 3.3 * BEAT_INTERVAL
+"""Three beats missed, with the tenth of jitter that beats have."""
+GONE_AFTER: Final = 60.0
+SKEW_TOLD: Final = 30.0
+"""A node's clock this many seconds off is told to its owner."""
+
+_STATES: Final[dict[str, NodeState]] = {
+    "joining": "joining",
+    "ready": "ready",
+    "draining": "draining",
+    "paused": "paused",
+    "gone": "gone",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Supersede:
+    """Tell an older session of a node that it was replaced."""
+
+    node: NodeId
+    session: SessionId
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Ask the books whether a member may use a name of its own."""
+
+    node: NodeId
+    member: str
+    name: str
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Tell:
+    """Send the owner a notice."""
+
+    node: NodeId
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RoomMade:
+    """A replica of the model has come to have room."""
+
+    name: str
+
+
+Effect = Supersede | Claim | Tell | RoomMade
+
+
+class Registry:
+    """Every enrolled node, and a pool of replicas for every model name."""
+
+    def __init__(self, names: Names) -> None:
+        self.names = names
+        self.nodes: dict[NodeId, Node] = {}
+        self.pools: dict[str, Pool] = {}
+
+    def enrol(self, enrolled: EnrolledNode) -> None:
+        """Let a node of the books in, or note that its entry changed."""
+        node = self.nodes.get(enrolled.id)
+        if node is None:
+            self.nodes[enrolled.id] = Node(enrolled)
+        else:
+            node.enrolled = enrolled
+
+    def remove(self, node_id: NodeId) -> None:
+        """Forget a node for good."""
+        node = self.nodes.pop(node_id, None)
+        if node is not None:
+            self._withdraw(node)
+
+    def heard(self, node_id: NodeId, beat: Beat, now: float, wall: float) -> list[Effect]:
+        """Take a heartbeat; one of a replaced session, or one that came before, changes nothing."""
+        node = self.nodes.get(node_id)
+        if node is None or beat.session in node.retired:
+            return []
+        effects: list[Effect] = []
+        if beat.session != node.session:
+            effects += self._new_session(node, beat, wall)
+        elif node.beat is not None and beat.seq <= node.beat.seq:
+            return []
+        node.beat = beat
+        node.last_beat = now
+        node.clock_skew = beat.sent_at - wall
+        node.drain_asked = node.drain_asked and beat.state == "ready"
+        return effects + self._refresh(node)
+
+    def lost(self, node_id: NodeId, now: float) -> None:
+        """Note that a request lost the node: out of choice until its next beat."""
+        node = self.nodes.get(node_id)
+        if node is not None and now > node.last_beat:
+            node.state = "suspect"
+            self._withdraw(node)
+
+    def drain(self, node_id: NodeId, *, on: bool) -> list[Effect]:
+        """Take a node out of choice, or in again, before its own beat says so."""
+        node = self.nodes[node_id]
+        node.drain_asked = on
+        return self._refresh(node) if node.beat is not None else []
+
+    def settle(self, claim: Claim, *, admitted: bool) -> list[Effect]:
+        """Note how the books decided about a name, and serve it or tell the owner why not."""
+        self.names.settle(claim.name, claim.digest, "admitted" if admitted else "pending")
+        node = self.nodes.get(claim.node)
+        if node is None or node.beat is None:
+            return []
+        if admitted:
+            return self._refresh(node)
+        return [
+            Tell(
+                node.id,
+                "model_name_taken",
+                f"The name {claim.name!r} is taken; an administrator must approve it.",
+            )
+        ]
+
+    def tick(self, now: float) -> None:
+        """Let nodes that are silent become suspect, then gone."""
+        for node in self.nodes.values():
+            silent = now - node.last_beat
+            if node.state == "gone" or silent <= SUSPECT_AFTER:
+                continue
+            node.state = "gone" if silent > GONE_AFTER else "suspect"
+            self._withdraw(node)
+
+    def acquire(self, replica: Replica) -> None:
+        """Count a request that goes out to a replica."""
+        replica.inflight += 1
+        replica.node.breaker.started()
+        self._place(replica)
+
+    def release(self, replica: Replica) -> list[Effect]:
+        """Count a request that has left a replica; told exactly once for each `acquire`."""
+        if replica.inflight <= 0:
+            raise AssertionError(f"{replica.node.id} released more often than acquired")
+        replica.inflight -= 1
+        return self._place(replica)
+
+    def pool(self, name: str) -> Pool | None:
+        """Give the replicas of a model name; None when no node that can be chosen has it."""
+        pool = self.pools.get(name)
+        return pool if pool else None
+
+    def _new_session(self, node: Node, beat: Beat, wall: float) -> list[Effect]:
+        effects: list[Effect] = []
+        if node.session is not None:
+            node.retired.append(node.session)
+            effects.append(Supersede(node.id, node.session))
+        node.session = beat.session
+        skew = beat.sent_at - wall
+        if abs(skew) > SKEW_TOLD:
+            effects.append(
+                Tell(node.id, "clock_wrong", f"The clock is {skew:+.0f} s off; please set it.")
+            )
+        return effects
+
+    def _refresh(self, node: Node) -> list[Effect]:
+        beat = node.beat
+        if beat is None:
+            return []
+        self._withdraw(node)
+        node.state = self._state(node, beat)
+        effects = self._renew_replicas(node, beat)
+        if node.state == "ready":
+            for replica in node.replicas.values():
+                effects += self._place(replica)
+        return effects
+
+    def _state(self, node: Node, beat: Beat) -> NodeState:
+        if not set(beat.versions) & set(VERSIONS):
+            return "joining"
+        if node.drain_asked and beat.state == "ready":
+            return "draining"
+        state = _STATES.get(beat.state, "joining")
+        if state == "ready" and not any(model.engine == "ready" for model in beat.models):
+            return "joining"
+        return state
+
+    def _renew_replicas(self, node: Node, beat: Beat) -> list[Effect]:
+        effects: list[Effect] = []
+        kept: dict[Digest, Replica] = {}
+        for served in beat.models:
+            digest = Digest(served.digest)
+            admission = self.names.admission(served)
+            if admission == "unclaimed":
+                effects.append(Claim(node.id, node.enrolled.member, served.name, digest))
+            if admission != "admitted":
+                continue
+            replica = node.replicas.get(digest) or Replica(node, served)
+            replica.served = served
+            replica.others = max(0, served.running - replica.inflight)
+            replica.full_until = 0.0
+            kept[digest] = replica
+        node.replicas = kept
+        return effects
+
+    def _place(self, replica: Replica) -> list[Effect]:
+        node = replica.node
+        if node.state != "ready" or node.replicas.get(replica.digest) is not replica:
+            return []
+        if replica.served.engine != "ready":
+            return []
+        came_to_have_room = self.pools.setdefault(replica.name, Pool()).put(replica)
+        return [RoomMade(replica.name)] if came_to_have_room else []
+
+    def _withdraw(self, node: Node) -> None:
+        for replica in node.replicas.values():
+            pool = self.pools.get(replica.name)
+            if pool is None:
+                continue
+            pool.remove(node.id)
+            if not pool:
+                del self.pools[replica.name]
+
+
+def enrolled_all(registry: Registry, nodes: Iterable[EnrolledNode]) -> None:
+    """Let all nodes of the books in."""
+    for node in nodes:
+        registry.enrol(node)

@@ -1,0 +1,290 @@
+"""Reading what a node says an engine said: hostile input, each event decoded once. Pure.
+
+A streamed answer is server-sent events; their bytes go on unchanged, after a look at the few fields
+that matter. Two things are taken out: the engine's `[DONE]` (the gateway writes its own when the
+stream is whole) and usage the client did not ask for.
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from garage_ai.network.errors import BadNodeReply
+from garage_ai.wire.frames import Route
+
+MAX_EVENT: Final = 1 << 20
+"""Bytes of one event at most; the largest real ones hold logprobs of twenty tokens."""
+
+DONE: Final = b"data: [DONE]\n\n"
+
+Token = msgspec.Raw | None
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """Tokens as the engine counted them; None where it did not say."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+
+
+class _Delta(msgspec.Struct, frozen=True):
+    content: str | None = None
+    reasoning_content: str | None = None
+    reasoning: str | None = None
+    refusal: str | None = None
+    tool_calls: msgspec.Raw | None = None
+    function_call: msgspec.Raw | None = None
+
+
+class _Choice(msgspec.Struct, frozen=True):
+    delta: _Delta | None = None
+    text: str | None = None
+    finish_reason: str | None = None
+
+
+class _Event(msgspec.Struct, frozen=True):
+    choices: list[_Choice] = []
+    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
+    error: msgspec.Raw | None = None
+
+
+class _PlainChoice(msgspec.Struct, frozen=True):
+    finish_reason: str | None = None
+
+
+class _Plain(msgspec.Struct, frozen=True):
+    choices: list[_PlainChoice] | None = None
+    data: list[msgspec.Raw] | None = None
+    usage: Usage | None = None
+    error: msgspec.Raw | None = None
+
+
+class _ErrorBody(msgspec.Struct, frozen=True):
+    message: str = ""
+    type: str | None = None
+    code: str | int | None = None
+
+
+class _ErrorEnvelope(msgspec.Struct, frozen=True):
+    error: _ErrorBody | str | None = None
+    message: str = ""
+
+
+_UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_events: Final = msgspec.json.Decoder(_Event)
+_plain: Final = msgspec.json.Decoder(_Plain)
+_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_errors: Final = msgspec.json.Decoder(_ErrorEnvelope)
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the gateway itself saw of an answer; times are left to the caller."""
+
+    content_events: int = 0
+    bytes_out: int = 0
+    usage: Usage | None = None
+    finished: bool = False
+
+
+class Reader(Protocol):
+    """What turns data frames into bytes for the client."""
+
+    seen: Seen
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a frame's data and give what may go to the client. Raises: BadNodeReply."""
+
+    def finish(self) -> bytes:
+        """Take the end of the answer and give the last bytes. Raises: BadNodeReply."""
+
+    @property
+    def has_content(self) -> bool:
+        """Tell whether anything was given that another node would say again."""
+
+
+@dataclass(slots=True)
+class StreamReader:
+    """Read a streamed answer event by event.
+
+    `include_usage` tells whether the client asked for usage itself.
+    """
+
+    include_usage: bool
+    seen: Seen = field(default_factory=Seen)
+    _rest: bytes = b""
+    _done: bool = False
+
+    @property
+    def has_content(self) -> bool:
+        """Tell whether anything was given that another node would say again."""
+        return self.seen.content_events > 0
+
+    def feed(self, data: bytes) -> bytes:
+        """Take a frame's data and give the whole events in it that go on."""
+        if self._rest:
+            data = self._rest + data
+        if b"\r" in data:
+            data = data.replace(b"\r\n", b"\n")
+        *events, self._rest = data.split(b"\n\n")
+        if len(self._rest) > MAX_EVENT:
+            raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
+        passed = [out for event in events if (out := self._event(event))]
+        joined = b"".join(passed)
+        self.seen.bytes_out += len(joined)
+        return joined
+
+    def finish(self) -> bytes:
+        """Take the end of the answer; a stream that neither ended nor finished was cut off."""
+        if self._rest.strip():
+            raise BadNodeReply("the answer ends inside an event")
+        if not (self._done or self.seen.finished):
+            raise BadNodeReply("the stream ends before the answer does")
+        self.seen.bytes_out += len(DONE)
+        return DONE
+
+    def _event(self, event: bytes) -> bytes:
+        payload = _payload(event)
+        if payload is None:
+            return b""
+        if payload == b"[DONE]":
+            self._done = True
+            return b""
+        if self._done:
+            raise BadNodeReply("an event after [DONE]")
+        try:
+            seen = _events.decode(payload)
+        except _UNDECODABLE as error:
+            raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
+        if seen.error is not None:
+            raise EngineErrorEvent(error_message(payload))
+        return self._pass_on(payload, seen)
+
+    def _pass_on(self, payload: bytes, event: _Event) -> bytes:
+        for choice in event.choices:
+            if choice.finish_reason is not None:
+                self.seen.finished = True
+            if _holds_content(choice):
+                self.seen.content_events += 1
+        if event.usage is msgspec.UNSET:
+            return b"data: " + payload + b"\n\n"
+        if isinstance(event.usage, Usage):
+            self.seen.usage = event.usage
+        if self.include_usage:
+            return b"data: " + payload + b"\n\n"
+        return _without_usage(payload) if event.choices else b""
+
+
+@dataclass(slots=True)
+class PlainReader:
+    """Gather an answer that is one JSON object, and check it when it is whole."""
+
+    route: Route
+    max_bytes: int
+    seen: Seen = field(default_factory=Seen)
+    _parts: list[bytes] = field(default_factory=list)
+    _size: int = 0
+
+    @property
+    def has_content(self) -> bool:
+        """Nothing is given before the end."""
+        return False
+
+    def feed(self, data: bytes) -> bytes:
+        """Keep a part; nothing goes on before the whole is checked."""
+        self._size += len(data)
+        if self._size > self.max_bytes:
+            raise BadNodeReply(f"an answer of more than {self.max_bytes} bytes")
+        self._parts.append(data)
+        return b""
+
+    def finish(self) -> bytes:
+        """Check the whole answer and give it unchanged."""
+        body = b"".join(self._parts)
+        try:
+            answer = _plain.decode(body)
+        except _UNDECODABLE as error:
+            raise BadNodeReply(f"an answer that cannot be read: {str(error)[:100]}") from error
+        items = answer.data if self.route == "embeddings" else answer.choices
+        if answer.error is not None or not items:
+            raise BadNodeReply("an answer without a result")
+        self.seen.usage = answer.usage
+        self.seen.content_events = len(items)
+        self.seen.finished = True
+        self.seen.bytes_out = len(body)
+        return body
+
+
+class EngineErrorEvent(Exception):
+    """The engine itself said, inside its stream, that it failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineComplaint:
+    """An engine's error answer, cut to what may be shown."""
+
+    message: str
+    kind: Literal["context", "other"]
+
+
+def reader_for(route: Route, *, stream: bool, include_usage: bool, max_bytes: int) -> Reader:
+    """Make the reader for a request."""
+    return StreamReader(include_usage) if stream else PlainReader(route, max_bytes)
+
+
+def error_message(body: bytes) -> str:
+    """Read an engine's error text, at most 500 characters, whatever shape it has."""
+    try:
+        envelope = _errors.decode(body)
+    except _UNDECODABLE:
+        return ""
+    inner = envelope.error
+    if isinstance(inner, _ErrorBody):
+        return _printable(inner.message)
+    return _printable(inner or envelope.message)
+
+
+def complaint(body: bytes) -> EngineComplaint:
+    """Tell what an engine's 4xx answer is about."""
+    message = error_message(body)
+    lowered = message.lower()
+    about_context = "context" in lowered and any(
+        word in lowered for word in ("length", "size", "exceed", "tokens", "window")
+    )
+    return EngineComplaint(message, "context" if about_context else "other")
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else " " for c in text[:500])
+
+
+def _payload(event: bytes) -> bytes | None:
+    """Give the data of an event; None for comments and for events without data."""
+    if event.startswith(b"data: ") and b"\n" not in event:
+        return event[6:]
+    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line[:5] == b"data:"]
+    return b"\n".join(lines).replace(b"\n", b" ") if lines else None
+
+
+def _holds_content(choice: _Choice) -> bool:
+    if choice.text:
+        return True
+    delta = choice.delta
+    if delta is None:
+        return False
+    return bool(
+        delta.content
+        or delta.reasoning_content
+        or delta.reasoning
+        or delta.refusal
+        or delta.tool_calls is not None
+        or delta.function_call is not None
+    )
+
+
+def _without_usage(payload: bytes) -> bytes:
+    parts = _objects.decode(payload)
+    del parts["usage"]
+    return b"data: " + _encoder.encode(parts) + b"\n\n"
