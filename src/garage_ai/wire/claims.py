@@ -31,7 +31,11 @@ Key = Annotated[str, msgspec.Meta(min_length=56, max_length=56)]
 Subject = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 Subjects = Annotated[tuple[Subject, ...], msgspec.Meta(max_length=64)]
 Keys = Annotated[tuple[Key, ...], msgspec.Meta(max_length=64)]
-Revocations = Annotated[dict[Key, Seconds], msgspec.Meta(max_length=10_000)]
+Revocations = Annotated[
+    dict[Annotated[str, msgspec.Meta(min_length=1, max_length=56)], Seconds],
+    msgspec.Meta(max_length=8_000),
+]
+"""By public key, or `*` for all. As many as fit into one NATS message of 1 MiB."""
 
 
 class ClaimsError(Exception):

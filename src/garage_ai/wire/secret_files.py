@@ -58,7 +58,7 @@ def sync_folder(path: Path) -> None:
 def _write_beside(path: Path, content: str) -> Path:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="ascii") as file:
+    with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -113,6 +113,6 @@ def read_secret(path: Path) -> str:
                 f"`chmod 600 {path}`; otherwise make a new key."
             )
         try:
-            return file.read(_MAX_BYTES).decode("ascii").strip()
+            return file.read(_MAX_BYTES).decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SecretDamaged(f"{path} is not a text file of ours") from error

@@ -1,0 +1,46 @@
+"""A real nats-server with a network's own keys, started and killed at will."""
+
+import os
+import signal
+import socket
+import subprocess
+from pathlib import Path
+
+from garage_ai.local.nats_server import NatsServer, TlsFiles
+from garage_ai.network.authority import Authority
+
+
+def two_free_ports() -> tuple[int, int]:
+    """Find two ports free on loopback."""
+    with socket.socket() as first, socket.socket() as second:
+        first.bind(("127.0.0.1", 0))
+        second.bind(("127.0.0.1", 0))
+        return first.getsockname()[1], second.getsockname()[1]
+
+
+class NatsProcess:
+    """A nats-server of one folder; the ports stay the same over restarts."""
+
+    def __init__(self, authority: Authority, folder: Path, *, tls: TlsFiles | None = None) -> None:
+        tcp, web = two_free_ports()
+        self.authority = authority
+        self.server = NatsServer(
+            authority, folder / "nats", folder / "logs", port=tcp, websocket_port=web, tls=tls
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        names = ("tls", "wss") if tls else ("nats", "ws")
+        self.tcp_url = f"{names[0]}://127.0.0.1:{tcp}"
+        self.web_url = f"{names[1]}://127.0.0.1:{web}"
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        self.server.prepare()
+        self._process = subprocess.Popen(self.server.argv())  # noqa: ASYNC220
+        await self.server.wait_ready()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
+        """End it and wait until it is gone."""
+        if self._process is not None:
+            os.kill(self._process.pid, how)
+            self._process.wait(10)
+            self._process = None
