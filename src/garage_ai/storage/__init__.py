@@ -4,6 +4,7 @@ Acknowledged means committed: a write that returned is on the disk.
 """
 
 from garage_ai.storage.database import Storage
+from garage_ai.storage.dialect import sqlite_url
 from garage_ai.storage.errors import (
     ConstraintViolated,
     DatabaseCorrupt,
@@ -60,6 +61,7 @@ __all__ = [
     "UsageTotal",
     "UsageWriter",
     "ValueRefused",
+    "sqlite_url",
     "usage_list",
     "usage_summary",
 ]

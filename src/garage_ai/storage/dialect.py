@@ -11,6 +11,7 @@ import time
 from contextlib import closing
 from pathlib import Path
 from typing import Final
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Table, event, make_url
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
@@ -147,6 +148,11 @@ class Sqlite:
 
 Dialect = Sqlite
 """What storage can speak; the second one makes this a union."""
+
+
+def sqlite_url(path: Path) -> str:
+    """Give the URL of a database file; percent signs and the like in its path are escaped."""
+    return f"sqlite:///{quote(str(path.absolute()))}"
 
 
 def dialect_for(url: str) -> Dialect:
