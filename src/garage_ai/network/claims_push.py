@@ -1,16 +1,19 @@
 """Telling the NATS servers of a new account JWT: how a revocation comes into force."""
 
 import asyncio
+import contextlib
+import random
 import ssl
 from collections.abc import Sequence
+from itertools import count
 from typing import Annotated, Final
 
 import msgspec
 import structlog
 
 from garage_ai.network.authority import CLAIMS_UPDATE, Authority, new_inbox
-from garage_ai.network.authority_errors import ClaimsNotPushed
-from garage_ai.wire.connection import Connection, Message, connect
+from garage_ai.network.authority_errors import AuthorityError, ClaimsNotPushed
+from garage_ai.wire.connection import Backoff, Connection, Message, connect
 from garage_ai.wire.link_errors import LinkError
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +60,9 @@ class ClaimsPusher:
         self._authority = authority
         self._urls = urls
         self._tls = tls
+        self._backoff = Backoff(first=1.0, cap=30.0)
+        self._random = random.SystemRandom()
+        self._later: asyncio.Task[None] | None = None
 
     async def push(self, jwt: str | None = None, *, seconds: float = PUSH_SECONDS) -> None:
         """Give the servers the account as it stands.
@@ -75,12 +81,44 @@ class ClaimsPusher:
             raise ClaimsNotPushed(verdict.description or verdict.message)
         _log.info("account_pushed", detail=verdict.message)
 
-    async def revoke(self, key: str, before: float | None = None) -> None:
+    async def revoke(self, key: str, before: float | None = None) -> bool:
         """Cut a key off: recorded for good, then told to the servers.
 
-        Raises: AuthorityError (as `record_revocation`), ClaimsNotPushed.
+        True if they know; False if none could be told now: it is tried until one is, and a server
+        that starts with our configuration knows anyway. Raises: AuthorityError.
         """
-        await self.push(await self._authority.record_revocation_async(key, before))
+        jwt = await self._authority.record_revocation_async(key, before)
+        try:
+            await self.push(jwt)
+        except ClaimsNotPushed as error:
+            _log.warning("revocation_not_pushed", detail=str(error))
+            self._push_later()
+            return False
+        return True
+
+    def _push_later(self) -> None:
+        if self._later is None or self._later.done():
+            self._later = asyncio.create_task(self._until_pushed(), name="claims-push")
+
+    async def _until_pushed(self) -> None:
+        for tries in count(1):
+            jitter = self._random.random()
+            await asyncio.sleep(self._backoff.delay(tries, refused=False, jitter=jitter))
+            try:
+                # Read anew each time: more may have been revoked meanwhile.
+                await self.push()
+            except (ClaimsNotPushed, AuthorityError) as error:
+                _log.warning("revocation_not_pushed", detail=str(error), tries=tries)
+            else:
+                return
+
+    async def close(self) -> None:
+        """Stop trying; what is recorded stays recorded."""
+        task, self._later = self._later, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     async def _ask(self, account: str, seconds: float) -> _Verdict:
         link = await connect(

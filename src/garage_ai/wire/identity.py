@@ -85,9 +85,9 @@ def _as_identity_error(error: SecretFileError) -> IdentityError:
     return _KINDS.get(type(error), IdentityError)(str(error))
 
 
-def token_digest(secret: str) -> str:
-    """Give the sha256 (hex) by which an enrolment token is known; the secret stays unsaid."""
-    return hashlib.sha256(secret.encode()).hexdigest()
+def token_digest(token: str) -> str:
+    """Give the sha256 (hex) of a token's secret; a CA fingerprint behind it does not count."""
+    return hashlib.sha256(token.strip().partition(".")[0].encode()).hexdigest()
 
 
 def enrolment_text(nonce: str, token_sha256: str, public_key: str) -> bytes:

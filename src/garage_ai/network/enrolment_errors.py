@@ -1,0 +1,28 @@
+"""Why a node was not let in, or not let go on.
+
+EnrolmentError         code                HTTP
+├── NonceUnusable      nonce_unusable      400    not ours, or older than two minutes
+├── ProofRefused       proof_refused       401    the signature is not this key's over this text
+└── NodeGone           node_gone           410    the node was removed, for good
+"""
+
+
+class EnrolmentError(Exception):
+    """Anything about a node's identity that the network refuses."""
+
+    code = "enrolment_error"
+    status = 400
+
+
+class NonceUnusable(EnrolmentError):
+    code = "nonce_unusable"
+
+
+class ProofRefused(EnrolmentError):
+    code = "proof_refused"
+    status = 401
+
+
+class NodeGone(EnrolmentError):
+    code = "node_gone"
+    status = 410
