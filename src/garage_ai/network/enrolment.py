@@ -41,6 +41,8 @@ class NodeRecord(Protocol):
     @property
     def id(self) -> NodeId: ...
     @property
+    def member(self) -> str: ...
+    @property
     def public_key(self) -> str: ...
     @property
     def region(self) -> str | None: ...
@@ -123,6 +125,7 @@ class Enrolment:
         _log.info("node_enrolled", node=record.id, region=record.region)
         return Enrolled(
             node=record.id,
+            member=record.member,
             region=record.region,
             urls=self._urls,
             jwt=self._jwt(record),

@@ -35,13 +35,14 @@ class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
-    """What a new node needs: where to connect, in order, and with what.
+    """What a new node needs: whose it is, where to connect, in order, and with what.
 
     `ca_pem` is the network's own CA, None where the system's are to be trusted; `versions` are
     the wire versions the gateway speaks.
     """
 
     node: NodeText
+    member: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     region: Annotated[str, msgspec.Meta(max_length=16)] | None
     urls: Annotated[
         tuple[Annotated[str, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=64)
