@@ -18,15 +18,16 @@ import sys
 import time
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle
 from urllib.parse import urlsplit
 
 import uvloop
 
-from bench.load_protocol import Connection, Expectation, LoadError
+from bench.load_protocol import Connection, Expectation, LoadError, StaleConnection
 from bench.processes import mock_engine
 from bench.quantiles import Summary, summary
 
-__all__ = ["LoadResult", "Target", "Workload", "main", "run_load"]
+__all__ = ["LoadResult", "Target", "Workload", "connect", "http_request", "main", "run_load"]
 
 MOST_ERRORS = 100  # after that many a cell is given up
 PROMPT = "Say something short about the northern lights."
@@ -59,8 +60,8 @@ class Workload:
     stream: bool
     clients: int = 1
     chunks: int = 32
-    prompt: str = PROMPT
     exact: bool = True
+    prompts: tuple[str, ...] = (PROMPT,)  # one request each, over and over
     extra: tuple[tuple[str, object], ...] = ()
 
     @property
@@ -69,11 +70,16 @@ class Workload:
         kind = "stream" if self.stream else "plain"
         return f"{kind} x{self.clients}"
 
-    def body(self, model: str) -> bytes:
+    @property
+    def expect(self) -> Expectation:
+        """Say what a correct answer looks like."""
+        return Expectation(self.stream, self.chunks, self.exact)
+
+    def body(self, model: str, prompt: str) -> bytes:
         """Return the JSON of one request."""
         payload: dict[str, object] = {
             "model": model,
-            "messages": [{"role": "user", "content": self.prompt}],
+            "messages": [{"role": "user", "content": prompt}],
             "max_tokens": self.chunks,
         }
         if self.stream:
@@ -163,17 +169,16 @@ class _Client:
         self._target = target
         self._result = result
         self._timeout = timeout
-        self._request = _http_request(target, workload)
-        self._expect = Expectation(workload.stream, workload.chunks, workload.exact)
+        requests = [http_request(target, workload, prompt) for prompt in workload.prompts]
+        self._requests = cycle(requests)
+        self._expect = workload.expect
 
     async def run(self, deadline: float, budget: _Budget) -> None:
         connection: Connection | None = None
         errors = self._result.errors
         while time.perf_counter() < deadline and len(errors) < MOST_ERRORS and budget.take():
             try:
-                if connection is None or connection.closed:
-                    connection = await self._connect()
-                await self._one(connection)
+                connection = await self._one(connection, next(self._requests))
             except (LoadError, OSError, TimeoutError) as problem:
                 errors.append(f"{type(problem).__name__}: {problem}")
                 if connection is not None:
@@ -182,26 +187,36 @@ class _Client:
         if connection is not None:
             connection.close()
 
-    async def _connect(self) -> Connection:
-        loop = asyncio.get_running_loop()
-        host, port = self._target.address
-        factory = partial(Connection, loop, self._expect)
-        connecting = loop.create_connection(factory, host, port)
-        _, connection = await asyncio.wait_for(connecting, self._timeout)
-        return connection
-
-    async def _one(self, connection: Connection) -> None:
-        answer = await connection.ask(self._request, self._timeout)
+    async def _one(self, connection: Connection | None, request: bytes) -> Connection:
+        kept = connection
+        if kept is None or kept.closed:
+            kept = await connect(self._target, self._expect, self._timeout)
+        try:
+            answer = await kept.ask(request, self._timeout)
+        except StaleConnection:  # as every HTTP client does, once
+            kept = await connect(self._target, self._expect, self._timeout)
+            answer = await kept.ask(request, self._timeout)
         result = self._result
         result.latencies.append(answer.last_byte - answer.sent)
         result.first_tokens.append(answer.first_content - answer.sent)
         result.chunks += answer.chunks
+        return kept
 
 
-def _http_request(target: Target, workload: Workload) -> bytes:
+async def connect(target: Target, expect: Expectation, timeout: float = 10.0) -> Connection:
+    """Open a keep-alive connection; raises OSError, TimeoutError."""
+    loop = asyncio.get_running_loop()
+    host, port = target.address
+    connecting = loop.create_connection(partial(Connection, loop, expect), host, port)
+    _, connection = await asyncio.wait_for(connecting, timeout)
+    return connection
+
+
+def http_request(target: Target, workload: Workload, prompt: str) -> bytes:
+    """Return the bytes of one chat request."""
     host, port = target.address
     path = urlsplit(target.base_url).path.rstrip("/") + "/chat/completions"
-    body = workload.body(target.model)
+    body = workload.body(target.model, prompt)
     key = f"authorization: Bearer {target.api_key}\r\n" if target.api_key else ""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: {host}:{port}\r\ncontent-type: application/json\r\n"

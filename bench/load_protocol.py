@@ -14,7 +14,15 @@ from typing import cast
 
 import msgspec
 
-__all__ = ["Answer", "Connection", "Expectation", "LoadError"]
+__all__ = [
+    "Answer",
+    "Connection",
+    "Expectation",
+    "LoadError",
+    "StaleConnection",
+    "check",
+    "dechunk",
+]
 
 BODY_LIMIT = 16 * 1024 * 1024
 FIRST_CONTENT = re.compile(rb'"content": ?"[^"]')  # engines send the role first, without text
@@ -22,6 +30,10 @@ FIRST_CONTENT = re.compile(rb'"content": ?"[^"]')  # engines send the role first
 
 class LoadError(Exception):
     """An answer was not what it had to be."""
+
+
+class StaleConnection(LoadError):
+    """The server had closed the kept connection before it saw the question; ask again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +86,7 @@ class Connection(asyncio.Protocol):
         self._expect = expect
         self._transport: asyncio.Transport
         self._waiter: asyncio.Future[Answer] | None = None
+        self._asked = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -93,7 +106,10 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, _exc: Exception | None) -> None:
         """Fail the question that is open."""
         self.closed = True
-        self._fail("connection closed in the middle of an answer")
+        if self._asked > 1 and not self._size:
+            self._end(StaleConnection("closed between two requests"))
+        else:
+            self._fail("connection closed in the middle of an answer")
 
     def close(self) -> None:
         """Close without waiting."""
@@ -101,8 +117,11 @@ class Connection(asyncio.Protocol):
         self._transport.abort()
 
     async def ask(self, request: bytes, timeout: float) -> Answer:
-        """Send the request and wait for its whole answer; raises LoadError, TimeoutError."""
+        """Send the request and wait for its whole answer; raises LoadError."""
+        if self.closed:
+            raise StaleConnection("closed between two requests")
         self._reset()
+        self._asked += 1
         waiter: asyncio.Future[Answer] = self._loop.create_future()
         self._waiter = waiter
         deadline = self._loop.call_later(timeout, self._fail, f"no whole answer in {timeout:g} s")
@@ -156,6 +175,8 @@ class Connection(asyncio.Protocol):
         waiter, head = self._waiter, self._head or b""
         if waiter is None or waiter.done():
             return
+        if b"\r\nconnection: close" in head:
+            self.closed = True
         if not head.startswith(b"http/1.1 200"):
             status = head.partition(b"\r\n")[0].decode("latin-1")
             self._fail(f"{status}: {body[:200].decode('utf-8', 'replace')}")
@@ -173,8 +194,11 @@ class Connection(asyncio.Protocol):
         return next((when for size, when in self._marks if size >= offset), now)
 
     def _fail(self, why: str) -> None:
+        self._end(LoadError(why))
+
+    def _end(self, problem: LoadError) -> None:
         if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_exception(LoadError(why))
+            self._waiter.set_exception(problem)
 
 
 def dechunk(data: bytes, at: int) -> bytes | None:

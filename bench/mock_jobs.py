@@ -38,10 +38,11 @@ Outcome = Literal["served", "cancelled", "failed"]
 
 
 class State(msgspec.Struct):
-    """What `GET /mock/state` says, in requests since the start or the last reset."""
+    """What `GET /mock/state` says: requests now, and requests since the start or the last reset."""
 
     running: int = 0
     waiting: int = 0
+    held: int = 0  # streams that wait because their client does not read
     served: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -96,8 +97,10 @@ class Bench:
 
     def reset(self) -> None:
         """Count from zero again; what is at work now stays counted as running."""
-        running, waiting = self.state.running, self.state.waiting
-        self.state = State(running=running, waiting=waiting, peak_running=running)
+        now = self.state
+        self.state = State(
+            running=now.running, waiting=now.waiting, held=now.held, peak_running=now.running
+        )
 
     def _start(self, job: Job) -> None:
         state = self.state
@@ -166,6 +169,7 @@ class Job:
         """Stop because the client left."""
         if self._timer is not None:
             self._timer.cancel()
+        self._unpark()
         self._leave("cancelled")
 
     def pause(self) -> None:
@@ -175,9 +179,13 @@ class Job:
     def resume(self) -> None:
         """Write on."""
         self._paused = False
-        if self._parked:
-            self._parked = False
+        if self._unpark():
             self._step()
+
+    def _unpark(self) -> bool:
+        parked, self._parked = self._parked, False
+        self._bench.state.held -= parked
+        return parked
 
     def _leave(self, outcome: Outcome) -> None:
         self.done = True
@@ -225,6 +233,7 @@ class Job:
             self._end(parts, options)
         elif self._paused:
             self._parked = True
+            self._bench.state.held += 1
         elif options.chunk_delay:
             self._timer = self._loop.call_later(options.chunk_delay, self._step)
         else:

@@ -134,11 +134,13 @@ async def test_a_slow_reader_stops_the_writer() -> None:
         body = json.dumps({**CHAT, "stream": True, "max_tokens": 100_000}).encode()
         head = f"POST /v1/chat/completions HTTP/1.1\r\nContent-Length: {len(body)}\r\n\r\n"
         writer.write(head.encode() + body)
-        await reader.readexactly(100)
-        await asyncio.sleep(0.2)
+        await until(lambda: engine.state.held == 1)
+        await reader.readexactly(4 * 1024 * 1024)
+        await until(lambda: engine.state.held == 1)
         assert engine.state.running == 1
         writer.close()
         await until(lambda: engine.state.cancelled == 1)
+        assert engine.state.held == 0
 
 
 async def test_options_change_while_it_runs() -> None:
