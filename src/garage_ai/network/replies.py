@@ -6,7 +6,7 @@ stream is whole) and usage the client did not ask for.
 """
 
 from dataclasses import dataclass, field
-from typing import Final, Literal, Protocol
+from typing import Annotated, Final, Literal, Protocol
 
 import msgspec
 
@@ -18,14 +18,17 @@ MAX_EVENT: Final = 1 << 20
 
 DONE: Final = b"data: [DONE]\n\n"
 
-Token = msgspec.Raw | None
+Tokens = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 
 
 class Usage(msgspec.Struct, frozen=True):
     """Tokens as the engine counted them; None where it did not say."""
 
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Tokens | None = None
+    completion_tokens: Tokens | None = None
+
+
+ABSENT: Final = msgspec.Raw()
 
 
 class _Delta(msgspec.Struct, frozen=True):
@@ -33,8 +36,8 @@ class _Delta(msgspec.Struct, frozen=True):
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
-    tool_calls: msgspec.Raw | None = None
-    function_call: msgspec.Raw | None = None
+    tool_calls: msgspec.Raw = ABSENT
+    function_call: msgspec.Raw = ABSENT
 
 
 class _Choice(msgspec.Struct, frozen=True):
@@ -46,7 +49,7 @@ class _Choice(msgspec.Struct, frozen=True):
 class _Event(msgspec.Struct, frozen=True):
     choices: list[_Choice] = []
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = ABSENT
 
 
 class _PlainChoice(msgspec.Struct, frozen=True):
@@ -57,7 +60,7 @@ class _Plain(msgspec.Struct, frozen=True):
     choices: list[_PlainChoice] | None = None
     data: list[msgspec.Raw] | None = None
     usage: Usage | None = None
-    error: msgspec.Raw | None = None
+    error: msgspec.Raw = ABSENT
 
 
 class _ErrorBody(msgspec.Struct, frozen=True):
@@ -158,7 +161,7 @@ class StreamReader:
             seen = _events.decode(payload)
         except _UNDECODABLE as error:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
-        if seen.error is not None:
+        if _is_there(seen.error):
             raise EngineErrorEvent(error_message(payload))
         return self._pass_on(payload, seen)
 
@@ -208,7 +211,7 @@ class PlainReader:
         except _UNDECODABLE as error:
             raise BadNodeReply(f"an answer that cannot be read: {str(error)[:100]}") from error
         items = answer.data if self.route == "embeddings" else answer.choices
-        if answer.error is not None or not items:
+        if _is_there(answer.error) or not items:
             raise BadNodeReply("an answer without a result")
         self.seen.usage = answer.usage
         self.seen.content_events = len(items)
@@ -268,6 +271,10 @@ def _payload(event: bytes) -> bytes | None:
     return b"\n".join(lines).replace(b"\n", b" ") if lines else None
 
 
+def _is_there(raw: msgspec.Raw) -> bool:
+    return bytes(raw) not in (b"", b"null", b"[]")
+
+
 def _holds_content(choice: _Choice) -> bool:
     if choice.text:
         return True
@@ -279,8 +286,8 @@ def _holds_content(choice: _Choice) -> bool:
         or delta.reasoning_content
         or delta.reasoning
         or delta.refusal
-        or delta.tool_calls is not None
-        or delta.function_call is not None
+        or _is_there(delta.tool_calls)
+        or _is_there(delta.function_call)
     )
 
 

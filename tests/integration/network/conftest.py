@@ -1,0 +1,117 @@
+"""A gateway's network on a real NATS server, with scripted nodes."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from tests.parts.nats import NatsProcess
+from tests.parts.scripted_node import ScriptedNode
+
+from garage_ai.network.attempt import Limits
+from garage_ai.network.authority import Authority
+from garage_ai.network.dispatcher import DispatchLimits
+from garage_ai.network.models import EnrolledNode
+from garage_ai.network.names import KnownModel, Names
+from garage_ai.network.network import Network
+from garage_ai.wire.connection import Listeners, connect
+from garage_ai.wire.ids import Digest, GatewayId, NodeId
+from garage_ai.wire.messages import ModelServed
+
+SMALL = KnownModel("small", Digest("sha256:" + "a" * 64), "chat", 8192, rank=1)
+GATEWAY = GatewayId("gtest")
+
+# Short enough for a test, long enough for a busy machine.
+LIMITS = DispatchLimits(
+    connect=2.0,
+    attempt=Limits(accepted=1.0, first_byte=3.0, silence=1.5, total=20.0),
+    queue_size=4,
+    queue_seconds=2.0,
+    retries=3,
+    max_answer=4_000_000,
+)
+
+
+@dataclass
+class FakeBooks:
+    """Accounts in memory."""
+
+    enrolled: dict[NodeId, EnrolledNode] = field(default_factory=dict)
+    claims: list[tuple[str, str]] = field(default_factory=list)
+    renewals: list[NodeId] = field(default_factory=list)
+
+    async def nodes(self) -> Sequence[EnrolledNode]:
+        return list(self.enrolled.values())
+
+    async def node(self, node_id: NodeId) -> EnrolledNode | None:
+        return self.enrolled.get(node_id)
+
+    async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
+        self.claims.append((name, member))
+        return not reserved and all(who == member for what, who in self.claims if what == name)
+
+    async def renew(self, node_id: NodeId) -> str:
+        self.renewals.append(node_id)
+        return "a.new.jwt"
+
+
+async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+    """Wait for something that is about to happen; fail when it does not."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail("it did not happen in time")
+        await asyncio.sleep(0.005)
+
+
+MakeNode = Callable[..., Awaitable[ScriptedNode]]
+
+
+@pytest.fixture
+def books() -> FakeBooks:
+    """Books with no node in them."""
+    return FakeBooks()
+
+
+@pytest.fixture
+async def network(
+    nats: NatsProcess, authority: Authority, books: FakeBooks
+) -> AsyncIterator[Network]:
+    """A gateway's view of a network without nodes."""
+    made: list[Network] = []
+    link = await connect(
+        [nats.tcp_url],
+        credentials=authority.gateway_credentials(GATEWAY),
+        name="gateway",
+        listeners=Listeners(on_disconnect=lambda _: made[0].link_lost()),
+        give_up_after=5,
+    )
+    made.append(Network(link, GATEWAY, books=books, names=Names([SMALL]), limits=LIMITS))
+    await made[0].start()
+    yield made[0]
+    await made[0].close()
+    await link.close()
+
+
+@pytest.fixture
+async def make_node(
+    nats: NatsProcess, authority: Authority, books: FakeBooks, network: Network
+) -> AsyncIterator[MakeNode]:
+    """Make nodes that serve the small model and are in choice when given."""
+    made: list[ScriptedNode] = []
+
+    async def make(name: str = "n0", *, region: str | None = None, slots: int = 2) -> ScriptedNode:
+        node_id = NodeId(name)
+        books.enrolled[node_id] = EnrolledNode(node_id, f"mbr_{name}", name, region)
+        network.enrol(books.enrolled[node_id])
+        model = ModelServed(SMALL.name, SMALL.digest, slots=slots)
+        node = await ScriptedNode.join(nats.tcp_url, authority, node_id, model)
+        made.append(node)
+        await node.beat()
+        await until(lambda: network.registry.nodes[node_id].state == "ready")
+        return node
+
+    yield make
+    for node in made:
+        await node.close()

@@ -1,0 +1,619 @@
+"""Requests through a real NATS server to scripted nodes: the good, the bad and the silent."""
+
+import asyncio
+import gc
+import signal
+
+import msgspec
+import pytest
+from tests.integration.network.conftest import LIMITS, MakeNode, until
+from tests.parts.nats import NatsProcess
+from tests.parts.scripted_node import (
+    DONE,
+    PLAIN,
+    ROLE,
+    STOP,
+    Job,
+    Script,
+    answer_plainly,
+    event,
+)
+
+from garage_ai.network.dispatcher import Answer, Request
+from garage_ai.network.errors import (
+    BadNodeReply,
+    ContextLengthExceeded,
+    DispatchError,
+    EngineFailed,
+    EngineRejected,
+    ModelLoading,
+    NoCapacity,
+    NodeLost,
+    NodeTimeout,
+    NoNode,
+    RegionUnavailable,
+    UnknownModel,
+)
+from garage_ai.network.network import Network
+from garage_ai.wire.frames import (
+    MAX_DATA,
+    Accepted,
+    Alive,
+    Data,
+    End,
+    Fail,
+    Head,
+    Packet,
+    Refused,
+)
+from garage_ai.wire.ids import AttemptId
+from garage_ai.wire.window import WINDOW
+
+pytestmark = pytest.mark.anyio
+
+
+def request(
+    *, stream: bool = True, body: bytes = b"{}", region: str | None = None, model: str = "small"
+) -> Request:
+    """Ask the small model something."""
+    return Request("chat", model, body, stream=stream, include_usage=False, region=region)
+
+
+async def read(answer: Answer) -> bytes:
+    """Take the whole answer."""
+    return await asyncio.wait_for(answer.whole(), 10)
+
+
+def free_of_work(network: Network) -> bool:
+    """Tell whether nothing is under way and every slot is free."""
+    return network.dispatcher.in_flight == 0 and all(view.inflight == 0 for view in network.nodes())
+
+
+async def test_a_stream(network: Network, make_node: MakeNode) -> None:
+    """Events arrive as the node sent them, with the gateway's end."""
+    node = await make_node()
+    answer = await network.open(request(body=b'{"x":1}'))
+    assert await read(answer) == ROLE + event("hej") + STOP + DONE
+    assert bytes(node.jobs[0].body) == b'{"x":1}'
+    assert answer.seen.content_events == 1
+    assert free_of_work(network)
+
+
+async def test_a_plain_answer(network: Network, make_node: MakeNode) -> None:
+    """Its bytes are the engine's."""
+    await make_node()
+    answer = await network.open(request(stream=False))
+    assert await read(answer) == PLAIN
+    assert answer.seen.usage is not None
+    assert answer.seen.usage.prompt_tokens == 3
+
+
+async def test_a_body_larger_than_the_window(network: Network, make_node: MakeNode) -> None:
+    """A large prompt goes out as the node gives credit."""
+    node = await make_node()
+    body = bytes(range(256)) * 12_000
+    assert len(body) > 10 * WINDOW
+    await read(await network.open(request(stream=False, body=body)))
+    assert bytes(node.jobs[0].body) == body
+
+
+async def test_a_large_answer_needs_credit(network: Network, make_node: MakeNode) -> None:
+    """A plain answer of many windows comes whole."""
+    node = await make_node()
+    body = b'{"choices":[{"text":"' + b"x" * 2_000_000 + b'"}]}'
+
+    async def answer(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Head(200, "application/json"))
+        for start in range(0, len(body), MAX_DATA):
+            part = body[start : start + MAX_DATA]
+            while job.sender.room < len(part):
+                job.credited.clear()
+                await job.credited.wait()
+            job.say(Data(part))
+        job.say(End())
+
+    node.scripts = [answer]
+    assert await read(await network.open(request(stream=False))) == body
+
+
+async def test_a_slow_client_stops_its_own_node_only(network: Network, make_node: MakeNode) -> None:
+    """A reader that takes nothing holds one window; others on the same node go on."""
+    node = await make_node(slots=8)
+    sent = 0
+
+    async def pour(job: Job) -> None:
+        nonlocal sent
+        job.begin_stream()
+        part = event("x" * 30_000)
+        while not job.cancelled.is_set():
+            if job.sender.room >= len(part):
+                job.say(Data(part))
+                sent += len(part)
+            else:
+                await asyncio.sleep(0.01)
+                job.say(Alive())
+
+    node.scripts = [pour, answer_plainly]
+    slow = await network.open(request())
+    await until(lambda: sent + 30_100 > WINDOW)
+    before = sent
+    for _ in range(20):
+        await read(await network.open(request()))
+    assert sent == before <= WINDOW
+    slow.cancel()
+    await until(lambda: free_of_work(network))
+
+
+async def test_a_client_that_leaves_frees_the_slot(network: Network, make_node: MakeNode) -> None:
+    """The node hears of it within 200 ms, and its word frees the slot."""
+    node = await make_node(slots=1)
+
+    async def endless(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await job.cancelled.wait()
+
+    node.scripts = [endless]
+    answer = await network.open(request())
+    answer.cancel()
+    await asyncio.wait_for(node.jobs[0].cancelled.wait(), 0.2)
+    await until(lambda: free_of_work(network), 1.0)
+
+
+async def test_a_client_that_leaves_before_the_first_token(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Cancelling the caller cancels the work."""
+    node = await make_node(slots=1)
+
+    async def think(job: Job) -> None:
+        job.say(Accepted())
+        await job.cancelled.wait()
+
+    node.scripts = [think]
+    opening = asyncio.create_task(network.open(request()))
+    await until(lambda: len(node.jobs) == 1)
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    await asyncio.wait_for(node.jobs[0].cancelled.wait(), 0.2)
+    await until(lambda: free_of_work(network), 1.0)
+
+
+async def refuse(job: Job, code: str) -> None:
+    """Turn a job away."""
+    job.say(Refused(code, "not now", 1.0))
+
+
+async def fail_early(job: Job) -> None:
+    job.say(Accepted())
+    job.say(Fail("engine_lost", "died"))
+
+
+async def role_then_fail(job: Job) -> None:
+    job.begin_stream()
+    job.say(Data(ROLE))
+    job.say(Fail("engine_lost", "died"))
+
+
+async def say_500(job: Job) -> None:
+    job.say(Accepted())
+    job.say(Head(500, "application/json"), Data(b'{"error":{"message":"oops"}}'), End())
+
+
+async def say_401(job: Job) -> None:
+    job.say(Accepted())
+    job.say(Head(401, "application/json"), Data(b"{}"), End())
+
+
+async def say_garbage(job: Job) -> None:
+    job.send_raw(b"\xc1garbage")
+
+
+async def say_nothing(job: Job) -> None:
+    return None
+
+
+async def skip_a_number(job: Job) -> None:
+    job.say(Accepted())
+    job.sender.pack(Head(200, "text/event-stream"))
+    job.say(Data(event("a")))
+
+
+async def say_twice(job: Job) -> None:
+    accepted = job.sender.pack(Accepted())
+    job.send(accepted)
+    job.send(accepted)
+
+
+async def swap_two(job: Job) -> None:
+    first, second = job.sender.pack(Accepted()), job.sender.pack(Head(200, "x"))
+    job.send(second)
+    job.send(first)
+
+
+async def overrun(job: Job) -> None:
+    job.begin_stream()
+    padding = b'data: {"choices":[],"pad":"' + b"x" * 58_000 + b'"}\n\n'
+    for number in range(6):
+        job.send(Packet(AttemptId(job.id), 2 + number, (Data(padding),)))
+
+
+async def data_before_acceptance(job: Job) -> None:
+    job.say(Data(event("a")))
+
+
+async def bad_json(job: Job) -> None:
+    job.begin_stream()
+    job.say(Data(b"data: {nonsense\n\n"))
+
+
+async def error_event(job: Job) -> None:
+    job.begin_stream()
+    job.say(Data(b'data: {"error":{"message":"out of memory"}}\n\n'))
+
+
+FAULTS: list[Script] = [
+    fail_early,
+    role_then_fail,
+    say_500,
+    say_401,
+    say_garbage,
+    say_nothing,
+    skip_a_number,
+    say_twice,
+    swap_two,
+    overrun,
+    data_before_acceptance,
+    bad_json,
+    error_event,
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda script: script.__name__)
+async def test_before_the_first_content_another_node_answers(
+    network: Network, make_node: MakeNode, fault: Script
+) -> None:
+    """Whatever goes wrong with one node, the client sees only the other's answer."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    for node in nodes:
+        node.scripts = [fault]
+    opening = asyncio.create_task(network.open(request()))
+    await until(lambda: any(node.jobs for node in nodes))
+    hit = 0 if nodes[0].jobs else 1
+    nodes[1 - hit].scripts = [answer_plainly]
+    answer = await asyncio.wait_for(opening, 5)
+    assert await read(answer) == ROLE + event("hej") + STOP + DONE
+    assert answer.replica.node.id == nodes[1 - hit].id
+    assert answer.tries == 2
+    await until(lambda: free_of_work(network))
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (fail_early, EngineFailed),
+        (say_500, EngineFailed),
+        (say_401, EngineFailed),
+        (say_garbage, BadNodeReply),
+        (say_nothing, NodeLost),
+        (skip_a_number, NodeLost),
+        (say_twice, NodeLost),
+        (overrun, BadNodeReply),
+        (bad_json, BadNodeReply),
+    ],
+    ids=lambda each: each.__name__,
+)
+async def test_with_no_other_node_the_error_says_what_happened(
+    network: Network, make_node: MakeNode, fault: Script, error: type[DispatchError]
+) -> None:
+    """The one node's failure is the client's error."""
+    node = await make_node()
+    node.scripts = [fault]
+    with pytest.raises(error):
+        await network.open(request())
+    await until(lambda: free_of_work(network))
+
+
+async def stop_after_content(job: Job) -> None:
+    job.begin_stream()
+    job.say(Data(event("one")))
+
+
+async def die_after_content(job: Job) -> None:
+    await stop_after_content(job)
+    job.say(Fail("engine_lost", "died"))
+
+
+async def end_after_content(job: Job) -> None:
+    await stop_after_content(job)
+    job.say(End())
+
+
+@pytest.mark.parametrize(
+    ("fault", "error"),
+    [
+        (die_after_content, EngineFailed),
+        (stop_after_content, NodeLost),
+        (end_after_content, BadNodeReply),
+    ],
+    ids=lambda each: each.__name__,
+)
+async def test_after_content_the_stream_ends_in_a_typed_error(
+    network: Network, make_node: MakeNode, fault: Script, error: type[DispatchError]
+) -> None:
+    """What was said is not said again by another; it is kept for one that goes on from there."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    for node in nodes:
+        node.scripts = [fault]
+    answer = await network.open(request())
+    with pytest.raises(error):
+        await read(answer)
+    assert answer.emitted == [event("one")]
+    assert len(nodes[0].jobs) + len(nodes[1].jobs) == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b'{"error":{"message":"unknown role"}}', EngineRejected),
+        (b'{"error":{"message":"maximum context length is 5 tokens"}}', ContextLengthExceeded),
+    ],
+)
+async def test_an_engines_rejection_is_the_clients_own_fault(
+    network: Network, make_node: MakeNode, body: bytes, error: type[DispatchError]
+) -> None:
+    """No other node is asked, and no breaker trips."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+
+    async def reject(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Head(400, "application/json"), Data(body), End())
+
+    for node in nodes:
+        node.scripts = [reject]
+    for _ in range(4):
+        with pytest.raises(error):
+            await network.open(request())
+    assert len(nodes[0].jobs) + len(nodes[1].jobs) == 4
+
+
+async def test_an_engines_401_never_trips_the_breaker(
+    network: Network, make_node: MakeNode
+) -> None:
+    """A wrong key at the owner's server is no failure of the node."""
+    node = await make_node()
+    node.scripts = [say_401] * 6 + [answer_plainly]
+    for _ in range(6):
+        with pytest.raises(EngineFailed):
+            await network.open(request())
+    await read(await network.open(request()))
+
+
+async def test_a_node_that_keeps_failing_is_left_alone(
+    network: Network, make_node: MakeNode
+) -> None:
+    """After three failures in a row the breaker is open."""
+    node = await make_node()
+    node.scripts = [say_500]
+    for _ in range(3):
+        with pytest.raises(EngineFailed):
+            await network.open(request())
+    with pytest.raises(NoNode):
+        await network.open(request())
+    assert len(node.jobs) == 3
+
+
+async def test_busy_is_no_failure(network: Network, make_node: MakeNode) -> None:
+    """A refusal for want of a slot costs neither a try nor trust; the request waits its turn."""
+    node = await make_node()
+
+    async def busy(job: Job) -> None:
+        await refuse(job, "busy")
+
+    node.scripts = [busy, busy, answer_plainly]
+    answer = await network.open(request())
+    assert answer.tries == 1
+    await read(answer)
+
+
+async def test_a_node_that_drains_sends_the_request_on(
+    network: Network, make_node: MakeNode
+) -> None:
+    """`away` moves the request to another node at once."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+
+    async def draining(job: Job) -> None:
+        await refuse(job, "draining")
+
+    scripts: list[Script] = [draining, answer_plainly]
+    for node in nodes:
+        node.scripts = scripts  # shared: whoever is asked first drains
+    answer = await network.open(request())
+    assert answer.tries == 1
+    await read(answer)
+
+
+async def test_requests_queue_while_all_are_busy(network: Network, make_node: MakeNode) -> None:
+    """First come, first served; a free slot goes to the one who waits longest."""
+    node = await make_node(slots=1)
+    go = asyncio.Event()
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await go.wait()
+        job.say(Data(STOP + DONE), End())
+
+    node.scripts = [hold, answer_plainly]
+    first = await network.open(request())
+    order: list[int] = []
+
+    async def ask(number: int) -> None:
+        answer = await network.open(request())
+        order.append(number)
+        await read(answer)
+
+    asks = []
+    for number in range(3):
+        asks.append(asyncio.create_task(ask(number)))
+        await until(lambda: network.dispatcher.waiting == len(asks))
+    go.set()
+    await read(first)
+    await asyncio.wait_for(asyncio.gather(*asks), 5)
+    assert order == [0, 1, 2]
+    assert free_of_work(network)
+
+
+async def test_the_queue_is_bounded_in_number_and_time(
+    network: Network, make_node: MakeNode
+) -> None:
+    """One too many is told at once; the others after the longest wait."""
+    node = await make_node(slots=1)
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        while not job.cancelled.is_set():
+            job.say(Alive())
+            await asyncio.sleep(0.2)
+
+    node.scripts = [hold]
+    first = await network.open(request())
+    asks = [asyncio.create_task(network.open(request())) for _ in range(LIMITS.queue_size)]
+    await until(lambda: network.dispatcher.waiting == LIMITS.queue_size)
+    with pytest.raises(NoCapacity) as full:
+        await network.open(request())
+    assert full.value.retry_after is not None
+    results = await asyncio.wait_for(asyncio.gather(*asks, return_exceptions=True), 5)
+    assert all(isinstance(result, NoCapacity) for result in results)
+    assert network.dispatcher.waiting == 0
+    first.cancel()
+    await until(lambda: free_of_work(network))
+
+
+async def test_who_leaves_the_queue_takes_no_slot(network: Network, make_node: MakeNode) -> None:
+    """A waiting client that goes away leaves nothing behind."""
+    node = await make_node(slots=1)
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await job.cancelled.wait()
+
+    node.scripts = [hold, answer_plainly]
+    first = await network.open(request())
+    waiting = asyncio.create_task(network.open(request()))
+    await until(lambda: network.dispatcher.waiting == 1)
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    assert network.dispatcher.waiting == 0
+    first.cancel()
+    await until(lambda: free_of_work(network))
+
+
+async def test_why_nobody_serves(network: Network, make_node: MakeNode) -> None:
+    """Unknown, known but not served, in the wrong region, and loading are told apart."""
+    with pytest.raises(UnknownModel):
+        await network.open(request(model="nonesuch"))
+    with pytest.raises(NoNode):
+        await network.open(request())
+    node = await make_node(region="SE-O")
+    with pytest.raises(RegionUnavailable):
+        await network.open(request(region="SE-AB"))
+    await read(await network.open(request(region="SE-O")))
+    await node.beat(engine="loading")
+    await until(lambda: not network.ready)
+    with pytest.raises(ModelLoading):
+        await network.open(request())
+
+
+async def test_a_node_that_works_but_never_speaks_times_out(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Alive frames keep it from being lost; the first-byte limit ends it, without a retry."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+
+    async def think_for_ever(job: Job) -> None:
+        job.say(Accepted())
+        while not job.cancelled.is_set():
+            job.say(Alive())
+            await asyncio.sleep(0.2)
+
+    for node in nodes:
+        node.scripts = [think_for_ever]
+    with pytest.raises(NodeTimeout):
+        await network.open(request())
+    assert len(nodes[0].jobs) + len(nodes[1].jobs) == 1
+    await until(lambda: free_of_work(network))
+
+
+async def test_a_node_that_left_nats_is_known_at_once(
+    network: Network, make_node: MakeNode
+) -> None:
+    """The server itself says that nobody hears: no limit has to run out."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    await nodes[0].link.close()
+    async with asyncio.timeout(0.9):
+        for _ in range(8):
+            await read(await network.open(request()))
+    assert nodes[1].jobs
+
+
+async def test_another_nodes_reply_is_not_heard(network: Network, make_node: MakeNode) -> None:
+    """A node cannot answer for another: its JWT stops the subject, the gateway the node."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    seen: list[str] = []
+
+    async def forge(job: Job) -> None:
+        other = nodes[1] if job.node is nodes[0] else nodes[0]
+        forged = job.opening.reply.replace(f".{job.node.id}.", f".{other.id}.")
+        other.link.publish(forged, b"\xc1")
+        await other.link.flush()
+        seen.append(forged)
+        await answer_plainly(job)
+
+    for node in nodes:
+        node.scripts = [forge]
+    assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
+    assert len(seen) == 1
+
+
+async def test_a_server_that_dies_ends_streams_and_heals(
+    network: Network, make_node: MakeNode, nats: NatsProcess
+) -> None:
+    """Streams under way end at once in a typed error; after the restart all goes on."""
+    node = await make_node()
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+
+    node.scripts = [hold, answer_plainly]
+    answer = await network.open(request())
+    nats.stop(signal.SIGKILL)
+    with pytest.raises(NodeLost):
+        await read(answer)
+    await nats.start()
+    await until(lambda: node.link.is_connected and network.dispatcher._link.is_connected, 10)
+    await node.beat()
+    await until(lambda: network.registry.nodes[node.id].state == "ready")
+    assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
+
+
+async def test_nothing_is_left_after_many_requests(network: Network, make_node: MakeNode) -> None:
+    """Neither attempts nor tickets nor tasks pile up."""
+    await make_node(slots=8)
+    for _ in range(5):
+        await read(await network.open(request()))
+    gc.collect()
+    before, tasks = len(gc.get_objects()), len(asyncio.all_tasks())
+    for _ in range(300):
+        await read(await network.open(request(stream=False)))
+    gc.collect()
+    assert free_of_work(network)
+    assert len(asyncio.all_tasks()) <= tasks
+    # The scripted node keeps its jobs: eight objects or so for each. Nothing else may grow.
+    assert len(gc.get_objects()) - before < 300 * 40
+    assert msgspec.json.decode(PLAIN)

@@ -1,0 +1,227 @@
+"""Beats and time turn nodes' states and fill the pools."""
+
+import pytest
+from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
+
+from garage_ai.network.models import EnrolledNode, Node
+from garage_ai.network.registry import (
+    GONE_AFTER,
+    SUSPECT_AFTER,
+    Claim,
+    Registry,
+    RoomMade,
+    Supersede,
+    Tell,
+)
+from garage_ai.wire.ids import Digest, NodeId, SessionId
+from garage_ai.wire.messages import Beat, ModelServed
+
+N0, N1 = NodeId("n0"), NodeId("n1")
+WALL = 1000.0
+
+
+def node(registry: Registry, node_id: NodeId = N0) -> Node:
+    """Give a node of the registry."""
+    return registry.nodes[node_id]
+
+
+def serving(registry: Registry, name: str = "small") -> set[str]:
+    """Give the nodes that can be chosen for a model."""
+    return {replica.node.id for replica in registry.pool(name) or ()}
+
+
+def test_a_ready_beat_brings_a_node_into_choice(registry: Registry, beat: BeatMaker) -> None:
+    """The first beat makes room."""
+    assert registry.heard(N0, beat(), 10.0, WALL) == [RoomMade("small")]
+    assert node(registry).state == "ready"
+    assert serving(registry) == {N0}
+
+
+@pytest.mark.parametrize("state", ["joining", "draining", "paused", "gone", "no such state"])
+def test_a_node_that_does_not_serve_is_no_choice(
+    registry: Registry, beat: BeatMaker, state: str
+) -> None:
+    """Any state but ready takes the node out at once."""
+    registry.heard(N0, beat(0), 10.0, WALL)
+    registry.heard(N0, beat(1, state=state), 11.0, WALL)
+    assert node(registry).state == (state if state != "no such state" else "joining")
+    assert registry.pool("small") is None
+
+
+def test_a_loading_engine_is_no_choice(registry: Registry, beat: BeatMaker) -> None:
+    """A node whose only engine still loads is joining."""
+    registry.heard(N0, beat(engine="loading"), 10.0, WALL)
+    assert node(registry).state == "joining"
+    assert registry.pool("small") is None
+
+
+def test_a_node_that_speaks_no_version_of_ours_waits(registry: Registry, beat: BeatMaker) -> None:
+    """Nodes from the future or the past are kept out of choice."""
+    registry.heard(N0, beat(versions=(7, 8)), 10.0, WALL)
+    assert node(registry).state == "joining"
+
+
+def test_three_missed_beats_make_suspect_and_a_minute_gone(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """Silence takes a node out of choice, then off the list of the living; a beat heals it."""
+    registry.heard(N0, beat(0), 0.0, WALL)
+    registry.tick(SUSPECT_AFTER - 0.1)
+    assert node(registry).state == "ready"
+    registry.tick(SUSPECT_AFTER + 0.1)
+    assert node(registry).state == "suspect"
+    assert registry.pool("small") is None
+    registry.tick(GONE_AFTER + 0.1)
+    assert node(registry).state == "gone"
+    registry.heard(N0, beat(1), GONE_AFTER + 5, WALL)
+    assert node(registry).state == "ready"
+
+
+def test_a_node_lost_by_a_request_is_suspect_until_it_beats(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """A request notices sooner than three beats do."""
+    registry.heard(N0, beat(0), 0.0, WALL)
+    registry.lost(N0, 3.0)
+    assert node(registry).state == "suspect"
+    registry.heard(N0, beat(1), 5.0, WALL)
+    assert serving(registry) == {N0}
+
+
+def test_a_replayed_beat_changes_nothing(registry: Registry, beat: BeatMaker) -> None:
+    """A beat of the same session that is not newer is ignored."""
+    registry.heard(N0, beat(5), 0.0, WALL)
+    for seq in (5, 4, 0):
+        assert registry.heard(N0, beat(seq, state="gone"), 1.0, WALL) == []
+    assert node(registry).state == "ready"
+    assert node(registry).last_beat == 0.0
+
+
+def test_a_new_session_replaces_the_old_and_says_so(registry: Registry, beat: BeatMaker) -> None:
+    """Two agents with one identity: the newer wins, the older is told and no longer heard."""
+    registry.heard(N0, beat(7, session="old"), 0.0, WALL)
+    effects = registry.heard(N0, beat(0, session="new"), 1.0, WALL)
+    assert Supersede(N0, SessionId("old")) in effects
+    assert registry.heard(N0, beat(8, session="old"), 2.0, WALL) == []
+    assert node(registry).session == "new"
+
+
+def test_a_wrong_clock_is_told_once_and_changes_nothing(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """A node an hour off serves like any other; its owner hears of it."""
+    first = registry.heard(N0, beat(0, sent_at=WALL - 3600), 0.0, WALL)
+    again = registry.heard(N0, beat(1, sent_at=WALL - 3600), 5.0, WALL)
+    assert [effect.code for effect in first if isinstance(effect, Tell)] == ["clock_wrong"]
+    assert not [effect for effect in again if isinstance(effect, Tell)]
+    assert node(registry).clock_skew == -3600
+    assert serving(registry) == {N0}
+
+
+def test_slots_bound_a_replica(registry: Registry, beat: BeatMaker) -> None:
+    """With as many requests out as it has slots a replica has no room; a release makes some."""
+    registry.heard(N0, beat(slots=2), 0.0, WALL)
+    pool = registry.pool("small")
+    assert pool is not None
+    [replica] = list(pool)
+    registry.acquire(replica)
+    registry.acquire(replica)
+    assert pool.free == []
+    assert registry.release(replica) == [RoomMade("small")]
+    assert registry.release(replica) == []
+    with pytest.raises(AssertionError):
+        registry.release(replica)
+
+
+def test_requests_of_other_gateways_count(registry: Registry, beat: BeatMaker) -> None:
+    """What a beat shows beyond this gateway's own requests is taken off the room."""
+    registry.heard(N0, beat(0, slots=4), 0.0, WALL)
+    pool = registry.pool("small")
+    assert pool is not None
+    [replica] = list(pool)
+    registry.acquire(replica)
+    registry.heard(N0, beat(1, slots=4, running=3), 5.0, WALL)
+    assert (replica.inflight, replica.others, replica.load) == (1, 2, 3)
+    registry.heard(N0, beat(2, slots=4, running=0), 10.0, WALL)
+    assert replica.load == 1
+
+
+def test_a_drain_holds_until_the_node_itself_says_so(registry: Registry, beat: BeatMaker) -> None:
+    """The administrator's word counts at once and through beats that were under way."""
+    registry.heard(N0, beat(0), 0.0, WALL)
+    registry.drain(N0, on=True)
+    assert registry.pool("small") is None
+    registry.heard(N0, beat(1), 1.0, WALL)
+    assert node(registry).state == "draining"
+    registry.heard(N0, beat(2, state="draining"), 2.0, WALL)
+    registry.heard(N0, beat(3), 3.0, WALL)
+    assert node(registry).state == "ready"
+
+
+def test_a_removed_node_is_forgotten(registry: Registry, beat: BeatMaker) -> None:
+    """Its later beats change nothing."""
+    registry.heard(N0, beat(0), 0.0, WALL)
+    registry.remove(N0)
+    assert registry.pool("small") is None
+    assert registry.heard(N0, beat(1), 1.0, WALL) == []
+
+
+def test_a_catalogue_digest_under_another_name_is_not_served(registry: Registry) -> None:
+    """A node cannot rename a model of the catalogue."""
+    served = ModelServed("my-model", SMALL.digest)
+    registry.heard(N0, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
+    assert registry.pool("my-model") is None
+    assert registry.pool("small") is None
+
+
+def test_a_name_of_its_own_must_be_claimed(registry: Registry) -> None:
+    """An external model is served once the books admit the name."""
+    digest = Digest("sha256:" + "c" * 64)
+    served = ModelServed("llama3", digest, external=True)
+    effects = registry.heard(N0, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
+    claim = Claim(N0, "mbr_0", "llama3", digest)
+    assert effects == [claim]
+    assert registry.pool("llama3") is None
+    assert registry.settle(claim, admitted=True) == [RoomMade("llama3")]
+    assert serving(registry, "llama3") == {N0}
+
+
+def test_a_name_that_is_taken_is_told_to_the_owner(registry: Registry) -> None:
+    """A pending claim is not served and not asked again at each beat."""
+    digest = Digest("sha256:" + "c" * 64)
+    served = ModelServed("small", digest, external=True)
+    first = Beat(SessionId("s"), 0, WALL, "ready", (served,))
+    [claim] = registry.heard(N0, first, 0.0, WALL)
+    assert isinstance(claim, Claim)
+    [told] = registry.settle(claim, admitted=False)
+    assert isinstance(told, Tell)
+    assert told.code == "model_name_taken"
+    second = Beat(SessionId("s"), 1, WALL, "ready", (served,))
+    assert registry.heard(N0, second, 5.0, WALL) == []
+    assert registry.pool("small") is None
+
+
+def test_the_alias_name_can_never_be_claimed(registry: Registry) -> None:
+    """`garage-chat` belongs to the network."""
+    served = ModelServed("garage-chat", "sha256:" + "d" * 64, external=True)
+    beat = Beat(SessionId("s"), 0, WALL, "ready", (served,))
+    assert registry.heard(N0, beat, 0.0, WALL) == []
+    assert registry.pool("garage-chat") is None
+
+
+def test_the_best_chat_model_is_the_highest_ranked_that_is_served(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """The catalogue's rank comes before the number of slots."""
+    assert registry.names.best_chat({"small": 100, "large": 1}) == "large"
+    assert registry.names.best_chat({"small": 1, "llama3": 100}) == "small"
+    assert registry.names.best_chat({}) is None
+    assert LARGE.rank > SMALL.rank
+
+
+def test_a_change_in_the_books_keeps_what_was_heard(registry: Registry, beat: BeatMaker) -> None:
+    """A node whose entry changes goes on serving."""
+    registry.heard(N1, beat(), 0.0, WALL)
+    registry.enrol(EnrolledNode(N1, "mbr_1", "renamed", "SE-O"))
+    assert serving(registry) == {N1}
+    assert node(registry, N1).enrolled.name == "renamed"

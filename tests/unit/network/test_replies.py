@@ -1,0 +1,187 @@
+"""What a node says an engine said."""
+
+import msgspec
+import pytest
+
+from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.replies import (
+    DONE,
+    MAX_EVENT,
+    EngineErrorEvent,
+    PlainReader,
+    StreamReader,
+    Usage,
+    complaint,
+    error_message,
+)
+
+
+def event(**fields: object) -> bytes:
+    """Write a server-sent event."""
+    return b"data: " + msgspec.json.encode(fields) + b"\n\n"
+
+
+ROLE = event(id="c", choices=[{"index": 0, "delta": {"role": "assistant", "content": ""}}])
+WORD = event(id="c", choices=[{"index": 0, "delta": {"content": "Hej"}}])
+STOP = event(id="c", choices=[{"index": 0, "delta": {}, "finish_reason": "stop"}])
+USAGE = event(id="c", choices=[], usage={"prompt_tokens": 5, "completion_tokens": 1, "more": 1})
+
+
+def test_bytes_pass_unchanged_and_the_gateway_writes_done() -> None:
+    """Events come out as they went in, however they are cut."""
+    reader = StreamReader(include_usage=True)
+    whole = ROLE + WORD + STOP + USAGE + DONE
+    out = b"".join(reader.feed(whole[n : n + 7]) for n in range(0, len(whole), 7))
+    assert out + reader.finish() == whole
+    assert reader.seen.usage == Usage(5, 1)
+    assert reader.seen.content_events == 1
+    assert reader.seen.bytes_out == len(whole)
+
+
+def test_a_role_is_no_content() -> None:
+    """Another node may still be asked after an event that only names the role."""
+    reader = StreamReader(include_usage=False)
+    reader.feed(ROLE)
+    assert not reader.has_content
+    reader.feed(WORD)
+    assert reader.has_content
+
+
+@pytest.mark.parametrize(
+    "delta",
+    [
+        {"content": "x"},
+        {"reasoning_content": "x"},
+        {"refusal": "x"},
+        {"tool_calls": [{"index": 0, "function": {"name": "f"}}]},
+    ],
+)
+def test_what_is_content(delta: dict[str, object]) -> None:
+    """Text, reasoning, refusals and tool calls would be said twice by a second node."""
+    reader = StreamReader(include_usage=False)
+    reader.feed(event(choices=[{"delta": delta}]))
+    assert reader.has_content
+
+
+def test_usage_that_was_not_asked_for_is_taken_out() -> None:
+    """An event with nothing else is dropped; from another only usage is cut."""
+    reader = StreamReader(include_usage=False)
+    both = event(choices=[{"delta": {"content": "x"}}], usage={"prompt_tokens": 1}, extra=[1, 2])
+    null = event(choices=[{"delta": {"content": "y"}}], usage=None)
+    assert reader.feed(USAGE) == b""
+    assert reader.feed(both) == event(choices=[{"delta": {"content": "x"}}], extra=[1, 2])
+    assert reader.feed(null) == event(choices=[{"delta": {"content": "y"}}])
+    assert reader.seen.usage == Usage(1, None)
+
+
+def test_comments_and_other_line_ends_are_understood() -> None:
+    """Servers differ in their line ends and keep-alives."""
+    reader = StreamReader(include_usage=False)
+    out = reader.feed(b": ping\r\n\r\nevent: x\r\n" + WORD.replace(b"\n", b"\r\n"))
+    assert out == WORD
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        b"data: {\n\n",
+        b"data: []\n\n",
+        b'data: {"choices": 1}\n\n',
+        b'data: {"choices": [{"delta": {"content": 5}}]}\n\n',
+        b'data: {"choices": [], "usage": {"prompt_tokens": -1}}\n\n',
+        b'data: {"choices": [], "usage": {"prompt_tokens": 99999999999999999999}}\n\n',
+        b"data: " + b"[" * 100_000 + b"\n\n",
+        b'data: "\xff"\n\n',
+        DONE + WORD,
+        b"x" * (MAX_EVENT + 1),
+    ],
+    ids=[
+        "cut",
+        "array",
+        "choices",
+        "content",
+        "negative",
+        "huge number",
+        "deep",
+        "no text",
+        "after the end",
+        "huge",
+    ],
+)
+def test_a_bad_event_is_a_bad_reply(bad: bytes) -> None:
+    """Nothing that cannot be read goes to the client."""
+    with pytest.raises(BadNodeReply):
+        StreamReader(include_usage=False).feed(bad)
+
+
+def test_two_data_lines_cannot_smuggle_a_second_event() -> None:
+    """Lines of one event are joined before they are judged."""
+    reader = StreamReader(include_usage=False)
+    with pytest.raises(BadNodeReply):
+        reader.feed(b'data: {"choices": []}\ndata: {"choices": []}\n\n')
+
+
+@pytest.mark.parametrize("end", [b"", WORD, WORD + b"data: {"], ids=["none", "open", "cut"])
+def test_a_stream_that_only_stops_is_a_bad_reply(end: bytes) -> None:
+    """An end without a finish or [DONE] is no end."""
+    reader = StreamReader(include_usage=False)
+    reader.feed(end)
+    with pytest.raises(BadNodeReply):
+        reader.finish()
+
+
+def test_an_error_inside_a_stream_is_the_engines() -> None:
+    """Engines report late failures as an event."""
+    with pytest.raises(EngineErrorEvent, match="out of memory"):
+        StreamReader(include_usage=False).feed(event(error={"message": "out of memory"}))
+
+
+def test_a_plain_answer_is_checked_when_it_is_whole() -> None:
+    """Its bytes are kept as they came."""
+    body = b'{ "choices": [{"message": {"content": "Hej"}}], "usage": {"completion_tokens": 3} }'
+    reader = PlainReader("chat", 1000)
+    assert reader.feed(body[:20]) + reader.feed(body[20:]) == b""
+    assert reader.finish() == body
+    assert reader.seen.usage == Usage(None, 3)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"choices": []}', b'{"error": {}}', b'{"data": [1]}', b"\xff"]
+)
+def test_a_plain_answer_without_a_result_is_a_bad_reply(body: bytes) -> None:
+    """Whatever came instead stays here."""
+    reader = PlainReader("chat", 1000)
+    reader.feed(body)
+    with pytest.raises(BadNodeReply):
+        reader.finish()
+
+
+def test_a_plain_answer_is_bounded() -> None:
+    """A node cannot fill the gateway's memory."""
+    reader = PlainReader("embeddings", 10)
+    with pytest.raises(BadNodeReply):
+        reader.feed(b"x" * 11)
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b'{"error": {"message": "bad\\u0000 news"}}', "bad  news"),
+        (b'{"error": "text"}', "text"),
+        (b'{"message": "outer"}', "outer"),
+        (b"<html>", ""),
+        (b'{"error": {"message": "' + b"x" * 900 + b'"}}', "x" * 500),
+    ],
+)
+def test_an_engines_error_text_is_cut_to_size(body: bytes, message: str) -> None:
+    """Whatever its shape, it is printable and short."""
+    assert error_message(body) == message
+
+
+def test_too_long_a_prompt_is_told_apart() -> None:
+    """Both engines' words for it are known."""
+    vllm = b'{"error": {"message": "This model\'s maximum context length is 8192 tokens."}}'
+    llama = b'{"error": {"message": "the request exceeds the available context size"}}'
+    assert complaint(vllm).kind == "context"
+    assert complaint(llama).kind == "context"
+    assert complaint(b'{"error": {"message": "unknown role"}}').kind == "other"
