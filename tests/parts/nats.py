@@ -44,3 +44,8 @@ class NatsProcess:
             os.kill(self._process.pid, how)
             self._process.wait(10)
             self._process = None
+
+    def signal(self, what: signal.Signals) -> None:
+        """Send it a signal."""
+        if self._process is not None:
+            os.kill(self._process.pid, what)

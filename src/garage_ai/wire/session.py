@@ -118,6 +118,11 @@ class _Protocol(Client):
         self.report = report
         self.handlers: dict[int, Handler] = {}
 
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        await super()._process_info(info, initial_connection)
+        # The server tells a JWT's own limit after the handshake; nats-py looks only before.
+        self._max_payload = info.get("max_payload", self._max_payload)
+
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:

@@ -5,28 +5,18 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 import pytest
+from tests.parts.credentials import NODE, OTHER, REGION, node_credentials
 from tests.parts.nats import NatsProcess
 
-from garage_ai.network.authority import Authority, UserCredentials
+from garage_ai.network.authority import Authority
 from garage_ai.wire import subjects
 from garage_ai.wire.connection import Connection, Listeners, Message, connect
-from garage_ai.wire.ids import AttemptId, GatewayId, NodeId
+from garage_ai.wire.ids import AttemptId, GatewayId
 from garage_ai.wire.link_errors import LinkError, PermissionDenied
-from garage_ai.wire.nkey import KeyPair, Role
 
 pytestmark = pytest.mark.anyio
 
-NODE = NodeId("naaaaaaaaaaaa")
-OTHER = NodeId("nbbbbbbbbbbbb")
 GATEWAY = GatewayId("gaaaaaaaaaa")
-REGION = "SE-AB"
-
-
-def node_credentials(authority: Authority, node: NodeId = NODE) -> UserCredentials:
-    """Give a node's credentials as a real node would hold them."""
-    return UserCredentials(
-        KeyPair.generate(Role.USER), lambda key: authority.node_jwt(node, key, REGION)
-    )
 
 
 @dataclass
