@@ -1,4 +1,5 @@
 import json
+from random import Random
 from typing import Any
 
 import msgspec
@@ -7,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garage_ai.catalog import Manifest, ManifestInvalid, canonical_json, decode_manifest, digest_of
+
+Fields = dict[str, Any]
 
 hexes = st.text("0123456789abcdef", min_size=64, max_size=64)
 digests = hexes.map("sha256:".__add__)
@@ -37,12 +40,12 @@ plain = st.recursive(
 )
 
 
-def manifest_of(fields: dict[str, Any]) -> Manifest:
+def manifest_of(fields: Fields) -> Manifest:
     return decode_manifest(json.dumps(fields))
 
 
 @given(identities, st.randoms(use_true_random=False))
-def test_the_order_of_keys_does_not_matter(fields, random):
+def test_the_order_of_keys_does_not_matter(fields: Fields, random: Random) -> None:
     """However the file is written, the model has one digest."""
     shuffled = list(fields.items())
     random.shuffle(shuffled)
@@ -50,7 +53,9 @@ def test_the_order_of_keys_does_not_matter(fields, random):
 
 
 @given(identities, identities, st.data())
-def test_any_change_of_what_a_model_is_changes_its_digest(fields, others, data):
+def test_any_change_of_what_a_model_is_changes_its_digest(
+    fields: Fields, others: Fields, data: st.DataObject
+) -> None:
     """Two manifests with one differing field are two models."""
     key = data.draw(st.sampled_from(sorted(fields.keys() | others.keys())))
     changed = {name: value for name, value in fields.items() if name != key}
@@ -61,14 +66,14 @@ def test_any_change_of_what_a_model_is_changes_its_digest(fields, others, data):
 
 
 @given(identities, st.integers(1, 1000))
-def test_where_it_lies_and_how_it_ranks_do_not(fields, rank):
+def test_where_it_lies_and_how_it_ranks_do_not(fields: Fields, rank: int) -> None:
     """Sources and rank are not what a model is."""
     placed = fields | {"rank": rank, "sources": [{"type": "path", "folder": "/models"}]}
     assert digest_of(manifest_of(placed)) == digest_of(manifest_of(fields))
 
 
 @given(identities)
-def test_manifests_survive_being_written_down(fields):
+def test_manifests_survive_being_written_down(fields: Fields) -> None:
     """Encoding and decoding changes neither the manifest nor its digest."""
     manifest = manifest_of(fields)
     again = decode_manifest(msgspec.json.encode(manifest))
@@ -77,7 +82,7 @@ def test_manifests_survive_being_written_down(fields):
 
 
 @given(plain)
-def test_canonical_json_loses_nothing(value):
+def test_canonical_json_loses_nothing(value: object) -> None:
     """The bytes give the value back, and writing that again gives the same bytes."""
     data = canonical_json(value)
     assert json.loads(data) == value
@@ -85,7 +90,7 @@ def test_canonical_json_loses_nothing(value):
 
 
 @given(st.binary(max_size=200))
-def test_random_bytes_are_a_typed_error(data):
+def test_random_bytes_are_a_typed_error(data: bytes) -> None:
     """No other exception leaves the decoder."""
     with pytest.raises(ManifestInvalid):
         decode_manifest(data)

@@ -24,6 +24,7 @@ SCALARS = {
     12: "d",
 }
 TEXT, ARRAY = 8, 9
+Values = dict[str, tuple[int, bytes]]
 
 
 def text(value: str) -> bytes:
@@ -55,7 +56,7 @@ pairs = st.dictionaries(keys, scalars | arrays, max_size=6)
 shapes = st.lists(st.lists(st.integers(0, 1000), min_size=1, max_size=4), max_size=4)
 
 
-def gguf(values: dict[str, tuple[int, bytes]], tensors: list[list[int]]) -> bytes:
+def gguf(values: Values, tensors: list[list[int]]) -> bytes:
     out = [b"GGUF", struct.pack("<IQQ", 3, len(tensors), len(values))]
     for key, (kind, raw) in values.items():
         out += [text(key), struct.pack("<I", kind), raw]
@@ -73,7 +74,7 @@ def read_all(data: bytes) -> GgufHeader:
 
 
 @given(pairs, shapes)
-def test_well_formed_headers_are_read(values, tensors):
+def test_well_formed_headers_are_read(values: Values, tensors: list[list[int]]) -> None:
     """Whatever a correct writer writes is understood, and the parameters add up."""
     header = read_all(gguf(values, tensors))
     assert header.parameters == sum(math.prod(shape) for shape in tensors)
@@ -81,7 +82,9 @@ def test_well_formed_headers_are_read(values, tensors):
 
 
 @given(pairs, shapes, st.data())
-def test_a_header_cut_short_is_a_typed_error(values, tensors, data):
+def test_a_header_cut_short_is_a_typed_error(
+    values: Values, tensors: list[list[int]], data: st.DataObject
+) -> None:
     """Every proper beginning of a header is refused."""
     whole = gguf(values, tensors)
     cut = data.draw(st.integers(0, len(whole) - 1))
@@ -91,7 +94,9 @@ def test_a_header_cut_short_is_a_typed_error(values, tensors, data):
 
 @settings(max_examples=300)
 @given(pairs, shapes, st.data())
-def test_damaged_headers_are_read_or_refused_with_a_typed_error(values, tensors, data):
+def test_damaged_headers_are_read_or_refused_with_a_typed_error(
+    values: Values, tensors: list[list[int]], data: st.DataObject
+) -> None:
     """Flipped bytes never make another exception, a long wait or much memory."""
     whole = bytearray(gguf(values, tensors))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -101,14 +106,14 @@ def test_damaged_headers_are_read_or_refused_with_a_typed_error(values, tensors,
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_are_a_typed_error(data):
+def test_random_bytes_are_a_typed_error(data: bytes) -> None:
     """Without the magic word nothing is read."""
     with pytest.raises(GgufInvalid):
         read_all(data)
 
 
 @given(st.binary(max_size=300))
-def test_random_bytes_behind_a_good_beginning_are_read_or_refused(data):
+def test_random_bytes_behind_a_good_beginning_are_read_or_refused(data: bytes) -> None:
     """Nor does garbage behind a correct beginning make another exception."""
     with contextlib.suppress(GgufInvalid):
         read_all(b"GGUF" + struct.pack("<IQQ", 3, 1, 2) + data)

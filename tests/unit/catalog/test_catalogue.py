@@ -3,6 +3,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.unit.catalog.conftest import MakeManifest
 
 from garage_ai.catalog import (
     CHAT_ALIAS,
@@ -16,7 +17,7 @@ from garage_ai.catalog import (
 NOBODY = Digest("sha256:" + "0" * 64)
 
 
-def test_shipped_catalogue_has_the_default_model():
+def test_shipped_catalogue_has_the_default_model() -> None:
     """The default model is found by its name and by its digest, and is a chat model."""
     catalog = Catalog.load()
     manifest = catalog.by_name(DEFAULT_MODEL)
@@ -26,7 +27,7 @@ def test_shipped_catalogue_has_the_default_model():
     assert digest_of(manifest) in catalog.aliases[CHAT_ALIAS]
 
 
-def test_unknown_names_and_digests_give_none():
+def test_unknown_names_and_digests_give_none() -> None:
     """Looking up what is not there is an answer, not an error."""
     catalog = Catalog.load()
     assert catalog.by_name("no-such-model") is None
@@ -34,7 +35,7 @@ def test_unknown_names_and_digests_give_none():
     assert catalog.by_digest(NOBODY) is None
 
 
-def test_best_chat_takes_the_highest_rank_that_is_served(make_manifest):
+def test_best_chat_takes_the_highest_rank_that_is_served(make_manifest: MakeManifest) -> None:
     """The alias stands for the best chat model among those served, never for another kind."""
     good, better = make_manifest("good", rank=1), make_manifest("better", rank=2)
     vectors = make_manifest("vectors", kind="embedding", rank=9)
@@ -46,7 +47,7 @@ def test_best_chat_takes_the_highest_rank_that_is_served(make_manifest):
     assert catalog.best_chat([]) is None
 
 
-def test_equal_ranks_are_decided_by_size_and_then_by_digest(make_manifest):
+def test_equal_ranks_are_decided_by_size_and_then_by_digest(make_manifest: MakeManifest) -> None:
     """Two gateways with the same catalogue choose the same model, whatever the order."""
     small = make_manifest("small", parameters=1)
     twins = [make_manifest("twin-a", parameters=2), make_manifest("twin-b", parameters=2)]
@@ -56,7 +57,9 @@ def test_equal_ranks_are_decided_by_size_and_then_by_digest(make_manifest):
     assert Catalog([*reversed(twins), small]).best_chat(reversed(served)) == first
 
 
-def test_resolve_answers_names_ids_and_aliases_only_when_served(make_manifest):
+def test_resolve_answers_names_ids_and_aliases_only_when_served(
+    make_manifest: MakeManifest,
+) -> None:
     """A name that nobody serves resolves to nothing."""
     manifest = msgspec.structs.replace(make_manifest("tiny"), id="tiny-f16")
     catalog, digest = Catalog([manifest]), digest_of(manifest)
@@ -67,13 +70,15 @@ def test_resolve_answers_names_ids_and_aliases_only_when_served(make_manifest):
 
 
 @pytest.mark.parametrize("taken", ["tiny", CHAT_ALIAS])
-def test_a_name_is_given_once(make_manifest, taken):
+def test_a_name_is_given_once(make_manifest: MakeManifest, taken: str) -> None:
     """Two models of one name, or one called like the alias, are refused."""
     with pytest.raises(ManifestInvalid, match=taken):
         Catalog([make_manifest("tiny"), make_manifest(taken, parameters=5)])
 
 
-def test_operator_manifests_are_added_to_the_shipped_ones(make_manifest, tmp_path: Path):
+def test_operator_manifests_are_added_to_the_shipped_ones(
+    make_manifest: MakeManifest, tmp_path: Path
+) -> None:
     """A manifest file named at loading is known like the others."""
     file = tmp_path / "mine.json"
     file.write_bytes(msgspec.json.encode(make_manifest("mine")))
@@ -83,7 +88,7 @@ def test_operator_manifests_are_added_to_the_shipped_ones(make_manifest, tmp_pat
     assert {each.name for each in catalog} > {"mine"}
 
 
-def test_unreadable_operator_manifests_are_named(tmp_path: Path):
+def test_unreadable_operator_manifests_are_named(tmp_path: Path) -> None:
     """The error says which file is missing, broken or far too large."""
     broken = tmp_path / "broken.json"
     broken.write_text(json.dumps({"id": "x"}))
@@ -94,7 +99,7 @@ def test_unreadable_operator_manifests_are_named(tmp_path: Path):
             Catalog.load(path)
 
 
-def test_aliases_cannot_be_changed_from_outside():
+def test_aliases_cannot_be_changed_from_outside() -> None:
     """The catalogue is shared by everything in a process and stays as it was made."""
     with pytest.raises(TypeError):
         Catalog.load().aliases["mine"] = ()  # type: ignore[index]

@@ -11,7 +11,7 @@ def leaves(error: type[CatalogError]) -> list[type[CatalogError]]:
     return [leaf for each in below for leaf in leaves(each)] if below else [error]
 
 
-def test_every_error_has_its_own_code():
+def test_every_error_has_its_own_code() -> None:
     """Codes are what others build on: one for each error, all in the module's picture."""
     codes = [leaf.code for leaf in leaves(CatalogError)]
     told = [code for code in codes if code in (errors_module.__doc__ or "")]
@@ -19,20 +19,20 @@ def test_every_error_has_its_own_code():
     assert told == codes
 
 
-def test_disk_full_says_how_many_gib_are_missing():
+def test_disk_full_says_how_many_gib_are_missing() -> None:
     """Freeing what the message names is enough."""
     error = DiskFull(Path("/models"), needed=45 * GIB + 1, free=12 * GIB, reserve=GIB)
     assert error.missing_bytes == 34 * GIB + 1
     assert str(error).startswith("34.01 GiB are missing on the disk of /models")
 
 
-def test_no_source_left_tells_every_cause():
+def test_no_source_left_tells_every_cause() -> None:
     """The reader sees why each source failed, also when there was none."""
     assert "not these" in str(NoSourceLeft("f", (WrongDigest("not these"),)))
     assert "names no source" in str(NoSourceLeft("f", ()))
 
 
-def test_the_public_surface_is_complete():
+def test_the_public_surface_is_complete() -> None:
     """Every error, and nothing that does not exist, is in `__all__`."""
     public = {
         name

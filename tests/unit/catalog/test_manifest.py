@@ -2,10 +2,12 @@ import json
 
 import msgspec
 import pytest
+from tests.unit.catalog.conftest import MakeManifest
 
 from garage_ai.catalog import (
     Digest,
     InPackage,
+    Manifest,
     ManifestInvalid,
     OverHttps,
     decode_manifest,
@@ -14,11 +16,11 @@ from garage_ai.catalog import (
 )
 
 
-def written(manifest, **changes):
+def written(manifest: Manifest, **changes: object) -> str:
     return json.dumps(msgspec.to_builtins(manifest) | changes)
 
 
-def test_round_trip(make_manifest):
+def test_round_trip(make_manifest: MakeManifest) -> None:
     """What is written down is read back equal, sources included."""
     sources = (InPackage(package="weights"), OverHttps(base="https://example.org/m"))
     manifest = make_manifest(sources=sources)
@@ -47,7 +49,9 @@ def test_round_trip(make_manifest):
         {"surprise": 1},
     ],
 )
-def test_what_breaks_a_rule_is_refused(make_manifest, changes):
+def test_what_breaks_a_rule_is_refused(
+    make_manifest: MakeManifest, changes: dict[str, object]
+) -> None:
     """A field out of its bounds, or one that is not known, makes the manifest invalid."""
     with pytest.raises(ManifestInvalid) as caught:
         decode_manifest(written(make_manifest(), **changes))
@@ -58,14 +62,14 @@ def test_what_breaks_a_rule_is_refused(make_manifest, changes):
     "path",
     ["/etc/passwd", "../up", "a/../b", "a//b", ".hidden", "a/.b", "a\\b", "a\x00b", "", "a/"],
 )
-def test_file_paths_stay_inside_the_model(make_manifest, path):
+def test_file_paths_stay_inside_the_model(make_manifest: MakeManifest, path: str) -> None:
     """A manifest cannot name a file outside its folder, nor one of ours that begin with a dot."""
     file = {"path": path, "size": 1, "sha256": "0" * 64}
     with pytest.raises(ManifestInvalid):
         decode_manifest(written(make_manifest(), files=[file]))
 
 
-def test_two_files_of_one_path_are_refused(make_manifest):
+def test_two_files_of_one_path_are_refused(make_manifest: MakeManifest) -> None:
     """Each path of a model is there once."""
     file = {"path": "a", "size": 1, "sha256": "0" * 64}
     with pytest.raises(ManifestInvalid, match="same path"):
@@ -73,13 +77,13 @@ def test_two_files_of_one_path_are_refused(make_manifest):
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"\xff", b'{"id":', "null"])
-def test_what_is_not_a_manifest_is_refused(data):
+def test_what_is_not_a_manifest_is_refused(data: bytes) -> None:
     """Whatever the bytes, the error is ours."""
     with pytest.raises(ManifestInvalid):
         decode_manifest(data)
 
 
-def test_sources_and_rank_do_not_rename_a_model(make_manifest):
+def test_sources_and_rank_do_not_rename_a_model(make_manifest: MakeManifest) -> None:
     """A new mirror or a new favourite leaves nodes of the older release served."""
     plain = make_manifest()
     assert digest_of(plain) == digest_of(
@@ -87,14 +91,14 @@ def test_sources_and_rank_do_not_rename_a_model(make_manifest):
     )
 
 
-def test_the_digest_is_pinned(make_manifest):
+def test_the_digest_is_pinned(make_manifest: MakeManifest) -> None:
     """A release that changed how digests are made would cut every running node off."""
     assert digest_of(make_manifest()) == (
         "sha256:16eb16da2e5d7c3389f04b90786a45baf847ae6fac3f8d07ef95c5e2f8fd5e98"
     )
 
 
-def test_parse_digest():
+def test_parse_digest() -> None:
     """Only the one spelling passes."""
     good = "sha256:" + "a" * 64
     assert parse_digest(good) == Digest(good)
@@ -103,7 +107,7 @@ def test_parse_digest():
             parse_digest(bad)
 
 
-def test_size_and_weights(make_manifest):
+def test_size_and_weights(make_manifest: MakeManifest) -> None:
     """The first file is the engine's, and all of them make the size."""
     manifest = make_manifest()
     assert (manifest.weights, manifest.size) == (manifest.files[0], 10)

@@ -9,7 +9,7 @@ from garage_ai.catalog.sources import Address
 HUB = Hub(endpoint="https://hub.example/", token="hf_secret")
 
 
-def test_hugging_face_addresses():
+def test_hugging_face_addresses() -> None:
     """The address is endpoint, repository, `resolve`, revision and path, each escaped."""
     source = OnHuggingFace(repo="org/model", revision="refs/pr/1", folder="q4")
     assert source.address("a b.gguf", HUB) == Address(
@@ -17,19 +17,19 @@ def test_hugging_face_addresses():
     )
 
 
-def test_https_addresses_carry_no_token():
+def test_https_addresses_carry_no_token() -> None:
     """The hub's token is not for other servers."""
     address = OverHttps(base="https://example.org/models/").address("a#1.gguf", HUB)
     assert address == Address("https://example.org/models/a%231.gguf", None)
 
 
-def test_tokens_are_not_shown():
+def test_tokens_are_not_shown() -> None:
     """A hub or address in a log does not give its token away."""
     shown = repr(HUB) + repr(OnHuggingFace(repo="o/m", revision="main").address("f", HUB))
     assert "hf_secret" not in shown
 
 
-def test_hub_from_environment():
+def test_hub_from_environment() -> None:
     """The names other Hugging Face clients use are read; empty is the same as missing."""
     assert Hub.from_environment({"HF_ENDPOINT": "https://e", "HF_TOKEN": "t"}) == Hub(
         "https://e", "t"
@@ -37,7 +37,9 @@ def test_hub_from_environment():
     assert Hub.from_environment({"HF_ENDPOINT": "", "HF_TOKEN": ""}) == Hub()
 
 
-def test_packages_are_found_without_running_them(tmp_path: Path, monkeypatch):
+def test_packages_are_found_without_running_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The weights of a package whose import fails are found all the same."""
     package = tmp_path / "weights_of_mine"
     (package / "data").mkdir(parents=True)
@@ -51,11 +53,11 @@ def test_packages_are_found_without_running_them(tmp_path: Path, monkeypatch):
 
 
 @pytest.mark.parametrize("package", ["no_such_package_here", "__main__", "json"])
-def test_absent_packages_locate_nothing(package):
+def test_absent_packages_locate_nothing(package: str) -> None:
     """A package that is not installed, is no package or lacks the file gives None."""
     assert InPackage(package=package).locate("w.gguf") is None
 
 
-def test_folders_join():
+def test_folders_join() -> None:
     """A folder says where the file would be."""
     assert InFolder(folder="/models").locate("a/b") == Path("/models/a/b")

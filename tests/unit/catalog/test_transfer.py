@@ -4,6 +4,7 @@ from garage_ai.catalog import (
     Limits,
     SourceAbsent,
     SourceBroken,
+    SourceError,
     SourceRefused,
     UnsafeRedirect,
     WrongSize,
@@ -22,7 +23,7 @@ from garage_ai.catalog.transfer import (
 HERE = Address("https://a.example/f", "secret")
 
 
-def test_a_first_request_asks_for_everything():
+def test_a_first_request_asks_for_everything() -> None:
     """No Range at the start, and never a compressed body."""
     assert request_headers(Address("https://a/f"), 0, None) == {"Accept-Encoding": "identity"}
 
@@ -36,7 +37,9 @@ def test_a_first_request_asks_for_everything():
         (None, None),
     ],
 )
-def test_resuming_asks_the_same_address_whether_the_file_changed(origin, if_range):
+def test_resuming_asks_the_same_address_whether_the_file_changed(
+    origin: Origin | None, if_range: str | None
+) -> None:
     """If-Range is sent with a strong ETag of this very address only."""
     headers = request_headers(HERE, 7, origin)
     assert (headers["Range"], headers.get("If-Range")) == ("bytes=7-", if_range)
@@ -52,7 +55,7 @@ def test_resuming_asks_the_same_address_whether_the_file_changed(origin, if_rang
         (206, {"Content-Range": "bytes 4-9/*"}, 4),
     ],
 )
-def test_good_answers(status, headers, start):
+def test_good_answers(status: int, headers: dict[str, str], start: int) -> None:
     """The body begins at the start or where we asked it to."""
     assert start_of_body(status, headers, 4, 10, "a") == start
 
@@ -77,7 +80,7 @@ def test_good_answers(status, headers, start):
         (503, {}, SourceBroken),
     ],
 )
-def test_bad_answers(status, headers, error):
+def test_bad_answers(status: int, headers: dict[str, str], error: type[SourceError]) -> None:
     """Each answer of no use has its own error, before a byte of the body is read."""
     with pytest.raises(error) as caught:
         start_of_body(status, headers, 4, 10, "a")
@@ -87,7 +90,7 @@ def test_bad_answers(status, headers, error):
 @pytest.mark.parametrize(
     ("text", "seconds"), [("3", 3.0), ("999999", 120.0), ("soon", 0.0), ("1" * 400, 0.0)]
 )
-def test_a_wish_to_wait_is_heard_within_bounds(text, seconds):
+def test_a_wish_to_wait_is_heard_within_bounds(text: str, seconds: float) -> None:
     """Retry-After is followed, but not for ever."""
     with pytest.raises(SourceBroken) as caught:
         start_of_body(429, {"Retry-After": text}, 0, 10, "a")
@@ -97,7 +100,7 @@ def test_a_wish_to_wait_is_heard_within_bounds(text, seconds):
 @pytest.mark.parametrize(
     ("sent", "kept"), [('"v1"', '"v1"'), ('W/"v1"', None), ("v1", None), ('""', None), (None, None)]
 )
-def test_only_strong_etags_count(sent, kept):
+def test_only_strong_etags_count(sent: str | None, kept: str | None) -> None:
     """A weak ETag promises the same meaning, not the same bytes."""
     assert strong_etag({} if sent is None else {"ETag": sent}) == kept
 
@@ -111,7 +114,9 @@ def test_only_strong_etags_count(sent, kept):
         ("https://a.example:444/f", "https://a.example:444/f", None),
     ],
 )
-def test_redirects_leave_the_token_at_its_origin(location, url, token):
+def test_redirects_leave_the_token_at_its_origin(
+    location: str | None, url: str, token: str | None
+) -> None:
     """Another host or port does not get the token."""
     assert redirected(HERE, location, "a") == Address(url, token)
 
@@ -120,13 +125,13 @@ def test_redirects_leave_the_token_at_its_origin(location, url, token):
     "location",
     ["http://a.example/f", "ftp://a/f", "file:///etc/passwd", "", None, "//["],
 )
-def test_redirects_stay_on_https(location):
+def test_redirects_stay_on_https(location: str | None) -> None:
     """Everything but another HTTPS address is refused."""
     with pytest.raises(UnsafeRedirect):
         redirected(HERE, location, "a")
 
 
-def test_delays_double_within_bounds():
+def test_delays_double_within_bounds() -> None:
     """Waiting grows, is capped, is spread, and respects what the source asked for."""
     limits = Limits(first_delay_s=1.0, longest_delay_s=5.0)
     assert [delay_before(n, 0.0, 1.0, limits) for n in (1, 2, 3, 4, 50)] == [1, 2, 4, 5, 5]
