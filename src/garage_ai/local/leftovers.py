@@ -13,10 +13,9 @@ from pathlib import Path
 from typing import Final
 
 from garage_ai.local.errors import AlreadyUp
+from garage_ai.local.folders import Folders
 from garage_ai.local.processes import ChildRecord, is_alive, read_child, read_up
 
-LOCK_FILE: Final = "up.lock"
-UP_FILE: Final = "up.json"
 _STEP: Final = 0.02
 
 
@@ -33,20 +32,20 @@ class Claim:
             self._handle = None
 
 
-async def claim(run_dir: Path, patience: float = 3.0) -> Claim:
+async def claim(folders: Folders, patience: float = 3.0) -> Claim:
     """Take the folder, waiting up to `patience` seconds for a `gai up` that is leaving.
 
     Raises: AlreadyUp.
     """
-    handle = os.open(run_dir / LOCK_FILE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    handle = os.open(folders.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     deadline = asyncio.get_running_loop().time() + patience
     while not _locked(handle):
-        other = read_up(run_dir / UP_FILE)
+        other = read_up(folders.up_record)
         settled = other is not None and is_alive(other.process)
         if settled or asyncio.get_running_loop().time() >= deadline:
             os.close(handle)
             pid = other.process.pid if other else None
-            raise AlreadyUp(run_dir.parent, pid, other.url if other else None)
+            raise AlreadyUp(folders.data, pid, other.url if other else None)
         await asyncio.sleep(_STEP)
     return Claim(handle)
 
@@ -59,12 +58,12 @@ def _locked(handle: int) -> bool:
     return True
 
 
-async def end_leftovers(run_dir: Path, grace: float = 2.0) -> tuple[ChildRecord, ...]:
+async def end_leftovers(folders: Folders, grace: float = 2.0) -> tuple[ChildRecord, ...]:
     """End recorded children that outlived their `gai up`: asked first, killed after `grace`.
 
     Call only with the folder claimed. Gives those that were found alive.
     """
-    records = _children(run_dir)
+    records = _children(folders.run)
     alive = tuple(record for record in records.values() if is_alive(record.process))
     _signal(alive, signal.SIGTERM)
     await _gone(alive, grace)
@@ -97,4 +96,4 @@ async def _gone(records: Sequence[ChildRecord], limit: float) -> None:
         await asyncio.sleep(_STEP)
 
 
-__all__ = ["LOCK_FILE", "UP_FILE", "Claim", "claim", "end_leftovers"]
+__all__ = ["Claim", "claim", "end_leftovers"]

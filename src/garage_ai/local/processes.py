@@ -37,13 +37,14 @@ class ChildRecord(msgspec.Struct, frozen=True):
 class UpRecord(msgspec.Struct, frozen=True):
     """A running `gai up`: who it is and how it is reached.
 
-    `url` is the gateway's base without `/v1`; `ca` the file a client must trust, None without
-    TLS of its own making.
+    `url` is the gateway's base without `/v1`, `host` and `port` where this machine gets at it; `ca`
+    the file a client must trust, None without TLS of its own making.
     """
 
     process: ProcessMark
     url: str
-    nats_url: str
+    host: str
+    port: int
     data_dir: str
     ca: str | None
     started_at: float

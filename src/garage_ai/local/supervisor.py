@@ -8,13 +8,13 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
-import structlog
-
 from garage_ai.local import tether
 from garage_ai.local.errors import ChildFailed, LocalError, NotReadyInTime
+from garage_ai.local.folders import Folders
 from garage_ai.local.logs import LogFile, LogPipe
 from garage_ai.local.processes import child_record_path, write_child
 from garage_ai.local.supervision import (
@@ -42,7 +42,6 @@ _LAST_LINES: Final = 12
 _MAX_EVENTS: Final = 64
 _NOT_STARTED: Final = 127
 _AFTER_KILL: Final = 5.0
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,14 +59,6 @@ class Plan:
     environment: Mapping[str, str]
     policy: Policy = field(default_factory=Policy)
     own_log: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where logs and records of the children lie."""
-
-    logs: Path
-    run: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +143,7 @@ class Supervisor:
             await asyncio.wait_for(asyncio.shield(self._loop_task), most)
         except TimeoutError:
             # Not even SIGKILL ended it: it hangs in the kernel, and dies when that lets go.
-            _log.exception("child_does_not_end", child=self._plan.name, pid=self.pid)
+            self._note(f"process {self.pid} does not end, not even when killed")
             self._loop_task.cancel()
 
     def _put(self, of_round: int | None, event: Event) -> None:
@@ -199,7 +190,7 @@ class Supervisor:
             case Wait(seconds):
                 self._set_timer(seconds)
             case Report(code, failures, delay, worry):
-                _log.warning("child_ended", child=self._plan.name, code=code, failures=failures)
+                self._note(f"ended with {code}, failure {failures}; again in {delay:.2f} s")
                 self._tell(Change(self._plan.name, "ended", code, failures, delay, worry))
 
     def _set_timer(self, seconds: float | None) -> None:
@@ -222,7 +213,7 @@ class Supervisor:
         try:
             code = await self._start_and_wait(this_round)
         except (OSError, LocalError, TimeoutError) as error:
-            self._log_file.write(f"{self._plan.name} cannot be started: {error}\n".encode())
+            self._note(f"cannot be started: {error}")
         finally:
             self._process = None
             with contextlib.suppress(OSError):
@@ -307,6 +298,11 @@ class Supervisor:
             # It leads a session of its own; what it started there ends with it.
             os.killpg(self._process.pid, signal.SIGKILL)
 
+    def _note(self, text: str) -> None:
+        """Write a line of our own among the child's."""
+        stamp = datetime.now(UTC).isoformat(timespec="milliseconds")
+        self._log_file.write(f"{stamp} [gai up] {self._plan.name} {text}\n".encode())
+
     def _last_words(self) -> tuple[Path, tuple[str, ...]]:
         """Give the log that tells more, and its last lines."""
         own = LogFile(self._plan.own_log) if self._plan.own_log else None
@@ -315,4 +311,4 @@ class Supervisor:
         return self._log_file.path, self._log_file.tail(_LAST_LINES)
 
 
-__all__ = ["Change", "Folders", "Plan", "Supervisor", "tethered"]
+__all__ = ["Change", "Plan", "Supervisor", "tethered"]

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from garage_ai.local.folders import Folders
 from garage_ai.local.supervision import Policy
-from garage_ai.local.supervisor import Change, Folders, Plan, Supervisor
+from garage_ai.local.supervisor import Change, Plan, Supervisor
 
 QUICK = Policy(
     first_delay=0.02, max_delay=0.2, good_after=5.0, start_limit=10.0, stop_limit=5.0, worry_after=3
@@ -49,7 +50,7 @@ async def eventually(true: Callable[[], bool], limit: float = 10.0) -> None:
 @pytest.fixture
 def folders(tmp_path: Path) -> Folders:
     """Give empty folders for logs and records."""
-    made = Folders(tmp_path / "logs", tmp_path / "run")
+    made = Folders(tmp_path)
     made.logs.mkdir()
     made.run.mkdir()
     return made

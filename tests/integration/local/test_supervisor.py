@@ -9,10 +9,10 @@ import pytest
 from tests.integration.local.conftest import MakeWard, eventually
 
 from garage_ai.local.errors import ChildFailed, NotReadyInTime
+from garage_ai.local.folders import Folders
 from garage_ai.local.logs import LogFile
 from garage_ai.local.processes import child_record_path, is_alive, mark_of, read_child
 from garage_ai.local.supervision import Policy
-from garage_ai.local.supervisor import Folders
 
 pytestmark = pytest.mark.anyio
 

@@ -1,0 +1,271 @@
+"""A whole network in one place: its processes started in order, kept, and stopped in order."""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final, Protocol
+
+from garage_ai.catalog import CHAT_ALIAS, DEFAULT_MODEL
+from garage_ai.local import leftovers, whereabouts
+from garage_ai.local.errors import LocalError, Unfit
+from garage_ai.local.events import (
+    Leaving,
+    Left,
+    LeftoversEnded,
+    Ready,
+    StepBegun,
+    StepDone,
+    StepName,
+    UpEvent,
+)
+from garage_ai.local.folders import Folders
+from garage_ai.local.nats_server import NatsServer, NatsServerError
+from garage_ai.local.places import Place, UpOptions, check_options, gateway_environment
+from garage_ai.local.preparation import prepare, settle
+from garage_ai.local.processes import UpRecord, own_mark
+from garage_ai.local.supervision import Policy
+from garage_ai.local.supervisor import Plan, Supervisor
+
+DRAIN_SECONDS: Final = 30.0
+_AFTER_NODE: Final = 5.0
+"""Of a drain, what the gateway and NATS have once the node is gone."""
+
+_AT_LEAST: Final = 1.0
+_FAILED_START: Final = 7.0
+_NATS_START: Final = 30.0
+_GATEWAY_START: Final = 120.0
+_NODE_START: Final = 300.0
+_POLL: Final = 0.05
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NODE_KEYS: Final = ("node.nk", "node.jwt")
+
+
+class GatewayApi(Protocol):
+    """The gateway's API with the admin key; each call blocks for a few seconds at most.
+
+    Raises: OSError while the gateway cannot be reached or does not accept the key.
+    """
+
+    def models(self) -> frozenset[str]:
+        """Give the names of the models being served."""
+
+    def node_token(self) -> str:
+        """Make an enrolment token, one use."""
+
+
+Reach = Callable[[Place, Path], GatewayApi]
+"""Makes the API from the place and the file that will hold the admin key."""
+
+
+class LocalNetwork:
+    """One `gai up`: run it once."""
+
+    def __init__(self, options: UpOptions, reach: Reach, tell: Callable[[UpEvent], None]) -> None:
+        self._options: Final = options
+        self._folders: Final = Folders(options.data_dir)
+        self._reach = reach
+        self._tell = tell
+        self._stop = asyncio.Event()
+        self._began = time.monotonic()
+        self._claim: leftovers.Claim | None = None
+        self._nats: Supervisor | None = None
+        self._gateway: Supervisor | None = None
+        self._node: Supervisor | None = None
+
+    async def run(self) -> None:
+        """Bring the network up, keep it until a signal comes, and take it down.
+
+        A second signal ends this process with 130, and the kernel ends the children with it.
+        Raises: LocalError when it cannot be brought up.
+        """
+        check_options(self._options)
+        loop = asyncio.get_running_loop()
+        for number in _SIGNALS:
+            loop.add_signal_handler(number, self._signalled)
+        try:
+            await self._bring_up_or_stop()
+            await self._stop.wait()
+            self._tell(Leaving(DRAIN_SECONDS))
+            await self._take_down(DRAIN_SECONDS)
+            self._tell(Left())
+        finally:
+            await self._take_down(_FAILED_START)
+            self._give_back()
+            for number in _SIGNALS:
+                loop.remove_signal_handler(number)
+
+    def _signalled(self) -> None:
+        if self._stop.is_set():
+            # Asked twice: no more patience. What is killed with us is known to cope with it.
+            os._exit(130)
+        self._stop.set()
+
+    async def _bring_up_or_stop(self) -> None:
+        work = asyncio.ensure_future(self._bring_up())
+        stopping = asyncio.ensure_future(self._stop.wait())
+        try:
+            await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            for task in (work, stopping):
+                task.cancel()
+            await asyncio.gather(work, stopping, return_exceptions=True)
+
+    async def _bring_up(self) -> None:
+        self._tell(StepBegun("keys"))
+        await asyncio.to_thread(prepare, self._folders)
+        self._claim = await leftovers.claim(self._folders)
+        ended = await leftovers.end_leftovers(self._folders)
+        if ended:
+            self._tell(LeftoversEnded(tuple(record.name for record in ended)))
+        place, server = await asyncio.to_thread(settle, self._options, self._folders)
+        whereabouts.announce(self._folders, self._record(place))
+        self._done("keys")
+        await self._start_parts(place, server, self._reach(place, self._folders.admin_key))
+
+    async def _start_parts(self, place: Place, server: NatsServer, api: GatewayApi) -> None:
+        self._nats = self._supervise(_nats_plan(server))
+        self._gateway = self._supervise(self._gateway_plan(place, api))
+        self._node = self._supervise(self._node_plan(place, api)) if self._options.node else None
+        # All at once: none waits for another, each comes back to those that are there.
+        self._tell(StepBegun("nats"))
+        self._nats.start()
+        self._gateway.start()
+        if self._node is not None and self._is_enrolled():
+            self._node.start()
+        await self._nats.wait_ready(_NATS_START)
+        self._done("nats")
+        self._tell(StepBegun("gateway"))
+        await self._gateway.wait_ready(_GATEWAY_START)
+        self._done("gateway")
+        if self._node is not None:
+            await self._wait_for_node(self._node)
+        self._tell_ready(place)
+
+    async def _wait_for_node(self, node: Supervisor) -> None:
+        self._tell(StepBegun("node"))
+        if node.state == "stopped":
+            node.start()
+        serving = asyncio.ensure_future(node.wait_ready(_NODE_START))
+        try:
+            while not serving.done() and not self._is_enrolled():
+                await asyncio.wait((serving,), timeout=_POLL)
+            if not serving.done():
+                self._done("node")
+                self._tell(StepBegun("model"))
+            await serving
+            self._done("model")
+        finally:
+            serving.cancel()
+
+    def _tell_ready(self, place: Place) -> None:
+        key = self._folders.admin_key.read_text(encoding="ascii").strip()
+        model = CHAT_ALIAS if self._options.node else None
+        ca = place.certificates.ca if place.certificates else None
+        self._tell(Ready(place.url, key, model, ca, self._elapsed()))
+
+    async def _take_down(self, limit: float) -> None:
+        """End the children: those who take work first, what carries their answers last."""
+        whereabouts.withdraw(self._folders)
+        deadline = time.monotonic() + limit
+
+        def left(reserve: float) -> float:
+            return max(_AT_LEAST, deadline - time.monotonic() - reserve)
+
+        if self._node is not None:
+            await self._node.stop(left(_AFTER_NODE))
+        if self._gateway is not None:
+            await self._gateway.stop(left(_AT_LEAST))
+        if self._nats is not None:
+            await self._nats.stop(_AT_LEAST)
+
+    def _give_back(self) -> None:
+        if self._claim is not None:
+            self._claim.release()
+
+    # --- plans
+
+    def _supervise(self, plan: Plan) -> Supervisor:
+        return Supervisor(plan, self._folders, self._tell)
+
+    def _gateway_plan(self, place: Place, api: GatewayApi) -> Plan:
+        environment = gateway_environment(
+            os.environ, self._folders, place, insecure=self._options.insecure
+        )
+
+        async def argv() -> Sequence[str]:
+            return [sys.executable, "-P", "-m", "garage_ai.gateway"]
+
+        async def ready() -> bool:
+            await asyncio.to_thread(api.models)
+            return True
+
+        policy = Policy(start_limit=_GATEWAY_START)
+        return Plan("gateway", argv, ready, environment, policy)
+
+    def _node_plan(self, place: Place, api: GatewayApi) -> Plan:
+        command = [sys.executable, "-P", "-m", "garage_ai.cli", "node"]
+        options = ["--engine", "llamacpp", "--model", DEFAULT_MODEL]
+        options += ["--data-dir", str(self._folders.node)]
+
+        async def argv() -> Sequence[str]:
+            if self._is_enrolled():
+                return [*command, "run", *options, "--gateway", place.url]
+            token = await asyncio.to_thread(api.node_token)
+            return [*command, "join", place.url, token, *options]
+
+        async def ready() -> bool:
+            return CHAT_ALIAS in await asyncio.to_thread(api.models)
+
+        return Plan("node", argv, ready, dict(os.environ), Policy(start_limit=_NODE_START))
+
+    def _is_enrolled(self) -> bool:
+        return all((self._folders.node / name).exists() for name in _NODE_KEYS)
+
+    # --- words
+
+    def _record(self, place: Place) -> UpRecord:
+        ca = place.certificates.ca if place.certificates else None
+        host, port = place.address
+        return UpRecord(
+            process=own_mark(),
+            url=place.url,
+            host=host,
+            port=port,
+            data_dir=str(self._folders.data),
+            ca=str(ca) if ca else None,
+            started_at=time.time(),
+        )
+
+    def _done(self, name: StepName) -> None:
+        self._tell(StepDone(name, self._elapsed()))
+
+    def _elapsed(self) -> float:
+        return time.monotonic() - self._began
+
+
+def _nats_plan(server: NatsServer) -> Plan:
+    async def argv() -> Sequence[str]:
+        try:
+            await asyncio.to_thread(server.prepare)
+            return server.argv()
+        except NatsServerError as error:
+            raise Unfit(str(error)) from error
+
+    async def ready() -> bool:
+        try:
+            await server.wait_ready(1.0)
+        except NatsServerError as error:
+            raise LocalError(str(error)) from error
+        return True
+
+    policy = Policy(start_limit=_NATS_START)
+    return Plan("nats", argv, ready, dict(os.environ), policy, server.log_file)
+
+
+__all__ = ["DRAIN_SECONDS", "GatewayApi", "LocalNetwork", "Reach"]
