@@ -384,7 +384,7 @@ async def test_an_engines_401_never_trips_the_breaker(
 ) -> None:
     """A wrong key at the owner's server is no failure of the node."""
     node = await make_node()
-    node.scripts = [say_401] * 6 + [answer_plainly]
+    node.scripts = [*[say_401] * 6, answer_plainly]
     for _ in range(6):
         with pytest.raises(EngineFailed):
             await network.open(request())

@@ -1,0 +1,117 @@
+"""An attempt never raises and always ends, whatever a node says."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garage_ai.network.attempt import Attempt, Limits, Step
+from garage_ai.network.replies import DONE, reader_for
+from garage_ai.wire.frames import (
+    UNNUMBERED,
+    Accepted,
+    Alive,
+    Cancel,
+    Credit,
+    Data,
+    End,
+    Fail,
+    Frame,
+    Head,
+    Open,
+    Packet,
+    Refused,
+)
+from garage_ai.wire.ids import AttemptId, Digest, NodeId
+from garage_ai.wire.window import WINDOW
+
+LIMITS = Limits(accepted=3.0, first_byte=10.0, silence=5.0, total=60.0)
+OPENING = Open(1, "s", "r", "chat", Digest("sha256:" + "0" * 64), True, 0, 60.0)
+WORD = b'data: {"choices":[{"delta":{"content":"x"}}]}\n\n'
+STOP = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+
+frames: st.SearchStrategy[Frame] = st.one_of(
+    st.just(Accepted()),
+    st.just(Alive()),
+    st.just(End()),
+    st.builds(Head, st.integers(100, 599), st.just("text/event-stream")),
+    st.builds(Data, st.binary(max_size=50) | st.sampled_from([WORD, STOP, DONE, WORD + STOP])),
+    st.builds(Refused, st.sampled_from(["busy", "draining", "???"])),
+    st.builds(Fail, st.sampled_from(["engine_lost", "yielded", "cancelled", "???"])),
+    st.builds(Credit, st.integers(0, 1 << 40)),
+    st.just(Cancel()),
+)
+
+
+def attempt(body: bytes = b"{}", *, stream: bool = True) -> Attempt:
+    """Begin an attempt."""
+    reader = reader_for("chat", stream=stream, include_usage=False, max_bytes=1000)
+    return Attempt(
+        AttemptId("a"),
+        NodeId("n"),
+        body=body,
+        reader=reader,
+        limits=LIMITS,
+        max_answer=1 << 20,
+        now=0.0,
+    )
+
+
+@given(
+    st.lists(st.tuples(st.integers(-1, 1), st.lists(frames, max_size=4)), max_size=15),
+    st.booleans(),
+)
+def test_any_frames_in_any_order(packets: list[tuple[int, list[Frame]]], stream: bool) -> None:
+    """Nothing is raised, at most one verdict is given, and nothing follows it."""
+    tried = attempt(stream=stream)
+    tried.start(OPENING)
+    verdicts, seq = 0, 0
+    for number, (slip, said) in enumerate(packets):
+        numbered = UNNUMBERED if slip == -1 else seq + slip
+        step = tried.received(Packet(AttemptId("a"), numbered, tuple(said)), now=float(number) / 10)
+        seq += numbered == seq
+        if verdicts:
+            assert step == Step()
+        verdicts += step.verdict is not None
+    assert verdicts <= 1
+    late = tried.late(1000.0)
+    assert (late.verdict is not None) == (verdicts == 0)
+
+
+@given(st.lists(st.floats(0, 7), min_size=1, max_size=30))
+def test_limits_fall_when_they_are_due_and_not_before(pauses: list[float]) -> None:
+    """Acceptance, silence, first byte and total: the first one passed ends the attempt."""
+    tried = attempt()
+    tried.start(OPENING)
+    now, last, seq = 0.0, 0.0, 0
+    for pause in pauses:
+        now += pause
+        accepted_late = seq == 0 and now >= LIMITS.accepted
+        silent = now >= last + LIMITS.silence
+        no_content = seq > 0 and now >= LIMITS.first_byte
+        verdict = tried.late(now).verdict
+        assert (verdict is not None) == (accepted_late or silent or no_content)
+        if verdict is not None:
+            assert verdict.kind == ("lost" if accepted_late or silent else "timeout")
+            return
+        tried.received(Packet(AttemptId("a"), seq, (Alive() if seq else Accepted(),)), now)
+        last, seq = now, seq + 1
+
+
+@given(st.integers(0, 4 * WINDOW), st.integers(1, WINDOW))
+def test_a_body_goes_out_whole_and_within_the_window(size: int, chunk: int) -> None:
+    """Whatever credit comes, the body arrives once, in order, ended once."""
+    body = bytes(n % 251 for n in range(1000)) * (size // 1000 + 1)
+    body = body[:size]
+    tried = attempt(body)
+    sent = list(tried.start(OPENING).send)
+    tried.received(Packet(AttemptId("a"), 0, (Accepted(),)), 0.0)
+    got, credited, seq = b"", 0, 1
+    while True:
+        for packet in sent:
+            got += b"".join(frame.body for frame in packet.frames if isinstance(frame, Data))
+        assert len(got) - credited <= WINDOW
+        if any(isinstance(frame, End) for packet in sent for frame in packet.frames):
+            break
+        credited = min(len(got), credited + chunk)
+        sent = tried.received(Packet(AttemptId("a"), seq, (Credit(credited),)), 0.0).send
+        seq += 1
+    assert got == body

@@ -1,0 +1,159 @@
+"""Registry, pools and waiting room under any sequence of events."""
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from garage_ai.network.errors import NoCapacity
+from garage_ai.network.models import EnrolledNode, Replica
+from garage_ai.network.names import KnownModel, Names
+from garage_ai.network.registry import Registry
+from garage_ai.network.router import Wanted, choose
+from garage_ai.network.waiting import WaitingRoom
+from garage_ai.wire.ids import Digest, NodeId, SessionId
+from garage_ai.wire.messages import Beat, ModelServed
+
+MODELS = [KnownModel(f"m{n}", Digest("sha256:" + str(n) * 64), "chat", 10, n) for n in range(2)]
+NODES = [NodeId(f"n{n}") for n in range(4)]
+
+
+class RegistryMachine(RuleBasedStateMachine):
+    """Beats, silence, requests, drains and removals in any order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.registry = Registry(Names(MODELS))
+        self.now = 0.0
+        self.seq = 0
+        self.out: list[Replica] = []
+        self.chance = random.Random(1)
+        for node in NODES:
+            self.registry.enrol(EnrolledNode(node, "mbr", node, None))
+
+    @rule(
+        node=st.sampled_from(NODES),
+        state=st.sampled_from(["ready", "ready", "ready", "draining", "paused", "gone", "joining"]),
+        session=st.sampled_from(["s1", "s2", "s3"]),
+        models=st.lists(
+            st.tuples(
+                st.sampled_from(MODELS),
+                st.integers(1, 3),
+                st.integers(0, 4),
+                st.sampled_from(["ready", "loading"]),
+            ),
+            max_size=3,
+        ),
+        back=st.integers(0, 2),
+    )
+    def beat(
+        self,
+        node: NodeId,
+        state: str,
+        session: str,
+        models: list[tuple[KnownModel, int, int, str]],
+        back: int,
+    ) -> None:
+        """Any beat, fresh or replayed, of any session."""
+        self.seq += 1
+        served = tuple(
+            ModelServed(m.name, m.digest, slots=slots, running=running, engine=engine)
+            for m, slots, running, engine in models
+        )
+        beat = Beat(SessionId(session), max(0, self.seq - back), self.now, state, served)
+        self.registry.heard(node, beat, self.now, self.now)
+
+    @rule(seconds=st.floats(0, 70))
+    def silence(self, seconds: float) -> None:
+        """Time passes."""
+        self.now += seconds
+        self.registry.tick(self.now)
+
+    @rule(model=st.sampled_from(MODELS))
+    def request(self, model: KnownModel) -> None:
+        """A request goes out where there is room."""
+        pool = self.registry.pool(model.name)
+        replica = choose(pool, Wanted(), self.now, self.chance) if pool else None
+        if replica is not None:
+            assert replica.has_room
+            assert replica.node.state == "ready"
+            self.registry.acquire(replica)
+            self.out.append(replica)
+
+    @precondition(lambda self: self.out)
+    @rule(data=st.data())
+    def answer(self, data: st.DataObject) -> None:
+        """A request comes back, whatever became of its node."""
+        self.registry.release(self.out.pop(data.draw(st.integers(0, len(self.out) - 1))))
+
+    @rule(node=st.sampled_from(NODES), on=st.booleans())
+    def drain(self, node: NodeId, on: bool) -> None:
+        """An administrator drains a node, or takes it back."""
+        if node in self.registry.nodes:
+            self.registry.drain(node, on=on)
+
+    @rule(node=st.sampled_from(NODES))
+    def lose(self, node: NodeId) -> None:
+        """A request loses a node."""
+        self.registry.lost(node, self.now)
+
+    @rule(node=st.sampled_from(NODES))
+    def remove_and_enrol(self, node: NodeId) -> None:
+        """A node is removed and comes back as a new one."""
+        self.registry.remove(node)
+        self.registry.enrol(EnrolledNode(node, "mbr", node, None))
+
+    @invariant()
+    def pools_hold_exactly_who_can_be_chosen(self) -> None:
+        """Every pool agrees with the nodes themselves."""
+        expected: dict[str, set[NodeId]] = {}
+        free: dict[str, set[NodeId]] = {}
+        for node in self.registry.nodes.values():
+            for replica in node.replicas.values():
+                if node.state != "ready" or replica.served.engine != "ready":
+                    continue
+                expected.setdefault(replica.name, set()).add(node.id)
+                if replica.has_room:
+                    free.setdefault(replica.name, set()).add(node.id)
+        for name, pool in self.registry.pools.items():
+            assert {replica.node.id for replica in pool} == expected.pop(name)
+            ids = [replica.node.id for replica in pool.free]
+            assert len(ids) == len(set(ids))
+            assert set(ids) == free.pop(name, set())
+        assert expected == {}
+
+    @invariant()
+    def nothing_is_counted_below_zero(self) -> None:
+        """Loads stay sane."""
+        for node in self.registry.nodes.values():
+            for replica in node.replicas.values():
+                assert replica.inflight >= 0
+                assert replica.others >= 0
+
+
+RegistryMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestRegistry = RegistryMachine.TestCase
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=30), st.integers(0, 8))
+def test_the_waiting_room_keeps_order_and_bound(moves: list[tuple[str, bool]], size: int) -> None:
+    """Within a model the longest waiting is served first; the bound holds over all models."""
+    room: WaitingRoom[int] = WaitingRoom(size)
+    expected: dict[str, list[int]] = {}
+    for number, (name, enters) in enumerate(moves):
+        line = expected.setdefault(name, [])
+        if not enters:
+            served: list[int] = []
+            room.serve(name, lambda ticket, s=served: not s and not s.append(ticket))  # type: ignore[misc]
+            assert served == line[:1]
+            del line[:1]
+        elif sum(map(len, expected.values())) == size:
+            with pytest.raises(NoCapacity):
+                room.enter(name, number)
+        else:
+            room.enter(name, number)
+            line.append(number)
+        assert len(room) == sum(map(len, expected.values()))
+        assert room.waits(name) == bool(line)

@@ -1,0 +1,109 @@
+"""What follows an attempt."""
+
+import random
+from typing import get_args
+
+import pytest
+
+from garage_ai.network.attempt import LINK_LOST, Verdict, VerdictKind
+from garage_ai.network.errors import (
+    ContextLengthExceeded,
+    EngineRejected,
+    ModelLoading,
+    NodeLost,
+    NodeTimeout,
+    NoNode,
+)
+from garage_ai.network.plan import LONGEST_DELAY, MAX_BOUNCES, Again, GiveUp, Plan, as_error, blame
+from garage_ai.wire.ids import NodeId
+
+N = NodeId("n")
+CHANCE = random.Random(3)
+KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
+
+
+def after(plan: Plan, kind: VerdictKind, code: str = "", *, committed: bool = False) -> object:
+    """Ask the plan."""
+    return plan.after(Verdict(kind, "why", code), N, committed=committed, chance=CHANCE)
+
+
+@pytest.mark.parametrize("kind", ["engine_failed", "bad_reply", "lost", "unwilling", "yielded"])
+def test_a_failed_node_is_followed_by_another_within_bounds(kind: VerdictKind) -> None:
+    """Three more tries with growing, jittered pauses; then the error."""
+    plan = Plan(retries=3)
+    steps = [after(plan, kind) for _ in range(4)]
+    delays = [step.delay for step in steps if isinstance(step, Again)]
+    assert len(delays) == 3
+    assert all(0 < delay <= LONGEST_DELAY for delay in delays)
+    assert isinstance(steps[3], GiveUp)
+    assert plan.excluded == {N}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "answered"])
+def test_nothing_follows_content(kind: VerdictKind) -> None:
+    """What was said is not said again."""
+    assert isinstance(after(Plan(retries=3), kind, committed=True), GiveUp)
+
+
+@pytest.mark.parametrize("kind", ["rejected", "timeout", "cancelled"])
+def test_what_another_node_would_not_mend_is_final(kind: VerdictKind) -> None:
+    """The request's own fault and spent time are not tried again."""
+    assert isinstance(after(Plan(retries=3), kind), GiveUp)
+
+
+def test_busy_costs_no_try_but_has_an_end() -> None:
+    """Refusals are bounded on their own."""
+    plan = Plan(retries=0)
+    for _ in range(MAX_BOUNCES):
+        assert after(plan, "busy") == Again(0.0)
+    assert isinstance(after(plan, "busy"), GiveUp)
+    assert plan.tries == 0
+    assert plan.excluded == set()
+
+
+def test_a_restarted_node_may_be_asked_again() -> None:
+    """A session that is gone excludes nobody; a draining node is excluded."""
+    plan = Plan(retries=0)
+    step = after(plan, "away", "wrong_session")
+    assert isinstance(step, Again)
+    assert step.delay > 0
+    assert plan.excluded == set()
+    after(plan, "away", "draining")
+    assert plan.excluded == {N}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_blame(kind: VerdictKind) -> None:
+    """Only the node's own failures count against it."""
+    failures = {"engine_failed", "bad_reply", "lost", "timeout"}
+    expected = "failure" if kind in failures else "success" if kind == "answered" else "none"
+    assert blame(Verdict(kind)) == expected
+
+
+def test_a_lost_link_is_nobodys_fault() -> None:
+    """When the gateway falls off the network its nodes are not blamed."""
+    assert blame(Verdict("lost", code=LINK_LOST)) == "none"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "error", "status"),
+    [
+        (Verdict("rejected", code="context_length_exceeded"), ContextLengthExceeded, 400),
+        (Verdict("rejected", code="engine_rejected"), EngineRejected, 400),
+        (Verdict("timeout"), NodeTimeout, 504),
+        (Verdict("away", code="loading"), ModelLoading, 503),
+        (Verdict("away", code="paused"), NoNode, 503),
+        (Verdict("yielded"), NodeLost, 502),
+    ],
+)
+def test_the_error_a_client_sees(verdict: Verdict, error: type[Exception], status: int) -> None:
+    """Each end has its type and status."""
+    seen = as_error(verdict)
+    assert type(seen) is error
+    assert seen.status == status
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_end_has_an_error_with_a_message(kind: VerdictKind) -> None:
+    """No verdict is left without words."""
+    assert as_error(Verdict(kind)).message

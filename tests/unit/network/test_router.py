@@ -1,0 +1,155 @@
+"""Choosing a replica."""
+
+import random
+import timeit
+from collections import Counter
+
+import pytest
+from tests.unit.network.conftest import SMALL
+
+from garage_ai.network.breaker import FAILURES_TO_OPEN, FIRST_PAUSE, LONGEST_PAUSE, Breaker
+from garage_ai.network.models import EnrolledNode, Node, Replica
+from garage_ai.network.pool import Pool
+from garage_ai.network.router import (
+    BreakerClosed,
+    InRegion,
+    NotJustFull,
+    NotTriedYet,
+    Wanted,
+    choose,
+    could_serve,
+    expected_wait,
+)
+from garage_ai.wire.ids import NodeId
+from garage_ai.wire.messages import ModelServed
+
+ANY = Wanted()
+CHANCE = random.Random(7)
+
+
+def replica(
+    name: str = "n", *, region: str | None = None, slots: int = 4, speed: float = 0.0, load: int = 0
+) -> Replica:
+    """Make a replica of the small model."""
+    node = Node(EnrolledNode(NodeId(name), "mbr", name, region), state="ready")
+    served = ModelServed(SMALL.name, SMALL.digest, slots=slots, decode_speed=speed)
+    return Replica(node, served, inflight=load)
+
+
+def pool_of(*replicas: Replica) -> Pool:
+    """Put replicas into a pool."""
+    pool = Pool()
+    for each in replicas:
+        pool.put(each)
+    return pool
+
+
+def test_nobody_to_choose() -> None:
+    """An empty pool and a full one give nobody."""
+    assert choose(pool_of(), ANY, 0.0, CHANCE) is None
+    assert choose(pool_of(replica(slots=1, load=1)), ANY, 0.0, CHANCE) is None
+
+
+def test_a_tried_node_says_so() -> None:
+    """The filter's sentence names the reason."""
+    wanted = Wanted(excluded=frozenset({NodeId("n")}))
+    assert NotTriedYet().refuses(replica(), wanted, 0.0) == "it failed this request"
+    assert NotTriedYet().refuses(replica("m"), wanted, 0.0) is None
+
+
+@pytest.mark.parametrize(
+    ("region", "wanted", "refusal"),
+    [
+        ("SE-AB", None, None),
+        ("SE-AB", "SE-AB", None),
+        ("SE-O", "SE-AB", "it is in SE-O, not in SE-AB"),
+        (None, "SE-AB", "it is in no region, not in SE-AB"),
+    ],
+)
+def test_residency_is_closed(region: str | None, wanted: str | None, refusal: str | None) -> None:
+    """Where a region is asked for, a node in another or in none is refused."""
+    assert InRegion().refuses(replica(region=region), Wanted(region=wanted), 0.0) == refusal
+
+
+def test_a_node_that_said_busy_is_left_for_a_moment() -> None:
+    """Its word counts until the moment passes."""
+    busy = replica()
+    busy.full_until = 5.0
+    assert NotJustFull().refuses(busy, ANY, 4.9) == "it said it is busy"
+    assert NotJustFull().refuses(busy, ANY, 5.0) is None
+    assert could_serve(pool_of(busy), ANY, 0.0)
+
+
+def test_the_breaker_opens_lets_one_trial_through_and_closes() -> None:
+    """Three failures open it; after the pause one request may try."""
+    broken = replica()
+    breaker = broken.node.breaker
+    for _ in range(FAILURES_TO_OPEN):
+        assert BreakerClosed().refuses(broken, ANY, 0.0) is None
+        breaker.started()
+        breaker.failed(0.0)
+    assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE - 0.1) == "it failed too often"
+    assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE) is None
+    breaker.started()
+    assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE) == "it failed too often"
+    breaker.succeeded()
+    assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE) is None
+
+
+def test_the_breakers_pause_doubles_to_a_bound() -> None:
+    """A node that never heals is asked once in five minutes."""
+    breaker, now = Breaker(), 0.0
+    for _ in range(FAILURES_TO_OPEN + 10):
+        breaker.started()
+        breaker.failed(now)
+        now += LONGEST_PAUSE
+    breaker.failed(now)
+    assert not breaker.allows(now + LONGEST_PAUSE - 1)
+    assert breaker.allows(now + LONGEST_PAUSE)
+
+
+def test_a_trial_that_says_nothing_leaves_the_door_ajar() -> None:
+    """A cancelled trial is no verdict: the next request may try."""
+    breaker = Breaker()
+    for _ in range(FAILURES_TO_OPEN):
+        breaker.failed(0.0)
+    breaker.started()
+    breaker.spared()
+    assert breaker.allows(FIRST_PAUSE)
+
+
+def test_the_queue_counts_in_units_of_the_nodes_own_speed() -> None:
+    """A fast card with three requests is free sooner than a slow one with one."""
+    fast, slow = replica("f", speed=90.0, load=3), replica("s", speed=10.0, load=1)
+    assert expected_wait(fast) < expected_wait(slow)
+    assert choose(pool_of(fast, slow), ANY, 0.0, CHANCE) is fast
+
+
+def test_equal_nodes_share_the_work() -> None:
+    """Two random candidates and the emptier of them keep a hundred nodes close to level."""
+    replicas = [replica(f"n{number}", slots=100) for number in range(100)]
+    pool = pool_of(*replicas)
+    for _ in range(2000):
+        chosen = choose(pool, ANY, 0.0, CHANCE)
+        assert chosen is not None
+        chosen.inflight += 1
+        pool.put(chosen)
+    loads = Counter(each.inflight for each in replicas)
+    assert max(loads) - min(loads) <= 6
+
+
+def test_one_fit_among_many_is_found() -> None:
+    """When chance finds nobody, everybody is looked at."""
+    others = [replica(f"o{number}", region="SE-O") for number in range(500)]
+    fit = replica("fit", region="SE-AB")
+    pool = pool_of(*others, fit)
+    assert choose(pool, Wanted(region="SE-AB"), 0.0, CHANCE) is fit
+
+
+def test_a_choice_among_thousands_does_not_look_at_thousands() -> None:
+    """Ten thousand nodes cost about what ten do: the work does not grow with the pool."""
+    small = pool_of(*(replica(f"s{number}") for number in range(10)))
+    large = pool_of(*(replica(f"l{number}") for number in range(10_000)))
+    few = min(timeit.repeat(lambda: choose(small, ANY, 0.0, CHANCE), number=200, repeat=5))
+    many = min(timeit.repeat(lambda: choose(large, ANY, 0.0, CHANCE), number=200, repeat=5))
+    assert many < 50 * few
