@@ -1,0 +1,288 @@
+"""Enrolment tokens and the nodes that they let in."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from garage_ai.accounts import (
+    OPERATOR,
+    AccountError,
+    EnrolmentTokens,
+    IdempotencyConflict,
+    InvalidField,
+    InvalidToken,
+    Member,
+    MemberId,
+    MemberNotFound,
+    Members,
+    NodeId,
+    NodeKeyStale,
+    NodeKeyTaken,
+    NodeNotFound,
+    NodeRemoved,
+    Nodes,
+    TokenExpired,
+    TokenId,
+    TokenNotFound,
+    TokenRevoked,
+    TokenUsed,
+)
+from garage_ai.accounts.secrets import new_secret
+from garage_ai.storage import Storage, sqlite_url
+
+pytestmark = pytest.mark.anyio
+
+HOUR = timedelta(hours=1)
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = datetime(2026, 11, 23, 12, tzinfo=UTC)
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def public_key(letter: str) -> str:
+    return "U" + letter * 55
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tokens(storage: Storage, clock: Clock) -> EnrolmentTokens:
+    return EnrolmentTokens(storage, clock)
+
+
+@pytest.fixture
+def nodes(storage: Storage, clock: Clock) -> Nodes:
+    return Nodes(storage, clock)
+
+
+@pytest.fixture
+async def anna(storage: Storage) -> Member:
+    return await Members(storage).add("Anna")
+
+
+async def token_for(
+    tokens: EnrolmentTokens, member: MemberId = OPERATOR, region: str | None = None
+) -> str:
+    secret = (await tokens.create(member, region, HOUR)).secret
+    assert secret is not None
+    return secret
+
+
+async def test_a_token_is_redeemed_once(tokens: EnrolmentTokens, clock: Clock) -> None:
+    """It says by whom and when it was used, and is good for nothing after."""
+    token, secret = await tokens.create(region="SE-AB", ttl=HOUR)
+    assert secret is not None
+    used = await tokens.redeem(f"{secret}.{'0' * 64}", NodeId("naaaaaaaaaaaa"))
+    assert (used.id, used.region, used.redeemed_by) == (token.id, "SE-AB", "naaaaaaaaaaaa")
+    assert used.state(clock.now) == "used"
+    with pytest.raises(TokenUsed):
+        await tokens.redeem(secret)
+    assert await tokens.list() == [used]
+
+
+async def test_of_many_who_redeem_at_once_one_succeeds(
+    tokens: EnrolmentTokens, database: Path, clock: Clock
+) -> None:
+    """Callers in this process and through another engine: one gets it, all others hear why."""
+    secret = await token_for(tokens)
+    other = await Storage.open(sqlite_url(database))
+    there = EnrolmentTokens(other, clock)
+    calls = [who.redeem(secret, NodeId(f"n{i}")) for i in range(8) for who in (tokens, there)]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    await other.close()
+    assert sum(not isinstance(result, BaseException) for result in results) == 1
+    assert sum(isinstance(result, TokenUsed) for result in results) == 15
+
+
+async def test_a_token_expires(tokens: EnrolmentTokens, clock: Clock) -> None:
+    """A moment before its end it works, at its end it does not."""
+    early, late = await token_for(tokens), await token_for(tokens)
+    clock.now += HOUR - timedelta(microseconds=1)
+    await tokens.redeem(early)
+    clock.now += timedelta(microseconds=1)
+    with pytest.raises(TokenExpired):
+        await tokens.redeem(late)
+
+
+async def test_a_token_can_be_revoked(tokens: EnrolmentTokens) -> None:
+    """Then it is refused; revoking again changes nothing, a used one stays used."""
+    token, secret = await tokens.create()
+    assert secret is not None
+    revoked = await tokens.revoke(token.id)
+    with pytest.raises(TokenRevoked):
+        await tokens.redeem(secret)
+    assert await tokens.revoke(token.id) == revoked
+    with pytest.raises(TokenNotFound):
+        await tokens.revoke(TokenId("tok_nothing"))
+
+
+@pytest.mark.parametrize("text", ["", ".", "gaij_", new_secret("gai_"), new_secret("gaij_"), "å"])
+async def test_other_text_is_no_token(tokens: EnrolmentTokens, text: str) -> None:
+    """Noise, keys and well-formed tokens of elsewhere are refused alike."""
+    with pytest.raises(InvalidToken) as caught:
+        await tokens.redeem(text)
+    assert type(caught.value) is InvalidToken
+
+
+async def test_the_same_call_makes_one_token(tokens: EnrolmentTokens) -> None:
+    """An idempotency key gives the same token again, without the secret, for the same request."""
+    first = await tokens.create(region="SE-AB", ttl=HOUR, idempotency_key="a")
+    again = await tokens.create(region="SE-AB", ttl=HOUR, idempotency_key="a")
+    assert (again.token, again.secret) == (first.token, None)
+    with pytest.raises(IdempotencyConflict):
+        await tokens.create(region="SE-AB", ttl=2 * HOUR, idempotency_key="a")
+
+
+@pytest.mark.parametrize("ttl", [timedelta(), -HOUR, timedelta(days=366)])
+async def test_a_token_lives_for_a_sensible_while(tokens: EnrolmentTokens, ttl: timedelta) -> None:
+    """None is born dead and none lives for ever."""
+    with pytest.raises(InvalidField):
+        await tokens.create(ttl=ttl)
+
+
+async def test_a_token_needs_a_member_that_exists(tokens: EnrolmentTokens) -> None:
+    """No node can come in that belongs to nobody."""
+    with pytest.raises(MemberNotFound):
+        await tokens.create(MemberId("mbr_nobody"))
+
+
+async def test_enrolment_makes_the_tokens_node(
+    tokens: EnrolmentTokens, nodes: Nodes, anna: Member
+) -> None:
+    """The node has the token's member and region, and the token says which node it was."""
+    secret = await token_for(tokens, anna.id, "SE-AC")
+    node = await nodes.enrol(secret, public_key("A"), "garage", "unsandboxed")
+    assert (node.member, node.region, node.trust) == (anna.id, "SE-AC", "unsandboxed")
+    assert node.id.startswith("n")
+    assert len(node.id) == 13
+    assert (await tokens.list())[0].redeemed_by == node.id
+    assert await nodes.get(node.id) == node == await nodes.by_public_key(public_key("A"))
+    assert await nodes.list() == [node]
+
+
+async def test_a_lost_answer_costs_nothing(tokens: EnrolmentTokens, nodes: Nodes) -> None:
+    """The same node with the same token gets the same id; another node gets nothing."""
+    secret = await token_for(tokens)
+    node = await nodes.enrol(secret, public_key("A"), "garage")
+    assert await nodes.enrol(secret, public_key("A"), "garage") == node
+    with pytest.raises(TokenUsed):
+        await nodes.enrol(secret, public_key("B"), "thief")
+
+
+async def test_a_known_node_may_come_with_a_new_token(
+    tokens: EnrolmentTokens, nodes: Nodes
+) -> None:
+    """It stays the node that it is, with what the new enrolment says."""
+    node = await nodes.enrol(await token_for(tokens), public_key("A"), "garage")
+    again = await nodes.enrol(
+        await token_for(tokens, region="SE-AB"), public_key("A"), "cellar", "unsandboxed"
+    )
+    assert (again.id, again.region, again.name, again.trust) == (
+        node.id,
+        "SE-AB",
+        "cellar",
+        "unsandboxed",
+    )
+
+
+async def test_a_refused_enrolment_leaves_the_token(
+    tokens: EnrolmentTokens, nodes: Nodes, anna: Member
+) -> None:
+    """When the node cannot be had the token is not used up: both or neither."""
+    removed = await nodes.enrol(await token_for(tokens), public_key("A"), "garage")
+    await nodes.remove(removed.id)
+    rotated = await nodes.enrol(await token_for(tokens), public_key("B"), "garage")
+    await nodes.rotate_key(rotated.id, public_key("B"), public_key("C"))
+    secret = await token_for(tokens, anna.id)
+    for letter, refusal in (("A", NodeRemoved), ("B", NodeKeyTaken), ("C", NodeKeyTaken)):
+        with pytest.raises(refusal):
+            await nodes.enrol(secret, public_key(letter), "garage")
+    with pytest.raises(InvalidField):
+        await nodes.enrol(secret, "nonsense", "garage")
+    assert (await nodes.enrol(secret, public_key("D"), "garage")).member == anna.id
+
+
+async def test_a_key_is_rotated_and_retired(nodes: Nodes, clock: Clock) -> None:
+    """The old key is kept as retired, the call may be repeated, and it never comes back."""
+    node = await nodes.add(OPERATOR, "garage", public_key("A"))
+    clock.now += HOUR
+    rotated = await nodes.rotate_key(node.id, public_key("A"), public_key("B"))
+    assert rotated.public_key == public_key("B")
+    assert [(k.public_key, k.retired_at) for k in rotated.retired_keys] == [
+        (public_key("A"), clock.now)
+    ]
+    assert await nodes.rotate_key(node.id, public_key("A"), public_key("B")) == rotated
+    with pytest.raises(NodeKeyStale):
+        await nodes.rotate_key(node.id, public_key("A"), public_key("C"))
+    with pytest.raises(NodeKeyTaken):
+        await nodes.rotate_key(node.id, public_key("B"), public_key("A"))
+    assert await nodes.by_public_key(public_key("A")) is None
+    assert await nodes.list() == [rotated]
+
+
+async def test_no_two_nodes_share_a_key(nodes: Nodes) -> None:
+    """Neither by adding nor by rotating."""
+    await nodes.add(OPERATOR, "garage", public_key("A"))
+    other = await nodes.add(OPERATOR, "cellar", public_key("B"))
+    with pytest.raises(NodeKeyTaken):
+        await nodes.add(OPERATOR, "attic", public_key("A"))
+    with pytest.raises(NodeKeyTaken):
+        await nodes.rotate_key(other.id, public_key("B"), public_key("A"))
+
+
+async def test_removal_is_for_good(nodes: Nodes, clock: Clock) -> None:
+    """A removed node leaves the list, cannot be changed, and keeps when it was removed."""
+    node = await nodes.add(OPERATOR, "garage", public_key("A"), "SE-AB")
+    removed = await nodes.remove(node.id)
+    assert removed.removed_at == clock.now
+    clock.now += HOUR
+    assert await nodes.remove(node.id) == removed
+    assert (await nodes.list(), await nodes.list(removed=True)) == ([], [removed])
+    assert await nodes.get(node.id) == removed
+    for change in (
+        nodes.set_region(node.id, None),
+        nodes.set_trust(node.id, "unverified"),
+        nodes.rotate_key(node.id, public_key("A"), public_key("B")),
+    ):
+        with pytest.raises(NodeNotFound):
+            await change
+
+
+async def test_region_and_trust_may_change(nodes: Nodes) -> None:
+    """The operator may correct where a node stands and how far it is trusted."""
+    node = await nodes.add(OPERATOR, "garage", public_key("A"))
+    await nodes.set_region(node.id, "SE-BD")
+    changed = await nodes.set_trust(node.id, "unsandboxed")
+    assert (changed.region, changed.trust) == ("SE-BD", "unsandboxed")
+    assert (await nodes.set_region(node.id, None)).region is None
+
+
+async def test_unknown_nodes_are_not_found(nodes: Nodes) -> None:
+    """Every call about a node that is not there says so."""
+    nobody = NodeId("nnnnnnnnnnnnn")
+    for call in (nodes.get(nobody), nodes.remove(nobody), nodes.set_region(nobody, "SE-AB")):
+        with pytest.raises(NodeNotFound):
+            await call
+    assert await nodes.by_public_key(public_key("A")) is None
+
+
+async def test_nodes_that_enrol_at_once_with_one_token(
+    tokens: EnrolmentTokens, nodes: Nodes
+) -> None:
+    """One of them becomes a node."""
+    secret = await token_for(tokens)
+    calls = [nodes.enrol(secret, public_key(letter), "garage") for letter in "ABCDEF"]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert all(isinstance(r, AccountError) for r in results if isinstance(r, BaseException))
+    assert len(await nodes.list()) == 1

@@ -1,0 +1,281 @@
+"""The writer of usage: in order, in time, once each, and nothing lost in silence."""
+
+import asyncio
+import signal
+import sqlite3
+import sys
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, insert, select, text
+
+from garage_ai.storage import (
+    KeyId,
+    MemberId,
+    Storage,
+    UsageRecord,
+    UsageWriter,
+    dialect,
+    sqlite_url,
+    usage_list,
+)
+from garage_ai.storage.tables import keys, nodes
+
+pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+PATIENCE = 10.0
+
+
+def record(number: int) -> UsageRecord:
+    return UsageRecord(
+        request_id=f"req_{number:08}",
+        at=NOON + timedelta(milliseconds=number),
+        member=MemberId("mbr_operator"),
+        key_id=KeyId("key_a"),
+        route="chat",
+        model="garage-chat",
+        digest="sha256:00",
+        node="naaaaaaaaaaaa",
+        outcome="completed",
+        stream=True,
+        prompt_tokens=10,
+        completion_tokens=20,
+        content_events=21,
+        bytes_out=3000,
+        ttft_s=0.1,
+        duration_s=0.5,
+        attempts=1,
+    )
+
+
+@pytest.fixture
+async def writer(storage: Storage) -> AsyncIterator[UsageWriter]:
+    started = UsageWriter.start(storage)
+    yield started
+    await started.close()
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while not holds():  # noqa: ASYNC110 - what is waited for is another thread's commit
+            await asyncio.sleep(0.002)
+
+
+async def written(writer: UsageWriter, count: int) -> None:
+    """Wait until so many records are in the database."""
+    await until(lambda: writer.counts.written >= count)
+
+
+async def kept(storage: Storage) -> list[str]:
+    async with storage.read() as connection:
+        rows = await connection.execute(text("SELECT request_id FROM usage ORDER BY seq"))
+        return [row.request_id for row in rows]
+
+
+async def test_records_are_written_in_order(storage: Storage, writer: UsageWriter) -> None:
+    """More than several groups, put at once, stand in the order in which they came."""
+    records = [record(number) for number in range(1234)]
+    for each in records:
+        writer.put(each)
+    await written(writer, len(records))
+    assert await kept(storage) == [each.request_id for each in records]
+    assert writer.waiting == 0
+
+
+async def test_a_record_waits_less_than_50_ms(storage: Storage, writer: UsageWriter) -> None:
+    """From put to commit a lone record takes under 50 ms; the best of five, as others run here."""
+    waits = []
+    for number in range(5):
+        begun = time.perf_counter()
+        writer.put(record(number))
+        await written(writer, number + 1)
+        waits.append(time.perf_counter() - begun)
+    assert min(waits) < 0.05
+    assert writer.counts.lag < PATIENCE
+
+
+async def test_records_share_a_transaction(storage: Storage, writer: UsageWriter) -> None:
+    """Records that come together are committed together."""
+    commits = 0
+
+    def count(_: object) -> None:
+        nonlocal commits
+        commits += 1
+
+    event.listen(storage._writer.sync_engine, "commit", count)
+    for number in range(300):
+        writer.put(record(number))
+    await written(writer, 300)
+    assert commits == 1
+
+
+async def test_a_request_is_recorded_once(storage: Storage, writer: UsageWriter) -> None:
+    """The first record of a request stays, a second is counted as repeated."""
+    writer.put(record(1))
+    writer.put(replace(record(1), outcome="again"))
+    await written(writer, 1)
+    writer.put(replace(record(1), outcome="later"))
+    await writer.close()
+    page = await usage_list(storage)
+    assert [each.outcome for each in page.records] == ["completed"]
+    assert (writer.counts.written, writer.counts.repeated) == (1, 2)
+
+
+async def test_a_bad_record_stops_no_other(storage: Storage) -> None:
+    """What no column can hold is dropped, counted and told; all others are written."""
+    told: list[tuple[int, str]] = []
+    writer = UsageWriter.start(storage, on_drop=lambda count, why: told.append((count, why)))
+    bad = {
+        3: replace(record(3), prompt_tokens=2**70),
+        7: replace(record(7), model="\ud800"),
+        8: replace(record(8), at=NOON.replace(tzinfo=None)),
+        9: replace(record(9), outcome=None),  # type: ignore[arg-type]
+    }
+    for number in range(20):
+        writer.put(bad.get(number, record(number)))
+    await writer.close()
+    good = [f"req_{number:08}" for number in range(20) if number not in bad]
+    assert await kept(storage) == good
+    assert told == [(1, "refused")] * 4
+    assert writer.counts.dropped == 4
+
+
+async def test_a_long_model_name_is_cut(storage: Storage, writer: UsageWriter) -> None:
+    """A name longer than its column costs its end, not the record."""
+    writer.put(replace(record(0), model="m" * 1000))
+    await written(writer, 1)
+    assert (await usage_list(storage)).records[0].model == "m" * 255
+
+
+async def test_a_locked_database_delays_and_loses_nothing(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While another process holds the database records wait; then they are all there."""
+    monkeypatch.setattr(dialect, "BUSY_SECONDS", 0.02)
+    storage = await Storage.open(sqlite_url(database))
+    writer = UsageWriter.start(storage)
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for number in range(10):
+            writer.put(record(number))
+        await until(lambda: writer.counts.retries >= 2)
+        assert writer.waiting == 10
+        other.execute("ROLLBACK")
+    await written(writer, 10)
+    await writer.close()
+    assert len(await kept(storage)) == 10
+    assert writer.counts.dropped == 0
+    await storage.close()
+
+
+async def test_a_full_disk_delays_then_drops_what_no_longer_fits(storage: Storage) -> None:
+    """With no room on the disk the queue fills, the rest is counted, and all heals by itself."""
+    async with storage.write() as connection:
+        pages = await connection.scalar(text("PRAGMA page_count"))
+        await connection.execute(text(f"PRAGMA max_page_count={pages}"))
+    told: list[tuple[int, str]] = []
+    writer = UsageWriter.start(
+        storage, queue=1000, on_drop=lambda count, why: told.append((count, why))
+    )
+    for number in range(1005):
+        writer.put(record(number))
+    assert told == [(1, "queue_full")] * 5
+    await until(lambda: writer.counts.retries >= 2)
+    async with storage.write() as connection:
+        await connection.execute(text("PRAGMA max_page_count=1000000"))
+    await written(writer, 1000)
+    await writer.close()
+    assert await kept(storage) == [f"req_{number:08}" for number in range(1000)]
+    assert writer.counts.dropped == 5
+
+
+async def test_closing_writes_what_waits(storage: Storage) -> None:
+    """Nothing that was put before close is lost; what is put after it is counted."""
+    writer = UsageWriter.start(storage)
+    for number in range(50):
+        writer.put(record(number))
+    await writer.close()
+    writer.put(record(50))
+    assert len(await kept(storage)) == 50
+    assert writer.counts.dropped == 1
+
+
+async def test_closing_ends_though_the_database_is_away(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A close that cannot write gives up in time and counts what it leaves."""
+    monkeypatch.setattr(dialect, "BUSY_SECONDS", 0.02)
+    storage = await Storage.open(sqlite_url(database))
+    writer = UsageWriter.start(storage)
+    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writer.put(record(0))
+        await asyncio.wait_for(writer.close(timeout=0.2), PATIENCE)
+    assert (writer.counts.written, writer.counts.dropped) == (0, 1)
+    await storage.close()
+
+
+async def moment(storage: Storage, table: str, row: str) -> datetime | None:
+    column = keys.c.last_used_at if table == "keys" else nodes.c.last_seen_at
+    async with storage.read() as connection:
+        found: datetime | None = await connection.scalar(
+            select(column).where(column.table.c.id == row)
+        )
+        return found
+
+
+async def test_last_moments_are_written_together(storage: Storage) -> None:
+    """Uses of a key and signs of a node cost one write a second, and never go back in time."""
+    async with storage.write() as connection:
+        owned = {"member_id": "mbr_operator", "name": "x", "created_at": NOON}
+        await connection.execute(
+            insert(keys).values(id="key_a", digest=b"a" * 32, scopes="inference", **owned)
+        )
+        await connection.execute(
+            insert(nodes).values(id="na", public_key="U", trust="unverified", **owned)
+        )
+    writer = UsageWriter.start(storage)
+    for minutes in (1, 2, 3):
+        writer.touch_key(KeyId("key_a"), NOON + timedelta(minutes=minutes))
+        writer.touch_node("na", NOON + timedelta(minutes=minutes))
+    async with asyncio.timeout(PATIENCE):
+        while await moment(storage, "nodes", "na") is None:  # noqa: ASYNC110 - a database's row
+            await asyncio.sleep(0.05)
+    assert await moment(storage, "keys", "key_a") == NOON + timedelta(minutes=3)
+    writer.touch_key(KeyId("key_a"), NOON)
+    writer.touch_key(KeyId("key_unknown"), NOON)
+    await writer.close()
+    assert await moment(storage, "keys", "key_a") == NOON + timedelta(minutes=3)
+
+
+async def test_a_killed_writer_loses_its_last_moment_only(storage: Storage, database: Path) -> None:
+    """After kill -9 all that was called written is there, without a gap, and opens clean."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(Path(__file__).with_name("writing_process.py")),
+        sqlite_url(database),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert child.stdout is not None
+    acknowledged, put = 0, 0
+    async with asyncio.timeout(PATIENCE * 3):
+        while acknowledged < 300:
+            acknowledged, put = map(int, (await child.stdout.readline()).split())
+        child.send_signal(signal.SIGKILL)
+        for line in (await child.stdout.read()).decode().splitlines(keepends=True):
+            if line.endswith("\n"):
+                acknowledged, put = map(int, line.split())
+        await child.wait()
+    found = await kept(storage)
+    assert found == [f"req_{number:08}" for number in range(len(found))]
+    # One record a millisecond, reported every ten: what is missing was put just before the end.
+    assert acknowledged <= len(found)
+    assert put - len(found) <= 500
+    with closing(sqlite3.connect(database)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
