@@ -27,6 +27,11 @@ def left_behind(tmp_path: Path) -> list[str]:
     return sorted(each.name for each in models.rglob("*") if each.is_file())
 
 
+def begun(tmp_path: Path) -> bool:
+    """Say whether some bytes of a download are on disk."""
+    return any(part.stat().st_size for part in tmp_path.rglob(".weights.gguf.part"))
+
+
 async def causes_of(store: ModelStore, manifest: Manifest) -> list[type[Exception]]:
     """Fetch a model that no source gives, and return what each of them did wrong."""
     with pytest.raises(NoSourceLeft) as caught:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
-from tests.integration.catalog.conftest import MakeModel, MakeStore, causes_of, left_behind
+from tests.integration.catalog.conftest import MakeModel, MakeStore, begun, causes_of, left_behind
 from tests.parts.mirror import Mirror, answer, cut_after, serve, stall_after
 
 from garage_ai.catalog import (
@@ -15,11 +15,6 @@ from garage_ai.catalog import (
 )
 
 pytestmark = pytest.mark.anyio
-
-
-def begun(tmp_path: Path) -> bool:
-    """Say whether some bytes of a download are on disk."""
-    return any(part.stat().st_size for part in tmp_path.rglob(".weights.gguf.part"))
 
 
 async def test_fetches_once_and_reports_progress(
@@ -144,15 +139,15 @@ async def test_another_mirror_continues_what_the_first_began(
 
 
 async def test_a_server_that_dies_and_comes_back_is_waited_for(
-    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
+    mirror: Mirror, make_store: MakeStore, make_model: MakeModel, tmp_path: Path
 ) -> None:
     """A mirror that restarts costs time only."""
-    reached = asyncio.Event()
-    mirror.script.append(stall_after(1_000_000, reached))
+    mirror.script.append(stall_after(2_500_000, asyncio.Event()))
     patient = make_store(attempts=1000, first_delay_s=0.02)
     task = asyncio.create_task(patient.ensure(make_model(mirror.source)))
     async with asyncio.timeout(20):
-        await reached.wait()
+        while not begun(tmp_path):  # noqa: ASYNC110  only the disk shows it
+            await asyncio.sleep(0.005)
         await mirror.stop()
         await mirror.start()
         paths = await task

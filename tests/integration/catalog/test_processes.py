@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from tests.integration.catalog.conftest import MakeModel, MakeStore
+from tests.integration.catalog.conftest import MakeModel, MakeStore, begun
 from tests.parts.mirror import Mirror, stall_after
 
 from garage_ai.catalog import ModelStore, Progress, StoreBusy, digest_of
@@ -48,13 +48,15 @@ async def test_two_processes_fetch_one_model_once(start: Start, mirror: Mirror) 
     assert mirror.sent == len(mirror.content)
 
 
-async def test_a_killed_process_leaves_its_work_to_the_next(start: Start, mirror: Mirror) -> None:
+async def test_a_killed_process_leaves_its_work_to_the_next(
+    start: Start, mirror: Mirror, tmp_path: Path
+) -> None:
     """After kill -9 the lock is free and the waiting process continues the partial file."""
-    reached = asyncio.Event()
-    mirror.script.append(stall_after(2_500_000, reached))
+    mirror.script.append(stall_after(2_500_000, asyncio.Event()))
     async with asyncio.timeout(60):
         first = await start()
-        await reached.wait()
+        while not begun(tmp_path):  # noqa: ASYNC110  only the disk shows it
+            await asyncio.sleep(0.005)
         second = await start()
         first.kill()
         await first.communicate()
