@@ -1,0 +1,212 @@
+"""Every request ends in exactly one usage record, however it ends."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import pytest
+from tests.integration.network.conftest import MakeNode, until
+from tests.parts.scripted_node import DONE, PLAIN, ROLE, STOP, Job, answer_plainly, event
+
+from garage_ai.accounts import Key
+from garage_ai.network.network import Network
+from garage_ai.serving import Call, RegionForbidden, Reply, Service, ServingError
+from garage_ai.storage.ids import KeyId, MemberId
+from garage_ai.storage.usage import UsageRecord
+from garage_ai.wire.frames import Accepted, Data, End, Fail, Head
+
+pytestmark = pytest.mark.anyio
+
+KEY = Key(KeyId("key_1"), MemberId("mbr_1"), "k", frozenset({"inference"}), None, datetime.now(UTC))
+
+
+@dataclass
+class Records:
+    """Usage in memory."""
+
+    records: list[UsageRecord] = field(default_factory=list)
+
+    def put(self, record: UsageRecord) -> None:
+        self.records.append(record)
+
+    @property
+    def one(self) -> UsageRecord:
+        """The only record there is."""
+        [record] = self.records
+        return record
+
+
+@pytest.fixture
+def records() -> Records:
+    """No usage yet."""
+    return Records()
+
+
+@pytest.fixture
+def service(network: Network, records: Records) -> Service:
+    """Serving over a real network."""
+    return Service(network, records)
+
+
+def call(*, stream: bool = True, model: str = "small", region: str | None = None) -> Call:
+    """Ask for a chat."""
+    return Call("req_1", "chat", KEY, model, b"{}", stream, include_usage=False, region=region)
+
+
+async def read(reply: Reply) -> bytes:
+    """Take all there is."""
+    return b"".join([chunk async for chunk in reply])
+
+
+async def test_a_whole_answer(service: Service, records: Records, make_node: MakeNode) -> None:
+    """What engine and gateway saw is in the record."""
+    node = await make_node()
+    reply = await service.open(call(stream=False))
+    assert (reply.node, reply.region, reply.trust) == (node.id, "none", "unsandboxed")
+    assert reply.content_type == "application/json"
+    assert await read(reply) == PLAIN
+    await reply.aclose()
+    record = records.one
+    assert (record.outcome, record.node, record.model) == ("ok", node.id, "small")
+    assert (record.prompt_tokens, record.completion_tokens) == (3, 1)
+    assert record.digest == node.model.digest
+    assert record.bytes_out == len(PLAIN)
+    assert record.ttft_s is not None
+    assert 0 < record.ttft_s <= record.duration_s
+
+
+async def test_the_alias_stands_for_the_best_model(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """Usage names the model itself."""
+    await make_node()
+    await read(await service.open(call(model="garage-chat")))
+    assert records.one.model == "small"
+
+
+async def test_a_stream_that_breaks_ends_in_an_error_event(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """No [DONE] follows; the record has the code and what was delivered."""
+    node = await make_node()
+
+    async def die(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(ROLE + event("a")))
+        job.say(Fail("engine_lost", "died"))
+
+    node.scripts = [die]
+    out = await read(await service.open(call()))
+    head, _, tail = out.rpartition(b"data: ")
+    assert head == ROLE + event("a")
+    assert b'"code":"engine_error"' in tail
+    assert DONE not in out
+    assert records.one.outcome == "engine_error"
+    assert records.one.content_events == 1
+
+
+async def test_a_client_that_leaves_midway(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """The node is told and the record says so, once."""
+    node = await make_node()
+
+    async def endless(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await job.cancelled.wait()
+
+    node.scripts = [endless]
+    reply = await service.open(call())
+    await reply.aclose()
+    await reply.aclose()
+    await asyncio.wait_for(node.jobs[0].cancelled.wait(), 0.2)
+    assert records.one.outcome == "client_closed"
+    assert records.one.content_events == 1
+
+
+async def test_a_client_that_leaves_before_the_answer(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """Cancelled while waiting for the first token."""
+    node = await make_node()
+
+    async def think(job: Job) -> None:
+        job.say(Accepted())
+        await job.cancelled.wait()
+
+    node.scripts = [think]
+    opening = asyncio.create_task(service.open(call()))
+    await until(lambda: len(node.jobs) == 1)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    assert records.one.outcome == "client_closed"
+    assert records.one.ttft_s is None
+
+
+@pytest.mark.parametrize(("model", "code"), [("nonesuch", "model_not_found"), ("small", "no_node")])
+async def test_a_request_nobody_can_serve(
+    service: Service, records: Records, model: str, code: str
+) -> None:
+    """It is recorded too."""
+    with pytest.raises(ServingError) as raised:
+        await service.open(call(model=model))
+    assert raised.value.code == code
+    assert records.one.outcome == code
+
+
+async def test_a_plain_answer_that_breaks(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """It is an error before the first byte."""
+    node = await make_node()
+
+    async def nonsense(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Head(200, "application/json"), Data(b"{}"), End())
+
+    node.scripts = [nonsense]
+    with pytest.raises(ServingError):
+        await service.open(call(stream=False))
+    assert records.one.outcome == "bad_node_reply"
+
+
+async def test_a_key_bound_to_a_region_stays_there(
+    network: Network, records: Records, make_node: MakeNode
+) -> None:
+    """A request cannot leave its key's region, and none outside it serves."""
+    await make_node(region="SE-O")
+    bound = Key(KEY.id, KEY.member, "k", KEY.scopes, "SE-AB", KEY.created_at)
+    service = Service(network, records)
+    with pytest.raises(ServingError) as raised:
+        await service.open(Call("r", "chat", bound, "small", b"{}", True, include_usage=False))
+    assert raised.value.code == "region_unavailable"
+    with pytest.raises(RegionForbidden):
+        await service.open(
+            Call("r", "chat", bound, "small", b"{}", True, include_usage=False, region="SE-O")
+        )
+    assert [record.outcome for record in records.records] == [
+        "region_unavailable",
+        "region_forbidden",
+    ]
+
+
+async def test_a_hundred_at_once(service: Service, records: Records, make_node: MakeNode) -> None:
+    """As many records as requests, whichever way each went."""
+    node = await make_node(slots=8)
+
+    async def die_at_once(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Data(STOP))
+
+    node.scripts = [answer_plainly, die_at_once, *[answer_plainly] * 20, answer_plainly]
+
+    async def one() -> None:
+        try:
+            reply = await service.open(call())
+        except ServingError:
+            return
+        await read(reply)
+
+    await asyncio.gather(*(one() for _ in range(100)))
+    assert len(records.records) == 100
