@@ -1,0 +1,109 @@
+"""The few ASGI parts that the hot path needs, typed."""
+
+import math
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any, Final
+
+from garage_ai.gateway.errors import GatewayError, envelope
+
+# ASGI's own types: a scope and a message are open dictionaries by its specification.
+Scope = MutableMapping[str, Any]
+Event = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Event]]
+Send = Callable[[Event], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+Header = tuple[bytes, bytes]
+
+JSON: Final[Header] = (b"content-type", b"application/json")
+CLOSE: Final[Header] = (b"connection", b"close")
+NO_STORE: Final[Header] = (b"cache-control", b"no-store")
+
+_UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
+_MAX_NAMED: Final = 32
+
+
+def new_request_id() -> str:
+    """Make a request id: `req_` and 96 random bits in hex."""
+    return "req_" + secrets.token_hex(12)
+
+
+def request_id(scope: Scope) -> str:
+    """Give the id that the edge gave this request."""
+    found: str = scope["gai.request_id"]
+    return found
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """Give the first header of that lower-case name as text, or None."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def client_address(scope: Scope) -> str:
+    """Give the address that the connection comes from, or an empty text."""
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+async def answer(
+    send: Send,
+    status: int,
+    body: bytes,
+    headers: Iterable[Header],
+) -> None:
+    """Send a whole answer; `content-length` is added."""
+    every = [(b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": every})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def answer_error(
+    send: Send, error: GatewayError, request: str, headers: Iterable[Header] = ()
+) -> None:
+    """Send an error in OpenAI's envelope."""
+    every = [JSON, (b"x-request-id", request.encode()), *headers, *error.headers]
+    if error.retry_after is not None:
+        every.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    if error.problem.status == 401:
+        every.append((b"www-authenticate", b'Bearer realm="garage-ai"'))
+    await answer(send, error.problem.status, envelope(error), every)
+
+
+def dropped_header(names: Iterable[str]) -> Header:
+    """Name the fields that were left out; what a client wrote there is made harmless."""
+    safe = sorted({_UNSAFE.sub("?", name)[:64] for name in names})
+    more = len(safe) - _MAX_NAMED
+    if more > 0:
+        safe[_MAX_NAMED:] = [f"and-{more}-more"]
+    return b"x-gai-dropped", ",".join(safe).encode()
+
+
+def header_text(text: str) -> bytes:
+    """Make text from a node or a setting fit for a header: no line can be broken out of it."""
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:256]).encode()
+
+
+__all__ = [
+    "CLOSE",
+    "JSON",
+    "NO_STORE",
+    "App",
+    "Event",
+    "Header",
+    "Receive",
+    "Scope",
+    "Send",
+    "answer",
+    "answer_error",
+    "client_address",
+    "dropped_header",
+    "header",
+    "header_text",
+    "new_request_id",
+    "request_id",
+]

@@ -1,0 +1,95 @@
+"""Who asks: the key in the request's headers, checked in memory.
+
+Keys hold 190 random bits, so guessing them is hopeless with or without a limit. The limit on wrong
+ones keeps a broken client from filling the log, and so a right key is let through even from an
+address that is over the limit: others behind the same router or proxy are not its hostages.
+"""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Final
+
+from garage_ai.accounts import InvalidKey, Key, Scope
+from garage_ai.gateway import asgi
+from garage_ai.gateway.errors import GatewayError
+from garage_ai.gateway.services import Keys
+
+MAX_FAILURES: Final = 20
+WINDOW_SECONDS: Final = 60.0
+MAX_ADDRESSES: Final = 4096
+
+_LONGEST_KEY: Final = 256
+
+
+class FailureLimit:
+    """Count failures per address in fixed windows; the longest unseen address is forgotten."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._seen)
+
+    def note(self, address: str) -> float | None:
+        """Count one failure; give the seconds to wait when there were too many, else None."""
+        now = self._clock()
+        began, count = self._seen.pop(address, (now, 0))
+        if now - began >= WINDOW_SECONDS:
+            began, count = now, 0
+        self._seen[address] = (began, count + 1)
+        if len(self._seen) > MAX_ADDRESSES:
+            self._seen.popitem(last=False)
+        return began + WINDOW_SECONDS - now if count >= MAX_FAILURES else None
+
+
+class Doorkeeper:
+    """Let requests in by their key."""
+
+    def __init__(self, keys: Keys, limit: FailureLimit, on_failure: Callable[[], None]) -> None:
+        self._keys = keys
+        self._limit = limit
+        self._on_failure = on_failure
+
+    def admit(self, scope: asgi.Scope, needed: Scope | None) -> Key:
+        """Give the request's key, with any scope for None. Raises: GatewayError, InvalidKey."""
+        presented = presented_key(scope)
+        if presented is None:
+            self.count_failure(scope)
+            raise GatewayError("invalid_api_key", "No key: send `Authorization: Bearer gai_…`.")
+        try:
+            key = self._keys.authenticate(presented)
+        except InvalidKey:
+            self.count_failure(scope)
+            raise
+        if needed is not None and needed not in key.scopes:
+            raise GatewayError("insufficient_scope", f"This needs a key with the scope {needed}.")
+        return key
+
+    def count_failure(self, scope: asgi.Scope) -> None:
+        """Count a wrong key or token. Raises: GatewayError when there were too many."""
+        self._on_failure()
+        wait = self._limit.note(asgi.client_address(scope))
+        if wait is not None:
+            raise GatewayError("too_many_failures", retry_after=wait)
+
+
+def presented_key(scope: asgi.Scope) -> str | None:
+    """Find the key in `Authorization: Bearer`, `api-key` or `x-api-key`, in this order."""
+    other: str | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            kind, _, rest = value.decode("latin-1").partition(" ")
+            if kind.lower() == "bearer" and rest:
+                return _trimmed(rest)
+        elif name in (b"api-key", b"x-api-key") and other is None:
+            other = _trimmed(value.decode("latin-1"))
+    return other
+
+
+def _trimmed(text: str) -> str | None:
+    return text.strip()[:_LONGEST_KEY] or None
+
+
+__all__ = ["Doorkeeper", "FailureLimit", "presented_key"]

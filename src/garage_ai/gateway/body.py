@@ -1,0 +1,109 @@
+"""Read a request's body within bounds of bytes and time.
+
+A body that is too large is read to its end and thrown away, within bounds too, before the 413 is
+sent: a client that is still writing would otherwise see a reset instead of the answer.
+"""
+
+import asyncio
+from dataclasses import dataclass
+
+from garage_ai.gateway.asgi import CLOSE, Receive, Scope, header
+from garage_ai.gateway.errors import BadRequest, ClientLeft, GatewayError
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimits:
+    """Bounds of a body: bytes and seconds.
+
+    A body may take `seconds` in all and must not stand still for `idle_seconds`. Of one that is too
+    large, `drain_bytes` more are read within `drain_seconds`.
+    """
+
+    size: int = 8_000_000
+    seconds: float = 120.0
+    idle_seconds: float = 20.0
+    drain_bytes: int = 32_000_000
+    drain_seconds: float = 5.0
+
+
+async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes:
+    """Read the whole body. Raises: GatewayError (body_too_large, request_timeout), ClientLeft."""
+    announced = _announced(scope)
+    if announced > limits.size:
+        raise await _refuse(scope, receive, limits)
+    try:
+        async with asyncio.timeout(min(limits.seconds, limits.idle_seconds)) as deadline:
+            first = await receive()
+            if first["type"] == "http.disconnect":
+                raise ClientLeft
+            body: bytes = first.get("body", b"")
+            if len(body) > limits.size:
+                raise await _refuse(scope, receive, limits)
+            if first.get("more_body", False):
+                body = await _read_rest(scope, receive, limits, body, deadline)
+            return body
+    except TimeoutError:
+        raise GatewayError("request_timeout", headers=(CLOSE,)) from None
+
+
+def _announced(scope: Scope) -> int:
+    text = header(scope, b"content-length")
+    return int(text) if text is not None and text.isdecimal() else 0
+
+
+async def _read_rest(
+    scope: Scope, receive: Receive, limits: BodyLimits, first: bytes, deadline: asyncio.Timeout
+) -> bytes:
+    loop = asyncio.get_running_loop()
+    end = loop.time() + limits.seconds
+    body = bytearray(first)
+    more = True
+    while more:
+        deadline.reschedule(min(end, loop.time() + limits.idle_seconds))
+        event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ClientLeft
+        body += event.get("body", b"")
+        more = event.get("more_body", False)
+        if len(body) > limits.size:
+            body.clear()
+            deadline.reschedule(None)
+            raise await _refuse(scope, receive, limits, finished=not more)
+    return bytes(body)
+
+
+async def _refuse(
+    scope: Scope, receive: Receive, limits: BodyLimits, *, finished: bool = False
+) -> GatewayError:
+    """Throw the rest of the body away and give the error to answer with."""
+    error = BadRequest("body_too_large", f"The body is larger than {limits.size} bytes.")
+    if not finished and not _waits_for_leave(scope):
+        finished = await _drain(receive, limits)
+    if not finished:
+        # What is still on its way cannot be told from the next request.
+        error.headers = (CLOSE,)
+    return error
+
+
+def _waits_for_leave(scope: Scope) -> bool:
+    """Tell whether the client sends its body only after `100 Continue` (RFC 9110, 10.1.1)."""
+    return (header(scope, b"expect") or "").lower() == "100-continue"
+
+
+async def _drain(receive: Receive, limits: BodyLimits) -> bool:
+    left = limits.drain_bytes
+    try:
+        async with asyncio.timeout(limits.drain_seconds):
+            while left > 0:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise ClientLeft
+                left -= len(event.get("body", b""))
+                if not event.get("more_body", False):
+                    return True
+    except TimeoutError:
+        pass
+    return False
+
+
+__all__ = ["BodyLimits", "read_body"]

@@ -1,0 +1,327 @@
+"""What `/api/v1` takes and gives, as pydantic models: FastAPI makes its OpenAPI from them."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Final, Literal, Self
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from garage_ai.accounts import SCOPES, EnrolmentToken, ExternalModel, Key, Scope, TokenState
+from garage_ai.network.models import ModelView, NodeState, NodeView
+from garage_ai.storage import UsageRecord, UsageTotal
+
+DAY: Final = 86_400
+
+Name = Annotated[str, Field(min_length=1, max_length=200, examples=["Anna's gaming PC"])]
+Region = Annotated[str, Field(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$", examples=["SE-AB"])]
+MemberText = Annotated[str, Field(min_length=1, max_length=64, examples=["mbr_operator"])]
+NonceText = Annotated[str, Field(min_length=1, max_length=256)]
+SignatureText = Annotated[str, Field(min_length=1, max_length=128)]
+PublicKeyText = Annotated[str, Field(pattern=r"^U[A-Z2-7]{55}$")]
+Moment = Annotated[
+    AwareDatetime,
+    Field(
+        ge=datetime(2000, 1, 1, tzinfo=UTC),
+        le=datetime(2200, 1, 1, tzinfo=UTC),
+        examples=["2026-11-01T00:00:00Z"],
+    ),
+]
+
+
+class Asked(BaseModel):
+    """Base of what is taken: a field that is not known is a mistake worth telling."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Given(BaseModel):
+    """Base of what is given."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class ErrorDetail(Given):
+    message: str
+    type: str
+    param: str | None
+    code: str = Field(description="Stable; the table of codes says what each means.")
+
+
+class ErrorAnswer(Given):
+    """OpenAI's error envelope."""
+
+    error: ErrorDetail
+
+
+class NonceGiven(Given):
+    nonce: str = Field(description="Sign it within two minutes.")
+
+
+class EnrolAsked(Asked):
+    token: Annotated[str, Field(min_length=1, max_length=256, examples=["gaij_…"])]
+    public_key: PublicKeyText
+    nonce: NonceText
+    signature: SignatureText
+    name: Name
+    unsandboxed: bool = Field(False, description="An engine runs without a sandbox.")
+
+
+class EnrolledGiven(Given):
+    node: str
+    member: str
+    region: str | None
+    urls: list[str] = Field(description="NATS addresses, in the order in which to dial them.")
+    jwt: str
+    ca_pem: str | None = Field(description="The network's own CA, if it has one.")
+    versions: list[int] = Field(description="Wire versions that the gateway speaks.")
+
+
+class ProofAsked(Asked):
+    node: Annotated[str, Field(min_length=1, max_length=64)]
+    nonce: NonceText
+    signature: SignatureText
+
+
+class RotationAsked(ProofAsked):
+    new_public_key: PublicKeyText
+    proof: SignatureText
+
+
+class JwtGiven(Given):
+    jwt: str
+
+
+class DrainAsked(Asked):
+    reason: Annotated[str, Field(max_length=500, description="Shown to the owner.")] = ""
+
+
+class ModelOffered(Given):
+    name: str
+    digest: str
+    kind: str
+    context: int = Field(description="Tokens.")
+    slots: int
+    running: int
+    waiting: int
+    engine: str
+    external: bool
+    prefill_speed: float = Field(description="Tokens per second, the node's own word.")
+    decode_speed: float = Field(description="Tokens per second, the node's own word.")
+
+
+class NodeGiven(Given):
+    id: str
+    name: str
+    member: str
+    region: str | None
+    trust: Literal["unverified", "unsandboxed"]
+    state: NodeState
+    reason: str
+    models: list[ModelOffered]
+    inflight: int = Field(description="Requests of this gateway at the node now.")
+    last_beat_age: float | None = Field(description="Seconds; null before the first beat.")
+    clock_skew: float = Field(description="Seconds by which the node's clock is ahead.")
+    agent: str
+    free_memory: int = Field(description="Bytes.")
+    free_vram: int = Field(description="Bytes.")
+
+    @classmethod
+    def of(cls, view: NodeView) -> Self:
+        """Show a node."""
+        return cls(
+            id=view.id,
+            name=view.name,
+            member=view.member,
+            region=view.region,
+            trust=view.trust,
+            state=view.state,
+            reason=view.reason,
+            models=[
+                ModelOffered.model_validate(model, from_attributes=True) for model in view.models
+            ],
+            inflight=view.inflight,
+            last_beat_age=view.last_beat_age,
+            clock_skew=view.clock_skew,
+            agent=view.agent,
+            free_memory=view.free_memory,
+            free_vram=view.free_vram,
+        )
+
+
+class NodesGiven(Given):
+    data: list[NodeGiven]
+
+
+class RemovedGiven(Given):
+    id: str
+    cut_off: bool = Field(description="False: the servers are told as soon as one is reached.")
+
+
+class TokenAsked(Asked):
+    region: Region | None = None
+    member: MemberText = "mbr_operator"
+    ttl: Annotated[int, Field(ge=1, le=365 * DAY, description="Seconds.")] = DAY
+
+
+class TokenGiven(Given):
+    id: str
+    member: str
+    region: str | None
+    state: TokenState
+    created_at: datetime
+    expires_at: datetime
+    redeemed_at: datetime | None
+    redeemed_by: str | None
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, token: EnrolmentToken) -> Self:
+        """Show a token without its secret."""
+        return cls(
+            id=token.id,
+            member=token.member,
+            region=token.region,
+            state=token.state(datetime.now(UTC)),
+            created_at=token.created_at,
+            expires_at=token.expires_at,
+            redeemed_at=token.redeemed_at,
+            redeemed_by=token.redeemed_by,
+            revoked_at=token.revoked_at,
+        )
+
+
+class TokenMade(TokenGiven):
+    token: str | None = Field(
+        None, description="The secret, told once; null where an earlier call had it."
+    )
+
+
+class TokensGiven(Given):
+    data: list[TokenGiven]
+
+
+class KeyAsked(Asked):
+    name: Name
+    scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(SCOPES))] = ["inference"]
+    region: Region | None = Field(None, description="Requests stay within it.")
+    member: MemberText = "mbr_operator"
+
+
+class KeyGiven(Given):
+    id: str
+    name: str
+    member: str
+    scopes: list[Scope]
+    region: str | None
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    @classmethod
+    def of(cls, key: Key) -> Self:
+        """Show a key without its secret."""
+        return cls(
+            id=key.id,
+            name=key.name,
+            member=key.member,
+            scopes=sorted(key.scopes),
+            region=key.region,
+            created_at=key.created_at,
+            last_used_at=key.last_used_at,
+            revoked_at=key.revoked_at,
+        )
+
+
+class KeyMade(KeyGiven):
+    key: str | None = Field(
+        None, description="The secret, told once; null where an earlier call had it."
+    )
+
+
+class KeysGiven(Given):
+    data: list[KeyGiven]
+
+
+class ModelGiven(Given):
+    name: str
+    digest: str
+    kind: str
+    context: int
+    nodes: int
+    slots: int
+    alias_of: str | None
+
+    @classmethod
+    def of(cls, view: ModelView) -> Self:
+        """Show a model."""
+        return cls.model_validate(view, from_attributes=True)
+
+
+class ClaimGiven(Given):
+    name: str
+    member: str
+    digest: str
+    state: Literal["approved", "pending"]
+    created_at: datetime
+    approved_at: datetime | None
+
+    @classmethod
+    def of(cls, claim: ExternalModel) -> Self:
+        """Show a claim."""
+        return cls.model_validate(claim, from_attributes=True)
+
+
+class ModelsGiven(Given):
+    data: list[ModelGiven]
+    claims: list[ClaimGiven]
+
+
+class ApproveAsked(Asked):
+    name: Name
+    member: MemberText
+
+
+class UsageTotalGiven(Given):
+    group: str | None
+    requests: int
+    untold: int = Field(description="Requests whose engine told no tokens.")
+    prompt_tokens: int
+    completion_tokens: int
+    content_events: int
+    bytes_out: int
+    duration_s: float
+
+    @classmethod
+    def of(cls, total: UsageTotal) -> Self:
+        """Show a sum."""
+        return cls.model_validate(total, from_attributes=True)
+
+
+class UsageRecordGiven(Given):
+    request_id: str
+    at: datetime
+    member: str
+    key_id: str
+    route: str
+    model: str
+    digest: str | None
+    node: str | None
+    outcome: str
+    stream: bool
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    content_events: int
+    bytes_out: int
+    ttft_s: float | None
+    duration_s: float
+    attempts: int
+
+    @classmethod
+    def of(cls, record: UsageRecord) -> Self:
+        """Show a record."""
+        return cls.model_validate(record, from_attributes=True)
+
+
+class UsageGiven(Given):
+    totals: list[UsageTotalGiven]
+    records: list[UsageRecordGiven] = Field(description="Newest first.")
+    before: int | None = Field(description="Ask with it for older records; null at the end.")

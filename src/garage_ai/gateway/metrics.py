@@ -1,0 +1,186 @@
+"""What Prometheus may read: names after OpenTelemetry's conventions for generative AI.
+
+No label holds anything a client wrote: models are named only while the network knows them, all
+others are `other`. No label names a key, a member or a node, so /metrics needs no key.
+"""
+
+from collections import Counter as Count
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from garage_ai.network.models import NodeView
+from garage_ai.storage import UsageRecord
+
+# The buckets that OpenTelemetry's conventions advise.
+_SECONDS: Final = (
+    0.01,
+    0.02,
+    0.04,
+    0.08,
+    0.16,
+    0.32,
+    0.64,
+    1.28,
+    2.56,
+    5.12,
+    10.24,
+    20.48,
+    40.96,
+    81.92,
+)
+_FIRST_SECONDS: Final = (
+    0.001,
+    0.005,
+    0.01,
+    0.02,
+    0.04,
+    0.06,
+    0.08,
+    0.1,
+    0.25,
+    0.5,
+    0.75,
+    1.0,
+    2.5,
+    5.0,
+    7.5,
+    10.0,
+)
+_TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
+
+_OPERATIONS: Final = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
+_STATES: Final = ("joining", "ready", "busy", "draining", "paused", "suspect", "gone")
+MAX_MODELS: Final = 200
+OTHER: Final = "other"
+
+
+class Metrics:
+    """Count what happens; cheap enough for every request."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._models: set[str] = set()
+        self._duration = Histogram(
+            "gen_ai_server_request_duration_seconds",
+            "Time from the request's admission to the end of its answer.",
+            ("gen_ai_operation_name", "gen_ai_request_model", "error_type"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self._first = Histogram(
+            "gen_ai_server_time_to_first_token_seconds",
+            "Time from the request's admission to the first content.",
+            ("gen_ai_operation_name", "gen_ai_request_model"),
+            buckets=_FIRST_SECONDS,
+            registry=self.registry,
+        )
+        self._tokens = Histogram(
+            "gen_ai_client_token_usage",
+            "Tokens of a request, as the engine says.",
+            ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
+            buckets=_TOKENS,
+            registry=self.registry,
+        )
+        self._retries = Counter(
+            "gai_retries", "Attempts beyond a request's first.", registry=self.registry
+        )
+        self._usage_dropped = Counter(
+            "gai_usage_dropped",
+            "Usage records that could not be kept.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._auth_failures = Counter(
+            "gai_auth_failures", "Wrong keys and tokens.", registry=self.registry
+        )
+        self._answers = Counter(
+            "gai_http_errors",
+            "Error answers of the HTTP edge, by code.",
+            ("code",),
+            registry=self.registry,
+        )
+
+    def observe(self, record: UsageRecord) -> None:
+        """Count one finished request."""
+        operation = _OPERATIONS.get(record.route, OTHER)
+        model = self._model(record)
+        error = "" if record.outcome == "ok" else record.outcome
+        self._duration.labels(operation, model, error).observe(record.duration_s)
+        if record.ttft_s is not None:
+            self._first.labels(operation, model).observe(record.ttft_s)
+        if record.prompt_tokens is not None:
+            self._tokens.labels(operation, model, "input").observe(record.prompt_tokens)
+        if record.completion_tokens is not None:
+            self._tokens.labels(operation, model, "output").observe(record.completion_tokens)
+        if record.attempts > 1:
+            self._retries.inc(record.attempts - 1)
+
+    def _model(self, record: UsageRecord) -> str:
+        """Name the model only if a node answered for it, and only so many of them."""
+        if record.model in self._models:
+            return record.model
+        if record.node is None or len(self._models) >= MAX_MODELS:
+            return OTHER
+        self._models.add(record.model)
+        return record.model
+
+    def auth_failed(self) -> None:
+        """Count a wrong key or token."""
+        self._auth_failures.inc()
+
+    def usage_dropped(self, count: int, reason: str) -> None:
+        """Count usage records that are lost."""
+        self._usage_dropped.labels(reason).inc(count)
+
+    def error_answered(self, code: str) -> None:
+        """Count an error answer; `code` is one of the table's."""
+        self._answers.labels(code).inc()
+
+    def watch(
+        self,
+        *,
+        nodes: Callable[[], Sequence[NodeView]],
+        gauges: dict[str, tuple[str, Callable[[], float]]],
+    ) -> None:
+        """Read these at every scrape: nodes by state, and gauges as name → (meaning, value)."""
+        self.registry.register(_Live(nodes, gauges))
+
+    def render(self) -> bytes:
+        """Write all of it in Prometheus's text format."""
+        return generate_latest(self.registry)
+
+
+class _Live(Collector):
+    """Values that are read rather than counted."""
+
+    def __init__(
+        self,
+        nodes: Callable[[], Sequence[NodeView]],
+        gauges: dict[str, tuple[str, Callable[[], float]]],
+    ) -> None:
+        self._nodes = nodes
+        self._gauges = gauges
+
+    def describe(self) -> list[Metric]:
+        """Name nothing beforehand, so that registering reads nothing."""
+        return []
+
+    def collect(self) -> Iterator[Metric]:
+        """Read the values."""
+        views = self._nodes()
+        states = Count(view.state for view in views)
+        by_state = GaugeMetricFamily("gai_nodes", "Nodes by state.", labels=("state",))
+        for state in _STATES:
+            by_state.add_metric((state,), states[state])
+        yield by_state
+        running = sum(view.inflight for view in views)
+        yield GaugeMetricFamily("gai_requests_running", "Requests at nodes now.", value=running)
+        for name, (meaning, read) in self._gauges.items():
+            yield GaugeMetricFamily(name, meaning, value=read())
+
+
+__all__ = ["Metrics"]

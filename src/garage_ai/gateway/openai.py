@@ -1,0 +1,198 @@
+"""The OpenAI routes that reach an engine: chat, completions, embeddings.
+
+The hot path: a plain ASGI endpoint without a framework. One task of its own watches for the client
+to hang up; that cancels the handler wherever it waits, and the handler then stops the node.
+"""
+
+import asyncio
+import contextlib
+import re
+from typing import Final, Self
+
+import structlog
+
+from garage_ai.gateway import asgi
+from garage_ai.gateway.asgi import Receive, Send
+from garage_ai.gateway.auth import Doorkeeper
+from garage_ai.gateway.body import BodyLimits, read_body
+from garage_ai.gateway.errors import (
+    BadRequest,
+    ClientLeft,
+    GatewayError,
+    envelope,
+    problem_of,
+)
+from garage_ai.gateway.request import read_request
+from garage_ai.gateway.services import Reply, Serving
+from garage_ai.serving.models import Call
+from garage_ai.wire.frames import Route
+
+_log = structlog.get_logger(__name__)
+
+STOP_SECONDS: Final = 5.0
+"""How long telling a node to stop may take; it is one message."""
+
+_REGION: Final = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}\Z")
+_STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
+
+
+class Completions:
+    """Answer one of the routes."""
+
+    def __init__(
+        self, route: Route, doorkeeper: Doorkeeper, serving: Serving, limits: BodyLimits
+    ) -> None:
+        self._route: Route = route
+        self._doorkeeper = doorkeeper
+        self._serving = serving
+        self._limits = limits
+
+    async def __call__(self, scope: asgi.Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. Raises: GatewayError and ServingError before the answer begins."""
+        key = self._doorkeeper.admit(scope, "inference")
+        region = _asked_region(scope)
+        body = await read_body(scope, receive, self._limits)
+        reading = read_request(self._route, body)
+        call = Call(
+            asgi.request_id(scope),
+            self._route,
+            key,
+            reading.model,
+            reading.body,
+            reading.stream,
+            reading.include_usage,
+            region,
+        )
+        extra = [asgi.dropped_header(reading.dropped)] if reading.dropped else []
+        async with _ClientWatch(receive) as watch:
+            await self._serve(call, send, extra, watch)
+
+    async def _serve(
+        self, call: Call, send: Send, extra: list[asgi.Header], watch: "_ClientWatch"
+    ) -> None:
+        try:
+            reply = await self._serving.open(call)
+        except Exception as error:
+            known = problem_of(error)
+            if known is None or not extra:
+                raise
+            known.headers += tuple(extra)
+            raise known from error
+        try:
+            headers = [*_headers(call, reply), *extra]
+            if call.stream:
+                await _send_events(reply, send, headers, watch)
+            else:
+                body = b"".join([chunk async for chunk in reply])
+                watch.disarm()
+                await asgi.answer(send, reply.status, body, headers)
+        finally:
+            await _stop(reply)
+
+
+def _asked_region(scope: asgi.Scope) -> str | None:
+    region = asgi.header(scope, b"x-gai-region")
+    if region is not None and not _REGION.match(region):
+        message = "'x-gai-region': not an ISO 3166-2 code such as SE-AB."
+        raise BadRequest("invalid_value", message, param="x-gai-region")
+    return region
+
+
+def _headers(call: Call, reply: Reply) -> list[asgi.Header]:
+    return [
+        (b"content-type", asgi.header_text(reply.content_type)),
+        (b"x-request-id", call.request_id.encode()),
+        (b"x-gai-node", asgi.header_text(reply.node)),
+        (b"x-gai-region", asgi.header_text(reply.region)),
+        (b"x-gai-trust", asgi.header_text(reply.trust)),
+    ]
+
+
+async def _send_events(
+    reply: Reply, send: Send, headers: list[asgi.Header], watch: "_ClientWatch"
+) -> None:
+    """Forward events as they come; the server's flow control holds us while the client is slow."""
+    every = [*headers, *_STREAM_HEADERS]
+    await send({"type": "http.response.start", "status": reply.status, "headers": every})
+    end = b""
+    try:
+        async for chunk in reply:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except asyncio.CancelledError:
+        if watch.gone:
+            raise
+        # The server stops and has waited long enough.
+        end = _last_words(GatewayError("shutting_down"), reply.node)
+    except Exception as error:
+        end = _last_words(error, reply.node)
+    watch.disarm()
+    await send({"type": "http.response.body", "body": end})
+
+
+def _last_words(error: Exception, node: str) -> bytes:
+    """End a stream that failed here after it had begun, as one that failed below ends."""
+    known = problem_of(error)
+    if known is None:
+        _log.error("stream_failed", node=node, error=type(error).__name__)
+        known = GatewayError("internal_error")
+    return b"data: " + envelope(known) + b"\n\n"
+
+
+async def _stop(reply: Reply) -> None:
+    """Tell the node that nobody listens any more; nothing happens when all was said."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            await reply.aclose()
+    except Exception as error:
+        _log.error("stop_failed", node=reply.node, error=type(error).__name__)
+
+
+class _ClientWatch:
+    """Cancel the block when the client hangs up; the block then ends in ClientLeft.
+
+    The block disarms the watch before it sends the last bytes: servers report the end of an answer
+    and the end of a connection by the same event.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.gone = False
+        self._armed = True
+
+    async def __aenter__(self) -> Self:
+        """Start to watch."""
+        task = asyncio.current_task()
+        if task is None:
+            raise AssertionError("an ASGI app runs in a task")
+        self._handler = task
+        self._watcher = asyncio.create_task(self._watch())
+        return self
+
+    def disarm(self) -> None:
+        """Watch no longer."""
+        self._armed = False
+        self._watcher.cancel()
+
+    async def _watch(self) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        if self._armed:
+            self.gone = True
+            self._handler.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
+    ) -> None:
+        """Stop to watch. Raises: ClientLeft."""
+        self.disarm()
+        if not self.gone:
+            return
+        if kind is not asyncio.CancelledError:
+            # The cancellation is still on its way and must not hit what comes next.
+            with contextlib.suppress(asyncio.CancelledError):
+                await asyncio.sleep(0)
+        if self._handler.uncancel() == 0:
+            raise ClientLeft from None
+
+
+__all__ = ["Completions"]

@@ -1,0 +1,95 @@
+"""Health, metrics, the API's description and the plain pages. None of them needs a key.
+
+Metrics hold no personal data and name no key, member or node; who wants them private puts the
+gateway's address behind a proxy that keeps `/metrics` to itself.
+"""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from importlib import resources
+from typing import Final
+
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from garage_ai.gateway import asgi
+from garage_ai.gateway.asgi import App, Receive, Send
+from garage_ai.gateway.errors import GatewayError
+from garage_ai.gateway.services import Services
+
+RETRY_SECONDS: Final = 5.0
+
+_HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+_NO_CACHE: Final = (b"cache-control", b"no-cache")
+
+
+def fixed(status: int, body: bytes, *headers: asgi.Header) -> App:
+    """Make an endpoint that always answers the same."""
+
+    async def endpoint(scope: asgi.Scope, _receive: Receive, send: Send) -> None:
+        request = (b"x-request-id", asgi.request_id(scope).encode())
+        await asgi.answer(send, status, body, [*headers, request])
+
+    return endpoint
+
+
+def produced(make: Callable[[], bytes], *headers: asgi.Header) -> App:
+    """Make an endpoint that answers with what `make` gives."""
+
+    async def endpoint(scope: asgi.Scope, _receive: Receive, send: Send) -> None:
+        request = (b"x-request-id", asgi.request_id(scope).encode())
+        await asgi.answer(send, 200, make(), [*headers, request])
+
+    return endpoint
+
+
+def live() -> App:
+    """Answer for as long as the event loop turns."""
+    return fixed(200, b'{"status":"live"}', asgi.JSON, asgi.NO_STORE)
+
+
+def ready(services: Services) -> App:
+    """Answer 200 when a node serves a model, else 503."""
+    yes = fixed(200, b'{"status":"ready"}', asgi.JSON, asgi.NO_STORE)
+
+    async def endpoint(scope: asgi.Scope, receive: Receive, send: Send) -> None:
+        if not services.network.ready:
+            raise GatewayError("not_ready", retry_after=RETRY_SECONDS)
+        await yes(scope, receive, send)
+
+    return endpoint
+
+
+def metrics(services: Services) -> App:
+    """Answer in Prometheus's text format."""
+    kind = (b"content-type", CONTENT_TYPE_LATEST.encode())
+    return produced(services.metrics.render, kind, asgi.NO_STORE)
+
+
+def page(name: str) -> App:
+    """Serve one of this package's pages; its own script and style run, and nothing else."""
+    text = resources.files("garage_ai.gateway").joinpath("static", name).read_text("utf-8")
+    policy = (
+        "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; "
+        f"frame-ancestors 'none'; script-src {_hashes('script', text)}; "
+        f"style-src {_hashes('style', text)}"
+    )
+    return fixed(
+        200,
+        text.encode(),
+        _HTML,
+        _NO_CACHE,
+        (b"content-security-policy", policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+    )
+
+
+def _hashes(tag: str, text: str) -> str:
+    """Name the page's own inline parts by their SHA-256 (Content Security Policy, level 2)."""
+    parts = re.findall(rf"<{tag}>(.*?)</{tag}>", text, re.DOTALL)
+    digests = (base64.b64encode(hashlib.sha256(part.encode()).digest()).decode() for part in parts)
+    return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
+
+
+__all__ = ["fixed", "live", "metrics", "page", "produced", "ready"]
