@@ -22,8 +22,11 @@ import psutil
 
 __all__ = [
     "Child",
+    "EngineProcess",
     "Sample",
     "StartError",
+    "answers",
+    "family",
     "free_ports",
     "mock_engine",
     "sample",
@@ -63,12 +66,12 @@ class Child:
 
     def stop(self, timeout: float = 10.0) -> None:
         """End it: SIGTERM, then SIGKILL to it and all that it started."""
-        family = _family(self.pid)
+        relatives = _relatives(self.pid)
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(timeout)
-        for process in family:
+        for process in relatives:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
         self.process.wait(timeout)
@@ -167,7 +170,12 @@ def _sample_one(pid: int) -> Sample:
     return Sample(0.0, 0)
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def family(pid: int) -> list[int]:
+    """Return a process and all that it has started, empty when it is gone."""
+    return [process.pid for process in _relatives(pid)]
+
+
+def _relatives(pid: int) -> list[psutil.Process]:
     try:
         process = psutil.Process(pid)
         return [process, *process.children(recursive=True)]

@@ -32,7 +32,7 @@ __all__ = ["FULL", "SHORT", "Plan", "main", "measure"]
 
 MODEL = "smollm2-bench"
 SLOTS = 8
-CONTEXT = 8192  # tokens, over all slots
+CONTEXT = 1024  # tokens, of each slot
 FIRST_TOKEN_CHUNKS = 4
 THROUGHPUT_CHUNKS = 64
 WORDS = (
@@ -81,7 +81,7 @@ async def _engine(folder: Path) -> AsyncIterator[str]:
     port = free_ports()
     argv = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
     argv += ["--model", str(_weights()), "--port", str(port), "--threads", "1"]
-    argv += ["--slots", str(SLOTS), "--context", str(CONTEXT)]
+    argv += ["--alias", MODEL, "--slots", str(SLOTS), "--context", str(CONTEXT)]
     child: Child = spawn("engine", argv, folder)
     try:
         url = f"http://127.0.0.1:{port}"

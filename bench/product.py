@@ -1,0 +1,103 @@
+"""Garage AI as its users start it: `gai up`, a token, `gai node join`."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from bench.load import Target
+from bench.processes import Child, StartError, answers, free_ports, spawn, wait_for
+
+__all__ = ["Network", "joined_node", "network_roles", "running_network"]
+
+START_SECONDS = 60
+
+
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A running `gai up --no-node`."""
+
+    child: Child
+    data: Path
+    url: str  # without /v1
+    nats_url: str
+    key: str
+
+    def target(self, model: str) -> Target:
+        """Return it as a target for load."""
+        return Target("garage", f"{self.url}/v1", model, self.key)
+
+
+@contextlib.asynccontextmanager
+async def running_network(
+    folder: Path, environment: Mapping[str, str] | None = None
+) -> AsyncIterator[Network]:
+    """Run NATS and a gateway, without a node, for the length of a block."""
+    port, nats_port = free_ports(), free_ports(2)
+    data = folder / "network"
+    argv = _gai("up", "--no-node", "--port", str(port), "--nats-port", str(nats_port))
+    child = spawn("gai-up", [*argv, "--data-dir", str(data)], folder, environment)
+    try:
+        await wait_for(child, lambda: "\nready" in f"\n{child.output()}", START_SECONDS)
+        key = (data / "admin.key").read_text("utf-8").strip()
+        url, nats_url = f"http://127.0.0.1:{port}", f"nats://127.0.0.1:{nats_port}"
+        yield Network(child, data, url, nats_url, key)
+    finally:
+        child.stop()
+
+
+@contextlib.asynccontextmanager
+async def joined_node(
+    network: Network, folder: Path, engine_url: str, model: str, slots: int
+) -> AsyncIterator[Child]:
+    """Run a node that lends an engine to the network, once its model is listed."""
+    token = await _token(network)
+    argv = _gai("node", "join", network.url, token, "--engine", "external")
+    argv += ["--engine-url", engine_url, "--model", model, "--slots", str(slots)]
+    child = spawn("gai-node", [*argv, "--data-dir", str(folder / "node")], folder)
+    try:
+        models = f"{network.url}/v1/models"
+        listed = f'"{model}"'
+        await wait_for(child, lambda: answers(models, network.key, listed), START_SECONDS, "listed")
+        yield child
+    finally:
+        child.stop()
+
+
+async def _token(network: Network) -> str:
+    access = ["--gateway", network.url, "--api-key", network.key]
+    process = await asyncio.create_subprocess_exec(
+        *_gai("node", "token", "--json", *access),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    made, complaint = await asyncio.wait_for(process.communicate(), 30)
+    if process.returncode:
+        raise StartError(f"gai node token: {complaint.decode('utf-8', 'replace')}")
+    return str(json.loads(made)["token"])
+
+
+def network_roles(network: Network) -> dict[str, list[int]]:
+    """Tell the processes under `gai up` apart by what they run."""
+    roles: dict[str, list[int]] = {"gateway": [], "nats-server": [], "supervisor": []}
+    top = psutil.Process(network.child.pid)
+    for process in [top, *top.children(recursive=True)]:
+        roles[_role(process)].append(process.pid)
+    return roles
+
+
+def _role(process: psutil.Process) -> str:
+    if "nats-server" in process.name():
+        return "nats-server"
+    return "gateway" if "gateway" in " ".join(process.cmdline()) else "supervisor"
+
+
+def _gai(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("gai")), *arguments]
