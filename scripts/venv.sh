@@ -184,19 +184,20 @@ failed() {
 }
 
 stopped() {
-  [ -z "${installer-}" ] || kill "$installer" 2>/dev/null || :
+  [ -z "${installer-}" ] || kill -- "${setsid:+-}$installer" 2>/dev/null || :
   [ -z "${ticker-}" ] || kill "$ticker" 2>/dev/null || :
   printf '\n' >&2
   say 'Stopped. Start again to finish.' 'Avbrutet. Starta igen för att göra klart.'
   exit 130
 }
 
-# The next three run in a subshell of their own; exec lets `stopped` reach the program itself.
+# The next three run in a subshell of their own. setsid puts what they start in one process group, so
+# that `stopped` reaches the builds that pip and uv start as well.
 make_venv() {
   if [ "$uv" ]; then
-    exec uv venv --quiet --no-project --allow-existing --python "$python" "$venv"
+    exec $setsid uv venv --quiet --no-project --allow-existing --python "$python" "$venv"
   else
-    exec "$python" -m venv "$venv"
+    exec $setsid "$python" -m venv "$venv"
   fi
 }
 
@@ -204,9 +205,9 @@ make_venv() {
 # to be built (nkeys, Garage AI itself) is built with what build.lock brought.
 pip_install() {
   if [ "$uv" ]; then
-    exec uv pip install --python "$venv/bin/python" --no-deps --no-build-isolation "$@"
+    exec $setsid uv pip install --python "$venv/bin/python" --no-deps --no-build-isolation "$@"
   else
-    exec "$venv/bin/python" -m pip install --no-input --progress-bar off --no-deps \
+    exec $setsid "$venv/bin/python" -m pip install --no-input --progress-bar off --no-deps \
       --no-build-isolation "$@"
   fi
 }
@@ -266,7 +267,8 @@ prepare() {
 }
 
 install() {
-  number=0 steps=3
+  number=0 steps=3 setsid=
+  ! has setsid || setsid=setsid
   trap stopped INT TERM HUP
   if ! is_usable; then
     steps=4

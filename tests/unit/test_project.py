@@ -5,8 +5,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from tests.parts.tree import ROOT, tree
 
-ROOT = Path(__file__).parents[2]
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
 # In two pieces, so that this file does not name them either.
 INDEX_HOSTS = [
@@ -19,22 +19,6 @@ REQUIREMENT = re.compile(
     r"^([a-z0-9-]+)==([^ ]+)(?: ; [^\\]+)? \\\n((?:    --hash=\S+(?: \\)?\n)+)", re.M
 )
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-
-
-def tree() -> list[Path]:
-    """List the files that belong to the project, whether or not this is a git checkout."""
-    listed = subprocess.run(
-        ["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard", "-z"],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    if listed.returncode == 0:
-        return [path for name in listed.stdout.split("\0") if (path := ROOT / name).is_file()]
-    folders = ["src", "tests", "bench", "docs", "requirements", "scripts", ".ci"]
-    inner = [path for folder in folders for path in (ROOT / folder).rglob("*")]
-    return [path for path in (*ROOT.iterdir(), *inner) if path.is_file()]
 
 
 def pins(lock: Path) -> dict[str, str]:
@@ -51,8 +35,8 @@ def test_no_file_names_a_package_index() -> None:
     """Whoever installs chooses the index; no file of the tree decides it for them."""
     hits = []
     for path in tree():
-        text = path.read_bytes().decode(errors="replace")
-        hits += [f"{path.relative_to(ROOT)}: {host}" for host in INDEX_HOSTS if host in text]
+        text = (ROOT / path).read_bytes().decode(errors="replace")
+        hits += [f"{path}: {host}" for host in INDEX_HOSTS if host in text]
     assert hits == []
 
 
