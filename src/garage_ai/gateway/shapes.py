@@ -22,8 +22,14 @@ MAX_PROMPTS: Final = 128
 Name = Annotated[str, Meta(min_length=1, max_length=256)]
 Ident = Annotated[str, Meta(max_length=512)]
 Token = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-NOT_GIVEN: Final = Raw()
-"""A free-form object, such as a JSON schema, that was left out; `request` bounds those given."""
+
+
+def _free_form() -> Any:
+    """Make a field for a free-form object, such as a JSON schema; empty when it was left out.
+
+    `request` bounds those that are given.
+    """
+    return msgspec.field(default_factory=Raw)
 
 
 class Strict(Struct, frozen=True, forbid_unknown_fields=True):
@@ -146,14 +152,14 @@ Messages = Annotated[list[Message], Meta(min_length=1, max_length=MAX_MESSAGES)]
 class FunctionSpec(Strict, frozen=True):
     name: Name
     description: str | None = None
-    parameters: Raw = NOT_GIVEN
+    parameters: Raw = _free_form()
     strict: bool | None = None
 
 
 class CustomSpec(Strict, frozen=True):
     name: Name
     description: str | None = None
-    format: Raw = NOT_GIVEN
+    format: Raw = _free_form()
 
 
 class FunctionTool(Strict, frozen=True, tag_field="type", tag="function"):
@@ -196,7 +202,7 @@ FunctionChoice = Literal["none", "auto"] | Named
 class JsonSchema(Strict, frozen=True):
     name: Name
     description: str | None = None
-    schema: Raw = NOT_GIVEN
+    schema: Raw = _free_form()
     strict: bool | None = None
 
 

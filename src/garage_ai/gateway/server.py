@@ -1,0 +1,157 @@
+"""uvicorn, with the bounds and answers that it lacks."""
+
+import asyncio
+import contextlib
+import math
+import ssl
+from collections.abc import Iterator
+from typing import Final
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from garage_ai.gateway.asgi import App, new_request_id
+from garage_ai.gateway.errors import GatewayError, envelope
+
+MAX_HEADERS: Final = 64 * 1024
+HEADER_SECONDS: Final = 20.0
+"""Longest time between a request's first byte and the end of its headers, or before the first."""
+KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than the 60 s of common load balancers, so that they hang up first."""
+BACKLOG: Final = 2048
+
+
+class Protocol(HttpToolsProtocol):
+    """HTTP/1.1 with bounded headers in size and time, and errors in the envelope."""
+
+    # These belong to uvicorn's class, which has no slots and no hooks of its own.
+    _in_headers = True
+    _header_bytes = 0
+    _header_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Start the clock: a connection that says nothing is not kept."""
+        super().connection_made(transport)
+        self._await_headers()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Stop the clock."""
+        self._stop_clock()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Count what belongs to headers, then parse."""
+        if self._in_headers:
+            self._header_bytes += len(data)
+            if self._header_timer is None:
+                self._await_headers()
+        super().data_received(data)
+        # The parser holds unfinished headers without a bound of its own.
+        if self._in_headers and self._header_bytes > MAX_HEADERS:
+            self._refuse("headers_too_large")
+
+    def on_headers_complete(self) -> None:
+        """Let the request in, unless its headers came whole and too large."""
+        size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        self._in_headers = False
+        self._header_bytes = 0
+        self._stop_clock()
+        if size > MAX_HEADERS:
+            self._refuse("headers_too_large")
+            raise ValueError("headers too large")
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Expect headers again."""
+        super().on_message_complete()
+        self._in_headers = True
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP; nothing of it is logged or repeated."""
+        self._refuse("invalid_http", msg)
+
+    def _await_headers(self) -> None:
+        self._header_timer = self.loop.call_later(HEADER_SECONDS, self._give_up)
+
+    def _stop_clock(self) -> None:
+        timer, self._header_timer = self._header_timer, None
+        if timer is not None:
+            timer.cancel()
+
+    def _give_up(self) -> None:
+        self._header_timer = None
+        if self._header_bytes:
+            self._refuse("request_timeout")
+        elif self.transport is not None:
+            self.transport.close()
+
+    def _refuse(self, code: str, message: str | None = None) -> None:
+        """Answer without the application and hang up."""
+        if self.transport.is_closing():
+            return
+        if getattr(self.cycle, "response_complete", True):
+            # In the middle of another answer these bytes would become a part of it.
+            self.transport.write(_raw_answer(GatewayError(code, message)))
+        self.transport.close()
+
+
+def _raw_answer(error: GatewayError) -> bytes:
+    body = envelope(error)
+    head = (
+        f"HTTP/1.1 {error.problem.status} {error.code}\r\n"
+        "content-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n"
+        f"x-request-id: {new_request_id()}\r\n"
+        "connection: close\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Server(uvicorn.Server):
+    """A server whose process decides itself what a signal means."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals alone: uvicorn would raise them again and cut short our own closing."""
+        yield
+
+    def stop(self) -> None:
+        """Take nothing new and finish what runs, within the grace given."""
+        self.should_exit = True
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self.servers[0].sockets[0].getsockname()[1])
+
+
+def make_server(
+    app: App,
+    *,
+    host: str,
+    port: int,
+    grace_seconds: float,
+    tls: ssl.SSLContext | None = None,
+) -> Server:
+    """Make a server that is not started; port 0 means any free one."""
+    config = uvicorn.Config(
+        app,
+        host=host,
+        port=port,
+        http=Protocol,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(grace_seconds),
+    )
+    config.load()
+    config.ssl = tls
+    return Server(config)
+
+
+__all__ = ["Protocol", "Server", "make_server"]

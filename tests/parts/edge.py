@@ -1,0 +1,407 @@
+"""A gateway's edge on a real port, with real accounts, and engines and nodes that are played."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from garage_ai.accounts import EnrolmentTokens, ExternalModels, KeyRing, Nodes
+from garage_ai.gateway.app import create_app
+from garage_ai.gateway.asgi import App
+from garage_ai.gateway.body import BodyLimits
+from garage_ai.gateway.metrics import Metrics
+from garage_ai.gateway.server import Server, make_server
+from garage_ai.gateway.services import Services
+from garage_ai.network.authority import Authority
+from garage_ai.network.enrolment import Enrolment
+from garage_ai.network.errors import DispatchError, NoNode, UnknownModel
+from garage_ai.network.models import EnrolledNode, ModelView, NodeView
+from garage_ai.serving.models import Call
+from garage_ai.storage import (
+    Grouping,
+    Storage,
+    UsagePage,
+    UsageTotal,
+    UsageWriter,
+    sqlite_url,
+    usage_list,
+    usage_summary,
+)
+from garage_ai.wire.ids import Digest, NodeId
+from garage_ai.wire.messages import ModelServed
+
+DIGEST = "sha256:" + "a" * 64
+NODE = NodeId("nabcdefghijkl")
+
+
+def chunk_event(text: str) -> bytes:
+    """Make one event of a streamed chat answer."""
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion.chunk",
+        "created": 1,
+        "model": "garage-chat",
+        "choices": [{"index": 0, "delta": {"content": text}, "finish_reason": None}],
+    }
+    return b"data: " + json.dumps(body).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+PLAIN = json.dumps(
+    {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "garage-chat",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": "Hello there"},
+                "finish_reason": "stop",
+            }
+        ],
+        "usage": {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3},
+    }
+).encode()
+
+
+@dataclass
+class PlayedReply:
+    """An answer that plays its chunks, then waits for the gate if there is one."""
+
+    chunks: Sequence[bytes]
+    content_type: str
+    gate: asyncio.Event | None = None
+    fails: Exception | None = None
+    status: int = 200
+    node: str = NODE
+    region: str = "SE-AB"
+    trust: str = "unverified"
+    closed: asyncio.Event = field(default_factory=asyncio.Event)
+    closed_at: float = 0.0
+    sent: int = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for chunk in self.chunks:
+            yield chunk
+            self.sent += len(chunk)
+        if self.fails is not None:
+            raise self.fails
+        if self.gate is not None:
+            await self.gate.wait()
+
+    async def aclose(self) -> None:
+        if not self.closed.is_set():
+            self.closed_at = asyncio.get_running_loop().time()
+            self.closed.set()
+
+
+@dataclass
+class PlayedServing:
+    """Serving that does what the model's name asks for."""
+
+    calls: list[Call] = field(default_factory=list)
+    replies: list[PlayedReply] = field(default_factory=list)
+    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    opening: asyncio.Event = field(default_factory=asyncio.Event)
+    cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def open(self, call: Call) -> PlayedReply:
+        self.calls.append(call)
+        reply = await self._reply(call)
+        self.replies.append(reply)
+        return reply
+
+    async def _reply(self, call: Call) -> PlayedReply:
+        kind = "text/event-stream" if call.stream else "application/json"
+        events = [chunk_event("Hello"), chunk_event(" there"), DONE]
+        match call.model:
+            case "missing":
+                raise UnknownModel("The model 'missing' does not exist.")
+            case "nobody":
+                raise NoNode("No node serves it.", retry_after=2.5)
+            case "broken":
+                raise RuntimeError("secret prompt in an exception")
+            case "hanging":
+                await self._hang()
+            case "held":
+                return PlayedReply(events[:1] if call.stream else [], kind, self.gate)
+            case "huge":
+                return PlayedReply([b"data: " + b"x" * 100_000 + b"\n\n"] * 400, kind, self.gate)
+            case "breaking":
+                return PlayedReply(events[:1], kind, fails=DispatchError("lost"))
+            case "odd":
+                return PlayedReply(events, kind, region="a\r\nset-cookie: x", node="n\u00e5")
+        return PlayedReply(events if call.stream else [PLAIN], kind)
+
+    async def _hang(self) -> None:
+        self.opening.set()
+        try:
+            await self.gate.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+
+
+@dataclass
+class PlayedNetwork:
+    """One node that serves one model."""
+
+    ready: bool = True
+    enrolled: list[EnrolledNode] = field(default_factory=list)
+    drained: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
+
+    def nodes(self) -> list[NodeView]:
+        state = "draining" if self.drained else "ready"
+        return [] if NODE in self.removed else [node_view(state)]
+
+    def models(self) -> list[ModelView]:
+        if not self.ready:
+            return []
+        return [
+            ModelView("garage-chat", Digest(DIGEST), "chat", 8192, 1, 8, alias_of="org/small"),
+            ModelView("org/small", Digest(DIGEST), "chat", 8192, 1, 8),
+        ]
+
+    def model(self, name: str) -> ModelView | None:
+        return next((view for view in self.models() if view.name == name), None)
+
+    def enrol(self, node: EnrolledNode) -> None:
+        self.enrolled.append(node)
+
+    def drain(self, node_id: NodeId, reason: str) -> None:
+        self.drained.append(reason)
+
+    def undrain(self, node_id: NodeId) -> None:
+        self.drained.clear()
+
+    def remove(self, node_id: NodeId) -> None:
+        self.removed.append(node_id)
+
+
+def node_view(state: str) -> NodeView:
+    """Show a node in a state."""
+    return NodeView(
+        id=NODE,
+        name="garage",
+        member="mbr_operator",
+        region="SE-AB",
+        trust="unverified",
+        state=state,  # type: ignore[arg-type]
+        reason="",
+        models=(ModelServed("org/small", DIGEST),),
+        inflight=0,
+        last_beat_age=1.0,
+        clock_skew=0.0,
+        agent="0.1",
+        free_memory=1,
+        free_vram=0,
+    )
+
+
+@dataclass
+class PlayedRevoker:
+    """Remember whom the servers were told to cut off."""
+
+    revoked: list[str] = field(default_factory=list)
+
+    async def revoke(self, key: str, before: float | None = None) -> bool:
+        self.revoked.append(key)
+        return True
+
+
+@dataclass
+class Usage:
+    """Usage from a real database."""
+
+    storage: Storage
+
+    async def page(self, limit: int, before: int | None) -> UsagePage:
+        return await usage_list(self.storage, limit, before)
+
+    async def totals(
+        self, since: datetime | None, until: datetime | None, by: Grouping
+    ) -> list[UsageTotal]:
+        return await usage_summary(self.storage, since, until, by)
+
+
+@dataclass
+class Edge:
+    """A running edge and what is behind it."""
+
+    server: Server
+    services: Services
+    serving: PlayedServing
+    network: PlayedNetwork
+    revoker: PlayedRevoker
+    storage: Storage
+    usage: UsageWriter
+    admin: str
+    user: str
+    user_id: str
+
+    @property
+    def port(self) -> int:
+        return self.server.port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.user}"}
+
+    @property
+    def admin_bearer(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.admin}"}
+
+
+@asynccontextmanager
+async def running_edge(
+    folder: Path,
+    *,
+    limits: BodyLimits | None = None,
+    cors_origins: tuple[str, ...] = (),
+    ca: str | None = None,
+    ca_fingerprint: str | None = None,
+    grace_seconds: float = 1.0,
+) -> AsyncIterator[Edge]:
+    """Run an edge until the block ends."""
+    async with AsyncExitStack() as stack:
+        storage = await Storage.open(sqlite_url(folder / "edge.db"))
+        stack.push_async_callback(storage.close)
+        usage = UsageWriter.start(storage)
+        stack.push_async_callback(usage.close)
+        keys = await KeyRing.open(storage, on_use=usage.touch_key)
+        stack.push_async_callback(keys.close)
+        admin = await keys.ensure_admin_key(folder / "admin.key")
+        user, secret = await keys.create("user")
+        assert secret is not None
+        serving, network, revoker = PlayedServing(), PlayedNetwork(), PlayedRevoker()
+        authority = Authority.open_or_create(folder / "nats")
+        metrics = Metrics()
+        metrics.watch(nodes=network.nodes, gauges={"gai_usage_waiting": ("Waiting.", lambda: 0.0)})
+        services = Services(
+            serving=serving,
+            keys=keys,
+            tokens=EnrolmentTokens(storage),
+            claims=ExternalModels(storage),
+            network=network,
+            enrolment=Enrolment(authority, Nodes(storage), revoker, urls=["nats://127.0.0.1:1"]),
+            usage=Usage(storage),
+            metrics=metrics,
+            limits=limits or BodyLimits(),
+            cors_origins=cors_origins,
+            ca=ca,
+            ca_fingerprint=ca_fingerprint,
+        )
+        server = await stack.enter_async_context(_served(create_app(services), grace_seconds))
+        stack.callback(serving.gate.set)
+        yield Edge(
+            server, services, serving, network, revoker, storage, usage, admin, secret, user.id
+        )
+
+
+@asynccontextmanager
+async def _served(app: App, grace_seconds: float) -> AsyncIterator[Server]:
+    server = make_server(app, host="127.0.0.1", port=0, grace_seconds=grace_seconds)
+    task = asyncio.create_task(server.serve())
+    try:
+        async with asyncio.timeout(5):
+            while not server.started:
+                await asyncio.sleep(0.005)
+        yield server
+    finally:
+        server.stop()
+        await asyncio.wait_for(task, 10)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A raw HTTP answer."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def code(self) -> str:
+        """The code in the envelope."""
+        code: str = json.loads(self.body)["error"]["code"]
+        return code
+
+
+async def read_answer(reader: asyncio.StreamReader, seconds: float = 5.0) -> Answer:
+    """Read one whole answer."""
+    async with asyncio.timeout(seconds):
+        head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip()
+            for name, _, value in (line.partition(":") for line in head[1:] if line)
+        }
+        body = b""
+        if headers.get("transfer-encoding") == "chunked":
+            while size := int(await reader.readline(), 16):
+                body += await reader.readexactly(size)
+                await reader.readline()
+            await reader.readline()
+        else:
+            body = await reader.readexactly(int(headers.get("content-length", "0")))
+    return Answer(int(head[0].split(" ")[1]), headers, body)
+
+
+@asynccontextmanager
+async def raw(
+    edge: Edge,
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Open a bare connection to the edge."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    try:
+        yield reader, writer
+    finally:
+        writer.close()
+        with suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def request_bytes(
+    path: str,
+    *,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+) -> bytes:
+    """Write a request."""
+    lines = [f"{method} {path} HTTP/1.1", "host: x"]
+    lines += [f"{name}: {value}" for name, value in (headers or {}).items()]
+    if body is not None and "transfer-encoding" not in (headers or {}):
+        lines.append(f"content-length: {len(body)}")
+    return ("\r\n".join(lines) + "\r\n\r\n").encode() + (body or b"")
+
+
+async def ask(
+    edge: Edge,
+    path: str,
+    *,
+    method: str = "GET",
+    headers: dict[str, str] | None = None,
+    body: bytes | None = None,
+    json_body: object = None,
+) -> Answer:
+    """Ask once on a connection of its own."""
+    if json_body is not None:
+        body = json.dumps(json_body).encode()
+        headers = {"content-type": "application/json", **(headers or {})}
+    async with raw(edge) as (reader, writer):
+        writer.write(request_bytes(path, method=method, headers=headers, body=body))
+        return await read_answer(reader)
+
+
+def chat(model: str = "garage-chat", **more: object) -> dict[str, object]:
+    """Make the body of a small chat request."""
+    return {"model": model, "messages": [{"role": "user", "content": "Hello"}], **more}
