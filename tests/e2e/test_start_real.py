@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 import time
@@ -22,7 +23,9 @@ class Newcomer:
             tools.link("uv", Path(sys.executable).with_name("uv"))
         else:
             tools.script("uv", "exit 127")
-        self.environment = {"PATH": f"{tools.folder}:/usr/sbin:/usr/bin:/sbin:/bin"}
+        path = f"{tools.folder}:/usr/sbin:/usr/bin:/sbin:/bin"
+        # The rest says how this machine reaches the package registries.
+        self.environment = os.environ | {"PATH": path, "HOME": str(folder)}
 
     def start(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run ./start.sh to its end."""
@@ -43,10 +46,8 @@ class Newcomer:
 
 
 @pytest.mark.parametrize("uv", [True, False], ids=["uv", "pip"])
-def test_the_real_project_installs_from_its_locks(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, uv: bool
-) -> None:
-    """Nothing but the checkout and Python: the whole network is there, and at once the next time."""
+def test_the_real_project_installs_from_its_locks(tmp_path: Path, *, uv: bool) -> None:
+    """With nothing but Python, everything gets installed; the next time it starts at once."""
     newcomer = Newcomer(tmp_path, uv=uv)
     first = newcomer.start("--help")
     assert first.returncode == 0, first.stderr
