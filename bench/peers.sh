@@ -10,7 +10,6 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-peers="vllm-router litellm"
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -50,8 +49,8 @@ case "${1:-}" in
     --lock) action=lock; shift ;;
     -h|--help) sed -n '2,9s/^# \{0,1\}//p' "$0"; exit 0 ;;
 esac
-[ $# -gt 0 ] || set -- $peers
+[ $# -gt 0 ] || set -- vllm-router litellm
 for peer in "$@"; do
-    [ -f "$here/peers/$peer.in" ] || { say "unknown peer '$peer' (there are: $peers)"; exit 2; }
+    [ -f "$here/peers/$peer.in" ] || { say "unknown peer '$peer' (there are: vllm-router litellm)"; exit 2; }
     "$action" "$peer"
 done
