@@ -138,14 +138,14 @@ class Enrolment:
 
         Raises: NodeGone.
         """
-        return FreshJwt(self._jwt(await self._present(node)))
+        return FreshJwt(self._jwt(await self._present(node)), self._urls)
 
     async def renew_by_proof(self, proof: Proof) -> FreshJwt:
         """Give a node a new JWT over HTTP, when its old one has ended.
 
         Raises: NonceUnusable, ProofRefused, NodeGone.
         """
-        return FreshJwt(self._jwt(await self._proved(proof, "renew")))
+        return FreshJwt(self._jwt(await self._proved(proof, "renew")), self._urls)
 
     async def rotate(self, rotation: KeyRotation) -> FreshJwt:
         """Put a node's new key in its old one's place and cut the old one off.
@@ -158,7 +158,7 @@ class Enrolment:
         record = await self._books.rotate_key(rotation.node, old, rotation.new_public_key)
         await self._revoker.revoke(old)
         _log.info("node_key_rotated", node=record.id)
-        return FreshJwt(self._jwt(record))
+        return FreshJwt(self._jwt(record), self._urls)
 
     async def leave(self, proof: Proof) -> None:
         """Let a node remove itself. Raises: NonceUnusable, ProofRefused, NodeGone."""

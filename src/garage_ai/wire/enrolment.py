@@ -20,6 +20,9 @@ MAX_NAME = 200
 
 Token = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
 NodeName = Annotated[str, msgspec.Meta(min_length=1, max_length=MAX_NAME)]
+Urls = Annotated[
+    tuple[Annotated[str, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=64)
+]
 NodeText = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
 
 
@@ -44,9 +47,7 @@ class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
     node: NodeText
     member: Annotated[str, msgspec.Meta(min_length=1, max_length=64)]
     region: Annotated[str, msgspec.Meta(max_length=16)] | None
-    urls: Annotated[
-        tuple[Annotated[str, msgspec.Meta(max_length=512)], ...], msgspec.Meta(max_length=64)
-    ]
+    urls: Urls
     jwt: Annotated[str, msgspec.Meta(max_length=16_384)]
     ca_pem: Annotated[str, msgspec.Meta(max_length=65_536)] | None
     versions: Annotated[tuple[int, ...], msgspec.Meta(max_length=16)]
@@ -61,9 +62,10 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 class FreshJwt(msgspec.Struct, frozen=True):
-    """A new JWT for a node."""
+    """A new JWT for a node, and where to connect with it, should that have changed."""
 
     jwt: Annotated[str, msgspec.Meta(max_length=16_384)]
+    urls: Urls = ()
 
 
 def sign_enrolment(

@@ -82,7 +82,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     async def renew(node: NodePath, asked: schemas.ProofAsked) -> schemas.JwtGiven:
         """Give a node a new JWT when its old one has ended; signed for `renew`."""
         fresh = await enrolment.renew_by_proof(_proof(node, asked))
-        return schemas.JwtGiven(jwt=fresh.jwt)
+        return schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
 
     @routes.post(
         "/nodes/{node}/key",
@@ -104,7 +104,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
                 NodeId(node), asked.new_public_key, asked.nonce, asked.signature, asked.proof
             )
         )
-        return schemas.JwtGiven(jwt=fresh.jwt)
+        return schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
 
     @routes.post(
         "/nodes/{node}/leave",

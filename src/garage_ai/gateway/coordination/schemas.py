@@ -88,6 +88,7 @@ class RotationAsked(ProofAsked):
 
 class JwtGiven(Given):
     jwt: str
+    urls: list[str] = Field(description="NATS addresses, in the order in which to dial them.")
 
 
 class DrainAsked(Asked):
