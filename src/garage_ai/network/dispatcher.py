@@ -10,22 +10,13 @@ from typing import Final, Protocol
 import structlog
 
 from garage_ai.network.attempt import LINK_LOST, Attempt, Limits, Verdict, VerdictKind
-from garage_ai.network.errors import (
-    DispatchError,
-    ModelLoading,
-    NoCapacity,
-    NoNode,
-    RegionUnavailable,
-    UnknownModel,
-)
+from garage_ai.network.errors import NoNode
 from garage_ai.network.flight import Flight
 from garage_ai.network.models import Replica
+from garage_ai.network.placement import RETRY_AFTER, Placement
 from garage_ai.network.plan import Again, Plan, as_error, blame
-from garage_ai.network.pool import Pool
 from garage_ai.network.registry import Effect, Registry
 from garage_ai.network.replies import Seen, reader_for
-from garage_ai.network.router import Wanted, choose, could_serve
-from garage_ai.network.waiting import WaitingRoom
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import (
@@ -54,7 +45,6 @@ BUSY_SECONDS: Final = 1.0
 """A node that answered busy is left alone so long, or until its next beat."""
 CANCEL_SECONDS: Final = 2.0
 """A cancelled attempt keeps its slot so long unless the node says sooner that it is free."""
-RETRY_AFTER: Final = 5.0
 _ENDED_BY_NODE: Final[frozenset[VerdictKind]] = frozenset({"answered", "busy", "away", "yielded"})
 
 
@@ -139,12 +129,6 @@ class Answer:
         self._flight.cancel()
 
 
-@dataclass(slots=True)
-class _Waiter:
-    wanted: Wanted
-    turn: "asyncio.Future[Replica]"
-
-
 class Dispatcher:
     """Send requests to nodes; one per gateway process."""
 
@@ -166,7 +150,13 @@ class Dispatcher:
         self._chance = chance or random.SystemRandom()
         self._flights: dict[AttemptId, Flight] = {}
         self._ending: dict[AttemptId, tuple[Replica, asyncio.TimerHandle]] = {}
-        self._room: WaitingRoom[_Waiter] = WaitingRoom(limits.queue_size)
+        self.placement = Placement(
+            registry,
+            queue_size=limits.queue_size,
+            queue_seconds=limits.queue_seconds,
+            apply_effects=apply_effects,
+            chance=self._chance,
+        )
         self._prefix = secrets.token_hex(8)
         self._number = 0
         self._sweeper: asyncio.Task[None] | None = None
@@ -175,11 +165,6 @@ class Dispatcher:
     def in_flight(self) -> int:
         """Attempts under way."""
         return len(self._flights)
-
-    @property
-    def waiting(self) -> int:
-        """Requests that wait for room."""
-        return len(self._room)
 
     async def start(self) -> None:
         """Hear the replies and watch the limits."""
@@ -204,7 +189,12 @@ class Dispatcher:
         plan = Plan(self._limits.retries)
         while True:
             await self._await_link()
-            replica = await self._find(request, plan)
+            replica = await self.placement.find(
+                request.model,
+                region=request.region,
+                excluded=plan.excluded,
+                failure=as_error(plan.last) if plan.last is not None else None,
+            )
             flight = self._launch(request, replica)
             try:
                 await flight.settled()
@@ -218,13 +208,6 @@ class Dispatcher:
             if not isinstance(step, Again):
                 raise step.error
             await asyncio.sleep(step.delay)
-
-    def room_made(self, name: str) -> None:
-        """Let those in who wait for the model."""
-        pool = self._registry.pool(name)
-        if pool is None or not self._room.waits(name):
-            return
-        self._room.serve(name, lambda waiter: self._offer(pool, waiter))
 
     def link_lost(self) -> None:
         """End all attempts: what nodes say while the gateway is off the network is gone."""
@@ -240,72 +223,6 @@ class Dispatcher:
             raise NoNode(
                 "The gateway has no link to its nodes just now.", retry_after=RETRY_AFTER
             ) from error
-
-    async def _find(self, request: Request, plan: Plan) -> Replica:
-        wanted = Wanted(request.region, frozenset(plan.excluded))
-        pool = self._registry.pool(request.model)
-        if pool is None:
-            raise self._nobody(request, plan)
-        now = self._now()
-        if not self._room.waits(request.model):
-            replica = choose(pool, wanted, now, self._chance)
-            if replica is not None:
-                self._registry.acquire(replica)
-                return replica
-        if not could_serve(pool, wanted, now):
-            raise self._nobody(request, plan)
-        return await self._queue(request.model, wanted)
-
-    async def _queue(self, name: str, wanted: Wanted) -> Replica:
-        waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
-        number = self._room.enter(name, waiter)
-        try:
-            async with asyncio.timeout(self._limits.queue_seconds):
-                return await waiter.turn
-        except TimeoutError:
-            raise NoCapacity(
-                "Every node that serves the model is busy.", retry_after=RETRY_AFTER
-            ) from None
-        except asyncio.CancelledError:
-            if waiter.turn.done() and not waiter.turn.cancelled():
-                self._apply_effects(self._registry.release(waiter.turn.result()))
-            raise
-        finally:
-            self._room.leave(name, number)
-
-    def _offer(self, pool: Pool, waiter: _Waiter) -> bool:
-        if waiter.turn.done():
-            return True
-        replica = choose(pool, waiter.wanted, self._now(), self._chance)
-        if replica is None:
-            return False
-        self._registry.acquire(replica)
-        waiter.turn.set_result(replica)
-        return True
-
-    def _nobody(self, request: Request, plan: Plan) -> DispatchError:
-        """Say why nobody can serve the request now."""
-        if plan.last is not None:
-            return as_error(plan.last)
-        name = request.model
-        if not self._registry.names.is_known(name):
-            return UnknownModel(f"The model {name!r} does not exist.")
-        if self._registry.pool(name) is not None and request.region is not None:
-            return RegionUnavailable(
-                f"No node in {request.region} serves {name} just now.", retry_after=RETRY_AFTER
-            )
-        if self._is_loading(name):
-            return ModelLoading(f"{name} is being loaded.", retry_after=RETRY_AFTER)
-        return NoNode(f"No node serves {name} just now.", retry_after=RETRY_AFTER)
-
-    def _is_loading(self, name: str) -> bool:
-        return any(
-            replica.served.engine == "loading"
-            for node in self._registry.nodes.values()
-            if node.state in ("joining", "ready")
-            for replica in node.replicas.values()
-            if replica.name == name
-        )
 
     def _launch(self, request: Request, replica: Replica) -> Flight:
         self._number += 1
@@ -424,7 +341,9 @@ class Dispatcher:
                 node.breaker.spared()
         if verdict.kind == "busy":
             replica.full_until = now + BUSY_SECONDS
-            asyncio.get_running_loop().call_later(BUSY_SECONDS, self.room_made, replica.name)
+            asyncio.get_running_loop().call_later(
+                BUSY_SECONDS, self.placement.room_made, replica.name
+            )
         elif verdict.kind == "lost" and verdict.code != LINK_LOST:
             self._registry.lost(node.id, now)
 

@@ -236,7 +236,7 @@ class Network:
         for effect in effects:
             match effect:
                 case RoomMade():
-                    self.dispatcher.room_made(effect.name)
+                    self.dispatcher.placement.room_made(effect.name)
                 case Claim():
                     self._claim(effect)
                 case Supersede():

@@ -458,7 +458,7 @@ async def test_requests_queue_while_all_are_busy(network: Network, make_node: Ma
     asks = []
     for number in range(3):
         asks.append(asyncio.create_task(ask(number)))
-        await until(lambda: network.dispatcher.waiting == len(asks))
+        await until(lambda: network.dispatcher.placement.waiting == len(asks))
     go.set()
     await read(first)
     await asyncio.wait_for(asyncio.gather(*asks), 5)
@@ -482,13 +482,13 @@ async def test_the_queue_is_bounded_in_number_and_time(
     node.scripts = [hold]
     first = await network.open(request())
     asks = [asyncio.create_task(network.open(request())) for _ in range(LIMITS.queue_size)]
-    await until(lambda: network.dispatcher.waiting == LIMITS.queue_size)
+    await until(lambda: network.dispatcher.placement.waiting == LIMITS.queue_size)
     with pytest.raises(NoCapacity) as full:
         await network.open(request())
     assert full.value.retry_after is not None
     results = await asyncio.wait_for(asyncio.gather(*asks, return_exceptions=True), 5)
     assert all(isinstance(result, NoCapacity) for result in results)
-    assert network.dispatcher.waiting == 0
+    assert network.dispatcher.placement.waiting == 0
     first.cancel()
     await until(lambda: free_of_work(network))
 
@@ -505,10 +505,10 @@ async def test_who_leaves_the_queue_takes_no_slot(network: Network, make_node: M
     node.scripts = [hold, answer_plainly]
     first = await network.open(request())
     waiting = asyncio.create_task(network.open(request()))
-    await until(lambda: network.dispatcher.waiting == 1)
+    await until(lambda: network.dispatcher.placement.waiting == 1)
     waiting.cancel()
     await asyncio.gather(waiting, return_exceptions=True)
-    assert network.dispatcher.waiting == 0
+    assert network.dispatcher.placement.waiting == 0
     first.cancel()
     await until(lambda: free_of_work(network))
 
