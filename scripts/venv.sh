@@ -32,6 +32,16 @@ locks_of() {
   esac
 }
 
+# Megabytes to download, so that nobody wonders about a slow line; a fresh install's log tells them.
+size_of() {
+  case $1 in
+  base) echo 13 ;;
+  node) echo 140 ;;
+  up) echo 160 ;;
+  dev) echo 230 ;;
+  esac
+}
+
 # Each set holds all sets before it, so that `./test.sh` and then `./start.sh` install once.
 sets_holding() {
   case $1 in
@@ -279,7 +289,8 @@ install() {
   printf '%s\n' "$(date) $1" >"$log"
   [ $steps = 3 ] || step 'Making the Python environment in .venv' 'Gör Python-miljön i .venv' make_venv
   step 'Fetching the build tools' 'Hämtar byggverktygen' install_locks build
-  step 'Fetching packages and model' 'Hämtar paket och modell' install_locks $(locks_of "$1")
+  size=$(size_of "$1")
+  step "Fetching packages, $size MB" "Hämtar paket, $size MB" install_locks $(locks_of "$1")
   step 'Installing Garage AI' 'Installerar Garage AI' pip_install -e "$root"
   fingerprint >"$venv/.ready.$1"
   rm "$venv/.unfinished"

@@ -21,7 +21,8 @@ def tree() -> list[Path]:
         names = listed.stdout.rstrip("\0").split("\0")
         return [Path(name) for name in names if (ROOT / name).is_file()]
     inner = [path for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-    return [path.relative_to(ROOT) for path in (*ROOT.iterdir(), *inner) if path.is_file()]
+    found = (path.relative_to(ROOT) for path in (*ROOT.iterdir(), *inner) if path.is_file())
+    return [path for path in found if "__pycache__" not in path.parts]
 
 
 def copy_tree(target: Path) -> None:

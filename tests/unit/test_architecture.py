@@ -14,7 +14,7 @@ LONGEST = 400  # lines; a longer module is two rooms
 ROOMS = [module.name for module in pkgutil.iter_modules(garage_ai.__path__) if module.ispkg]
 MODULES = [
     path
-    for folder in ("src", "tests", "bench")
+    for folder in ("src", "tests/parts", "bench")
     for path in sorted((ROOT / folder).rglob("*.py"))
     if not any(part.startswith(".") for part in path.relative_to(ROOT).parts)
 ]
