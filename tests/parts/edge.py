@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +12,7 @@ from garage_ai.accounts import EnrolmentTokens, ExternalModels, KeyRing, Nodes
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
 from garage_ai.gateway.body import BodyLimits
+from garage_ai.gateway.listening import bind
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.gateway.server import Server, make_server
 from garage_ai.gateway.services import Services
@@ -234,6 +235,7 @@ class Edge:
     """A running edge and what is behind it."""
 
     server: Server
+    port: int
     services: Services
     serving: PlayedServing
     network: PlayedNetwork
@@ -243,10 +245,6 @@ class Edge:
     admin: str
     user: str
     user_id: str
-
-    @property
-    def port(self) -> int:
-        return self.server.port
 
     @property
     def url(self) -> str:
@@ -285,7 +283,7 @@ async def running_edge(
         serving, network, revoker = PlayedServing(), PlayedNetwork(), PlayedRevoker()
         authority = Authority.open_or_create(folder / "nats")
         metrics = Metrics()
-        metrics.watch(nodes=network.nodes, gauges={"gai_usage_waiting": ("Waiting.", lambda: 0.0)})
+        metrics.watch_nodes(network.nodes)
         services = Services(
             serving=serving,
             keys=keys,
@@ -300,25 +298,35 @@ async def running_edge(
             ca=ca,
             ca_fingerprint=ca_fingerprint,
         )
-        server = await stack.enter_async_context(_served(create_app(services), grace_seconds))
+        server, port = await stack.enter_async_context(served(create_app(services), grace_seconds))
         stack.callback(serving.gate.set)
         yield Edge(
-            server, services, serving, network, revoker, storage, usage, admin, secret, user.id
+            server,
+            port,
+            services,
+            serving,
+            network,
+            revoker,
+            storage,
+            usage,
+            admin,
+            secret,
+            user.id,
         )
 
 
 @asynccontextmanager
-async def _served(app: App, grace_seconds: float) -> AsyncIterator[Server]:
-    server = make_server(app, host="127.0.0.1", port=0, grace_seconds=grace_seconds)
-    task = asyncio.create_task(server.serve())
-    try:
-        async with asyncio.timeout(5):
-            while not server.started:
-                await asyncio.sleep(0.005)
-        yield server
-    finally:
-        server.stop()
-        await asyncio.wait_for(task, 10)
+async def served(app: App, grace_seconds: float = 1.0) -> AsyncIterator[tuple[Server, int]]:
+    """Serve an app on a free port until the block ends."""
+    with closing(bind("127.0.0.1", 0)) as listener:
+        server = make_server(app, grace_seconds=grace_seconds)
+        task = asyncio.create_task(server.serve([listener]))
+        try:
+            await asyncio.wait_for(server.listening.wait(), 5)
+            yield server, listener.getsockname()[1]
+        finally:
+            server.stop()
+            await asyncio.wait_for(task, 10)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections import Counter as Count
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
@@ -140,37 +140,31 @@ class Metrics:
         """Count an error answer; `code` is one of the table's."""
         self._answers.labels(code).inc()
 
-    def watch(
-        self,
-        *,
-        nodes: Callable[[], Sequence[NodeView]],
-        gauges: dict[str, tuple[str, Callable[[], float]]],
-    ) -> None:
-        """Read these at every scrape: nodes by state, and gauges as name → (meaning, value)."""
-        self.registry.register(_Live(nodes, gauges))
+    def watch_nodes(self, nodes: Callable[[], Sequence[NodeView]]) -> None:
+        """Read the nodes at every scrape."""
+        self.registry.register(_Nodes(nodes))
+
+    def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Read a value at every scrape."""
+        Gauge(name, meaning, registry=self.registry).set_function(read)
 
     def render(self) -> bytes:
         """Write all of it in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
-class _Live(Collector):
-    """Values that are read rather than counted."""
+class _Nodes(Collector):
+    """Nodes by state, and what runs on them."""
 
-    def __init__(
-        self,
-        nodes: Callable[[], Sequence[NodeView]],
-        gauges: dict[str, tuple[str, Callable[[], float]]],
-    ) -> None:
+    def __init__(self, nodes: Callable[[], Sequence[NodeView]]) -> None:
         self._nodes = nodes
-        self._gauges = gauges
 
     def describe(self) -> list[Metric]:
         """Name nothing beforehand, so that registering reads nothing."""
         return []
 
     def collect(self) -> Iterator[Metric]:
-        """Read the values."""
+        """Count the nodes."""
         views = self._nodes()
         states = Count(view.state for view in views)
         by_state = GaugeMetricFamily("gai_nodes", "Nodes by state.", labels=("state",))
@@ -179,8 +173,6 @@ class _Live(Collector):
         yield by_state
         running = sum(view.inflight for view in views)
         yield GaugeMetricFamily("gai_requests_running", "Requests at nodes now.", value=running)
-        for name, (meaning, read) in self._gauges.items():
-            yield GaugeMetricFamily(name, meaning, value=read())
 
 
 __all__ = ["Metrics"]

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import socket
 import ssl
 from collections.abc import Iterator
 from typing import Final
@@ -110,6 +111,15 @@ def _raw_answer(error: GatewayError) -> bytes:
 class Server(uvicorn.Server):
     """A server whose process decides itself what a signal means."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
+        await super().startup(sockets)
+        self.listening.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """Leave signals alone: uvicorn would raise them again and cut short our own closing."""
@@ -119,25 +129,11 @@ class Server(uvicorn.Server):
         """Take nothing new and finish what runs, within the grace given."""
         self.should_exit = True
 
-    @property
-    def port(self) -> int:
-        """The port that is listened on."""
-        return int(self.servers[0].sockets[0].getsockname()[1])
 
-
-def make_server(
-    app: App,
-    *,
-    host: str,
-    port: int,
-    grace_seconds: float,
-    tls: ssl.SSLContext | None = None,
-) -> Server:
-    """Make a server that is not started; port 0 means any free one."""
+def make_server(app: App, *, grace_seconds: float, tls: ssl.SSLContext | None = None) -> Server:
+    """Make a server that is not started; `serve` takes the bound sockets to listen on."""
     config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         http=Protocol,
         ws="none",
         lifespan="off",

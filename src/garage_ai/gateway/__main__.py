@@ -1,0 +1,45 @@
+"""Run the gateway: `python -m garage_ai.gateway`, or `gai gateway`."""
+
+import sys
+
+import pydantic
+import uvloop
+
+from garage_ai.accounts import AccountError
+from garage_ai.gateway.listening import StartError
+from garage_ai.gateway.process import configure_logs, serve
+from garage_ai.network.authority_errors import AuthorityError
+from garage_ai.settings import GatewaySettings
+from garage_ai.storage import StorageError
+from garage_ai.wire.secret_files import SecretFileError
+from garage_ai.wire.trust import TrustError
+
+
+def main() -> int:
+    """Run until a signal ends it; 1 when it cannot start, 2 when a setting is wrong."""
+    try:
+        settings = GatewaySettings()
+    except pydantic.ValidationError as error:
+        for each in error.errors(include_input=False, include_url=False):
+            name = "_".join(str(part) for part in each["loc"]).upper()
+            print(f"gai gateway: GAI_{name}: {each['msg']}", file=sys.stderr)
+        return 2
+    configure_logs(settings.log_level)
+    try:
+        uvloop.run(serve(settings))
+    except (
+        StartError,
+        StorageError,
+        AccountError,
+        AuthorityError,
+        SecretFileError,
+        TrustError,
+        OSError,
+    ) as error:
+        print(f"gai gateway: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""The gateway's process: everything is opened here, in order, and closed in reverse."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from garage_ai.accounts import EnrolmentTokens, ExternalModels, KeyRing, Nodes
+from garage_ai.catalog import Catalog, digest_of
+from garage_ai.gateway.app import create_app
+from garage_ai.gateway.body import BodyLimits
+from garage_ai.gateway.books import AccountBooks, StoredUsage
+from garage_ai.gateway.listening import bind, nats_tls, server_tls
+from garage_ai.gateway.metrics import Metrics
+from garage_ai.gateway.server import Server, make_server
+from garage_ai.gateway.services import Services
+from garage_ai.network import DispatchLimits, KnownModel, Names, Network
+from garage_ai.network.attempt import Limits
+from garage_ai.network.authority import DAY, Authority
+from garage_ai.network.claims_push import ClaimsPusher
+from garage_ai.network.enrolment import Enrolment
+from garage_ai.serving import Service
+from garage_ai.settings import GatewaySettings
+from garage_ai.storage import Storage, UsageWriter, sqlite_url
+from garage_ai.wire.connection import Connection, Listeners
+from garage_ai.wire.ids import Digest, new_gateway_id
+from garage_ai.wire.link_errors import LinkError
+from garage_ai.wire.secret_files import make_private_folder
+from garage_ai.wire.trust import fingerprint_of
+
+_log = structlog.get_logger(__name__)
+
+GRACE_SECONDS: Final = 30.0
+"""How long requests that run may go on after SIGTERM."""
+LINK_SECONDS: Final = 2.0
+"""How long the start waits for NATS; without it the gateway answers 503 and goes on trying."""
+
+Ready = Callable[[int], None]
+"""Told the port once requests are answered."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Books:
+    """What lives in the database, and who writes to it."""
+
+    storage: Storage
+    usage: UsageWriter
+    keys: KeyRing
+
+
+async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> None:
+    """Run a gateway until SIGTERM or SIGINT; a second signal cuts what still runs short.
+
+    Raises: StartError, StorageError, AuthorityError, AccountError, TrustError.
+    """
+    tls = server_tls(settings)
+    with contextlib.closing(bind(settings.host, settings.port)) as listener:
+        async with AsyncExitStack() as stack:
+            app = create_app(await open_services(settings, stack))
+            server = make_server(app, grace_seconds=GRACE_SECONDS, tls=tls)
+            port = listener.getsockname()[1]
+            _log.info("gateway_starting", host=settings.host, port=port)
+            announcing = asyncio.create_task(_announce(server, port, on_ready))
+            try:
+                with _signals(server):
+                    await server.serve([listener])
+            finally:
+                announcing.cancel()
+    _log.info("gateway_stopped")
+
+
+async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Services:
+    """Open all that the edge stands on; `stack` closes it. Raises: as `serve`."""
+    metrics = Metrics()
+    books = await _open_books(settings, stack, metrics)
+    authority = await asyncio.to_thread(
+        Authority.open_or_create,
+        settings.authority_dir or settings.data_dir / "nats",
+        node_life=settings.node_jwt_days * DAY,
+    )
+    urls = _listed(settings.nats_urls)
+    pusher = ClaimsPusher(authority, urls, nats_tls(urls, settings.tls_ca))
+    stack.push_async_callback(pusher.close)
+    ca = await asyncio.to_thread(settings.tls_ca.read_text) if settings.tls_ca else None
+    nodes, claims = Nodes(books.storage), ExternalModels(books.storage)
+    enrolment = Enrolment(
+        authority,
+        nodes,
+        pusher,
+        urls=_listed(settings.node_nats_urls or settings.nats_urls),
+        ca_pem=ca,
+    )
+    link, network = _make_network(settings, authority, AccountBooks(nodes, claims, enrolment))
+    _watch(metrics, books, link, network)
+    await _open_network(stack, link, network)
+    return Services(
+        serving=Service(network, books.usage, metrics.observe),
+        keys=books.keys,
+        tokens=EnrolmentTokens(books.storage),
+        claims=claims,
+        network=network,
+        enrolment=enrolment,
+        usage=StoredUsage(books.storage),
+        metrics=metrics,
+        limits=BodyLimits(size=settings.max_body),
+        cors_origins=tuple(_listed(settings.cors_origins)),
+        ca=ca,
+        ca_fingerprint=fingerprint_of(ca) if ca else None,
+    )
+
+
+async def _open_books(settings: GatewaySettings, stack: AsyncExitStack, metrics: Metrics) -> _Books:
+    await asyncio.to_thread(make_private_folder, settings.data_dir)
+    url = settings.database_url or sqlite_url(settings.data_dir / "garage.db")
+    storage = await Storage.open(url)
+    stack.push_async_callback(storage.close)
+    usage = UsageWriter.start(storage, on_drop=metrics.usage_dropped)
+    stack.push_async_callback(usage.close)
+    keys = await KeyRing.open(storage, on_use=usage.touch_key)
+    stack.push_async_callback(keys.close)
+    await keys.ensure_admin_key(settings.data_dir / "admin.key")
+    return _Books(storage, usage, keys)
+
+
+def _make_network(
+    settings: GatewaySettings, authority: Authority, books: AccountBooks
+) -> tuple[Connection, Network]:
+    gateway, urls = new_gateway_id(), _listed(settings.nats_urls)
+    link = Connection(
+        urls,
+        credentials=authority.gateway_credentials(gateway),
+        name=f"gateway-{gateway}",
+        tls=nats_tls(urls, settings.tls_ca),
+        listeners=Listeners(on_disconnect=lambda _: network.link_lost()),
+    )
+    network = Network(
+        link, gateway, books=books, names=_known_names(), limits=_dispatch_limits(settings)
+    )
+    return link, network
+
+
+async def _open_network(stack: AsyncExitStack, link: Connection, network: Network) -> None:
+    link.start()
+    stack.push_async_callback(link.close)
+    with contextlib.suppress(LinkError):
+        await link.wait_connected(LINK_SECONDS)
+    stack.push_async_callback(network.close)
+    await network.start()
+
+
+def _known_names() -> Names:
+    return Names(
+        KnownModel(each.name, Digest(digest_of(each)), each.kind, each.context_length, each.rank)
+        for each in Catalog.load()
+    )
+
+
+def _dispatch_limits(settings: GatewaySettings) -> DispatchLimits:
+    return DispatchLimits(
+        connect=settings.connect_seconds,
+        attempt=Limits(
+            accepted=settings.accepted_seconds,
+            first_byte=settings.first_byte_seconds,
+            silence=settings.silence_seconds,
+            total=settings.total_seconds,
+        ),
+        queue_size=settings.queue_size,
+        queue_seconds=settings.queue_seconds,
+        retries=settings.retries,
+        max_answer=settings.max_answer,
+    )
+
+
+def _watch(metrics: Metrics, books: _Books, link: Connection, network: Network) -> None:
+    metrics.watch_nodes(network.nodes)
+    metrics.gauge("gai_nats_connected", "1 while there is a link.", lambda: link.is_connected)
+    waiting = "Requests that wait for a free node."
+    metrics.gauge("gai_requests_waiting", waiting, lambda: network.dispatcher.placement.waiting)
+    metrics.gauge("gai_usage_waiting", "Usage not committed yet.", lambda: books.usage.waiting)
+    failures = "Looks for changed keys that failed; known keys go on working."
+    metrics.gauge("gai_key_refresh_failures", failures, lambda: books.keys.failures)
+
+
+async def _announce(server: Server, port: int, on_ready: Ready | None) -> None:
+    await server.listening.wait()
+    _log.info("gateway_ready", port=port)
+    if on_ready is not None:
+        on_ready(port)
+
+
+@contextlib.contextmanager
+def _signals(server: Server) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if server.should_exit:
+            server.force_exit = True
+        server.stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, heard)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def configure_logs(level: str) -> None:
+    """Write one line of `key=value` per event to stderr."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # uvicorn warns of each bad request line: a stranger must not be able to fill the log.
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)
+
+
+__all__ = ["configure_logs", "open_services", "serve"]
