@@ -55,24 +55,30 @@ class ClaimsPusher:
     """
 
     def __init__(
-        self, authority: Authority, urls: Sequence[str], tls: ssl.SSLContext | None = None
+        self,
+        authority: Authority,
+        urls: Sequence[str],
+        tls: ssl.SSLContext | None = None,
+        *,
+        seconds: float = PUSH_SECONDS,
     ) -> None:
         self._authority = authority
         self._urls = urls
         self._tls = tls
+        self._seconds = seconds
         self._backoff = Backoff(first=1.0, cap=30.0)
         self._random = random.SystemRandom()
         self._later: asyncio.Task[None] | None = None
 
-    async def push(self, jwt: str | None = None, *, seconds: float = PUSH_SECONDS) -> None:
+    async def push(self, jwt: str | None = None) -> None:
         """Give the servers the account as it stands.
 
         Raises: ClaimsNotPushed; what was recorded stays recorded and goes with the next push.
         """
         account = await asyncio.to_thread(self._authority.garage_jwt) if jwt is None else jwt
         try:
-            async with asyncio.timeout(seconds):
-                verdict = await self._ask(account, seconds)
+            async with asyncio.timeout(self._seconds):
+                verdict = await self._ask(account)
         except TimeoutError as error:
             raise ClaimsNotPushed("no server answered in time") from error
         except LinkError as error:
@@ -120,13 +126,13 @@ class ClaimsPusher:
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _ask(self, account: str, seconds: float) -> _Verdict:
+    async def _ask(self, account: str) -> _Verdict:
         link = await connect(
             self._urls,
             credentials=self._authority.system_credentials(),
             name="gai-claims",
             tls=self._tls,
-            give_up_after=seconds,
+            give_up_after=self._seconds,
         )
         try:
             return await self._request(link, account)

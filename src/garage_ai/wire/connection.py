@@ -112,6 +112,7 @@ class Connection:
         self._changed = asyncio.Event()
         self._last_error: LinkError | None = None
         self._task: asyncio.Task[None] | None = None
+        self._closing = False
 
     @property
     def state(self) -> LinkState:
@@ -188,8 +189,9 @@ class Connection:
 
     async def reconnect(self) -> None:
         """Connect anew at once, with credentials read anew: how a renewed JWT comes into force."""
-        session = self._session
+        session, self._session = self._session, None
         if session is not None:
+            self._become("connecting")
             await session.close()
 
     def start(self) -> None:
@@ -212,11 +214,12 @@ class Connection:
 
     async def close(self) -> None:
         """Close for good; idempotent, two seconds at most for a server that does not answer."""
+        self._closing = True
         task, self._task = self._task, None
-        if task is not None:
+        while task is not None and not task.done():
+            # More than once: nats-py and `wait_for` (Python 3.11) may swallow a cancellation.
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task}, timeout=0.5)
         session, self._session = self._session, None
         if session is not None:
             await session.close()
@@ -226,7 +229,7 @@ class Connection:
 
     async def _run(self) -> None:
         failures = 0
-        while True:
+        while not self._closing:
             refused = self._state == "refused"
             jitter = self._random.random()
             await asyncio.sleep(self._backoff.delay(failures, refused=refused, jitter=jitter))
@@ -244,6 +247,8 @@ class Connection:
     async def _dial_round(self) -> Session | None:
         """Try each address once, in order."""
         for url in self._urls:
+            if self._closing:
+                return None
             session = Session(url, self._report)
             try:
                 await session.open(

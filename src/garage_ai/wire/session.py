@@ -31,6 +31,7 @@ from garage_ai.wire.link_errors import (
     LinkError,
     LinkLost,
     PayloadTooLarge,
+    PermissionDenied,
     TlsFailed,
     from_exception,
     from_words,
@@ -117,11 +118,19 @@ class _Protocol(Client):
         super().__init__()
         self.report = report
         self.handlers: dict[int, Handler] = {}
+        self.said: LinkError | None = None
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         await super()._process_info(info, initial_connection)
         # The server tells a JWT's own limit after the handshake; nats-py looks only before.
         self._max_payload = info.get("max_payload", self._max_payload)
+
+    async def _process_err(self, err_msg: str) -> None:
+        # Kept here: on a WebSocket the end that follows would take its place as the reason.
+        known = from_words(err_msg)
+        if known is not None and not isinstance(known, PermissionDenied):
+            self.said = known
+        await super()._process_err(err_msg)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
@@ -242,10 +251,9 @@ class Session:
         self.ended.set()
 
     def _why_closed(self) -> LinkError:
-        error = self._client.last_error
-        text = f"{self.url}: {error or 'closed'}"
-        known = from_words(text)
-        return known if known is not None else LinkLost(text)
+        if self._client.said is not None:
+            return self._client.said
+        return LinkLost(f"{self.url}: {self._client.last_error or 'closed'}")
 
     async def subscribe(self, number: int, wanted: Wanted) -> None:
         """Hear a subject; `number` is the owner's own name for it."""
@@ -292,7 +300,8 @@ class Session:
             self.closed_here = True
             self.reason = LinkLost(f"{self.url}: closed here")
         try:
-            await asyncio.wait_for(self._client.close(), _CLOSE_SECONDS)
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await self._client.close()
         except Exception as error:
             self._report(from_exception(error, self.url))
         self.ended.set()
