@@ -3,18 +3,13 @@
 `GAI_GATEWAY` and `GAI_API_KEY` belong to the client commands and are read by the command line.
 """
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-
-def default_data_dir() -> Path:
-    """Give the folder that holds everything a network or a node keeps."""
-    base = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    return Path(base).expanduser() / "garage-ai"
+from garage_ai.data_folder import default_data_dir
 
 
 class _Settings(BaseSettings):
@@ -60,10 +55,8 @@ class GatewaySettings(_Settings):
         False
     )
     cors_origins: Annotated[
-        tuple[str, ...],
-        NoDecode,
-        Field(description="Origins a browser may call from, comma-separated; * for any."),
-    ] = ()
+        str, Field(description="Origins a browser may call from, comma-separated; * for any.")
+    ] = ""
     max_body: Annotated[
         int, Field(ge=1024, description="Largest request body in bytes; 8 MB holds images as data.")
     ] = 8_000_000

@@ -24,11 +24,12 @@ from garage_ai.local.events import (
 )
 from garage_ai.local.folders import Folders
 from garage_ai.local.nats_server import NatsServer, NatsServerError
+from garage_ai.local.own_node import NAME, OwnNode
 from garage_ai.local.places import Place, UpOptions, check_options, gateway_environment
 from garage_ai.local.preparation import prepare, settle
 from garage_ai.local.processes import UpRecord, own_mark
 from garage_ai.local.supervision import Policy
-from garage_ai.local.supervisor import Plan, Supervisor
+from garage_ai.local.supervisor import Change, Plan, Supervisor
 
 DRAIN_SECONDS: Final = 30.0
 _AFTER_NODE: Final = 5.0
@@ -41,7 +42,6 @@ _GATEWAY_START: Final = 120.0
 _NODE_START: Final = 300.0
 _POLL: Final = 0.05
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_NODE_KEYS: Final = ("node.nk", "node.jwt")
 
 
 class GatewayApi(Protocol):
@@ -75,6 +75,7 @@ class LocalNetwork:
         self._nats: Supervisor | None = None
         self._gateway: Supervisor | None = None
         self._node: Supervisor | None = None
+        self._own_node: OwnNode | None = None
 
     async def run(self) -> None:
         """Bring the network up, keep it until a signal comes, and take it down.
@@ -131,7 +132,9 @@ class LocalNetwork:
     async def _start_parts(self, place: Place, server: NatsServer, api: GatewayApi) -> None:
         self._nats = self._supervise(_nats_plan(server))
         self._gateway = self._supervise(self._gateway_plan(place, api))
-        self._node = self._supervise(self._node_plan(place, api)) if self._options.node else None
+        if self._options.node:
+            self._own_node = OwnNode(self._folders, place, DEFAULT_MODEL, api.node_token)
+            self._node = self._supervise(self._node_plan(self._own_node, api))
         # All at once: none waits for another, each comes back to those that are there.
         self._tell(StepBegun("nats"))
         self._nats.start()
@@ -191,7 +194,15 @@ class LocalNetwork:
     # --- plans
 
     def _supervise(self, plan: Plan) -> Supervisor:
-        return Supervisor(plan, self._folders, self._tell)
+        return Supervisor(plan, self._folders, self._changed)
+
+    def _changed(self, change: Change) -> None:
+        if self._own_node is not None:
+            self._own_node.heed(change)
+        self._tell(change)
+
+    def _is_enrolled(self) -> bool:
+        return self._own_node is not None and self._own_node.is_enrolled
 
     def _gateway_plan(self, place: Place, api: GatewayApi) -> Plan:
         environment = gateway_environment(
@@ -208,24 +219,11 @@ class LocalNetwork:
         policy = Policy(start_limit=_GATEWAY_START)
         return Plan("gateway", argv, ready, environment, policy)
 
-    def _node_plan(self, place: Place, api: GatewayApi) -> Plan:
-        command = [sys.executable, "-P", "-m", "garage_ai.cli", "node"]
-        options = ["--engine", "llamacpp", "--model", DEFAULT_MODEL]
-        options += ["--data-dir", str(self._folders.node)]
-
-        async def argv() -> Sequence[str]:
-            if self._is_enrolled():
-                return [*command, "run", *options, "--gateway", place.url]
-            token = await asyncio.to_thread(api.node_token)
-            return [*command, "join", place.url, token, *options]
-
+    def _node_plan(self, own: OwnNode, api: GatewayApi) -> Plan:
         async def ready() -> bool:
             return CHAT_ALIAS in await asyncio.to_thread(api.models)
 
-        return Plan("node", argv, ready, dict(os.environ), Policy(start_limit=_NODE_START))
-
-    def _is_enrolled(self) -> bool:
-        return all((self._folders.node / name).exists() for name in _NODE_KEYS)
+        return Plan(NAME, own.argv, ready, own.environment(), Policy(start_limit=_NODE_START))
 
     # --- words
 

@@ -1,0 +1,16 @@
+"""The `gai` command, one module per noun.
+
+Imports nothing of weight: what a command needs is imported when it runs.
+"""
+
+from typing import NoReturn
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    from garage_ai.cli.app import main as run
+
+    run()
+
+
+__all__ = ["main"]

@@ -1,0 +1,111 @@
+"""The `gai` command: its parts, and how it ends.
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 no gateway there, 4 refused, 130 stopped by Ctrl-C.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from typing import Annotated, NoReturn
+
+import typer
+
+from garage_ai import __version__
+from garage_ai.cli import key, output
+from garage_ai.cli.chat import chat
+from garage_ai.cli.errors import INTERRUPTED, CliError, Failed
+from garage_ai.cli.gateway import gateway
+from garage_ai.cli.models import models
+from garage_ai.cli.up import up
+from garage_ai.cli.usage import usage
+from garage_ai.cli.words import say
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        output.write(f"gai {__version__}")
+        raise typer.Exit
+
+
+def _debug(asked: bool) -> None:
+    if asked:
+        os.environ["GAI_DEBUG"] = "1"
+
+
+def _gai(
+    _version_asked: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help=say("help.version")),
+    ] = False,
+    _debug_asked: Annotated[
+        bool, typer.Option("--debug", callback=_debug, is_eager=True, help=say("help.debug"))
+    ] = False,
+) -> None:
+    """Options before any command."""
+
+
+def make_app() -> typer.Typer:
+    """Put the commands together."""
+    app = typer.Typer(
+        name="gai",
+        help=say("help.gai"),
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        # Typer's own colours ask neither for a terminal nor for NO_COLOR.
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_gai)
+    app.command("up", help=say("help.up"))(up)
+    app.command("gateway", help=say("help.gateway"))(gateway)
+    _add_node(app)
+    app.add_typer(key.app, name="key")
+    app.command("models", help=say("help.models"))(models)
+    app.command("chat", help=say("help.chat"))(chat)
+    app.command("usage", help=say("help.usage"))(usage)
+    return app
+
+
+def _add_node(app: typer.Typer) -> None:
+    import importlib.util
+
+    if importlib.util.find_spec("garage_ai.cli.node") is None:
+        return
+    node = importlib.import_module("garage_ai.cli.node")
+    app.add_typer(node.app, name="node", help=say("help.node"))
+
+
+def main() -> NoReturn:
+    """Run the command line and leave with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a letter is no reason to fail.
+        with contextlib.suppress(AttributeError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        make_app()()
+    except CliError as error:
+        _debug_trace()
+        output.report(error)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        _debug_trace()
+        words = say("error.not_installed", module=error.name)
+        output.report(Failed(words, say("error.not_installed.next")))
+        sys.exit(Failed.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        _debug_trace()
+        words = say("error.unexpected", message=f"{type(error).__name__}: {error}")
+        output.report(Failed(words, say("error.unexpected.next")))
+        sys.exit(Failed.exit_code)
+    sys.exit(0)
+
+
+def _debug_trace() -> None:
+    if os.environ.get("GAI_DEBUG"):
+        traceback.print_exc()
+
+
+__all__ = ["main", "make_app"]

@@ -1,0 +1,188 @@
+"""`gai chat`: talk to the network in the terminal."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Generator
+from typing import Annotated, Final
+
+import typer
+
+from garage_ai.cli import output
+from garage_ai.cli.client import Client
+from garage_ai.cli.conversation import Answer, Conversation, Reader, Typed, what_was_meant
+from garage_ai.cli.errors import CliError, Failed
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.words import say
+
+_MAX_PIPED: Final = 8_000_000
+
+
+def chat(
+    *,
+    model: Annotated[
+        str | None, typer.Argument(metavar="[MODEL]", help=say("help.option.model"))
+    ] = None,
+    text: Annotated[
+        str | None, typer.Argument(metavar='["TEXT"]', help=say("help.option.text"))
+    ] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", metavar="TEXT", help=say("help.option.system"))
+    ] = None,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Talk, or ask once with a text or a pipe."""
+    asked = client(gateway, api_key, data_dir)
+    chosen, question = _meant(asked, model, text)
+    if question is None and not sys.stdin.isatty():
+        question = sys.stdin.read(_MAX_PIPED).strip()
+        if not question:
+            raise Failed(say("chat.no_text"))
+    conversation = Conversation(chosen, system)
+    if question is None:
+        Session(asked, conversation).run()
+    else:
+        _ask_once(asked, conversation, question, as_json=as_json)
+
+
+def _meant(asked: Client, first: str | None, second: str | None) -> tuple[str, str | None]:
+    # What is served matters only for one word alone, and costs a request.
+    alone = first is not None and second is None and len(first.split()) == 1
+    served = [each.id for each in asked.models()] if alone else []
+    return what_was_meant(first, second, served)
+
+
+def _ask_once(asked: Client, conversation: Conversation, question: str, *, as_json: bool) -> None:
+    answer = Answer()
+    for piece in stream(asked, conversation, question, answer):
+        if not as_json:
+            output.write(shown(piece), end="")
+    if not as_json:
+        output.write()
+        _tell_speed(answer)
+        return
+    output.write_json(
+        {
+            "model": conversation.model,
+            "content": answer.text,
+            "prompt_tokens": answer.prompt_tokens,
+            "completion_tokens": answer.completion_tokens,
+            "first_token_s": answer.first,
+            "tokens_per_s": answer.speed,
+        }
+    )
+
+
+def stream(
+    asked: Client, conversation: Conversation, question: str, answer: Answer
+) -> Generator[str, None, None]:
+    """Ask, and give the pieces of the answer while `answer` fills. Raises: CliError."""
+    began = time.monotonic()
+    # Closed on the way out, whatever ends us: that is what stops the node.
+    messages = conversation.asking(question)
+    with contextlib.closing(asked.chat(conversation.model, messages)) as chunks:
+        for chunk in chunks:
+            piece = answer.take(chunk, time.monotonic() - began)
+            if piece:
+                yield piece
+
+
+def shown(piece: str) -> str:
+    """Give a piece as the owner's terminal may have it; a pipe gets it as it is."""
+    return output.harmless(piece) if sys.stdout.isatty() else piece
+
+
+def _tell_speed(answer: Answer) -> None:
+    if answer.first is None:
+        output.remark(say("chat.nothing"))
+    elif answer.speed is None:
+        output.remark(say("chat.speed.short", tokens=answer.tokens, first=answer.first))
+    else:
+        output.remark(
+            say("chat.speed", tokens=answer.tokens, speed=answer.speed, first=answer.first)
+        )
+
+
+class Session:
+    """The conversation at a terminal, until the owner leaves."""
+
+    def __init__(self, asked: Client, conversation: Conversation) -> None:
+        self._client = asked
+        self._conversation = conversation
+        self._reader = Reader()
+        self._prompt = say("chat.prompt")
+
+    def run(self) -> None:
+        """Read, answer, and so on."""
+        # Line editing and history of the input, where Python was built with it.
+        with contextlib.suppress(ImportError):
+            import readline  # noqa: F401
+        hello = say("chat.hello", model=self._conversation.model, url=self._client.target.url)
+        output.remark(hello)
+        output.remark(say("chat.help"))
+        going = True
+        while going:
+            going = self._step()
+
+    def _step(self) -> bool:
+        """Take one line; tell whether to go on."""
+        try:
+            typed = self._reader.take(input(self._prompt))
+        except EOFError:
+            output.write()
+            return False
+        except KeyboardInterrupt:
+            self._reader.forget()
+            typed = Typed("nothing")
+            output.write()
+            output.remark(say("chat.leave"))
+        self._prompt = say("chat.more") if typed.kind == "more" else say("chat.prompt")
+        if typed.kind == "command":
+            return self._obey(typed.text, typed.argument)
+        if typed.kind == "text":
+            self._ask(typed.text)
+        return True
+
+    def _obey(self, command: str, argument: str) -> bool:
+        match command:
+            case "/quit" | "/exit":
+                return False
+            case "/reset":
+                self._conversation.reset()
+                output.remark(say("chat.reset"))
+            case "/model" if argument:
+                self._conversation.model = argument
+                output.remark(say("chat.model", model=argument))
+            case "/model":
+                output.remark(say("chat.model.which", model=self._conversation.model))
+            case "/help":
+                output.remark(say("chat.help"))
+            case _:
+                output.remark(say("chat.unknown", command=output.harmless(command)))
+        return True
+
+    def _ask(self, question: str) -> None:
+        answer = Answer()
+        try:
+            with contextlib.closing(
+                stream(self._client, self._conversation, question, answer)
+            ) as pieces:
+                for piece in pieces:
+                    output.write(shown(piece), end="")
+            output.write()
+            _tell_speed(answer)
+        except KeyboardInterrupt:
+            output.write()
+            output.remark(say("chat.stopped"))
+        except CliError as error:
+            if answer.text:
+                output.write()
+            output.report(error)
+        if answer.text:
+            self._conversation.answered(question, answer.text)
+
+
+__all__ = ["Session", "chat", "shown", "stream"]

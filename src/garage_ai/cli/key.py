@@ -1,0 +1,83 @@
+"""`gai key`: keys for the API."""
+
+from typing import Annotated
+
+import typer
+
+from garage_ai.cli import output
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.shapes import Key
+from garage_ai.cli.words import say
+
+app = typer.Typer(help=say("help.key"), no_args_is_help=True)
+
+
+@app.command(help=say("help.key.create"))
+def create(
+    *,
+    name: Annotated[str, typer.Option("--name", help=say("help.option.name"))],
+    admin: Annotated[bool, typer.Option("--admin", help=say("help.option.admin"))] = False,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key; without --json, stdout holds the secret alone."""
+    scopes = ("inference", "admin") if admin else ("inference",)
+    made = client(gateway, api_key, data_dir).create_key(name, scopes)
+    if as_json:
+        output.write_json({"id": made.id, "key": made.key, "name": made.name})
+        return
+    output.remark(say("key.created", id=made.id, name=output.harmless(made.name)), style=None)
+    output.write(made.key)
+
+
+@app.command("list", help=say("help.key.list"))
+def list_(
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List all keys, revoked ones too, without their secrets."""
+    keys = client(gateway, api_key, data_dir).keys()
+    if as_json:
+        output.write_json(keys)
+        return
+    columns = ("id", "name", "scopes", "created", "used", "state")
+    output.write_table([say(f"table.{column}") for column in columns], [_row(key) for key in keys])
+
+
+@app.command(help=say("help.key.revoke"))
+def revoke(
+    key: Annotated[str, typer.Argument(metavar="ID", help=say("help.option.key_id"))],
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Revoke a key."""
+    revoked = client(gateway, api_key, data_dir).revoke_key(key)
+    if as_json:
+        output.write_json(revoked)
+        return
+    output.write(say("key.revoked.done", id=revoked.id))
+
+
+def _row(key: Key) -> tuple[str, ...]:
+    return (
+        key.id,
+        key.name,
+        ",".join(key.scopes),
+        _minute(key.created_at),
+        _minute(key.last_used_at),
+        say("key.revoked") if key.revoked_at else say("key.active"),
+    )
+
+
+def _minute(moment: str | None) -> str:
+    """Cut an ISO 8601 moment to its minute."""
+    return moment[:16].replace("T", " ") if moment else say("never")
+
+
+__all__ = ["app"]

@@ -1,0 +1,95 @@
+"""How results and remarks reach the owner: results to stdout, remarks and errors to stderr."""
+
+import contextlib
+import os
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import Final, Literal, TextIO
+
+import msgspec
+
+from garage_ai.cli.errors import CliError
+
+Style = Literal["dim", "bold", "red", "green", "yellow"]
+
+_CODES: Final[dict[Style, str]] = {
+    "dim": "2",
+    "bold": "1",
+    "red": "31",
+    "green": "32",
+    "yellow": "33",
+}
+_KEPT: Final = frozenset("\n\t")
+
+
+def is_rich(stream: TextIO) -> bool:
+    """Tell whether colours and movement are wanted there (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def styled(text: str, style: Style, stream: TextIO) -> str:
+    """Give the text in a style, or as it is where none is wanted."""
+    return f"\x1b[{_CODES[style]}m{text}\x1b[0m" if is_rich(stream) else text
+
+
+def harmless(text: str) -> str:
+    """Take out what could steer a terminal: the text comes from other people's machines."""
+    return "".join(c for c in text if c in _KEPT or unicodedata.category(c) not in ("Cc", "Cf"))
+
+
+def write(text: str = "", *, end: str = "\n") -> None:
+    """Print a result, at once. A reader that has left is no error of ours."""
+    with contextlib.suppress(BrokenPipeError):
+        print(text, end=end, flush=True)
+
+
+def remark(text: str = "", *, style: Style | None = "dim", end: str = "\n") -> None:
+    """Print something beside the result."""
+    shown = styled(text, style, sys.stderr) if style else text
+    with contextlib.suppress(BrokenPipeError):
+        print(shown, end=end, file=sys.stderr, flush=True)
+
+
+def write_json(result: object) -> None:
+    """Print a result for programs: JSON with two spaces of indent."""
+    write(msgspec.json.format(msgspec.json.encode(result)).decode())
+
+
+def write_table(headers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns; numbers stand right."""
+    clean = [[harmless(cell).replace("\n", " ") for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(headers, *clean, strict=True)]
+    write(styled(_line(headers, widths, headers), "bold", sys.stdout))
+    for row in clean:
+        write(_line(row, widths, row))
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], like: Sequence[str]) -> str:
+    padded = (
+        cell.rjust(width) if kind.replace(".", "").isdecimal() else cell.ljust(width)
+        for cell, width, kind in zip(cells, widths, like, strict=True)
+    )
+    return "  ".join(padded).rstrip()
+
+
+def report(error: CliError) -> None:
+    """Say what went wrong and what to do next."""
+    remark(styled("gai: ", "red", sys.stderr) + harmless(error.message), style=None)
+    for line in error.lines:
+        remark(f"    {harmless(line)}")
+    if error.advice:
+        remark(harmless(error.advice), style=None)
+
+
+__all__ = [
+    "Style",
+    "harmless",
+    "is_rich",
+    "remark",
+    "report",
+    "styled",
+    "write",
+    "write_json",
+    "write_table",
+]

@@ -1,0 +1,115 @@
+"""Which gateway a command talks to, and with which key.
+
+Said on the command line, else in the environment, else the `gai up` that runs on this machine. The
+admin key of that one is sent to it alone, and only while its process lives: another program that
+took its port later never sees the key.
+"""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from garage_ai.cli.errors import Misused, Refused, Unreachable
+from garage_ai.cli.words import say
+from garage_ai.data_folder import default_data_dir
+from garage_ai.local.folders import Folders
+from garage_ai.local.whereabouts import find, find_any
+
+_LONGEST_KEY: Final = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A gateway: base `url` without /v1, where to connect, what to trust, and the key."""
+
+    url: str
+    host: str
+    port: int
+    key: str
+    ca: Path | None = None
+
+    @property
+    def is_tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return self.url.startswith("https:")
+
+    @property
+    def name(self) -> str:
+        """The host as the certificate must name it."""
+        return urlsplit(self.url).hostname or ""
+
+
+def find_target(
+    gateway: str | None = None, api_key: str | None = None, data_dir: Path | None = None
+) -> Target:
+    """Find the gateway and the key. Raises: Misused, Unreachable, Refused."""
+    gateway = gateway or os.environ.get("GAI_GATEWAY")
+    key = api_key or os.environ.get("GAI_API_KEY")
+    here = _network_here(data_dir)
+    if gateway is None:
+        if here is None:
+            raise Unreachable(say("error.no_gateway"), say("error.no_gateway.next"))
+        return _with_key(here, key)
+    url = _base_url(gateway)
+    if here is not None and url in _names_of(here):
+        return _with_key(here, key)
+    return _with_key(target_at(url, ""), key)
+
+
+def target_at(url: str, key: str, ca: Path | None = None) -> Target:
+    """Name a gateway by its base URL. Raises: Misused."""
+    parts = urlsplit(_base_url(url))
+    default = 443 if parts.scheme == "https" else 80
+    return Target(_base_url(url), parts.hostname or "", parts.port or default, key, ca)
+
+
+def _with_key(target: Target, key: str | None) -> Target:
+    if not (key or target.key):
+        raise Refused(say("error.no_key", url=target.url), say("error.no_key.next"))
+    return replace(target, key=key or target.key)
+
+
+def _names_of(here: Target) -> frozenset[str]:
+    scheme = "https" if here.is_tls else "http"
+    loopback = {f"{scheme}://{host}:{here.port}" for host in ("127.0.0.1", "localhost")}
+    return frozenset({here.url, *(loopback if here.host == "127.0.0.1" else ())})
+
+
+def _network_here(data_dir: Path | None) -> Target | None:
+    chosen = data_dir or _folder_from_environment()
+    record = find_any(default_data_dir()) if chosen is None else find(chosen.absolute())
+    if record is None:
+        return None
+    key = read_key(Folders(Path(record.data_dir)).admin_key)
+    return Target(record.url, record.host, record.port, key, Path(record.ca) if record.ca else None)
+
+
+def read_key(path: Path) -> str:
+    """Read a key file; empty when it is not there, or another user's."""
+    try:
+        return path.read_text(encoding="ascii")[:_LONGEST_KEY].strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _folder_from_environment() -> Path | None:
+    folder = os.environ.get("GAI_DATA_DIR")
+    return Path(folder) if folder else None
+
+
+def _base_url(text: str) -> str:
+    """Give the URL without the slash and /v1 that people add. Raises: Misused."""
+    url = text.strip().rstrip("/").removesuffix("/v1").rstrip("/")
+    try:
+        parts = urlsplit(url)
+        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:
+        sound = None
+    if not sound:
+        raise Misused(say("error.bad_url", url=text), say("error.bad_url.next"))
+    return url
+
+
+__all__ = ["Target", "find_target", "read_key", "target_at"]

@@ -1,0 +1,54 @@
+"""`gai usage`: what was used, and by what."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from garage_ai.cli import output
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.words import say
+
+
+class Grouping(StrEnum):
+    """What sums can be divided by."""
+
+    MODEL = "model"
+    KEY = "key"
+    NODE = "node"
+    DAY = "day"
+
+
+def usage(
+    *,
+    by: Annotated[Grouping, typer.Option("--by", help=say("help.option.by"))] = Grouping.MODEL,
+    since: Annotated[
+        str | None, typer.Option("--since", metavar="TIME", help=say("help.option.since"))
+    ] = None,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what was used, most requests first."""
+    found = client(gateway, api_key, data_dir).usage(by.value, since)
+    if as_json:
+        output.write_json(found.totals)
+        return
+    if not found.totals:
+        output.remark(say("usage.none"), style=None)
+        return
+    columns = (by.value, "requests", "prompt", "completion")
+    rows = [
+        (
+            total.group or "-",
+            str(total.requests),
+            str(total.prompt_tokens),
+            str(total.completion_tokens),
+        )
+        for total in found.totals
+    ]
+    output.write_table([say(f"table.{column}") for column in columns], rows)
+
+
+__all__ = ["Grouping", "usage"]

@@ -1,0 +1,73 @@
+"""The network's own node: enrolled by itself, at home in `local-node`."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+
+from garage_ai.local.folders import Folders
+from garage_ai.local.places import Place
+from garage_ai.local.supervisor import Change
+from garage_ai.node.errors import NotEnrolled, Removed
+from garage_ai.node.folder import NodeFolder
+
+NAME: Final = "node"
+
+
+class OwnNode:
+    """What starts it: `join` with a fresh token the first time, `run` from then on."""
+
+    def __init__(self, folders: Folders, place: Place, model: str, token: Callable[[], str]):
+        self._folder = NodeFolder(folders.node)
+        self._place = place
+        self._token = token
+        self._options = ["--engine", "llamacpp", "--model", model, "--data-dir", str(folders.node)]
+
+    @property
+    def is_enrolled(self) -> bool:
+        """Whether it has an identity."""
+        try:
+            self._folder.load()
+        except NotEnrolled:
+            return False
+        return True
+
+    async def argv(self) -> Sequence[str]:
+        """Give the command for its next start. Raises: OSError."""
+        command = [sys.executable, "-P", "-m", "garage_ai.cli", "node"]
+        if await asyncio.to_thread(self._refreshed):
+            return [*command, "run", *self._options, "--gateway", self._place.url]
+        token = await asyncio.to_thread(self._token)
+        return [*command, "join", self._place.url, token, *self._options]
+
+    def environment(self) -> dict[str, str]:
+        """Give its environment: the owner's."""
+        return dict(os.environ)
+
+    def heed(self, change: Change) -> None:
+        """Forget an identity that the network has removed, so that the next start enrols anew."""
+        if change.name == NAME and change.kind == "ended" and change.code == Removed.exit_code:
+            self._folder.forget()
+
+    def _refreshed(self) -> bool:
+        """Tell its record where the network is this time; False when there is none."""
+        try:
+            record = self._folder.load()
+        except NotEnrolled:
+            return False
+        certificates = self._place.certificates
+        now = msgspec.structs.replace(
+            record,
+            gateway=self._place.url,
+            urls=self._place.own_nats_urls,
+            ca_pem=certificates.ca_pem if certificates else None,
+        )
+        if now != record:
+            self._folder.save(now)
+        return True
+
+
+__all__ = ["NAME", "OwnNode"]

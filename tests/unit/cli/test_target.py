@@ -1,0 +1,128 @@
+"""Which gateway and which key a command means."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from garage_ai.cli.errors import Misused, Refused, Unreachable
+from garage_ai.cli.target import find_target
+from garage_ai.local import whereabouts
+from garage_ai.local.folders import Folders
+from garage_ai.local.processes import ProcessMark, UpRecord, own_mark
+
+URL = "http://127.0.0.1:8765"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give an empty home where no variable says anything."""
+    for name in ("GAI_GATEWAY", "GAI_API_KEY", "GAI_DATA_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path
+
+
+def network_in(folder: Path, mark: ProcessMark | None = None) -> Folders:
+    """Make a folder as a `gai up` of this very process would leave it."""
+    folders = Folders(folder)
+    folders.run.mkdir(parents=True)
+    folders.admin_key.write_text("gai_admin\n")
+    record = UpRecord(mark or own_mark(), URL, "127.0.0.1", 8765, str(folder), None, 0.0)
+    whereabouts.announce(folders, record)
+    return folders
+
+
+def test_nothing_known(home: Path) -> None:
+    """Without a network here and without a URL there is nobody to talk to."""
+    with pytest.raises(Unreachable):
+        find_target()
+
+
+def test_the_network_of_the_default_folder(home: Path) -> None:
+    """After `gai up` neither URL nor key is needed."""
+    network_in(home / "data" / "garage-ai")
+    target = find_target()
+    assert (target.url, target.key) == (URL, "gai_admin")
+
+
+def test_the_network_of_another_folder(home: Path) -> None:
+    """Nor after `gai up --data-dir DIR`."""
+    network_in(home / "elsewhere")
+    assert find_target().key == "gai_admin"
+
+
+def test_a_folder_that_is_named(home: Path) -> None:
+    """--data-dir means that network and no other."""
+    network_in(home / "one")
+    with pytest.raises(Unreachable):
+        find_target(data_dir=home / "two")
+    assert find_target(data_dir=home / "one").url == URL
+
+
+def test_a_dead_network_gets_no_key(home: Path) -> None:
+    """Whoever took the port of a `gai up` that is gone never sees its key."""
+    mark = own_mark()
+    network_in(home / "data" / "garage-ai", ProcessMark(mark.pid, mark.tick - 1, mark.boot))
+    with pytest.raises(Unreachable):
+        find_target()
+
+
+def test_the_admin_key_goes_nowhere_else(home: Path) -> None:
+    """A gateway named by URL gets the key that was given for it, or none."""
+    network_in(home / "data" / "garage-ai")
+    with pytest.raises(Refused):
+        find_target(gateway="https://elsewhere.example")
+    assert find_target(gateway="https://elsewhere.example", api_key="k").key == "k"
+
+
+@pytest.mark.parametrize("url", [URL, f"{URL}/", f"{URL}/v1", "http://localhost:8765/v1/"])
+def test_the_network_here_by_its_url(home: Path, url: str) -> None:
+    """Naming the network here by its URL still needs no key."""
+    network_in(home / "data" / "garage-ai")
+    assert find_target(gateway=url).key == "gai_admin"
+
+
+def test_a_key_of_ones_own(home: Path) -> None:
+    """A key that is given is used, here too."""
+    network_in(home / "data" / "garage-ai")
+    assert find_target(api_key="gai_mine").key == "gai_mine"
+
+
+def test_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """GAI_GATEWAY and GAI_API_KEY say it for every command."""
+    monkeypatch.setenv("GAI_GATEWAY", "https://gai.example/v1")
+    monkeypatch.setenv("GAI_API_KEY", "gai_k")
+    target = find_target()
+    assert (target.url, target.host, target.port) == ("https://gai.example", "gai.example", 443)
+    assert target.is_tls
+
+
+@pytest.mark.parametrize("url", ["", "ftp://x", "127.0.0.1:8000", "http://", "http://x:99999"])
+def test_what_is_no_url(home: Path, url: str) -> None:
+    """What cannot be an address is a misuse, not a network error."""
+    if not url:
+        with pytest.raises(Unreachable):
+            find_target(gateway=url, api_key="k")
+        return
+    with pytest.raises(Misused):
+        find_target(gateway=url, api_key="k")
+
+
+def test_a_pointer_of_somebody_else_is_not_believed(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the owner's own pointer leads to a folder with a key."""
+    network_in(home / "elsewhere")
+    monkeypatch.setattr(os, "getuid", lambda: os.geteuid() + 1)
+    with pytest.raises(Unreachable):
+        find_target()
+
+
+def test_a_network_that_left(home: Path) -> None:
+    """What withdrew is not found."""
+    folders = network_in(home / "elsewhere")
+    whereabouts.withdraw(folders)
+    with pytest.raises(Unreachable):
+        find_target()
