@@ -14,6 +14,7 @@ nats-py is bent in four places, each of which loses messages or lies if left alo
 
 import asyncio
 import base64
+import contextlib
 import ssl
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
@@ -44,6 +45,7 @@ PING_SECONDS: Final = 5
 PINGS_MISSED: Final = 2
 _NO_RESPONDERS: Final = b"NATS/1.0 503"
 _CLOSE_SECONDS: Final = 2.0
+_GIVE_UP_SECONDS: Final = 0.2
 
 
 class Credentials(Protocol):
@@ -197,7 +199,8 @@ class Session:
                     await self.subscribe(number, each)
                 await self.flush(seconds)
         except Exception as error:
-            await self.close()
+            # After a failed TLS handshake nats-py waits in vain for the end of the old stream.
+            await self.close(_GIVE_UP_SECONDS)
             raise from_exception(error, self.url) from error
 
     async def _connect(
@@ -293,17 +296,16 @@ class Session:
             pong.cancel()
             await asyncio.gather(pong, end, return_exceptions=True)
 
-    async def close(self) -> None:
-        """End the connection within two seconds; never raises."""
+    async def close(self, seconds: float = _CLOSE_SECONDS) -> None:
+        """End the connection within the time given; never raises."""
         self._opening = False
         if self.reason is None:
             self.closed_here = True
             self.reason = LinkLost(f"{self.url}: closed here")
-        try:
-            async with asyncio.timeout(_CLOSE_SECONDS):
+        # The socket is closed first of all; what fails after that is only waiting.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(seconds):
                 await self._client.close()
-        except Exception as error:
-            self._report(from_exception(error, self.url))
         self.ended.set()
 
 

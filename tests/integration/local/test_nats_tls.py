@@ -1,0 +1,145 @@
+"""A nats-server open to others: TLS and WSS with the network's own CA, seen from a node."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.integration.conftest import MakeNats
+from tests.parts.credentials import NODE, REGION, Told, node_credentials
+from tests.parts.nats import NatsProcess
+
+from garage_ai.local.tls import Certificates, own_certificates, server_context
+from garage_ai.wire import subjects
+from garage_ai.wire.connection import Backoff, Connection, Message, connect
+from garage_ai.wire.ids import GatewayId
+from garage_ai.wire.link_errors import LinkError, TlsFailed
+from garage_ai.wire.trust import (
+    CA_PATH,
+    CaUnavailable,
+    WrongFingerprint,
+    fetch_ca,
+    pinned_context,
+    public_context,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def certificates(tmp_path: Path) -> Certificates:
+    """An own CA with a certificate for loopback and a public name."""
+    return own_certificates(tmp_path / "tls", "garage.example")
+
+
+def trusting(certificates: Certificates) -> ssl.SSLContext:
+    """Give what a node makes of CA and fingerprint."""
+    return pinned_context(certificates.ca_pem or "", certificates.fingerprint or "")
+
+
+@pytest.fixture
+async def secured(make_nats: MakeNats, certificates: Certificates) -> NatsProcess:
+    """A running server with TLS on both listeners."""
+    process = make_nats(certificates.files)
+    await process.start()
+    return process
+
+
+@pytest.mark.parametrize("web", [False, True])
+async def test_a_node_serves_over_tls_and_wss(
+    secured: NatsProcess, certificates: Certificates, web: bool
+) -> None:
+    """Both listeners take a node that pins the CA."""
+    gateway = await connect(
+        [secured.tcp_url],
+        credentials=secured.authority.gateway_credentials(GatewayId("gaaaaaaaaaa")),
+        name="gateway",
+        tls=trusting(certificates),
+        give_up_after=5,
+    )
+    node = await connect(
+        [secured.web_url if web else secured.tcp_url],
+        credentials=node_credentials(secured.authority),
+        name="node",
+        tls=trusting(certificates),
+        give_up_after=5,
+    )
+    got: asyncio.Queue[Message] = asyncio.Queue()
+    await gateway.subscribe(subjects.ALL_BEATS, got.put_nowait)
+    await gateway.flush()
+    node.publish(subjects.beat(REGION, NODE), b"x" * 60_000)
+    assert len((await asyncio.wait_for(got.get(), 5)).payload) == 60_000
+    await node.close()
+    await gateway.close()
+
+
+@pytest.mark.parametrize("web", [False, True])
+@pytest.mark.parametrize("trust", ["another", "public"])
+async def test_a_node_does_not_talk_to_a_server_it_cannot_trust(
+    secured: NatsProcess, tmp_path: Path, web: bool, trust: str
+) -> None:
+    """Another CA, or the system's, ends the handshake before anything is said."""
+    other = own_certificates(tmp_path / "other", "garage.example")
+    error = await first_error(
+        secured.web_url if web else secured.tcp_url,
+        secured,
+        trusting(other) if trust == "another" else public_context(),
+    )
+    assert isinstance(error, TlsFailed)
+
+
+async def first_error(url: str, nats: NatsProcess, tls: ssl.SSLContext) -> LinkError:
+    """Give the first thing that goes wrong on a link."""
+    told = Told()
+    link = Connection(
+        [url],
+        credentials=node_credentials(nats.authority),
+        name="node",
+        tls=tls,
+        listeners=told.listeners(),
+        backoff=Backoff(first=0.02),
+    )
+    link.start()
+    await told.until(lambda: bool(told.errors))
+    await link.close()
+    return told.errors[0]
+
+
+@pytest.fixture
+async def ca_url(certificates: Certificates) -> AsyncIterator[str]:
+    """A gateway that hands out its CA over HTTPS."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        request = await reader.readuntil(b"\r\n\r\n")
+        found = request.startswith(f"GET {CA_PATH} ".encode())
+        body = (certificates.ca_pem or "").encode() if found else b""
+        status = b"200 OK" if found else b"404 Not Found"
+        writer.write(
+            b"HTTP/1.1 %b\r\nconnection: close\r\ncontent-length: %d\r\n\r\n%b"
+            % (status, len(body), body)
+        )
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(
+        answer, "127.0.0.1", 0, ssl=server_context(certificates.files)
+    )
+    port = server.sockets[0].getsockname()[1]
+    yield f"https://127.0.0.1:{port}"
+    server.close()
+    await server.wait_closed()
+
+
+async def test_a_nodes_first_contact_gets_the_ca_by_its_fingerprint(
+    ca_url: str, certificates: Certificates
+) -> None:
+    """The fingerprint in the token is enough to tell the right CA from a wrong one."""
+    pem = await asyncio.to_thread(fetch_ca, ca_url, certificates.fingerprint or "")
+    assert pem == certificates.ca_pem
+    with pytest.raises(WrongFingerprint):
+        await asyncio.to_thread(fetch_ca, ca_url, "0" * 64)
+    with pytest.raises(CaUnavailable):
+        await asyncio.to_thread(fetch_ca, "https://127.0.0.1:1", "0" * 64)
+    with pytest.raises(CaUnavailable, match="https"):
+        await asyncio.to_thread(fetch_ca, ca_url.replace("https", "http"), "0" * 64)
