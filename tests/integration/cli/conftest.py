@@ -1,0 +1,181 @@
+"""A small gateway that answers as it is told, and the command line as an owner starts it."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+KEY = "gai_right"
+MODELS = [
+    {"id": "garage-chat", "gai": {"alias_of": "tiny", "kind": "chat", "context": 2048}},
+    {"id": "tiny", "gai": {"digest": "sha256:" + "ab" * 32, "kind": "chat", "nodes": 2}},
+]
+
+
+@dataclass
+class FakeGateway:
+    """What it says, and what it was asked."""
+
+    url: str = ""
+    words: list[str] = field(default_factory=lambda: ["Hello", " there", "."])
+    ending: list[str] = field(default_factory=lambda: ["[DONE]"])
+    pause_after: int | None = None
+    refusal: tuple[int, dict[str, object], dict[str, str]] | None = None
+    asked: list[dict[str, object]] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    left: threading.Event = field(default_factory=threading.Event)
+    paused: threading.Event = field(default_factory=threading.Event)
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The few endpoints that the commands use."""
+
+    protocol_version = "HTTP/1.1"
+    gateway: FakeGateway
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Say nothing."""
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_DELETE(self) -> None:
+        self._answer()
+
+    def _answer(self) -> None:
+        gateway = self.gateway
+        size = int(self.headers.get("Content-Length", 0))
+        body = json.loads(self.rfile.read(size) or b"{}")
+        gateway.paths.append(f"{self.command} {self.path}")
+        gateway.asked.append(body)
+        if self.headers.get("Authorization") != f"Bearer {KEY}":
+            self._json(401, error("Wrong key.", "invalid_api_key"))
+        elif gateway.refusal is not None:
+            self._json(*gateway.refusal)
+        elif self.path == "/v1/chat/completions":
+            with contextlib.suppress(OSError):
+                self._stream()
+        else:
+            self._json(*self._known(body))
+
+    def _known(self, body: dict[str, object]) -> tuple[int, object]:
+        path, _, _ = self.path.partition("?")
+        made = {"id": "key_1", "name": body.get("name"), "key": "gai_new"}
+        key = {"id": "key_1", "name": "laptop", "scopes": ["inference"]}
+        key |= {"created_at": "2026-11-23T15:00:00Z"}
+        total = {"group": "tiny", "requests": 3, "prompt_tokens": 30, "completion_tokens": 400}
+        answers: dict[tuple[str, str], object] = {
+            ("GET", "/v1/models"): {"data": MODELS},
+            ("POST", "/api/v1/keys"): made,
+            ("GET", "/api/v1/keys"): {"data": [key]},
+            ("DELETE", "/api/v1/keys/key_1"): key | {"revoked_at": "2026-11-23T16:00:00Z"},
+            ("GET", "/api/v1/usage"): {"totals": [total]},
+        }
+        if (self.command, path) in answers:
+            return 200, answers[self.command, path]
+        return 404, error("No such thing.", "not_found")
+
+    def _stream(self) -> None:
+        gateway = self.gateway
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number, word in enumerate(gateway.words):
+            if number == gateway.pause_after:
+                self._wait_for_leaving()
+                return
+            self._event(json.dumps({"choices": [{"delta": {"content": word}}]}))
+        usage = {"prompt_tokens": 5, "completion_tokens": len(gateway.words)}
+        self._event(json.dumps({"choices": [], "usage": usage}))
+        for event in gateway.ending:
+            self._event(event)
+        self.close_connection = True
+
+    def _event(self, data: str) -> None:
+        self.wfile.write(f"data: {data}\n\n".encode())
+        self.wfile.flush()
+
+    def _wait_for_leaving(self) -> None:
+        self.gateway.paused.set()
+        self.connection.settimeout(20)
+        if not self.connection.recv(1):
+            self.gateway.left.set()
+
+    def _json(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
+        text = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(text)))
+        for name, value in (headers or {}).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(text)
+
+
+def error(message: str, code: str) -> dict[str, object]:
+    """Give OpenAI's envelope."""
+    return {"error": {"message": message, "type": "x", "param": None, "code": code}}
+
+
+@pytest.fixture
+def gateway() -> Iterator[FakeGateway]:
+    """Run the small gateway."""
+    fake = FakeGateway()
+    handler = type("Told", (Handler,), {"gateway": fake})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        fake.url = f"http://127.0.0.1:{server.server_address[1]}"
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield fake
+        server.shutdown()
+        thread.join()
+
+
+@dataclass(frozen=True)
+class Cli:
+    """The command line in an empty home."""
+
+    environment: dict[str, str]
+
+    def __call__(
+        self, *args: str, said: str | None = None, **more: str
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command to its end; `said` goes to its stdin."""
+        return subprocess.run(
+            self.argv(*args),
+            env=self.environment | more,
+            input=said or "",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+
+    def argv(self, *args: str) -> list[str]:
+        """Give the argv of a command."""
+        return [sys.executable, "-P", "-m", "garage_ai.cli", *args]
+
+
+@pytest.fixture
+def bare_cli(tmp_path: Path) -> Cli:
+    """Give the command line with nothing set."""
+    home = {"HOME": tmp_path, "XDG_DATA_HOME": tmp_path / "d", "XDG_STATE_HOME": tmp_path / "s"}
+    return Cli({"PATH": os.environ["PATH"], **{name: str(path) for name, path in home.items()}})
+
+
+@pytest.fixture
+def cli(bare_cli: Cli, gateway: FakeGateway) -> Cli:
+    """Give the command line with the small gateway and its key in the environment."""
+    return Cli(bare_cli.environment | {"GAI_GATEWAY": gateway.url, "GAI_API_KEY": KEY})

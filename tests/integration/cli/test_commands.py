@@ -1,0 +1,161 @@
+"""Commands as processes, against a gateway that answers."""
+
+import json
+import time
+
+import pytest
+from tests.integration.cli.conftest import MODELS, Cli, FakeGateway, error
+
+
+def test_help_is_there_at_once(bare_cli: Cli) -> None:
+    """`gai --help` names every command; the best of three is under 0.3 s."""
+
+    def once() -> float:
+        began = time.perf_counter()
+        ended = bare_cli("--help")
+        took = time.perf_counter() - began
+        assert ended.returncode == 0
+        for command in ("up", "gateway", "key", "models", "chat", "usage"):
+            assert f"\n  {command} " in ended.stdout
+        return took
+
+    assert min(once() for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        (),
+        ("key",),
+        ("--no-such",),
+        ("key", "create"),
+        ("up", "--port", "70000"),
+        ("usage", "--by", "x"),
+    ],
+)
+def test_wrong_use_ends_with_2(bare_cli: Cli, args: tuple[str, ...]) -> None:
+    """What cannot be meant is told apart from what did not work."""
+    assert bare_cli(*args).returncode == 2
+
+
+def test_the_version(bare_cli: Cli) -> None:
+    """--version says it and nothing else."""
+    assert bare_cli("--version").stdout == "gai 0.1.0\n"
+
+
+def test_models_as_a_table(cli: Cli) -> None:
+    """Golden: aliases point to what they stand for."""
+    assert cli("models").stdout == (
+        "model               kind  context  nodes  digest\n"
+        "garage-chat = tiny  chat     2048      0\n"
+        "tiny                chat        0      2  abababababab\n"
+    )
+
+
+def test_models_as_json(cli: Cli) -> None:
+    """--json is for programs."""
+    shown = json.loads(cli("models", "--json").stdout)
+    assert [model["id"] for model in shown] == [model["id"] for model in MODELS]
+
+
+def test_a_key_is_alone_on_stdout(cli: Cli, gateway: FakeGateway) -> None:
+    """KEY=$(gai key create …) works; what is said beside it is on stderr."""
+    ended = cli("key", "create", "--name", "laptop")
+    assert ended.stdout == "gai_new\n"
+    assert ended.stderr == "Key key_1 for laptop. It is shown this once:\n"
+    assert gateway.asked == [{"name": "laptop", "scopes": ["inference"]}]
+
+
+def test_a_key_as_json(cli: Cli) -> None:
+    """The documented fields."""
+    made = json.loads(cli("key", "create", "--name", "laptop", "--json").stdout)
+    assert made["id"] == "key_1"
+    assert made["key"] == "gai_new"
+
+
+def test_an_admin_key(cli: Cli, gateway: FakeGateway) -> None:
+    """--admin asks for both scopes."""
+    cli("key", "create", "--name", "boss", "--admin")
+    assert gateway.asked[-1]["scopes"] == ["inference", "admin"]
+
+
+def test_keys_as_a_table(cli: Cli) -> None:
+    """Golden: no secret in it."""
+    assert cli("key", "list").stdout == (
+        "id     name    scopes     created           last used  state\n"
+        "key_1  laptop  inference  2026-11-23 15:00  never      active\n"
+    )
+
+
+def test_a_key_is_revoked(cli: Cli, gateway: FakeGateway) -> None:
+    """By its id."""
+    assert cli("key", "revoke", "key_1").stdout == "Key key_1 is revoked.\n"
+    assert gateway.paths == ["DELETE /api/v1/keys/key_1"]
+
+
+def test_usage_as_a_table(cli: Cli, gateway: FakeGateway) -> None:
+    """Golden; what to add up by is passed on."""
+    assert cli("usage", "--by", "node").stdout == (
+        "node  requests  tokens in  tokens out\ntiny         3         30         400\n"
+    )
+    assert gateway.paths == ["GET /api/v1/usage?by=node&limit=0"]
+
+
+def test_nobody_there_ends_with_3(bare_cli: Cli) -> None:
+    """No gateway is known, or it does not answer."""
+    ended = bare_cli("models")
+    assert ended.returncode == 3
+    assert "gai up" in ended.stderr
+    ended = bare_cli("models", "--gateway", "http://127.0.0.1:9", "--api-key", "k")
+    assert ended.returncode == 3
+    assert ended.stderr.startswith("gai: The gateway at http://127.0.0.1:9 cannot be reached")
+
+
+def test_a_wrong_key_ends_with_4(cli: Cli) -> None:
+    """Refused, in the gateway's words."""
+    ended = cli("models", "--api-key", "gai_wrong")
+    assert ended.returncode == 4
+    assert ended.stderr.startswith("gai: The gateway refused: Wrong key.\n")
+
+
+def test_no_key_ends_with_4(cli: Cli) -> None:
+    """A URL without a key goes nowhere."""
+    ended = cli("models", GAI_API_KEY="")
+    assert ended.returncode == 4
+
+
+def test_an_error_says_when_to_try_again(cli: Cli, gateway: FakeGateway) -> None:
+    """Retry-After becomes a sentence."""
+    gateway.refusal = (503, error("All nodes are busy.", "no_capacity"), {"Retry-After": "7"})
+    ended = cli("chat", "Hi there")
+    assert ended.returncode == 1
+    assert ended.stderr == (
+        "gai: The gateway answered with an error: All nodes are busy.\nTry again in 7 s.\n"
+    )
+
+
+def test_what_is_no_gateway(cli: Cli, gateway: FakeGateway) -> None:
+    """Another program on the port is said to be one."""
+    gateway.refusal = (200, {"hello": "world"}, {})
+    ended = cli("models")
+    assert ended.returncode == 1
+    assert "no Garage AI gateway" in ended.stderr
+
+
+def test_swedish(cli: Cli) -> None:
+    """The owner's language, from the locale."""
+    ended = cli("models", "--api-key", "x", LANG="sv_SE.UTF-8", PYTHONUTF8="1")
+    assert ended.stderr.startswith("gai: Gatewayen nekade: Wrong key.\n")
+
+
+def test_a_traceback_only_on_request(cli: Cli) -> None:
+    """--debug shows where an error comes from; nothing else does."""
+    assert "Traceback" not in cli("models", "--api-key", "x").stderr
+    assert "Traceback" in cli("--debug", "models", "--api-key", "x").stderr
+
+
+def test_nothing_but_text_off_a_terminal(cli: Cli) -> None:
+    """No escape sequence reaches a pipe."""
+    for args in (("models",), ("key", "list"), ("--help",), ("chat", "Hi there")):
+        ended = cli(*args)
+        assert "\x1b" not in ended.stdout + ended.stderr
