@@ -1,0 +1,290 @@
+"""`gai node`: lend this PC to a network."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import typer
+
+from garage_ai.cli import output
+from garage_ai.cli.errors import Failed
+from garage_ai.cli.node_words import say
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+
+if TYPE_CHECKING:
+    from garage_ai.node.control import Op
+    from garage_ai.node.folder import Choice, NodeFolder
+    from garage_ai.node.status import Status
+
+app = typer.Typer(help=say("help"), no_args_is_help=True)
+
+STOP_SECONDS: Final = 35.0
+"""Longest wait for an agent to finish what it does before it leaves the network."""
+
+EngineName = Literal["llamacpp", "external"]
+
+Engine = Annotated[EngineName | None, typer.Option("--engine", help=say("option.engine"))]
+EngineUrl = Annotated[
+    str | None,
+    typer.Option("--engine-url", metavar="URL/v1", help=say("option.engine_url")),
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", metavar="NAME", help=say("option.model"))
+]
+Slots = Annotated[
+    int | None, typer.Option("--slots", min=1, max=4096, metavar="N", help=say("option.slots"))
+]
+Context = Annotated[
+    int | None, typer.Option("--context", min=128, metavar="N", help=say("option.context"))
+]
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads",
+        min=1,
+        max=1024,
+        metavar="N",
+        envvar="GAI_ENGINE_THREADS",
+        help=say("option.threads"),
+    ),
+]
+NodeDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say("option.data_dir")),
+]
+
+
+@app.command(help=say("help.token"))
+def token(
+    *,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="SE-AB", help=say("option.region"))
+    ] = None,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make an enrolment token; without --json, stdout holds the token alone."""
+    asked = client(gateway, api_key, data_dir)
+    made = asked.create_token(region)
+    if as_json:
+        output.write_json({"token": made.token, "id": made.id, "expires_at": made.expires_at})
+        return
+    output.remark(say("token.made", url=asked.target.url), style=None)
+    output.write(made.token)
+
+
+@app.command(help=say("help.join"))
+def join(
+    url: Annotated[str, typer.Argument(metavar="URL", help=say("argument.url"))],
+    enrolment_token: Annotated[
+        str, typer.Argument(metavar="TOKEN", help=say("argument.token"))
+    ] = "",
+    *,
+    engine: Engine = None,
+    engine_url: EngineUrl = None,
+    model: Models = None,
+    slots: Slots = None,
+    context: Context = None,
+    threads: Threads = None,
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", envvar="GAI_NODE_NAME", help=say("option.name"))
+    ] = "",
+    data_dir: NodeDir = None,
+) -> None:
+    """Enrol this PC and serve."""
+    from garage_ai.cli.node_run import folder_at, join_and_serve
+    from garage_ai.node.folder import Choice
+
+    chosen = _choice(
+        Choice(),
+        engine=engine,
+        engine_url=engine_url,
+        model=model,
+        slots=slots,
+        context=context,
+        threads=threads,
+    )
+    join_and_serve(url, enrolment_token, folder_at(data_dir), chosen, name)
+
+
+@app.command(help=say("help.run"))
+def run(
+    *,
+    engine: Engine = None,
+    engine_url: EngineUrl = None,
+    model: Models = None,
+    slots: Slots = None,
+    context: Context = None,
+    threads: Threads = None,
+    data_dir: NodeDir = None,
+    gateway: Annotated[
+        str | None, typer.Option("--gateway", metavar="URL", help=say("option.gateway"))
+    ] = None,
+) -> None:
+    """Serve again; what is not said stays as it was."""
+    from garage_ai.cli.node_run import folder_at, guarded, serve_again
+
+    folder = folder_at(data_dir)
+    chosen = _choice(
+        guarded(folder.load).choice,
+        engine=engine,
+        engine_url=engine_url,
+        model=model,
+        slots=slots,
+        context=context,
+        threads=threads,
+    )
+    serve_again(folder, chosen, gateway)
+
+
+@app.command(help=say("help.status"))
+def status(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Show how the agent is doing."""
+    _show(_ask(data_dir, "status"), as_json=as_json)
+
+
+@app.command(help=say("help.pause"))
+def pause(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Take no work; kept for the next start when no agent runs."""
+    _pause(data_dir, paused=True, as_json=as_json)
+
+
+@app.command(help=say("help.resume"))
+def resume(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Take work again."""
+    _pause(data_dir, paused=False, as_json=as_json)
+
+
+@app.command(help=say("help.drain"))
+def drain(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Finish what runs and take nothing new."""
+    _show(_ask(data_dir, "drain"), as_json=as_json)
+
+
+@app.command(help=say("help.leave"))
+def leave(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Stop the agent, leave the network and forget the identity."""
+    from garage_ai.cli.node_run import configure_logs, folder_at, run_async
+    from garage_ai.node.join import leave as leave_network
+
+    configure_logs()
+    folder = folder_at(data_dir)
+    _stop_agent(folder)
+    record = run_async(leave_network(folder))
+    if as_json:
+        output.write_json({"node": record.node, "gateway": record.gateway})
+        return
+    output.write(say("left", node=record.node, gateway=record.gateway))
+
+
+def _choice(
+    before: "Choice",
+    *,
+    engine: EngineName | None,
+    engine_url: str | None,
+    model: list[str] | None,
+    slots: int | None,
+    context: int | None,
+    threads: int | None,
+) -> "Choice":
+    """Put what was said in place of what was chosen before; another engine begins anew."""
+    from garage_ai.node.folder import Choice
+
+    if engine is not None and engine != before.engine:
+        before = Choice(engine=engine)
+    return Choice(
+        engine=engine or before.engine,
+        engine_url=engine_url or before.engine_url,
+        models=tuple(model) if model else before.models,
+        slots=slots or before.slots,
+        context=context or before.context,
+        threads=threads or before.threads,
+    )
+
+
+def _ask(data_dir: Path | None, op: "Op") -> "Status":
+    from garage_ai.cli.node_run import folder_at, guarded
+    from garage_ai.node.control import ask_agent
+
+    folder = folder_at(data_dir)
+    return guarded(lambda: ask_agent(folder.run, op))
+
+
+def _pause(data_dir: Path | None, *, paused: bool, as_json: bool) -> None:
+    from garage_ai.cli.node_run import folder_at, guarded
+    from garage_ai.node.control import ask_agent
+    from garage_ai.node.errors import NoAgent
+
+    folder = folder_at(data_dir)
+    try:
+        shown = ask_agent(folder.run, "pause" if paused else "resume")
+    except NoAgent:
+        # Kept for the next start, if there is a node at all.
+        guarded(folder.load)
+        folder.paused = paused
+        if as_json:
+            output.write_json({"paused": paused})
+        elif paused:
+            output.write(say("state.paused"))
+        return
+    _show(shown, as_json=as_json)
+
+
+def _stop_agent(folder: "NodeFolder") -> None:
+    """Let a running agent finish and end. Raises: CliError."""
+    from garage_ai.node.control import ask_agent
+    from garage_ai.node.errors import NoAgent
+
+    deadline = time.monotonic() + STOP_SECONDS
+    op: Op = "stop"
+    while True:
+        try:
+            shown = ask_agent(folder.run, op)
+        except NoAgent:
+            return
+        if time.monotonic() > deadline:
+            raise Failed(say("agent_still_there", pid=shown.pid))
+        op = "status"
+        time.sleep(0.1)
+
+
+def _show(shown: "Status", *, as_json: bool) -> None:
+    if as_json:
+        output.write_json(shown)
+        return
+    rows = _rows(shown)
+    width = max(len(name) for name, _ in rows)
+    for name, text in rows:
+        output.write(f"{name:<{width}}  {output.harmless(text)}")
+
+
+def _rows(shown: "Status") -> list[tuple[str, str]]:
+    because = f" ({shown.reason})" if shown.reason else ""
+    where = f"{shown.name} {shown.node} {shown.region or ''}".strip()
+    link = shown.link.url or shown.link.error or ""
+    rows = [
+        (say("status.node"), where),
+        (say("status.state"), f"{shown.state}{because}"),
+        (say("status.engine"), f"{shown.engine.kind} {shown.engine.state} {shown.engine.reason}"),
+        *((say("status.model"), f"{each.name} {each.digest[:19]}") for each in shown.models),
+        (say("status.running"), f"{shown.running}/{shown.slots}"),
+        (
+            say("status.since"),
+            say(
+                "status.totals",
+                answered=shown.totals.answered,
+                failed=shown.totals.failed,
+                cancelled=shown.totals.cancelled,
+                refused=shown.totals.refused,
+            ),
+        ),
+        (say("status.link"), f"{shown.link.state} {link}"),
+        *((say("status.notice"), f"{each.code}: {each.message}") for each in shown.notices),
+        (say("status.version"), f"{shown.agent}, pid {shown.pid}"),
+    ]
+    return [(name, text.strip()) for name, text in rows]
+
+
+__all__ = ["app"]

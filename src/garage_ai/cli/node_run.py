@@ -1,0 +1,122 @@
+"""Run the agent in the foreground, and turn its errors into the command line's."""
+
+import asyncio
+import logging
+import os
+import socket
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, TypeVar
+
+from garage_ai.cli import output
+from garage_ai.cli.errors import CliError
+from garage_ai.cli.node_words import has, say
+from garage_ai.data_folder import default_data_dir
+from garage_ai.node.errors import NodeError
+from garage_ai.node.folder import Choice, NodeFolder
+
+T = TypeVar("T")
+
+
+class NodeFailed(CliError):
+    """An error of the node, with an exit status of its own."""
+
+    def __init__(self, error: NodeError) -> None:
+        key = f"next.{error.code}"
+        super().__init__(str(error), say(key) if has(key) else "")
+        self.exit_code = error.exit_code
+        self.code = error.code
+
+
+def folder_at(data_dir: Path | None) -> NodeFolder:
+    """Give the node's folder, the default one unless another is meant."""
+    return NodeFolder((data_dir or default_data_dir()).expanduser().absolute())
+
+
+def guarded(work: Callable[[], T]) -> T:
+    """Do something with a node. Raises: CliError."""
+    try:
+        return work()
+    except NodeError as error:
+        raise NodeFailed(error) from error
+
+
+def run_async(work: Coroutine[Any, Any, T]) -> T:
+    """Run on uvloop until it is done. Raises: CliError."""
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return guarded(lambda: runner.run(work))
+
+
+def join_and_serve(url: str, token: str, folder: NodeFolder, choice: Choice, name: str) -> None:
+    """Enrol and serve. Raises: CliError."""
+    from garage_ai.cli.node_screen import NodeScreen
+    from garage_ai.node.join import join
+    from garage_ai.node.serve import serve
+
+    configure_logs()
+    screen = NodeScreen()
+    output.write(say("title", folder=folder.path))
+
+    async def work() -> None:
+        known_as = name or socket.gethostname() or "node"
+        await join(url, token, folder, choice=choice, name=known_as, tell=screen.tell)
+        await serve(folder, None, None, screen.tell)
+
+    try:
+        run_async(work())
+    finally:
+        screen.end()
+    output.write(say("stopped"))
+
+
+def serve_again(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> None:
+    """Serve with the identity that is there. Raises: CliError."""
+    from garage_ai.cli.node_screen import NodeScreen
+    from garage_ai.node.gateway_client import gateway_base
+    from garage_ai.node.serve import serve
+
+    configure_logs()
+    screen = NodeScreen()
+    output.write(say("title", folder=folder.path))
+    base = guarded(lambda: gateway_base(gateway)) if gateway else None
+    try:
+        run_async(serve(folder, choice, base, screen.tell))
+    finally:
+        screen.end()
+    output.write(say("stopped"))
+
+
+def configure_logs() -> None:
+    """Log to stderr as logfmt; `GAI_LOG_LEVEL` says how much, warnings if it says nothing."""
+    import structlog
+
+    level = os.environ.get("GAI_LOG_LEVEL", "warning").upper()
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(
+            logging.getLevelNamesMapping().get(level, logging.WARNING)
+        ),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=True,
+    )
+    # nats-py and asyncio speak through the standard library.
+    logging.basicConfig(level=logging.ERROR, stream=sys.stderr)
+
+
+__all__ = [
+    "NodeFailed",
+    "configure_logs",
+    "folder_at",
+    "guarded",
+    "join_and_serve",
+    "run_async",
+    "serve_again",
+]

@@ -1,0 +1,85 @@
+"""What a node in the foreground shows: a moving line on a terminal, plain lines elsewhere."""
+
+import sys
+
+from rich.console import Console
+from rich.status import Status
+
+from garage_ai.catalog import Progress
+from garage_ai.cli import output
+from garage_ai.cli.node_words import say
+from garage_ai.node.events import Begun, Done, Event, Fetching, Link, State, Stopping
+
+_MEGABYTE = 1_000_000
+
+
+class NodeScreen:
+    """Put an agent's events into words: progress to stdout, trouble to stderr."""
+
+    def __init__(self) -> None:
+        self._moving: Status | None = None
+        self._shown = ""
+        if output.is_rich(sys.stdout):
+            self._moving = Console(highlight=False).status("")
+
+    def end(self) -> None:
+        """Let the terminal rest."""
+        if self._moving is not None:
+            self._moving.stop()
+
+    def tell(self, event: Event) -> None:
+        """Show an event."""
+        match event:
+            case Begun(step, detail):
+                self._move(f"{say(f'step.{step}')} {output.harmless(detail)}")
+            case Done(step, detail):
+                self._done(say(f"done.{step}", detail=output.harmless(detail)))
+            case Fetching(progress):
+                self._fetching(progress)
+            case Link(url, ""):
+                self._done(say("done.network", detail=url))
+            case Link(_, error):
+                output.remark(say("link.down", error=output.harmless(error)), style="yellow")
+            case State():
+                self._state(event)
+            case Stopping(running, seconds):
+                self.end()
+                output.write(say("stopping", running=running, seconds=seconds))
+
+    def _state(self, state: State) -> None:
+        self.end()
+        reason = output.harmless(state.reason)
+        name = "loading" if state.state == "ready" and reason else state.state
+        models = ", ".join(state.models)
+        text = say(f"state.{name}", reason=reason, models=output.harmless(models))
+        if name == "ready":
+            output.write(text)
+        else:
+            output.remark(text, style=None)
+
+    def _fetching(self, progress: Progress) -> None:
+        share = int(100 * progress.done / progress.total) if progress.total else 100
+        what = f"{say(f'fetch.{progress.phase}')} {output.harmless(progress.file)}"
+        size = f"{progress.done / _MEGABYTE:.0f}/{progress.total / _MEGABYTE:.0f} MB"
+        if self._moving is not None:
+            speed = f" {progress.speed / _MEGABYTE:.1f} MB/s" if progress.speed else ""
+            self._move(f"{what} {share} % ({size}{speed})")
+            return
+        # Every tenth part is enough for a log.
+        line = f"  {what} {share // 10 * 10} %"
+        if line != self._shown:
+            self._shown = line
+            output.write(line)
+
+    def _move(self, text: str) -> None:
+        if self._moving is not None:
+            self._moving.update(f"{text} …")
+            self._moving.start()
+
+    def _done(self, text: str) -> None:
+        self.end()
+        mark = output.styled("ok", "green", sys.stdout)
+        output.write(f"  {mark} {text}")
+
+
+__all__ = ["NodeScreen"]

@@ -1,0 +1,49 @@
+"""The agent on a gaming PC: its engine, its identity, its owner's wishes.
+
+Names are imported when first used: the engine's process lives in this package and needs none.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from garage_ai.node.control import ask_agent
+    from garage_ai.node.errors import NoAgent, NodeError
+    from garage_ai.node.folder import Choice, NodeFolder, Record
+    from garage_ai.node.join import join, leave
+    from garage_ai.node.serve import serve
+    from garage_ai.node.status import Status
+
+_HOMES: Final = {
+    "Choice": "folder",
+    "NoAgent": "errors",
+    "NodeError": "errors",
+    "NodeFolder": "folder",
+    "Record": "folder",
+    "Status": "status",
+    "ask_agent": "control",
+    "join": "join",
+    "leave": "join",
+    "serve": "serve",
+}
+
+
+def __getattr__(name: str) -> object:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{home}"), name)
+
+
+__all__ = [
+    "Choice",
+    "NoAgent",
+    "NodeError",
+    "NodeFolder",
+    "Record",
+    "Status",
+    "ask_agent",
+    "join",
+    "leave",
+    "serve",
+]

@@ -1,0 +1,328 @@
+"""What a node does with what it hears: pure, events in, instructions out.
+
+Agent state, as the gateways are told it:
+
+    joining   no engine is ready, or none was yet
+    ready     takes work
+    draining  finishes what runs: the owner, the network or the end of the process asked for it
+    paused    the owner wants the PC for himself; holds over restarts
+
+A job is refused in this order: wrong_session, paused, draining, unknown_model, unsupported,
+loading, busy. Time comes from the caller, in seconds.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Literal, get_args
+
+from garage_ai.node.engines.port import Offer
+from garage_ai.node.exchange import MAX_BODY, Exchange
+from garage_ai.wire import subjects
+from garage_ai.wire.errors import Malformed, WireError
+from garage_ai.wire.frames import (
+    VERSIONS,
+    Accepted,
+    Cancel,
+    Credit,
+    Fail,
+    Frame,
+    Open,
+    Packet,
+    RefusalCode,
+    Refused,
+    Route,
+)
+from garage_ai.wire.ids import AttemptId, NodeId, SessionId
+from garage_ai.wire.messages import AgentState, EngineState
+
+MAX_TOMBSTONES: Final = 1024
+"""Cancels remembered in case they overtook their job; far more than can be under way."""
+
+BODY_SECONDS: Final = 30.0
+"""Without a further packet of its body for so long a request is given up."""
+
+ENGINE_SECONDS: Final = 300.0
+"""Without a byte of the engine for so long a stream is given up: the longest prefill."""
+
+_ROUTES: Final[dict[str, Route]] = {route: route for route in get_args(Route)}
+
+Drainer = Literal["owner", "network", "renewal", "shutdown"]
+
+
+@dataclass(slots=True)
+class Step:
+    """What is to be done: packets to send (subject, packet), exchanges to run and to stop."""
+
+    send: list[tuple[str, Packet]] = field(default_factory=list)
+    run: Exchange | None = None
+    stop: list[tuple[Exchange, str]] = field(default_factory=list)
+    """Exchanges whose engine must stop now, with the code of the failure to tell."""
+    ignored: str = ""
+    """Why a packet was not even answered; for the log."""
+
+
+@dataclass(slots=True)
+class Totals:
+    """What was done since the start."""
+
+    accepted: int = 0
+    answered: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0
+
+
+class Core:
+    """Slots, states and attempts of one agent."""
+
+    def __init__(self, node: NodeId, session: SessionId, *, paused: bool = False) -> None:
+        self.session = session
+        self.running: dict[AttemptId, Exchange] = {}
+        self.totals = Totals()
+        self.offers: tuple[Offer, ...] = ()
+        self.engine: EngineState = "stopped"
+        self.engine_reason = ""
+        self.paused = paused
+        self._node = node
+        self._by_digest: dict[str, Offer] = {}
+        self._slots = 0
+        self._drains: dict[Drainer, str] = {}
+        self._served = False
+        self._tombstones: OrderedDict[AttemptId, None] = OrderedDict()
+
+    # --- state
+
+    @property
+    def state(self) -> AgentState:
+        """What the gateways are told."""
+        if self._drains:
+            return "draining"
+        if self.paused:
+            return "paused"
+        return "ready" if self._served else "joining"
+
+    @property
+    def reason(self) -> str:
+        """Why the node does not take work, for its owner; empty when it does."""
+        if self._drains:
+            return next(iter(self._drains.values()))
+        if self.paused:
+            return "paused by its owner"
+        return (
+            "" if self.engine == "ready" else self.engine_reason or f"the engine is {self.engine}"
+        )
+
+    @property
+    def slots(self) -> int:
+        """Requests the engine runs at a time."""
+        return self._slots
+
+    @property
+    def full(self) -> bool:
+        """Whether no slot is free."""
+        return len(self.running) >= self._slots
+
+    def engine_is(self, state: EngineState, reason: str, offers: Iterable[Offer]) -> None:
+        """Take note of the engine's state and of what it serves."""
+        self.engine = state
+        self.engine_reason = reason
+        self.offers = tuple(offers)
+        self._by_digest = {offer.digest: offer for offer in self.offers}
+        self._slots = max((offer.slots for offer in self.offers), default=0)
+        self._served = self._served or state == "ready"
+
+    def drain(self, who: Drainer, reason: str) -> None:
+        """Take no new work until the same one says otherwise."""
+        self._drains[who] = reason
+
+    def undrain(self, who: Drainer) -> None:
+        """Take work again, as far as this one is concerned."""
+        self._drains.pop(who, None)
+
+    # --- work
+
+    def job(self, packet: Packet, now: float) -> Step:
+        """Take a packet of a request."""
+        step = Step()
+        exchange = self.running.get(packet.attempt)
+        if exchange is None:
+            self._open(packet, now, step)
+        else:
+            self._feed(exchange, packet, now, step)
+        return step
+
+    def credit(self, packet: Packet, now: float) -> tuple[Exchange | None, Step]:
+        """Take the gateway's word for how much it has taken; give the exchange it is about."""
+        step = Step()
+        exchange = self.running.get(packet.attempt)
+        if exchange is None:
+            return None, step
+        for frame in packet.frames:
+            if isinstance(frame, Credit):
+                try:
+                    exchange.credited(frame.consumed)
+                except WireError as error:
+                    self._broken(exchange, error, now, step)
+        return exchange, step
+
+    def cancel(self, packet: Packet, now: float) -> Step:
+        """Stop an attempt, now or when its job comes."""
+        step = Step()
+        if not any(isinstance(frame, Cancel) for frame in packet.frames):
+            step.ignored = "no cancel in it"
+            return step
+        exchange = self.running.get(packet.attempt)
+        if exchange is None:
+            self._bury(packet.attempt)
+        else:
+            self._stop(exchange, "cancelled", "", now, step)
+        return step
+
+    def tick(self, now: float) -> Step:
+        """Say that attempts live; stop those whose time is up. To be called twice a second."""
+        step = Step()
+        for exchange in list(self.running.values()):
+            late = self._late(exchange, now)
+            if late:
+                self._stop(exchange, "engine_timeout", late, now, step)
+                continue
+            alive = exchange.alive(now)
+            if alive is not None:
+                step.send.append((exchange.reply, alive))
+        return step
+
+    def stop_all(self, code: str, now: float) -> Step:
+        """Stop every attempt, for the end of the process."""
+        step = Step()
+        for exchange in list(self.running.values()):
+            self._stop(exchange, code, "", now, step)
+        return step
+
+    def answered(self, exchange: Exchange) -> None:
+        """Free the slot of an attempt whose engine has said all; to be called before it is told."""
+        if self.running.pop(exchange.id, None) is not None:
+            self.totals.answered += 1
+
+    def failed(self, exchange: Exchange, code: str, words: str, now: float) -> Step:
+        """Free the slot of an attempt that ended without a whole answer, and say so."""
+        step = Step()
+        failure = exchange.fail(now, code, words)
+        if failure is not None:
+            step.send.append((exchange.reply, failure))
+        if self.running.pop(exchange.id, None) is None:
+            return step
+        if code == "cancelled":
+            self.totals.cancelled += 1
+        else:
+            self.totals.failed += 1
+        return step
+
+    def _open(self, packet: Packet, now: float, step: Step) -> None:
+        opening = packet.frames[0] if packet.frames else None
+        if not isinstance(opening, Open):
+            # The rest of a request that was refused or has failed; whoever sent it knows.
+            step.ignored = "not the beginning of a request"
+            return
+        if not self._is_ours(opening.reply, packet.attempt):
+            step.ignored = "an answer would go elsewhere than to a gateway's own subject"
+            return
+        refusal = self._refusal(packet, opening)
+        if refusal is not None:
+            self.totals.refused += 1
+            step.send.append((opening.reply, Packet(packet.attempt, 0, (refusal,))))
+            return
+        offer = self._by_digest[opening.digest]
+        route = _ROUTES[opening.route]
+        exchange = Exchange(packet.attempt, opening, route, offer, now)
+        if packet.attempt in self._tombstones:
+            self._tell_cancelled(exchange, now, step)
+            return
+        self.running[packet.attempt] = exchange
+        self.totals.accepted += 1
+        self._feed(exchange, packet, now, step, Accepted())
+
+    def _is_ours(self, reply: str, attempt: AttemptId) -> bool:
+        try:
+            return subjects.parse_reply(reply) == (self._node, attempt)
+        except Malformed:
+            return False
+
+    def _refusal(self, packet: Packet, opening: Open) -> Refused | None:
+        code = self._refusal_code(packet, opening)
+        if code is None:
+            return None
+        words = self.reason if code in ("paused", "draining", "loading") else ""
+        return Refused(code, words[:500])
+
+    def _refusal_code(self, packet: Packet, opening: Open) -> RefusalCode | None:
+        if opening.version not in VERSIONS or opening.route not in _ROUTES or packet.seq != 0:
+            return "unsupported"
+        if opening.session != self.session:
+            return "wrong_session"
+        if self.paused or self._drains:
+            return "paused" if self.paused else "draining"
+        offer = self._by_digest.get(opening.digest)
+        return "unknown_model" if offer is None else self._refusal_by(offer, opening)
+
+    def _refusal_by(self, offer: Offer, opening: Open) -> RefusalCode | None:
+        if opening.route not in offer.routes or opening.content_length > MAX_BODY:
+            return "unsupported"
+        if self.engine != "ready":
+            return "loading"
+        return "busy" if self.full else None
+
+    def _feed(
+        self, exchange: Exchange, packet: Packet, now: float, step: Step, *first: Frame
+    ) -> None:
+        running = exchange.phase == "running"
+        try:
+            credit = exchange.take(packet, now)
+        except WireError as error:
+            self._broken(exchange, error, now, step, *first)
+            return
+        frames = first if credit is None else (*first, credit)
+        if frames:
+            step.send.append((exchange.reply, exchange.pack(now, *frames)))
+        if exchange.phase == "running" and not running:
+            step.run = exchange
+
+    def _broken(
+        self, exchange: Exchange, error: WireError, now: float, step: Step, *first: Frame
+    ) -> None:
+        if first:
+            step.send.append((exchange.reply, exchange.pack(now, *first)))
+        self._stop(exchange, error.code, str(error), now, step)
+
+    def _stop(self, exchange: Exchange, code: str, words: str, now: float, step: Step) -> None:
+        """Stop an attempt: the one that runs is told through its engine, the other at once."""
+        if exchange.phase == "over":
+            return
+        if exchange.phase != "receiving":
+            step.stop.append((exchange, code))
+            return
+        step.send += self.failed(exchange, code, words, now).send
+
+    def _tell_cancelled(self, exchange: Exchange, now: float, step: Step) -> None:
+        del self._tombstones[exchange.id]
+        exchange.phase = "over"
+        self.totals.cancelled += 1
+        packet = exchange.pack(now, Accepted(), Fail("cancelled"))
+        step.send.append((exchange.reply, packet))
+
+    def _bury(self, attempt: AttemptId) -> None:
+        self._tombstones[attempt] = None
+        if len(self._tombstones) > MAX_TOMBSTONES:
+            self._tombstones.popitem(last=False)
+
+    def _late(self, exchange: Exchange, now: float) -> str:
+        if now >= exchange.deadline:
+            return "the time given for this request is over"
+        if exchange.phase == "receiving" and now - exchange.last_heard > BODY_SECONDS:
+            return "the rest of the request did not come"
+        if exchange.hears_engine and now - exchange.last_heard > ENGINE_SECONDS:
+            return "the engine has said nothing for too long"
+        return ""
+
+
+__all__ = ["Core", "Drainer", "Step", "Totals"]

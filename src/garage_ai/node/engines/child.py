@@ -1,0 +1,123 @@
+"""An engine's process: started, heard, ended."""
+
+import asyncio
+import contextlib
+import signal
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from garage_ai.node.errors import EngineLost, EngineTimeout
+from garage_ai.node.logs import BoundedLog
+
+STOP_SECONDS: Final = 3.0
+_READY: Final = b"listening "
+_LAST_LINES: Final = 5
+_MAX_LINE: Final = 64 * 1024
+
+
+class Child:
+    """One run of an engine's process; what it says goes to the log."""
+
+    def __init__(self, process: asyncio.subprocess.Process, log: BoundedLog) -> None:
+        self._process = process
+        self._log = log
+        self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._ready = asyncio.Event()
+        self._reader = asyncio.create_task(self._read(), name="engine-log")
+
+    @classmethod
+    async def start(cls, argv: Sequence[str], log: BoundedLog, folder: Path) -> "Child":
+        """Start it in a session of its own: Ctrl-C at the terminal is the agent's to handle.
+
+        Raises: EngineLost when it cannot be started.
+        """
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+                cwd=folder,
+                start_new_session=True,
+                limit=_MAX_LINE,
+            )
+        except OSError as error:
+            raise EngineLost(f"the engine cannot be started: {error.strerror}") from error
+        return cls(process, log)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def ready(self, seconds: float) -> None:
+        """Wait until it says that it listens. Raises: EngineLost, EngineTimeout."""
+        ready = asyncio.ensure_future(self._ready.wait())
+        try:
+            await asyncio.wait(
+                {ready, self._reader}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            ready.cancel()
+        if self._ready.is_set():
+            return
+        if self._reader.done():
+            code = await self.ended()
+            raise EngineLost(f"the engine ended with {describe(code)}{self._said()}")
+        raise EngineTimeout(f"the engine was not ready within {seconds:g} s")
+
+    async def ended(self) -> int:
+        """Wait for its end and give the exit status; negative for a signal."""
+        return await self._process.wait()
+
+    async def stop(self) -> None:
+        """End it: asked first, killed after three seconds."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(how)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+                break
+        # A grandchild that keeps the pipe open must not keep us.
+        self._reader.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reader
+
+    def kill(self) -> None:
+        """End it now; `ended` tells when it has."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+
+    async def _read(self) -> None:
+        output = self._process.stdout
+        if output is None:
+            return
+        while True:
+            try:
+                line = await output.readline()
+            except ValueError:
+                # Longer than the buffer; asyncio has dropped it.
+                continue
+            if not line:
+                return
+            if line.startswith(_READY):
+                self._ready.set()
+            self._last.append(line.decode(errors="replace").strip()[:200])
+            self._log.write(line)
+
+    def _said(self) -> str:
+        return f"; it said: {self._last[-1]}" if self._last else ""
+
+
+def describe(code: int) -> str:
+    """Say in words how a process ended."""
+    if code >= 0:
+        return f"status {code}"
+    with contextlib.suppress(ValueError):
+        return signal.Signals(-code).name
+    return f"signal {-code}"
+
+
+__all__ = ["Child", "describe"]

@@ -1,0 +1,129 @@
+"""llama.cpp's own server in a process of its own.
+
+Run it as `python -m garage_ai.node.engines.llamacpp_server`. It says `listening ADDRESS` on stdout
+once it answers. SIGTERM ends it at once, also while the model loads and as PID 1. With
+`--parent PID` it dies when that process does. xllamacpp is imported here and nowhere else: a crash
+of it takes this process along and no other.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    import xllamacpp
+
+_PR_SET_PDEATHSIG: Final = 1
+_WARNINGS: Final = 2
+"""llama.cpp's verbosity: what goes wrong, but not several lines for each request."""
+
+_PROMPT_CACHE_MIB: Final = 256
+"""Memory for prompts of conversations that have left their slot; its own default is 8 GiB."""
+
+_SPARE_HTTP_THREADS: Final = 4
+_FOR_EVER: Final = threading.Event()
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="llamacpp_server", description="Serve one GGUF model.")
+    parser.add_argument("--model", type=Path, required=True, help="the GGUF file")
+    parser.add_argument("--alias", help="what answers call the model")
+    parser.add_argument("--socket", type=Path, help="listen on this unix socket")
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--slots", type=int, default=8, help="requests at a time")
+    parser.add_argument("--context", type=int, default=4096, help="tokens for each slot")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--embedding", action="store_true", help="embed instead of answering")
+    parser.add_argument("--parent", type=int, help="die with this process")
+    return parser.parse_args(argv)
+
+
+def _end_on_signals() -> None:
+    """End this process on SIGTERM or SIGINT, also while llama.cpp keeps Python from running.
+
+    The kernel's own default does that best, but has none for PID 1 (in a container): there a small
+    parent waits for the signal, and its end is the end of the container.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if os.getpid() != 1:
+        return
+    wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
+    if os.fork() != 0:
+        signal.sigwait(wanted)
+        os._exit(0)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
+
+
+def _die_with(parent: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl")
+    # The parent may have died before the bond was made; then somebody else is our parent by now.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _listen_at(options: argparse.Namespace) -> tuple[str, int]:
+    """Give host and port as llama.cpp wants them; a name that ends in `.sock` is a unix socket."""
+    if options.socket is None:
+        return str(options.host), int(options.port)
+    # A socket's address has room for 107 bytes, so it is named from inside its folder.
+    os.chdir(options.socket.parent)
+    Path(options.socket.name).unlink(missing_ok=True)
+    os.umask(0o177)
+    return f"./{options.socket.name}", 0
+
+
+def _params(options: argparse.Namespace) -> "xllamacpp.CommonParams":
+    import xllamacpp
+
+    model = options.model.absolute()
+    host, port = _listen_at(options)
+    params = xllamacpp.CommonParams()
+    params.model.path = str(model)
+    params.model_alias = {options.alias or model.stem}
+    params.hostnames = [host]
+    params.port = port
+    params.n_parallel = options.slots
+    params.n_ctx = options.slots * options.context
+    params.cpuparams.n_threads = options.threads
+    params.cpuparams_batch.n_threads = options.threads
+    params.n_threads_http = options.slots + _SPARE_HTTP_THREADS
+    params.embedding = options.embedding
+    params.cache_ram_mib = _PROMPT_CACHE_MIB
+    params.endpoint_metrics = True
+    params.ui = False
+    params.verbosity = _WARNINGS
+    return params
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Serve until SIGTERM."""
+    options = _options(argv)
+    if options.parent is not None:
+        _die_with(options.parent)
+    _end_on_signals()
+    try:
+        import xllamacpp
+
+        server = xllamacpp.Server(_params(options))
+    except Exception as error:
+        sys.stderr.write(f"cannot serve {options.model}: {error}\n")
+        return 1
+    sys.stdout.write(f"listening {options.socket or server.listening_address}\n")
+    sys.stdout.flush()
+    _FOR_EVER.wait()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

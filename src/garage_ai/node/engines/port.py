@@ -1,0 +1,98 @@
+"""What an agent needs of an engine, whatever it is: llama.cpp, the owner's own server, vLLM."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from garage_ai.wire.frames import Route
+from garage_ai.wire.ids import Digest
+from garage_ai.wire.messages import EngineState, ModelKind
+
+PATHS: Final[dict[Route, str]] = {
+    "chat": "/v1/chat/completions",
+    "completions": "/v1/completions",
+    "embeddings": "/v1/embeddings",
+}
+"""The only paths of an engine that a request from the network ever reaches."""
+
+ROUTES: Final[dict[ModelKind, frozenset[Route]]] = {
+    "chat": frozenset({"chat", "completions"}),
+    "completion": frozenset({"completions"}),
+    "embedding": frozenset({"embeddings"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A model an engine serves, to the network and (`engine_name`) to the engine itself.
+
+    `slots` requests run at a time, each with `context` tokens (0: not known). An engine that does
+    not say which `routes` a model takes is asked, and its own refusal is passed on.
+    """
+
+    name: str
+    digest: Digest
+    engine_name: str
+    kind: ModelKind = "chat"
+    context: int = 0
+    slots: int = 1
+    external: bool = False
+    routes: frozenset[Route] = frozenset(PATHS)
+
+
+class Answer(Protocol):
+    """An engine's answer while it comes in."""
+
+    status: int
+    content_type: str
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all of it was read."""
+
+    async def read(self) -> bytes:
+        """Give what is there, waiting for the first byte of it; empty at the end.
+
+        Raises: EngineError.
+        """
+
+    def close(self) -> None:
+        """Let go of it; an answer that is not at its end is stopped. Idempotent."""
+
+
+class Engine(Protocol):
+    """A model server that one agent, and nobody else, talks to."""
+
+    @property
+    def kind(self) -> str:
+        """What sort of engine it is, for the owner's eyes."""
+
+    @property
+    def state(self) -> EngineState:
+        """Where it stands now."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not ready; empty when it is."""
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """The models it serves."""
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever `state`, `reason` or `offers` has changed."""
+
+    async def start(self) -> None:
+        """Begin its life in the background; returns at once."""
+
+    async def stop(self) -> None:
+        """End it; running answers break. Idempotent."""
+
+    async def ask(self, route: Route, body: bytes, *, offer: Offer, stream: bool) -> Answer:
+        """Put a request (a JSON body) to a model it offers, and wait for the answer's head.
+
+        Raises: EngineError.
+        """
+
+
+__all__ = ["PATHS", "ROUTES", "Answer", "Engine", "Offer"]

@@ -1,0 +1,79 @@
+"""What can go wrong on a node, for its owner to read.
+
+NodeError                  code             exit
+├── EngineError                                   inside a request; the code goes into its Fail
+│   ├── EngineLost         engine_lost            the engine died or does not answer
+│   ├── EngineTimeout      engine_timeout         the engine works, but too long or in silence
+│   └── EngineProtocol     engine_protocol        the engine speaks no HTTP that we understand
+├── NotPossible            not_possible      2    this PC or these options cannot serve
+├── GatewayAway            gateway_away      3    the gateway was not reached
+├── EnrolmentFailed        enrolment_failed  4    the gateway did not enrol the node
+├── NotEnrolled            not_enrolled      5    there is no identity in the folder
+├── AlreadyRunning         already_running   6    another agent holds the folder
+├── Superseded             superseded        7    a newer copy of the identity has taken over
+├── Removed                removed           8    the network no longer accepts this node
+└── NoAgent                no_agent          9    no agent is running that could be told anything
+"""
+
+
+class NodeError(Exception):
+    """Anything that keeps a node from its work; the message tells the owner what to do."""
+
+    code = "node_error"
+    exit_code = 1
+
+
+class EngineError(NodeError):
+    code = "engine_error"
+
+
+class EngineLost(EngineError):
+    code = "engine_lost"
+
+
+class EngineTimeout(EngineError):
+    code = "engine_timeout"
+
+
+class EngineProtocol(EngineError):
+    code = "engine_protocol"
+
+
+class NotPossible(NodeError):
+    code = "not_possible"
+    exit_code = 2
+
+
+class GatewayAway(NodeError):
+    code = "gateway_away"
+    exit_code = 3
+
+
+class EnrolmentFailed(NodeError):
+    code = "enrolment_failed"
+    exit_code = 4
+
+
+class NotEnrolled(NodeError):
+    code = "not_enrolled"
+    exit_code = 5
+
+
+class AlreadyRunning(NodeError):
+    code = "already_running"
+    exit_code = 6
+
+
+class Superseded(NodeError):
+    code = "superseded"
+    exit_code = 7
+
+
+class Removed(NodeError):
+    code = "removed"
+    exit_code = 8
+
+
+class NoAgent(NodeError):
+    code = "no_agent"
+    exit_code = 9

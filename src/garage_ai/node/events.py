@@ -1,0 +1,61 @@
+"""What an agent tells while it starts and serves; who shows it decides in which words."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from garage_ai.catalog import Progress
+
+Step = Literal["check", "identity", "enrol", "model", "network"]
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A step has begun; `detail` names what it is about."""
+
+    step: Step
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A step is done."""
+
+    step: Step
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """A model's file is checked or on its way."""
+
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """The agent's state as the gateways see it, and why it does not serve, if it does not."""
+
+    state: str
+    reason: str
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The link to the network came up (`error` empty) or went down."""
+
+    url: str
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopping:
+    """The agent finishes `running` requests, within `seconds`."""
+
+    running: int
+    seconds: float
+
+
+Event = Begun | Done | Fetching | State | Link | Stopping
+
+__all__ = ["Begun", "Done", "Event", "Fetching", "Link", "State", "Step", "Stopping"]

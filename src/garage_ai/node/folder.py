@@ -1,0 +1,141 @@
+"""What a node keeps in its folder.
+
+identity.json   who it is in the network, and how it was last run
+node.nk         its key (0600)             node.jwt   the network's word for it (0600)
+paused          there while the owner wants the PC for himself
+agent.lock      held by the agent that runs
+run/            sockets (0700)             logs/      what the engine says
+models/         weights that were fetched
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Final
+
+import msgspec
+
+from garage_ai.node.errors import AlreadyRunning, NotEnrolled
+from garage_ai.wire.identity import IdentityFolder
+from garage_ai.wire.ids import NodeId
+from garage_ai.wire.secret_files import (
+    SecretFileError,
+    SecretMissing,
+    make_private_folder,
+    read_secret,
+    replace_secret,
+)
+
+RECORD: Final = "identity.json"
+_LOCK: Final = "agent.lock"
+_PAUSED: Final = "paused"
+
+Text = Annotated[str, msgspec.Meta(max_length=1000)]
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the node is run: which engine, with what. None where the default is to be taken."""
+
+    engine: Text = "llamacpp"
+    engine_url: Text | None = None
+    models: tuple[Text, ...] = ()
+    slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    context: Annotated[int, msgspec.Meta(ge=128, le=1 << 24)] | None = None
+    threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Who the node is: what the gateway said at enrolment. No secret is in it."""
+
+    node: Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
+    member: Text
+    name: Text
+    region: Text | None = None
+    gateway: Text
+    urls: tuple[Text, ...]
+    ca_pem: Annotated[str, msgspec.Meta(max_length=65_536)] | None = None
+    choice: Choice = Choice()
+
+
+_records: Final = msgspec.json.Decoder(Record)
+
+
+class NodeFolder:
+    """A node's folder."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.absolute()
+        self.identity = IdentityFolder(self.path)
+
+    @property
+    def run(self) -> Path:
+        """Where sockets are."""
+        return self.path / "run"
+
+    @property
+    def logs(self) -> Path:
+        """Where logs are."""
+        return self.path / "logs"
+
+    def prepare(self) -> None:
+        """Make the folders, for the owner alone."""
+        for folder in (self.path, self.run, self.logs):
+            make_private_folder(folder)
+
+    def load(self) -> Record:
+        """Read who the node is. Raises: NotEnrolled."""
+        try:
+            return _records.decode(read_secret(self.path / RECORD))
+        except SecretMissing as error:
+            raise NotEnrolled(
+                f"No node has its home in {self.path}. Enrol with: gai node join URL TOKEN"
+            ) from error
+        except (SecretFileError, msgspec.MsgspecError) as error:
+            raise NotEnrolled(f"{self.path / RECORD} cannot be used: {error}") from error
+
+    def save(self, record: Record) -> None:
+        """Keep who the node is."""
+        replace_secret(self.path / RECORD, msgspec.json.encode(record).decode("ascii") + "\n")
+
+    def forget(self) -> None:
+        """Remove the identity; the node is nobody then."""
+        (self.path / RECORD).unlink(missing_ok=True)
+        (self.path / _PAUSED).unlink(missing_ok=True)
+        self.identity.forget()
+
+    @property
+    def paused(self) -> bool:
+        """Whether the owner has paused the node."""
+        return (self.path / _PAUSED).exists()
+
+    @paused.setter
+    def paused(self, yes: bool) -> None:
+        if yes:
+            (self.path / _PAUSED).touch(mode=0o600)
+        else:
+            (self.path / _PAUSED).unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the folder for this process. Raises: AlreadyRunning."""
+        make_private_folder(self.path)
+        handle = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
+                raise AlreadyRunning(
+                    f"Another agent (pid {pid}) already serves from {self.path}. "
+                    "Stop it first, or use another --data-dir."
+                ) from error
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(handle)
+
+
+__all__ = ["RECORD", "Choice", "NodeFolder", "Record"]

@@ -1,0 +1,190 @@
+"""What a node asks of a gateway over HTTP: to be let in, a new JWT, to be let go.
+
+A gateway that is not reached, or answers 429 or 5xx, is asked a few times before it counts as away.
+"""
+
+import asyncio
+import random
+import ssl
+from types import TracebackType
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+import aiohttp
+import msgspec
+
+from garage_ai.node.errors import EnrolmentFailed, GatewayAway, NodeError, NotPossible
+from garage_ai.wire.enrolment import Enrolled, FreshJwt, sign_enrolment, sign_proof
+from garage_ai.wire.identity import NodeIdentity
+from garage_ai.wire.ids import NodeId
+
+REQUEST_SECONDS: Final = 15.0
+TRIES: Final = 5
+_FIRST_WAIT: Final = 0.5
+_LONGEST_WAIT: Final = 8.0
+_MAX_ANSWER: Final = 256 * 1024
+_GONE: Final = 410
+_TOO_MANY: Final = 429
+
+
+class GatewayRefused(EnrolmentFailed):
+    """The gateway's own words, and its `reason`: a stable code."""
+
+    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class NodeGoneForGood(GatewayRefused):
+    """The node was removed from the network."""
+
+
+class Nonce(msgspec.Struct, frozen=True):
+    """A text to sign, good for a short time."""
+
+    nonce: str
+
+
+class _ErrorBody(msgspec.Struct, frozen=True):
+    message: str = ""
+    code: str | None = None
+
+
+class _ErrorEnvelope(msgspec.Struct, frozen=True):
+    error: _ErrorBody = _ErrorBody()
+
+
+T = TypeVar("T")
+
+
+class GatewayClient:
+    """A few requests to one gateway; `tls` None trusts what the system trusts."""
+
+    def __init__(self, base: str, *, tls: ssl.SSLContext | None = None) -> None:
+        self.base = base
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> "GatewayClient":
+        # trust_env: a volunteer behind a company's proxy reaches the gateway as his browser does.
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=True,
+        )
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def enrol(
+        self, identity: NodeIdentity, token: str, name: str, *, unsandboxed: bool
+    ) -> Enrolled:
+        """Become a node; safe to repeat with the same token and key.
+
+        Raises: GatewayAway, GatewayRefused.
+        """
+        nonce = await self._nonce()
+        request = sign_enrolment(identity, token, nonce, name, unsandboxed=unsandboxed)
+        return await self._post("/api/v1/nodes", request, Enrolled)
+
+    async def renew(self, identity: NodeIdentity, node: NodeId) -> FreshJwt:
+        """Ask for a new JWT, by proof of the key. Raises: GatewayAway, GatewayRefused."""
+        proof = sign_proof(identity, "renew", node, await self._nonce())
+        return await self._post(f"/api/v1/nodes/{node}/renew", proof, FreshJwt)
+
+    async def leave(self, identity: NodeIdentity, node: NodeId) -> None:
+        """Leave the network for good. Raises: GatewayAway, GatewayRefused."""
+        proof = sign_proof(identity, "leave", node, await self._nonce())
+        await self._request(f"/api/v1/nodes/{node}/leave", proof)
+
+    async def _nonce(self) -> str:
+        return (await self._post("/api/v1/nonces", None, Nonce)).nonce
+
+    async def _post(self, path: str, body: msgspec.Struct | None, kind: type[T]) -> T:
+        page = await self._request(path, body)
+        try:
+            return msgspec.json.decode(page, type=kind)
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
+            raise GatewayRefused(
+                f"{self.base} answered {path} in a way this version does not understand: "
+                f"{str(error)[:200]}"
+            ) from error
+
+    async def _request(self, path: str, body: msgspec.Struct | None) -> bytes:
+        """Send, several times if the gateway is away. Raises: GatewayAway, GatewayRefused."""
+        for number in range(1, TRIES + 1):
+            try:
+                return await self._once(path, body)
+            except GatewayAway:
+                if number == TRIES:
+                    raise
+            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (number - 1))
+            await asyncio.sleep(wait * (0.5 + random.random() / 2))  # noqa: S311 - jitter
+        raise AssertionError("unreachable: the last try returns or raises")
+
+    async def _once(self, path: str, body: msgspec.Struct | None) -> bytes:
+        if self._session is None:
+            raise AssertionError("a GatewayClient is used inside `async with`")
+        try:
+            async with self._session.post(
+                self.base + path,
+                data=b"{}" if body is None else msgspec.json.encode(body),
+                headers={"Content-Type": "application/json"},
+                ssl=True if self._tls is None else self._tls,
+                allow_redirects=False,
+            ) as response:
+                page = await response.content.read(_MAX_ANSWER)
+                status = response.status
+        except aiohttp.ClientConnectorCertificateError as error:
+            raise GatewayRefused(
+                f"{self.base} shows a certificate that is not trusted. A network with its own CA "
+                "needs the whole token, with the part behind the dot.",
+                reason="tls",
+            ) from error
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            words = str(error) or "no answer in time"
+            raise GatewayAway(f"{self.base} cannot be reached: {words[:200]}") from error
+        if status // 100 == 2:
+            return page
+        raise self._said_no(status, page)
+
+    def _said_no(self, status: int, page: bytes) -> NodeError:
+        try:
+            said = msgspec.json.decode(page, type=_ErrorEnvelope).error
+        except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+            said = _ErrorBody()
+        words = said.message[:300] or f"{self.base} answered {status}"
+        if status == _GONE:
+            return NodeGoneForGood(words, status=status, reason=said.code or "")
+        if status == _TOO_MANY or status >= 500:
+            return GatewayAway(words)
+        return GatewayRefused(words, status=status, reason=said.code or "")
+
+
+def gateway_base(text: str) -> str:
+    """Give a gateway's base as the owner may type it, `/v1` and slashes cut off.
+
+    Raises: NotPossible.
+    """
+    parts = urlsplit(text.strip())
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise NotPossible(f"not a gateway's address: {text}; give https://HOST[:PORT]")
+    path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
+    return f"{parts.scheme}://{parts.netloc}{path}"
+
+
+__all__ = [
+    "GatewayClient",
+    "GatewayRefused",
+    "NodeGoneForGood",
+    "gateway_base",
+]

@@ -1,0 +1,46 @@
+"""What follows from a node's record: a changed one, and whom it trusts."""
+
+import ssl
+from typing import Final
+
+import msgspec
+
+from garage_ai.node.folder import Choice, Record
+from garage_ai.wire.trust import fingerprint_of, pinned_context, public_context
+
+_ENCRYPTED: Final = ("tls://", "wss://")
+
+
+def record_with(
+    record: Record,
+    *,
+    choice: Choice | None = None,
+    gateway: str | None = None,
+    urls: tuple[str, ...] | None = None,
+) -> Record:
+    """Give the record with what is given in place of what was."""
+    return msgspec.structs.replace(
+        record,
+        gateway=gateway or record.gateway,
+        urls=urls or record.urls,
+        choice=choice or record.choice,
+    )
+
+
+def tls_for(record: Record) -> ssl.SSLContext | None:
+    """Give what to trust: the network's own CA, or None for the system's. Raises: TrustError."""
+    if record.ca_pem is None:
+        return None
+    return pinned_context(record.ca_pem, fingerprint_of(record.ca_pem))
+
+
+def nats_tls_for(record: Record, pinned: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    """Give what to trust on the way to NATS; None where nothing is encrypted."""
+    if pinned is not None:
+        return pinned
+    # Loading the system's certificates costs megabytes, so only where they are needed.
+    encrypted = any(url.startswith(_ENCRYPTED) for url in record.urls)
+    return public_context() if encrypted else None
+
+
+__all__ = ["nats_tls_for", "record_with", "tls_for"]

@@ -1,0 +1,101 @@
+"""Keep the node's JWT fresh: asked for over NATS in good time, over HTTP when it is too late."""
+
+import ssl
+import time
+from collections.abc import Callable
+from typing import Final, Literal
+
+import structlog
+
+from garage_ai.node.gateway_client import GatewayClient, GatewayRefused, NodeGoneForGood
+from garage_ai.wire.claims import Claims, ClaimsError, decode
+from garage_ai.wire.identity import IdentityError, IdentityFolder, NodeIdentity
+from garage_ai.wire.ids import NodeId
+from garage_ai.wire.renewal import Renewal, renewal_due
+
+_log = structlog.get_logger(__name__)
+
+ASK_SECONDS: Final = 300.0
+"""Between two requests for a new JWT: an answer may be lost, the gateway need not be hammered."""
+
+_UNKNOWN_NODE: Final = frozenset({"node_not_found", "proof_refused"})
+
+Word = Literal["renewed", "gone", "unknown"]
+
+
+class JwtKeeper:
+    """The JWT as it stands, and what is to be done about its end."""
+
+    def __init__(
+        self, folder: IdentityFolder, identity: NodeIdentity, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._folder = folder
+        self._identity = identity
+        self._clock = clock
+        self._asked_at = float("-inf")
+        self._claims = self._read()
+
+    @property
+    def ends_at(self) -> float | None:
+        """When it ends, in seconds since 1970; None if that cannot be said."""
+        return None if self._claims is None else self._claims.exp
+
+    def due(self, *, busy: bool) -> Renewal:
+        """Say whether a new one is to be asked for now."""
+        claims = self._claims
+        if claims is None or claims.exp is None:
+            return "no"
+        return renewal_due(claims.iat, claims.exp, self._clock(), busy)
+
+    def may_ask(self) -> bool:
+        """Tell whether it is time to ask, and take it as asked if so."""
+        now = self._clock()
+        if now - self._asked_at < ASK_SECONDS:
+            return False
+        self._asked_at = now
+        return True
+
+    def take(self, jwt: str) -> bool:
+        """Keep a new JWT; False if it is not for this node's key, or older than what is kept."""
+        try:
+            claims = decode(jwt, issuers=None)
+        except ClaimsError as error:
+            _log.warning("bad_jwt", detail=str(error))
+            return False
+        kept = self._claims
+        stale = kept is not None and claims.iat < kept.iat
+        if claims.sub != self._identity.public_key or stale:
+            _log.warning("foreign_jwt", stale=stale)
+            return False
+        self._folder.save_jwt(jwt)
+        self._claims = claims
+        return True
+
+    def _read(self) -> Claims | None:
+        try:
+            return decode(self._folder.load_jwt(), issuers=None)
+        except (IdentityError, ClaimsError) as error:
+            _log.warning("jwt_unreadable", detail=str(error))
+            return None
+
+
+async def ask_gateway(
+    base: str, tls: ssl.SSLContext | None, identity: NodeIdentity, node: NodeId, keeper: JwtKeeper
+) -> tuple[Word, tuple[str, ...]]:
+    """Ask over HTTP whether the node is still one, and where the network is.
+
+    Raises: GatewayAway when nobody answers.
+    """
+    try:
+        async with GatewayClient(base, tls=tls) as client:
+            fresh = await client.renew(identity, node)
+    except NodeGoneForGood:
+        return "gone", ()
+    except GatewayRefused as error:
+        _log.warning("renewal_refused", status=error.status, code=error.reason)
+        # The gateway has never heard of the node, or of its key.
+        return ("gone" if error.reason in _UNKNOWN_NODE else "unknown"), ()
+    return ("renewed" if keeper.take(fresh.jwt) else "unknown"), fresh.urls
+
+
+__all__ = ["ASK_SECONDS", "JwtKeeper", "Word", "ask_gateway"]

@@ -1,0 +1,75 @@
+"""Serve from a node's folder until told to stop: where a node's process begins."""
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from garage_ai.node.engines.port import Engine
+from garage_ai.node.errors import NotEnrolled
+from garage_ai.node.events import Begun, Done, Fetching
+from garage_ai.node.folder import Choice, NodeFolder, Record
+from garage_ai.node.records import record_with
+from garage_ai.node.session import NodeSession, Tell
+from garage_ai.node.setup import make_engine
+from garage_ai.node.signals import Signals
+from garage_ai.wire.identity import IdentityError
+from garage_ai.wire.trust import TrustError
+
+T = TypeVar("T")
+
+
+async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, tell: Tell) -> None:
+    """Serve until SIGTERM; `choice` and `gateway` None are as at the last time.
+
+    Raises: NodeError.
+    """
+    signals = Signals()
+    signals.install()
+    with folder.lock():
+        folder.prepare()
+        record = _record(folder, choice, gateway)
+        engine = await _unless(signals.stop, _engine(record, folder, tell))
+        if engine is None:
+            return
+        try:
+            session = NodeSession(folder, record, engine, tell)
+        except (IdentityError, TrustError) as error:
+            raise NotEnrolled(str(error)) from error
+        await session.run(signals)
+
+
+def _record(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> Record:
+    """Read who the node is, and keep what is new about how it is run. Raises: NotEnrolled."""
+    record = folder.load()
+    changed = record_with(record, choice=choice, gateway=gateway)
+    if changed != record:
+        folder.save(changed)
+    return changed
+
+
+async def _engine(record: Record, folder: NodeFolder, tell: Tell) -> Engine:
+    names = ", ".join(record.choice.models)
+    tell(Begun("model", names))
+    engine = await make_engine(
+        record.choice, record.member, folder, lambda progress: tell(Fetching(progress))
+    )
+    tell(Done("model", ", ".join(offer.name for offer in engine.offers)))
+    return engine
+
+
+async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Do the work, unless asked to stop meanwhile; None then."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return None
+    finally:
+        task.cancel()
+        stopped.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+__all__ = ["serve"]

@@ -1,0 +1,258 @@
+"""One session of a node: link, agent, engine and the owner's commands, held together."""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import structlog
+
+from garage_ai.node.agent import Agent
+from garage_ai.node.control import ControlServer, Op
+from garage_ai.node.engines.port import Engine
+from garage_ai.node.errors import GatewayAway, NodeError, Removed
+from garage_ai.node.events import Begun, Event, Link, State, Stopping
+from garage_ai.node.folder import NodeFolder, Record
+from garage_ai.node.records import nats_tls_for, record_with, tls_for
+from garage_ai.node.renewal import JwtKeeper, ask_gateway
+from garage_ai.node.signals import Signals
+from garage_ai.node.status import Status, agent_status
+from garage_ai.node.trouble import Trouble
+from garage_ai.wire import subjects
+from garage_ai.wire.connection import Connection, Listeners
+from garage_ai.wire.identity import NodeCredentials
+from garage_ai.wire.link_errors import LinkError
+from garage_ai.wire.messages import Renew, encode_message
+
+_log = structlog.get_logger(__name__)
+
+DRAIN_SECONDS: Final = 30.0
+"""Longest end of what runs when the process is asked to stop."""
+
+_CALM_SECONDS: Final = 15.0
+_TROUBLE_SECONDS: Final = 1.0
+
+Tell = Callable[[Event], None]
+
+
+class NodeSession:
+    """One agent with all that it needs, from its folder."""
+
+    def __init__(self, folder: NodeFolder, record: Record, engine: Engine, tell: Tell) -> None:
+        self._folder = folder
+        self._record = record
+        self._engine = engine
+        self._tell = tell
+        self._identity = folder.identity.load()
+        self._keeper = JwtKeeper(folder.identity, self._identity)
+        self._tls = tls_for(record)
+        self._trouble = Trouble()
+        self._attention = asyncio.Event()
+        self._fresh = False
+        self._told: State | None = None
+        self._started_at = time.time()
+        self._loop = asyncio.get_running_loop()
+        self._link = Connection(
+            record.urls,
+            credentials=NodeCredentials(folder.identity, lambda: self._identity),
+            name=f"node-{record.node}",
+            tls=nats_tls_for(record, self._tls),
+            listeners=Listeners(
+                on_connect=self._connected,
+                on_disconnect=self._disconnected,
+                on_error=self._failed,
+            ),
+        )
+        self.agent = Agent(
+            record.node,
+            record.region,
+            engine=engine,
+            link=self._link,
+            on_renewed=self._renewed,
+            on_change=self._changed,
+            free_memory=free_memory,
+            paused=folder.paused,
+        )
+        self._control = ControlServer(folder.run, self._act)
+        self._stop_asked = asyncio.Event()
+
+    async def run(self, signals: Signals) -> None:
+        """Serve until asked to stop. Raises: NodeError when the node cannot go on."""
+        await self._control.start()
+        try:
+            await self.agent.start()
+            await self._engine.start()
+            self._tell(Begun("network", ", ".join(self._record.urls)))
+            self._link.start()
+            await self._until_the_end(signals)
+        finally:
+            await self._control.stop()
+            await self._engine.stop()
+            await self._link.close()
+
+    async def _until_the_end(self, signals: Signals) -> None:
+        care = asyncio.create_task(self._care(), name="care")
+        stop = {asyncio.ensure_future(each.wait()) for each in (signals.stop, self._stop_asked)}
+        try:
+            ends: set[asyncio.Future[Any]] = {care, self.agent.ended, *stop}
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in (care, *stop):
+                each.cancel()
+            await asyncio.gather(care, *stop, return_exceptions=True)
+        if self.agent.ended.done():
+            await self.agent.stop(0, signals.hurry)
+            raise self.agent.ended.result()
+        if self.agent.busy:
+            self._tell(Stopping(len(self.agent.core.running), DRAIN_SECONDS))
+        await self.agent.stop(DRAIN_SECONDS, signals.hurry)
+        if care.done() and not care.cancelled() and (error := care.exception()) is not None:
+            raise error
+
+    # --- the link
+
+    def _connected(self, url: str) -> None:
+        self._trouble.connected()
+        self._tell(Link(url))
+        self.agent.connected()
+
+    def _disconnected(self, error: LinkError) -> None:
+        self.agent.disconnected()
+        self._tell(Link("", str(error)))
+        self._failed(error)
+
+    def _failed(self, error: LinkError) -> None:
+        if not self._link.is_connected:
+            self._trouble.failed(error, self._loop.time())
+            self._attention.set()
+
+    async def _care(self) -> None:
+        """Look after JWT and link, now and then, and soon when something is wrong."""
+        while True:
+            calm = self._link.is_connected and not self._fresh
+            self._attention.clear()
+            try:
+                async with asyncio.timeout(_CALM_SECONDS if calm else _TROUBLE_SECONDS):
+                    await self._attention.wait()
+                    await asyncio.sleep(_TROUBLE_SECONDS)
+            except TimeoutError:
+                pass
+            if self._link.is_connected:
+                await self._renew()
+            else:
+                await self._mend()
+
+    async def _renew(self) -> None:
+        agent = self.agent
+        if self._fresh:
+            if not agent.busy:
+                self._fresh = False
+                _log.info("jwt_comes_into_force")
+                await self._link.reconnect()
+                agent.core.undrain("renewal")
+                agent.look()
+            return
+        due = self._keeper.due(busy=agent.busy)
+        if due == "drain_now":
+            agent.core.drain("renewal", "the node's credentials are being renewed")
+            agent.look()
+        if due != "no" and self._keeper.may_ask():
+            request = encode_message(Renew(agent.core.session))
+            try:
+                self._link.publish(subjects.renew(self._record.node), request)
+            except LinkError as error:
+                _log.debug("renewal_unsent", code=error.code)
+
+    def _renewed(self, jwt: str) -> None:
+        if self._keeper.take(jwt):
+            _log.info("jwt_renewed")
+            self._fresh = True
+            self._attention.set()
+
+    async def _mend(self) -> None:
+        action = self._trouble.action(self._loop.time())
+        if action == "give_up":
+            self.agent.end(_removed(self._record))
+        elif action == "ask":
+            await self._ask()
+
+    async def _ask(self) -> None:
+        self._trouble.asked(self._loop.time())
+        try:
+            word, urls = await ask_gateway(
+                self._record.gateway, self._tls, self._identity, self._record.node, self._keeper
+            )
+        except GatewayAway as error:
+            _log.info("gateway_away", detail=str(error)[:200])
+            return
+        if word == "gone":
+            self.agent.end(_removed(self._record))
+        elif word == "renewed":
+            self._trouble.connected()
+            self._move(urls)
+
+    def _move(self, urls: Sequence[str]) -> None:
+        """Dial where the network is now."""
+        if not urls or tuple(urls) == self._record.urls:
+            return
+        try:
+            self._link.redirect(urls)
+        except ValueError as error:
+            _log.warning("bad_addresses", detail=str(error))
+            return
+        self._record = record_with(self._record, urls=tuple(urls))
+        self._folder.save(self._record)
+        _log.info("network_moved", urls=list(urls))
+
+    # --- the owner
+
+    def _act(self, op: Op) -> Status:
+        core = self.agent.core
+        if op == "pause":
+            self._folder.paused = core.paused = True
+        elif op == "resume":
+            self._folder.paused = core.paused = False
+            core.undrain("owner")
+        elif op == "drain":
+            core.drain("owner", "drained by its owner")
+        elif op == "stop":
+            self._stop_asked.set()
+        self.agent.look()
+        return self.status()
+
+    def _changed(self) -> None:
+        core = self.agent.core
+        names = tuple(offer.name for offer in core.offers)
+        state = State(core.state, core.reason, names)
+        if state != self._told:
+            self._told = state
+            self._tell(state)
+
+    def status(self) -> Status:
+        """Say how the agent is."""
+        return agent_status(
+            self._record,
+            self.agent.core,
+            engine=self._engine.kind,
+            link=self._link,
+            notices=tuple(self.agent.notices),
+            started_at=self._started_at,
+            jwt_ends_at=self._keeper.ends_at,
+        )
+
+
+def _removed(record: Record) -> NodeError:
+    return Removed(
+        f"The network no longer accepts this node ({record.node}): it was removed. "
+        "To take part again, ask for a new token, then: gai node leave; gai node join URL TOKEN"
+    )
+
+
+def free_memory() -> int:
+    """Give the memory in bytes that programs may still use."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+__all__ = ["DRAIN_SECONDS", "NodeSession", "Tell"]

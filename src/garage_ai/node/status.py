@@ -1,0 +1,151 @@
+"""What an agent says about itself to its owner."""
+
+import os
+from typing import Protocol
+
+import msgspec
+
+from garage_ai import __version__
+from garage_ai.node.core import Core
+from garage_ai.node.folder import Record
+from garage_ai.wire.frames import VERSIONS
+from garage_ai.wire.messages import AgentState, EngineState
+
+
+class ModelStatus(msgspec.Struct, frozen=True):
+    """A model and how busy it is; `context` in tokens, 0 when not known."""
+
+    name: str
+    digest: str
+    kind: str
+    context: int
+    slots: int
+    running: int
+
+
+class EngineStatus(msgspec.Struct, frozen=True):
+    """The engine and why it is not ready, if it is not."""
+
+    kind: str
+    state: EngineState
+    reason: str
+
+
+class TotalsStatus(msgspec.Struct, frozen=True):
+    """Requests since the agent started."""
+
+    accepted: int
+    answered: int
+    failed: int
+    cancelled: int
+    refused: int
+
+
+class LinkStatus(msgspec.Struct, frozen=True):
+    """The link to the network."""
+
+    state: str
+    url: str | None
+    error: str | None
+
+
+class NoticeStatus(msgspec.Struct, frozen=True):
+    """What the network told the owner; `at` in seconds since 1970."""
+
+    code: str
+    message: str
+    at: float
+
+
+class Status(msgspec.Struct, frozen=True):
+    """An agent's state; times in seconds since 1970."""
+
+    node: str
+    name: str
+    region: str | None
+    gateway: str
+    pid: int
+    session: str
+    state: AgentState
+    reason: str
+    running: int
+    slots: int
+    engine: EngineStatus
+    models: tuple[ModelStatus, ...]
+    totals: TotalsStatus
+    link: LinkStatus
+    notices: tuple[NoticeStatus, ...]
+    started_at: float
+    jwt_ends_at: float | None
+    agent: str
+    wire_versions: tuple[int, ...]
+
+
+class LinkView(Protocol):
+    """What is to be known of the link to the network."""
+
+    @property
+    def state(self) -> str: ...
+    @property
+    def url(self) -> str | None: ...
+    @property
+    def last_error(self) -> Exception | None: ...
+
+
+def agent_status(
+    record: Record,
+    core: Core,
+    *,
+    engine: str,
+    link: LinkView,
+    notices: tuple[NoticeStatus, ...],
+    started_at: float,
+    jwt_ends_at: float | None,
+) -> Status:
+    """Put together how the agent is."""
+    running = [exchange.offer.digest for exchange in core.running.values()]
+    totals = core.totals
+    return Status(
+        node=record.node,
+        name=record.name,
+        region=record.region,
+        gateway=record.gateway,
+        pid=os.getpid(),
+        session=core.session,
+        state=core.state,
+        reason=core.reason,
+        running=len(running),
+        slots=core.slots,
+        engine=EngineStatus(engine, core.engine, core.engine_reason),
+        models=tuple(
+            ModelStatus(
+                name=each.name,
+                digest=each.digest,
+                kind=each.kind,
+                context=each.context,
+                slots=each.slots,
+                running=running.count(each.digest),
+            )
+            for each in core.offers
+        ),
+        totals=TotalsStatus(
+            totals.accepted, totals.answered, totals.failed, totals.cancelled, totals.refused
+        ),
+        link=LinkStatus(link.state, link.url, str(link.last_error) if link.last_error else None),
+        notices=notices,
+        started_at=started_at,
+        jwt_ends_at=jwt_ends_at,
+        agent=__version__,
+        wire_versions=VERSIONS,
+    )
+
+
+__all__ = [
+    "EngineStatus",
+    "LinkStatus",
+    "ModelStatus",
+    "NoticeStatus",
+    "Status",
+    "TotalsStatus",
+    "agent_status",
+]
