@@ -194,6 +194,10 @@ class Connection:
             self._become("connecting")
             await session.close()
 
+    def redirect(self, urls: Sequence[str]) -> None:
+        """Dial these addresses from the next attempt on. Raises: ValueError without an address."""
+        self._urls = ordered_urls(urls)
+
     def start(self) -> None:
         """Begin connecting in the background."""
         if self._task is None:
