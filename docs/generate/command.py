@@ -1,0 +1,84 @@
+"""The page of the `gai` command, from the command line itself."""
+
+import importlib
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from docs.generate.markdown import code, page, table
+
+_WIDTH: Final = 1000
+_LEAF: Final = re.compile(r"[│ ]*[├└]── (\w+) +(.*)")
+_EXIT: Final = re.compile(r"^(?:(\w+) +)?(\d+) +(?:(\w+) +)?(.+)$")
+
+_INTRO = """
+Every command has `--help`. What a command finds out goes to stdout, everything else to stderr. With
+`--json` it prints JSON for programs. Off a terminal there are no colours. Commands that talk to a
+gateway find the `gai up` of this machine by themselves; otherwise they take `--gateway` and
+`--api-key`, or `GAI_GATEWAY` and `GAI_API_KEY`.
+"""
+
+
+def made() -> str:
+    """Write the page."""
+    from typer.main import get_command
+
+    from garage_ai.cli.app import make_app
+
+    top = get_command(make_app())
+    return page(
+        "The gai command",
+        "src/garage_ai/cli/",
+        _INTRO,
+        *_commands(top, "gai"),
+        _exit_codes(),
+    )
+
+
+def _commands(command: Any, path: str) -> Iterator[str]:
+    context = command.make_context(
+        path, [], resilient_parsing=True, terminal_width=_WIDTH, max_content_width=_WIDTH
+    )
+    inner = getattr(command, "commands", {})
+    if not inner:
+        yield _command(command, context, path)
+        return
+    if path == "gai":
+        yield _command(command, context, path)
+    for name, each in inner.items():
+        if not each.hidden:
+            yield from _commands(each, f"{path} {name}")
+
+
+def _command(command: Any, context: Any, path: str) -> str:
+    usage = " ".join(context.get_usage().removeprefix("Usage:").split())
+    rows = [
+        (code(record[0]), record[1])
+        for parameter in command.get_params(context)
+        if (record := parameter.get_help_record(context)) and "--help" not in record[0]
+    ]
+    blocks = [f"## {path}", " ".join((command.help or "").split()), f"```text\n{usage}\n```"]
+    if rows:
+        blocks.append(table(["argument or option", "meaning"], rows))
+    return "\n\n".join(blocks)
+
+
+def _exit_codes() -> str:
+    rows = [
+        ("0", "", "It is done."),
+        *_told("garage_ai.cli.errors"),
+        *_told("garage_ai.node.errors"),
+    ]
+    rows.append(("130", "", "Ctrl-C."))
+    return "## Exit codes\n\n" + table(["code", "name", "meaning"], rows)
+
+
+def _told(module: str) -> Iterator[tuple[str, str, str]]:
+    """Read exit codes from the tree that stands in a module's docstring."""
+    for line in inspect.getdoc(importlib.import_module(module)).splitlines():  # type: ignore[union-attr]
+        leaf = _LEAF.match(line)
+        rest = _EXIT.match(leaf[2].strip()) if leaf else None
+        if rest:
+            name, number, after, meaning = rest.groups()
+            yield number, code(name or after or ""), meaning

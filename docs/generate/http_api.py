@@ -1,0 +1,196 @@
+"""The page of the HTTP API, from the same OpenAPI description that `/openapi.json` serves."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+from docs.generate.absent import ABSENT
+from docs.generate.markdown import code, page, table
+from docs.generate.schemas import fields_table, kind_of, named, reachable
+
+from garage_ai.gateway.auth import Doorkeeper, FailureLimit
+from garage_ai.gateway.coordination import create_coordination
+from garage_ai.gateway.errors import PROBLEMS
+from garage_ai.gateway.fields import FIELDS, Field
+from garage_ai.gateway.openapi import PATHS, describe
+from garage_ai.gateway.services import Services
+
+Json = dict[str, Any]
+
+_ROUTES: Final = {path: route for route, path in PATHS.items()}
+_PLAIN: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
+_TITLES: Final = {
+    "openai": "The OpenAI API",
+    "joining": "Nodes: joining",
+    "nodes": "Nodes: looking after them",
+    "tokens": "Enrolment tokens",
+    "keys": "Keys",
+    "models": "Models",
+    "usage": "Usage",
+    "operation": "Operation",
+}
+
+_INTRO = """
+One port serves everything. A running gateway shows the same at `/docs` and gives it to programs at
+`/openapi.json`.
+
+- **Key.** `Authorization: Bearer gai_…`; `api-key` and `x-api-key` are taken too. A key with the
+  scope `inference` may use `/v1`, one with `admin` also `/api/v1`.
+- **Errors** have OpenAI's envelope and a stable code, see [error codes](errors.md).
+- **Headers of every answer:** `x-request-id`. Answers that a node gave also have `x-gai-node`,
+  `x-gai-region` (`none` if unset) and `x-gai-trust`.
+- **Bodies** are JSON of at most 8 MB (`GAI_MAX_BODY`), on `/api/v1` 64 KiB.
+- Of the OpenAI API, what is not listed here answers 404 `unsupported_endpoint`.
+"""
+
+_STREAMING = """
+### Streams
+
+With `"stream": true` the answer is server-sent events: the engine's own chunks, unchanged, and
+`data: [DONE]` at the end of a whole answer. Headers come with the first content, so that until
+then another node may be tried without the client noticing. Usage comes as a last chunk if
+`stream_options.include_usage` asks for it. Should the node be lost after content has begun, an
+event `data: {"error": …}` follows and the stream ends without `[DONE]`. A client that hangs up
+stops the work on the node.
+"""
+
+
+def described() -> Json:
+    """Give the description without starting a gateway."""
+    services = Services(*[ABSENT] * 8)
+    doorkeeper = Doorkeeper(ABSENT, FailureLimit(), lambda: None)
+    return describe(create_coordination(services, doorkeeper))
+
+
+def made() -> str:
+    """Write the page."""
+    api = described()
+    shared = _Shared(api)
+    parts = [_section(api, tag, shared) for tag in _TITLES]
+    shapes = [_shape(api, name) for name in reachable(api, _is_ours)]
+    source = "src/garage_ai/gateway/"
+    return page("HTTP API", source, _INTRO, shared.told(), *parts, "## Shapes", *shapes)
+
+
+def _is_ours(path: str) -> bool:
+    return path not in _ROUTES
+
+
+class _Shared:
+    """The errors that every route may answer, told once."""
+
+    def __init__(self, api: Json) -> None:
+        operations = [each for path, _, each in _operations(api) if path not in _PLAIN]
+        with_key = [each for each in operations if each["security"]]
+        self.always = set.intersection(*(set(_codes(each)) for each in operations))
+        self.keyed = set.intersection(*(set(_codes(each)) for each in with_key)) - self.always
+
+    def told(self) -> str:
+        """List them."""
+        always, keyed = _listed(self.always), _listed(self.keyed)
+        return (
+            f"Every route may answer with {always}; every route that needs a key also with "
+            f"{keyed}. What a route may answer besides stands with it."
+        )
+
+    def own(self, operation: Json) -> list[str]:
+        """Give the errors of one route alone."""
+        return [c for c in _codes(operation) if c not in self.always | self.keyed]
+
+
+def _section(api: Json, tag: str, shared: _Shared) -> str:
+    routes = [_route(*each, shared) for each in _operations(api) if tag in each[2]["tags"]]
+    extra = [_STREAMING.strip()] if tag == "openai" else []
+    return "\n\n".join([f"## {_TITLES[tag]}", *routes, *extra])
+
+
+def _operations(api: Json) -> Iterator[tuple[str, str, Json]]:
+    for path, methods in api["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _route(path: str, method: str, operation: Json, shared: _Shared) -> str:
+    blocks = [f"### {method.upper()} {path}", _about(path, operation)]
+    parameters = [_parameter(each) for each in operation.get("parameters", [])]
+    if parameters:
+        blocks.append(table(["parameter", "kind", "meaning"], parameters))
+    if path in _ROUTES:
+        blocks.append(_fields(path))
+    blocks.append("\n".join(_in_and_out(operation, shared)))
+    return "\n\n".join(blocks)
+
+
+def _about(path: str, operation: Json) -> str:
+    about = operation.get("description") or operation["summary"]
+    if path in _ROUTES:
+        about = f"{operation['summary']}. {about}"
+    elif not about.endswith((".", "?")):
+        about += "."
+    paragraphs = [" ".join(part.split()) for part in about.split("\n\n")]
+    if not operation["security"]:
+        paragraphs.append("Needs no key.")
+    return "\n\n".join(paragraphs)
+
+
+def _parameter(parameter: Json) -> tuple[str, str, str]:
+    schema = parameter["schema"]
+    default = schema.get("default")
+    about = parameter.get("description", "")
+    if default is not None:
+        about = f"{about} Default `{default}`.".strip()
+    return code(parameter["name"]), f"{kind_of(schema)}; in the {parameter['in']}", about
+
+
+def _fields(path: str) -> str:
+    rows = [
+        (code(field.name) + (" (required)" if field.required else ""), _fate(field), field.why)
+        for field in FIELDS[_ROUTES[path]].values()
+    ]
+    return table(["field", "what becomes of it", "bounds or reason"], rows)
+
+
+def _fate(field: Field) -> str:
+    match field.fate:
+        case "pass":
+            return "goes to the engine"
+        case "rename":
+            return f"goes to the engine as `{field.sent_as}`"
+        case "keep":
+            return "taken, stays at the gateway"
+        case "drop":
+            return "left out"
+
+
+def _in_and_out(operation: Json, shared: _Shared) -> Iterator[str]:
+    body = operation.get("requestBody")
+    shape = body and named(body["content"]["application/json"]["schema"])
+    if shape:
+        yield f"- Takes {shape}."
+    for status, answer in operation["responses"].items():
+        if int(status) < 400:
+            yield f"- Answers {status}{_given(answer)}."
+    errors = [f"`{each}` ({PROBLEMS[each].status})" for each in shared.own(operation)]
+    if errors:
+        yield f"- Or {', '.join(errors)}."
+
+
+def _given(answer: Json) -> str:
+    content: Json = answer.get("content", {})
+    kinds = [named(each["schema"]) or code(media) for media, each in content.items()]
+    return f" with {' or '.join(kinds)}" if kinds else ""
+
+
+def _codes(operation: Json) -> list[str]:
+    said = [
+        each["description"] for status, each in operation["responses"].items() if int(status) >= 400
+    ]
+    return [found for text in said for found in re.findall(r"`(\w+)`: ", text)]
+
+
+def _listed(codes: set[str]) -> str:
+    return ", ".join(code(name) for name in PROBLEMS if name in codes)
+
+
+def _shape(api: Json, name: str) -> str:
+    return f"### {name}\n\n{fields_table(api['components']['schemas'][name])}"
