@@ -22,6 +22,7 @@ NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_NAMED: Final = 32
+_LONGEST_HEADER: Final = 256
 
 
 def new_request_id() -> str:
@@ -85,7 +86,9 @@ def dropped_header(names: Iterable[str]) -> Header:
 
 def header_text(text: str) -> bytes:
     """Make text from a node or a setting fit for a header: no line can be broken out of it."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:256]).encode()
+    if text.isascii() and text.isprintable() and len(text) <= _LONGEST_HEADER:
+        return text.encode()
+    return "".join(c if " " <= c <= "~" else "?" for c in text[:_LONGEST_HEADER]).encode()
 
 
 __all__ = [

@@ -5,11 +5,12 @@ from collections.abc import AsyncIterator
 
 import openai
 import pytest
+from openai.types.chat import ChatCompletionMessageParam
 from tests.parts.edge import Edge
 
 pytestmark = pytest.mark.anyio
 
-HELLO = [{"role": "user", "content": "Hello"}]
+HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 
 
 @pytest.fixture
@@ -31,9 +32,7 @@ async def test_plain(client: openai.AsyncOpenAI) -> None:
 
 async def test_stream(client: openai.AsyncOpenAI) -> None:
     """A streamed answer arrives in its pieces."""
-    stream = await client.chat.completions.create(
-        model="garage-chat", messages=HELLO, stream=True
-    )
+    stream = await client.chat.completions.create(model="garage-chat", messages=HELLO, stream=True)
     pieces = [chunk.choices[0].delta.content async for chunk in stream]
     assert pieces == ["Hello", " there"]
 
@@ -44,9 +43,7 @@ async def test_sync_client(edge: Edge) -> None:
     def talk() -> tuple[str | None, list[str | None]]:
         with openai.OpenAI(base_url=f"{edge.url}/v1", api_key=edge.user, max_retries=0) as made:
             plain = made.chat.completions.create(model="garage-chat", messages=HELLO)
-            stream = made.chat.completions.create(
-                model="garage-chat", messages=HELLO, stream=True
-            )
+            stream = made.chat.completions.create(model="garage-chat", messages=HELLO, stream=True)
             return plain.choices[0].message.content, [c.choices[0].delta.content for c in stream]
 
     assert await asyncio.to_thread(talk) == ("Hello there", ["Hello", " there"])

@@ -1,0 +1,132 @@
+"""Keys in headers, scopes, and the limit on wrong ones."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+
+import pytest
+
+from garage_ai.accounts import OPERATOR, InvalidKey, IssuedKey, Key, KeyId, MemberId, Scope
+from garage_ai.gateway.auth import (
+    MAX_ADDRESSES,
+    MAX_FAILURES,
+    WINDOW_SECONDS,
+    Doorkeeper,
+    FailureLimit,
+    presented_key,
+)
+from garage_ai.gateway.errors import GatewayError
+
+KEY = Key(
+    KeyId("key_1"),
+    MemberId("mbr_1"),
+    "k",
+    frozenset({"inference"}),
+    None,
+    datetime(2026, 1, 1, tzinfo=UTC),
+)
+
+
+class OneKey:
+    """Accounts with one key, `gai_good`."""
+
+    def authenticate(self, presented: str) -> Key:
+        if presented != "gai_good":
+            raise InvalidKey("no such key")
+        return KEY
+
+    async def create(
+        self,
+        name: str,
+        member: MemberId = OPERATOR,
+        scopes: Iterable[Scope] = (),
+        *,
+        region: str | None = None,
+        idempotency_key: str | None = None,
+    ) -> IssuedKey:
+        raise NotImplementedError
+
+    async def revoke(self, key: KeyId) -> Key:
+        raise NotImplementedError
+
+    async def list(self) -> list[Key]:
+        raise NotImplementedError
+
+
+class Clock:
+    """A clock that stands until it is moved."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def scope(*headers: tuple[bytes, bytes], address: str = "10.0.0.1") -> dict[str, object]:
+    return {"headers": list(headers), "client": (address, 1)}
+
+
+@pytest.mark.parametrize(
+    ("headers", "key"),
+    [
+        ([(b"authorization", b"Bearer gai_1")], "gai_1"),
+        ([(b"authorization", b"bearer   gai_1 ")], "gai_1"),
+        ([(b"api-key", b"gai_1")], "gai_1"),
+        ([(b"x-api-key", b"gai_1")], "gai_1"),
+        ([(b"x-api-key", b"gai_2"), (b"authorization", b"Bearer gai_1")], "gai_1"),
+        ([(b"authorization", b"Basic abc"), (b"api-key", b"gai_1")], "gai_1"),
+        ([(b"authorization", b"Bearer ")], None),
+        ([(b"authorization", b"gai_1")], None),
+        ([(b"api-key", b"  ")], None),
+        ([], None),
+    ],
+)
+def test_where_keys_are_found(headers: list[tuple[bytes, bytes]], key: str | None) -> None:
+    """A key is found in any of three headers, the bearer first."""
+    assert presented_key(scope(*headers)) == key
+
+
+def test_a_long_key_is_cut() -> None:
+    """No more than a key's length is looked at."""
+    found = presented_key(scope((b"api-key", b"x" * 60_000)))
+    assert found is not None
+    assert len(found) == 256
+
+
+def test_scopes() -> None:
+    """A good key without the scope is refused with another code than a bad key."""
+    door = Doorkeeper(OneKey(), FailureLimit(), lambda: None)
+    good = scope((b"api-key", b"gai_good"))
+    assert door.admit(good, "inference") is KEY
+    assert door.admit(good, None) is KEY
+    with pytest.raises(GatewayError) as caught:
+        door.admit(good, "admin")
+    assert caught.value.code == "insufficient_scope"
+
+
+def test_too_many_failures() -> None:
+    """After twenty wrong keys an address is told to wait; a right key works meanwhile."""
+    clock, failures = Clock(), []
+    door = Doorkeeper(OneKey(), FailureLimit(clock), lambda: failures.append(1))
+    wrong, good = scope((b"api-key", b"gai_bad")), scope((b"api-key", b"gai_good"))
+    for _ in range(MAX_FAILURES):
+        with pytest.raises(InvalidKey):
+            door.admit(wrong, "inference")
+    with pytest.raises(GatewayError) as caught:
+        door.admit(wrong, "inference")
+    assert caught.value.code == "too_many_failures"
+    assert caught.value.retry_after == WINDOW_SECONDS
+    assert door.admit(good, "inference") is KEY
+    with pytest.raises(InvalidKey):
+        door.admit(scope((b"api-key", b"gai_bad"), address="10.0.0.2"), "inference")
+    clock.now += WINDOW_SECONDS
+    with pytest.raises(InvalidKey):
+        door.admit(wrong, "inference")
+    assert len(failures) == MAX_FAILURES + 3
+
+
+def test_addresses_are_bounded() -> None:
+    """However many addresses fail, so many are remembered."""
+    limit = FailureLimit(Clock())
+    for number in range(MAX_ADDRESSES + 100):
+        limit.note(str(number))
+    assert len(limit) == MAX_ADDRESSES

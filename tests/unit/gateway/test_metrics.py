@@ -1,0 +1,74 @@
+"""What Prometheus reads."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from tests.parts.edge import node_view
+
+from garage_ai.gateway.metrics import MAX_MODELS, Metrics
+from garage_ai.storage import KeyId, MemberId, UsageRecord
+
+RECORD = UsageRecord(
+    request_id="req_1",
+    at=datetime(2026, 1, 1, tzinfo=UTC),
+    member=MemberId("mbr_secret"),
+    key_id=KeyId("key_secret"),
+    route="chat",
+    model="small",
+    digest=None,
+    node="nsecret",
+    outcome="ok",
+    stream=True,
+    prompt_tokens=10,
+    completion_tokens=20,
+    content_events=20,
+    bytes_out=100,
+    ttft_s=0.05,
+    duration_s=0.5,
+    attempts=3,
+)
+
+
+def test_a_request_is_counted() -> None:
+    """One record feeds duration, first token, tokens and retries, under OTel's names."""
+    metrics = Metrics()
+    metrics.observe(RECORD)
+    text = metrics.render().decode()
+    labels = 'gen_ai_operation_name="chat",gen_ai_request_model="small"'
+    duration = 'gen_ai_server_request_duration_seconds_count{error_type="",' + labels + "} 1.0"
+    assert duration in text
+    assert "gen_ai_server_time_to_first_token_seconds_sum{" + labels + "} 0.05" in text
+    tokens = "gen_ai_client_token_usage_sum{" + labels + ',gen_ai_token_type="output"} 20.0'
+    assert tokens in text
+    assert "gai_retries_total 2.0" in text
+
+
+def test_nothing_personal() -> None:
+    """Neither key, member nor node is named."""
+    metrics = Metrics()
+    metrics.observe(RECORD)
+    assert b"secret" not in metrics.render()
+
+
+def test_models_are_bounded() -> None:
+    """Names that no node answered for, and more than 200 others, are not labels."""
+    metrics = Metrics()
+    metrics.observe(replace(RECORD, node=None, model="made up"))
+    for number in range(MAX_MODELS + 50):
+        metrics.observe(replace(RECORD, model=f"m{number}"))
+    text = metrics.render().decode()
+    assert "made up" not in text
+    assert f'gen_ai_request_model="m{MAX_MODELS - 1}"' in text
+    assert f'gen_ai_request_model="m{MAX_MODELS}"' not in text
+    assert 'gen_ai_request_model="other"' in text
+
+
+def test_nodes_by_state() -> None:
+    """Every state is there, also at zero."""
+    metrics = Metrics()
+    metrics.watch_nodes(lambda: [node_view("ready"), node_view("ready"), node_view("gone")])
+    metrics.gauge("gai_test", "A test.", lambda: 7)
+    text = metrics.render().decode()
+    assert 'gai_nodes{state="ready"} 2.0' in text
+    assert 'gai_nodes{state="paused"} 0.0' in text
+    assert "gai_test 7.0" in text
