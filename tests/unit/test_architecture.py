@@ -1,6 +1,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import garage_ai
 ROOT = Path(__file__).parents[2]
 LONGEST = 400  # lines; a longer module is two rooms
 ROOMS = [module.name for module in pkgutil.iter_modules(garage_ai.__path__) if module.ispkg]
+SOURCES = sorted((ROOT / "src/garage_ai").rglob("*.py"))
 MODULES = [
     path
     for folder in ("src", "tests/parts", "bench")
@@ -20,30 +22,32 @@ MODULES = [
 ]
 
 
-def surfaces() -> list[Path]:
-    """List the `__init__.py` of every room, and of every inner package that offers something."""
-    inner = (ROOT / "src/garage_ai").glob("*/*/**/__init__.py")
-    rooms = [ROOT / "src/garage_ai" / room / "__init__.py" for room in ROOMS]
-    return [*rooms, *(path for path in inner if bound_names(ast.parse(path.read_text())))]
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT / "src").with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__")
 
 
-def package_of(init: Path) -> str:
-    return ".".join(init.parent.relative_to(ROOT / "src").parts)
+def room_of(module: str) -> str:
+    return ".".join(module.split(".")[:2])
 
 
-def bound_names(tree: ast.Module) -> set[str]:
-    """Collect the public names a module binds at its top level; other people's are left out."""
-    names: set[str] = set()
-    for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and (node.level or "garage_ai" in (node.module or "")):
-            names |= {alias.asname or alias.name for alias in node.names}
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-            names.add(node.name)
-        elif isinstance(node, ast.Assign):
-            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-            names.add(node.target.id)
-    return {name for name in names if not name.startswith("_")}
+def used_from_other_rooms() -> dict[str, set[str]]:
+    """Collect, for each module, the names that modules of other rooms import from it."""
+    used: dict[str, set[str]] = {}
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            away = room_of(node.module) != room_of(module_of(path))
+            if away and node.module.startswith("garage_ai."):
+                used.setdefault(node.module, set()).update(alias.name for alias in node.names)
+    return used
+
+
+USED = used_from_other_rooms()
+OFFERING = {
+    module_of(path) for path in SOURCES if re.search(r"^__all__ ", path.read_text(), re.MULTILINE)
+}
 
 
 def test_imports_go_down_the_house() -> None:
@@ -55,16 +59,25 @@ def test_imports_go_down_the_house() -> None:
     assert done.returncode == 0, done.stdout
 
 
-@pytest.mark.parametrize("init", surfaces(), ids=package_of)
-def test_public_surface_is_complete(init: Path) -> None:
-    """`__all__` names exactly what the package offers, each name once, and each is there."""
-    package = importlib.import_module(package_of(init))
-    offered = getattr(package, "__all__", None)
-    assert offered is not None, f"{package.__name__} has no __all__"
-    assert len(offered) == len(set(offered))
-    assert [name for name in offered if not hasattr(package, name)] == []
-    lazy = set(offered) if hasattr(package, "__getattr__") else set()
-    assert bound_names(ast.parse(init.read_text())) | lazy == set(offered)
+@pytest.mark.parametrize("name", sorted(OFFERING))
+def test_what_is_offered_is_there(name: str) -> None:
+    """Each name of `__all__` stands there once and exists; ruff keeps them sorted."""
+    module = importlib.import_module(name)
+    assert len(module.__all__) == len(set(module.__all__))
+    assert [offered for offered in module.__all__ if not hasattr(module, offered)] == []
+
+
+@pytest.mark.parametrize("name", sorted(name for name in USED if {name, room_of(name)} & OFFERING))
+def test_rooms_use_only_what_is_offered(name: str) -> None:
+    """What one room takes from another is in an `__all__` there, the room's or the module's.
+
+    A room whose `__init__` offers nothing, for the sake of a fast start, lends each module whole.
+    """
+    room = importlib.import_module(room_of(name))
+    module = importlib.import_module(name)
+    modules = {found.name for found in pkgutil.iter_modules(getattr(module, "__path__", []))}
+    offered = {*getattr(room, "__all__", []), *getattr(module, "__all__", [])}
+    assert USED[name] - modules - offered == set()
 
 
 @pytest.mark.parametrize("room", ROOMS)
