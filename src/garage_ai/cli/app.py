@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from garage_ai import __version__
-from garage_ai.cli import key, output
+from garage_ai.cli import key, node, output
 from garage_ai.cli.chat import chat
 from garage_ai.cli.errors import INTERRUPTED, CliError, Failed
 from garage_ai.cli.gateway import gateway
@@ -59,21 +59,12 @@ def make_app() -> typer.Typer:
     app.callback()(_gai)
     app.command("up", help=say("help.up"))(up)
     app.command("gateway", help=say("help.gateway"))(gateway)
-    _add_node(app)
+    app.add_typer(node.app, name="node", help=say("help.node"))
     app.add_typer(key.app, name="key")
     app.command("models", help=say("help.models"))(models)
     app.command("chat", help=say("help.chat"))(chat)
     app.command("usage", help=say("help.usage"))(usage)
     return app
-
-
-def _add_node(app: typer.Typer) -> None:
-    import importlib.util
-
-    if importlib.util.find_spec("garage_ai.cli.node") is None:
-        return
-    node = importlib.import_module("garage_ai.cli.node")
-    app.add_typer(node.app, name="node", help=say("help.node"))
 
 
 def main() -> NoReturn:

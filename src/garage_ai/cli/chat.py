@@ -125,7 +125,9 @@ class Session:
         output.remark(say("chat.help"))
         going = True
         while going:
-            going = self._step()
+            # Pressed once more while the first one is being dealt with: it still ends no program.
+            with contextlib.suppress(KeyboardInterrupt):
+                going = self._step()
 
     def _step(self) -> bool:
         """Take one line; tell whether to go on."""

@@ -68,7 +68,8 @@ class Screen:
 
     def _show_ready(self, event: Ready) -> None:
         output.write()
-        output.write(f"  {say('up.url')}  {event.url}/v1")
+        output.write(f"  {say('up.url')}  {event.url}")
+        output.write(f"  {say('up.api')}  {event.url}/v1")
         output.write(f"  {say('up.key')}  {event.key}")
         output.write()
         output.write(say("up.try"))

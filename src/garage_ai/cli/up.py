@@ -1,5 +1,6 @@
 """`gai up`: a whole network in one place."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -40,6 +41,7 @@ def up(
     insecure: Annotated[bool, typer.Option("--insecure", help=say("help.option.insecure"))] = False,
 ) -> None:
     """Run until a signal comes."""
+    began = time.monotonic()
     folder = (data_dir or default_data_dir()).expanduser().absolute()
     # Said before the imports below, which take a noticeable part of a second.
     output.write(say("up.title", folder=folder))
@@ -57,7 +59,8 @@ def up(
             cert=cert,
             key=key,
             insecure=insecure,
-        )
+        ),
+        began,
     )
 
 

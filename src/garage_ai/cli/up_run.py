@@ -49,11 +49,11 @@ class OwnApi:
         return Client(target, _PROBE_SECONDS, _PROBE_SECONDS)
 
 
-def run_up(options: UpOptions) -> None:
+def run_up(options: UpOptions, began: float) -> None:
     """Run the network until a signal comes. Raises: CliError."""
     screen = Screen(Folders(options.data_dir))
     try:
-        asyncio.run(LocalNetwork(options, OwnApi, screen.tell).run())
+        asyncio.run(LocalNetwork(options, OwnApi, screen.tell, began).run())
     except LocalError as error:
         raise in_words(error) from error
     finally:

@@ -128,8 +128,9 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "ready for nodes after {seconds:.1f} s: `gai node token`; Ctrl-C stops everything",
         "ready för noder efter {seconds:.1f} s: `gai node token`; Ctrl-C stoppar allt",
     ),
-    "up.url": ("URL", "URL"),
-    "up.key": ("key", "nyckel"),
+    "up.url": ("URL     ", "URL       "),
+    "up.api": ("base URL", "bas-URL   "),
+    "up.key": ("key     ", "nyckel    "),
     "up.try": ("try it:", "prova:"),
     "up.hello": ("Say hello in five words.", "Säg hej med fem ord."),
     "up.leaving": (

@@ -62,15 +62,21 @@ Reach = Callable[[Place, Path], GatewayApi]
 
 
 class LocalNetwork:
-    """One `gai up`: run it once."""
+    """One `gai up`: run it once. `began` is when its owner asked, by the monotonic clock."""
 
-    def __init__(self, options: UpOptions, reach: Reach, tell: Callable[[UpEvent], None]) -> None:
+    def __init__(
+        self,
+        options: UpOptions,
+        reach: Reach,
+        tell: Callable[[UpEvent], None],
+        began: float | None = None,
+    ) -> None:
         self._options: Final = options
         self._folders: Final = Folders(options.data_dir)
         self._reach = reach
         self._tell = tell
         self._stop = asyncio.Event()
-        self._began = time.monotonic()
+        self._began = time.monotonic() if began is None else began
         self._claim: leftovers.Claim | None = None
         self._nats: Supervisor | None = None
         self._gateway: Supervisor | None = None
