@@ -1,0 +1,1 @@
+"""A whole network in one place: NATS server, supervised processes, own CA, `gai up`."""

@@ -280,3 +280,15 @@ def _failed(frame: Fail) -> Verdict:
     if frame.code == "engine_timeout":
         return Verdict("timeout", "the engine took too long", frame.code)
     return Verdict("engine_failed", "the engine failed", frame.code)
+
+
+__all__ = [
+    "LINK_LOST",
+    "MAX_COMPLAINT",
+    "Attempt",
+    "Limits",
+    "Phase",
+    "Step",
+    "Verdict",
+    "VerdictKind",
+]

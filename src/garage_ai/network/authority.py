@@ -267,3 +267,17 @@ def _lock(handle: int, directory: Path) -> None:
             time.sleep(0.02)
         else:
             return
+
+
+__all__ = [
+    "CLAIMS_UPDATE",
+    "DAY",
+    "LONGEST_LIFE",
+    "NODE_LIFE",
+    "SYSTEM_INBOX",
+    "SYSTEM_LIFE",
+    "Authority",
+    "Clock",
+    "UserCredentials",
+    "new_inbox",
+]

@@ -28,3 +28,6 @@ class BadNodeKey(AuthorityError):
 
 class ClaimsNotPushed(AuthorityError):
     code = "claims_not_pushed"
+
+
+__all__ = ["AuthorityDamaged", "AuthorityError", "AuthorityLocked", "BadNodeKey", "ClaimsNotPushed"]

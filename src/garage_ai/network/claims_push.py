@@ -154,3 +154,6 @@ class ClaimsPusher:
         await link.subscribe(inbox, on_answer)
         link.publish(CLAIMS_UPDATE, account.encode(), inbox)
         return await answered
+
+
+__all__ = ["PUSH_SECONDS", "ClaimsPusher"]

@@ -208,3 +208,6 @@ def _agreed(rotation: KeyRotation, record: NodeRecord) -> PublicKey:
     except RotationRefused as error:
         raise ProofRefused(str(error)) from error
     return PublicKey(old)
+
+
+__all__ = ["Enrolment", "NodeBooks", "NodeRecord", "OldKey", "Revoker"]

@@ -122,3 +122,15 @@ class ModelView:
     nodes: int
     slots: int
     alias_of: str | None = None
+
+
+__all__ = [
+    "SESSIONS_REMEMBERED",
+    "EnrolledNode",
+    "ModelView",
+    "Node",
+    "NodeState",
+    "NodeView",
+    "Replica",
+    "Trust",
+]

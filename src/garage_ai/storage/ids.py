@@ -39,3 +39,14 @@ def new_key_id() -> KeyId:
 def new_token_id() -> TokenId:
     """Make a token id: 95 random bits."""
     return TokenId("tok_" + _random())
+
+
+__all__ = [
+    "OPERATOR",
+    "KeyId",
+    "MemberId",
+    "TokenId",
+    "new_key_id",
+    "new_member_id",
+    "new_token_id",
+]

@@ -163,3 +163,16 @@ usage = Table(
     Column("attempts", Integer, nullable=False),
     Index("ix_usage_member_id_at", "member_id", "at"),
 )
+
+
+__all__ = [
+    "Utc",
+    "enrolment_tokens",
+    "external_models",
+    "keys",
+    "members",
+    "metadata",
+    "nodes",
+    "retired_node_keys",
+    "usage",
+]
