@@ -131,12 +131,14 @@ async def _read(way: Contender, tally: _Tally) -> Reading:
 
 
 async def _gauges(way: Contender) -> dict[str, float]:
-    """Read the gauges of /metrics: what is open or waiting now."""
+    """Read the gauges of /metrics that count what is open or waiting now."""
     text = await _get(way.target.base_url.removesuffix("/v1") + "/metrics")
     names, found = set(), {}
     for line in text.splitlines():
-        if line.startswith("# TYPE ") and line.endswith(" gauge"):
-            names.add(line.split()[2])
+        if line.startswith("# TYPE gai_") and line.endswith(" gauge"):
+            name = line.split()[2]
+            # Neither the birth dates of counters nor the states of nodes.
+            names |= {name} if not name.endswith("_created") and name != "gai_nodes" else set()
         elif not line.startswith("#") and line.partition("{")[0].split(" ")[0] in names:
             name, _, value = line.rpartition(" ")
             found[name] = float(value)

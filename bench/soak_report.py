@@ -15,6 +15,7 @@ __all__ = ["Process", "Reading", "SoakReport", "growth", "read_process", "show",
 WARM_UP = 0.2  # share of the readings that are not judged
 GROWTH_BOUND_MIB = 8.0  # over 100,000 requests: noise of an allocator, not a leak of 84 bytes each
 PER = 100_000
+ENOUGH = 50_000  # requests below which a slope says nothing
 MIB = 2**20
 
 
@@ -79,7 +80,7 @@ def verdicts(report: SoakReport) -> list[Verdict]:
     """Hold memory, descriptors, threads and gauges against their bounds."""
     first, last = report.readings[0], report.readings[-1]
     found = []
-    for role in last.processes:
+    for role in last.processes if last.requests >= ENOUGH else ():
         grown = growth(report.readings, role)
         name = f"{role}: memory per 100,000 requests"
         found.append(Verdict(name, grown, "MiB", GROWTH_BOUND_MIB, "at most"))
@@ -90,7 +91,7 @@ def verdicts(report: SoakReport) -> list[Verdict]:
             found.append(Verdict(f"{role}: {what} left behind", more, "", 0, "at most"))
     for name in sorted(first.gauges.keys() & last.gauges.keys()):
         more = last.gauges[name] - first.gauges[name]
-        found.append(Verdict(f"gauge {name}: left behind", more, "", 0, "at most"))
+        found.append(Verdict(f"{name}: more than before", more, "", 0, "at most"))
     running = float(report.engine_running)
     found.append(Verdict("engine slots still taken", running, "", 0, "at most"))
     return found
