@@ -180,7 +180,9 @@ class LocalNetwork:
 
     async def _take_down(self, limit: float) -> None:
         """End the children: those who take work first, what carries their answers last."""
-        whereabouts.withdraw(self._folders)
+        if self._claim is not None:
+            # Without the claim the record is another's, whose clients would not find it any more.
+            whereabouts.withdraw(self._folders)
         deadline = time.monotonic() + limit
 
         def left(reserve: float) -> float:
