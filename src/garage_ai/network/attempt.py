@@ -82,7 +82,10 @@ class Limits:
 
 
 class Attempt:
-    """One try of a request on a node."""
+    """One try of a request on a node.
+
+    `ended_by_node` tells that the node itself said the last word: it works on this no more.
+    """
 
     def __init__(
         self,
@@ -99,6 +102,7 @@ class Attempt:
         self.node = node
         self.reader = reader
         self.phase: Phase = "sent"
+        self.ended_by_node = False
         self._body = memoryview(body)
         self._limits = limits
         self._sender = Sender(attempt_id)
@@ -225,13 +229,16 @@ class Attempt:
                 self._status = frame.status
                 self.phase = "answering" if frame.status < 300 else "complaining"
             case End() if self.phase in ("answering", "complaining"):
+                self.ended_by_node = True
                 self._end(step)
             case Credit():
                 self._sender.credited(frame.consumed)
                 step.send.extend(self._upload())
             case Refused() if self.phase == "sent":
+                self.ended_by_node = True
                 self._over(step, _refused(frame))
             case Fail() if self.phase != "sent":
+                self.ended_by_node = True
                 self._over(step, _failed(frame))
             case _:
                 name = type(frame).__name__

@@ -3,13 +3,14 @@
 import asyncio
 import random
 import secrets
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
 
-from garage_ai.network.attempt import LINK_LOST, Attempt, Limits, Verdict, VerdictKind
+from garage_ai.network.attempt import LINK_LOST, Attempt, Limits, Verdict
 from garage_ai.network.errors import NoNode
 from garage_ai.network.flight import Flight
 from garage_ai.network.models import Replica
@@ -45,7 +46,6 @@ BUSY_SECONDS: Final = 1.0
 """A node that answered busy is left alone so long, or until its next beat."""
 CANCEL_SECONDS: Final = 2.0
 """A cancelled attempt keeps its slot so long unless the node says sooner that it is free."""
-_ENDED_BY_NODE: Final[frozenset[VerdictKind]] = frozenset({"answered", "busy", "away", "yielded"})
 
 
 class Link(Protocol):
@@ -147,7 +147,8 @@ class Dispatcher:
         self._registry = registry
         self._limits = limits
         self._apply_effects = apply_effects
-        self._chance = chance or random.SystemRandom()
+        # Chance spreads load and jitter; it keeps no secret, and the system's costs a call each.
+        self._chance = chance or random.Random()  # noqa: S311
         self._flights: dict[AttemptId, Flight] = {}
         self._ending: dict[AttemptId, tuple[Replica, asyncio.TimerHandle]] = {}
         self.placement = Placement(
@@ -160,6 +161,7 @@ class Dispatcher:
         self._prefix = secrets.token_hex(8)
         self._number = 0
         self._sweeper: asyncio.Task[None] | None = None
+        self._now: Callable[[], float] = time.monotonic
 
     @property
     def in_flight(self) -> int:
@@ -311,7 +313,7 @@ class Dispatcher:
         if verdict is None:
             raise AssertionError("an attempt is over without a verdict")
         self._judge(flight.replica, verdict)
-        if verdict.kind not in _ENDED_BY_NODE:
+        if not flight.attempt.ended_by_node:
             self._send(flight, "cancel", cancel_packet(flight.attempt.id, verdict.kind))
             timer = asyncio.get_running_loop().call_later(
                 CANCEL_SECONDS, self._free, flight.attempt.id
@@ -360,6 +362,3 @@ class Dispatcher:
                     continue
                 flight.apply(flight.attempt.late(now))
                 flight.check_at = flight.attempt.due
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()

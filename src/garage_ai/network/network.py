@@ -127,7 +127,7 @@ class Network:
 
     def nodes(self) -> list[NodeView]:
         """Show all enrolled nodes, by name."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         views = [_view(node, now) for node in self.registry.nodes.values()]
         return sorted(views, key=lambda view: (view.name, view.id))
 
@@ -204,7 +204,7 @@ class Network:
         if node_id not in self.registry.nodes:
             self._look_up(node_id)
             return
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         self._apply(self.registry.heard(node_id, beat, now, time.time()))
 
     def _heard_renewal(self, message: Message) -> None:
@@ -214,7 +214,7 @@ class Network:
         except Malformed:
             return
         node = self.registry.nodes.get(node_id)
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if node is None or node.session != session:
             return
         if now - self._renewed.get(node_id, -RENEW_SECONDS) < RENEW_SECONDS:
@@ -224,7 +224,7 @@ class Network:
 
     def _look_up(self, node_id: NodeId) -> None:
         """Ask the books for a node that was enrolled elsewhere; a stranger is asked for once."""
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if now - self._unknown.get(node_id, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS:
             return
         if len(self._unknown) >= MAX_UNKNOWN:
@@ -286,10 +286,10 @@ class Network:
             self._link.publish(subjects.to_node(node_id, "control"), encode_message(control))
 
     async def _tick(self) -> None:
-        last = asyncio.get_running_loop().time()
+        last = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            now = asyncio.get_running_loop().time()
+            now = time.monotonic()
             # After a sleep of this process, or without a link, silence says nothing of the nodes.
             if now - last < 2 * TICK_SECONDS and self._link.is_connected:
                 self.registry.tick(now)

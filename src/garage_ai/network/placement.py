@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Final
@@ -71,7 +72,7 @@ class Placement:
         """
         wanted = Wanted(region, frozenset(excluded))
         pool = self._registry.pool(name)
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         if pool is None:
             raise failure or self._why_nobody(name, region)
         if not self._room.waits(name):
@@ -114,7 +115,7 @@ class Placement:
     def _offer(self, pool: Pool, waiter: _Waiter) -> bool:
         if waiter.turn.done():
             return True
-        now = asyncio.get_running_loop().time()
+        now = time.monotonic()
         replica = choose(pool, waiter.wanted, now, self._chance)
         if replica is None:
             return False

@@ -74,6 +74,7 @@ class _ErrorEnvelope(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+_LINES: Final = (b":", b"data", b"event", b"id", b"retry")
 _UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _events: Final = msgspec.json.Decoder(_Event)
 _plain: Final = msgspec.json.Decoder(_Plain)
@@ -264,11 +265,18 @@ def _printable(text: str) -> str:
 
 
 def _payload(event: bytes) -> bytes | None:
-    """Give the data of an event; None for comments and for events without data."""
+    """Give the data of an event; None for comments and for events without data.
+
+    Raises: BadNodeReply for a line that is neither comment nor field (WHATWG HTML, 9.2.6).
+    """
     if event.startswith(b"data: ") and b"\n" not in event:
         return event[6:]
-    lines = [line[5:].removeprefix(b" ") for line in event.split(b"\n") if line[:5] == b"data:"]
-    return b"\n".join(lines).replace(b"\n", b" ") if lines else None
+    lines = event.split(b"\n")
+    if not all(line.startswith(_LINES) or not line for line in lines):
+        # Browsers skip what they do not know; here it would take a piece of the answer with it.
+        raise BadNodeReply("a line that belongs to no event stream")
+    data = [line[5:].removeprefix(b" ") for line in lines if line[:5] == b"data:"]
+    return b" ".join(data) if data else None
 
 
 def _is_there(raw: msgspec.Raw) -> bool:

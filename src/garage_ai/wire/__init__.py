@@ -1,0 +1,1 @@
+"""What crosses the network: subjects, frames, messages, identity. Imports nothing of ours."""
