@@ -10,6 +10,7 @@ models/         weights that were fetched
 
 import contextlib
 import fcntl
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,8 @@ class NodeFolder:
 
     def save(self, record: Record) -> None:
         """Keep who the node is."""
-        replace_secret(self.path / RECORD, msgspec.json.encode(record).decode("ascii") + "\n")
+        text = json.dumps(msgspec.to_builtins(record), indent=2)
+        replace_secret(self.path / RECORD, text + "\n")
 
     def forget(self) -> None:
         """Remove the identity; the node is nobody then."""

@@ -80,8 +80,8 @@ class NodeSession:
         """Serve until asked to stop. Raises: NodeError when the node cannot go on."""
         await self._control.start()
         try:
-            await self.agent.start()
             await self._engine.start()
+            await self.agent.start()
             self._tell(Begun("network", ", ".join(self._record.urls)))
             self._link.start()
             await self._until_the_end(signals)

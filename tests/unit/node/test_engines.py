@@ -1,0 +1,56 @@
+"""Names and addresses of engines."""
+
+import hashlib
+
+import pytest
+
+from garage_ai.node.engines.external import external_digest
+from garage_ai.node.engines.link import base_of
+from garage_ai.node.engines.port import PATHS
+from garage_ai.node.errors import NotPossible
+from garage_ai.node.gateway_client import gateway_base
+
+
+def test_an_external_model_is_named_after_its_member() -> None:
+    """The digest is the sha256 of `external`, member and name, joined by NUL."""
+    expected = hashlib.sha256(b"external\0mbr_1\0my-model").hexdigest()
+    assert external_digest("mbr_1", "my-model") == f"sha256:{expected}"
+    assert external_digest("mbr_2", "my-model") != external_digest("mbr_1", "my-model")
+
+
+def test_only_three_paths_are_ever_forwarded() -> None:
+    """A new path is a decision, not an accident."""
+    assert sorted(PATHS.values()) == ["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
+
+
+@pytest.mark.parametrize(
+    ("given", "base"),
+    [
+        ("http://127.0.0.1:11434/v1", "http://127.0.0.1:11434"),
+        ("http://127.0.0.1:11434/v1/", "http://127.0.0.1:11434"),
+        ("http://[::1]:8000", "http://[::1]:8000"),
+        ("https://host/prefix/v1", "https://host/prefix"),
+        (" http://host/ ", "http://host"),
+    ],
+)
+def test_an_engines_address_may_be_given_with_or_without_v1(given: str, base: str) -> None:
+    """`/v1` and slashes at the end are no part of the base."""
+    assert base_of(given) == base
+
+
+@pytest.mark.parametrize(
+    "given",
+    ["", "host:80", "ftp://host", "http://", "http://user@host", "http://h/v1?a=b", "http://h:0"],
+)
+def test_what_is_no_address_is_refused(given: str) -> None:
+    """The owner is told what an address looks like."""
+    with pytest.raises(NotPossible, match="http://HOST:PORT/v1"):
+        base_of(given)
+
+
+def test_a_gateways_address_may_be_given_with_v1() -> None:
+    """What works in an OpenAI client works here."""
+    assert gateway_base("http://host:8000/v1/") == "http://host:8000"
+    assert gateway_base("https://host/ai") == "https://host/ai"
+    with pytest.raises(NotPossible):
+        gateway_base("host:8000")
