@@ -108,12 +108,20 @@ class PlayedServing:
     replies: list[PlayedReply] = field(default_factory=list)
     gate: asyncio.Event = field(default_factory=asyncio.Event)
     opening: asyncio.Event = field(default_factory=asyncio.Event)
+    opened: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.calls.clear()
+        self.replies.clear()
+        self.opened.clear()
 
     async def open(self, call: Call) -> PlayedReply:
         self.calls.append(call)
         reply = await self._reply(call)
         self.replies.append(reply)
+        self.opened.set()
         return reply
 
     async def _reply(self, call: Call) -> PlayedReply:

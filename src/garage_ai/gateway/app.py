@@ -2,6 +2,7 @@
 
 import asyncio
 import traceback
+from functools import cache
 from typing import Final
 
 import msgspec
@@ -55,7 +56,6 @@ class Edge:
         self._cors = _with_cors(self.handle, services.cors_origins)
 
     def _routes(self, services: Services, doorkeeper: Doorkeeper) -> Table:
-        description = msgspec.json.encode(describe(self._coordination))
         table: Table = {
             path: {"POST": Completions(route, doorkeeper, services.serving, services.limits)}
             for route, path in PATHS.items()
@@ -65,10 +65,14 @@ class Edge:
             "/health/live": _readable(pages.live()),
             "/health/ready": _readable(pages.ready(services)),
             "/metrics": _readable(pages.metrics(services)),
-            "/openapi.json": _readable(pages.fixed(200, description, asgi.JSON)),
+            "/openapi.json": _readable(pages.produced(self._description, asgi.JSON)),
             "/docs": _readable(pages.page("docs.html")),
             "/": _readable(pages.page("index.html")),
         }
+
+    @cache  # noqa: B019 - there is one edge in a process
+    def _description(self) -> bytes:
+        return msgspec.json.encode(describe(self._coordination))
 
     async def __call__(self, scope: asgi.Scope, receive: Receive, send: Send) -> None:
         """Answer one request; whatever happens inside, the client hears an envelope."""

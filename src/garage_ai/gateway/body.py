@@ -28,22 +28,16 @@ class BodyLimits:
 
 async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes:
     """Read the whole body. Raises: GatewayError (body_too_large, request_timeout), ClientLeft."""
-    announced = _announced(scope)
-    if announced > limits.size:
-        raise await _refuse(scope, receive, limits)
+    if _announced(scope) > limits.size:
+        raise await _refuse(scope, receive, limits, ended=False)
     try:
         async with asyncio.timeout(min(limits.seconds, limits.idle_seconds)) as deadline:
-            first = await receive()
-            if first["type"] == "http.disconnect":
-                raise ClientLeft
-            body: bytes = first.get("body", b"")
-            if len(body) > limits.size:
-                raise await _refuse(scope, receive, limits)
-            if first.get("more_body", False):
-                body = await _read_rest(scope, receive, limits, body, deadline)
-            return body
+            body, ended = await _collect(receive, limits, deadline)
     except TimeoutError:
         raise GatewayError("request_timeout", headers=(CLOSE,)) from None
+    if len(body) > limits.size:
+        raise await _refuse(scope, receive, limits, ended=ended)
+    return body
 
 
 def _announced(scope: Scope) -> int:
@@ -51,35 +45,34 @@ def _announced(scope: Scope) -> int:
     return int(text) if text is not None and text.isdecimal() else 0
 
 
-async def _read_rest(
-    scope: Scope, receive: Receive, limits: BodyLimits, first: bytes, deadline: asyncio.Timeout
-) -> bytes:
+async def _collect(
+    receive: Receive, limits: BodyLimits, deadline: asyncio.Timeout
+) -> tuple[bytes, bool]:
+    """Read up to the end, or to the first piece beyond the limit; tell which it was."""
+    event = await receive()
+    body: bytes = event.get("body", b"")
+    if not event.get("more_body", False) and event["type"] == "http.request":
+        return body, True
     loop = asyncio.get_running_loop()
     end = loop.time() + limits.seconds
-    body = bytearray(first)
-    more = True
-    while more:
+    grown = bytearray(body)
+    while event.get("more_body", False) and len(grown) <= limits.size:
         deadline.reschedule(min(end, loop.time() + limits.idle_seconds))
         event = await receive()
-        if event["type"] == "http.disconnect":
-            raise ClientLeft
-        body += event.get("body", b"")
-        more = event.get("more_body", False)
-        if len(body) > limits.size:
-            body.clear()
-            deadline.reschedule(None)
-            raise await _refuse(scope, receive, limits, finished=not more)
-    return bytes(body)
+        grown += event.get("body", b"")
+    if event["type"] == "http.disconnect":
+        raise ClientLeft
+    return bytes(grown), not event.get("more_body", False)
 
 
 async def _refuse(
-    scope: Scope, receive: Receive, limits: BodyLimits, *, finished: bool = False
+    scope: Scope, receive: Receive, limits: BodyLimits, *, ended: bool
 ) -> GatewayError:
     """Throw the rest of the body away and give the error to answer with."""
     error = BadRequest("body_too_large", f"The body is larger than {limits.size} bytes.")
-    if not finished and not _waits_for_leave(scope):
-        finished = await _drain(receive, limits)
-    if not finished:
+    if not ended and not _waits_for_leave(scope):
+        ended = await _drain(receive, limits)
+    if not ended:
         # What is still on its way cannot be told from the next request.
         error.headers = (CLOSE,)
     return error

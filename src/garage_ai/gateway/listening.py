@@ -73,16 +73,18 @@ def nats_tls(urls: list[str], ca: Path | None) -> ssl.SSLContext | None:
 def bind(host: str, port: int) -> socket.socket:
     """Take the address; nobody is let in before the server listens. Raises: StartError."""
     try:
-        family, _, _, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        return _bound(family, address)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, proto, _, address = found[0]
+        return _bound(family, proto, address)
     except OSError as error:
         raise PortUnavailable(f"cannot listen on {host}:{port}: {error.strerror}") from error
 
 
-def _bound(family: int, address: tuple[str | int, ...] | tuple[int, bytes]) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
+def _bound(
+    family: int, proto: int, address: tuple[str | int, ...] | tuple[int, bytes]
+) -> socket.socket:
+    # asyncio turns Nagle's delay off only where the protocol is said to be TCP.
+    bound = socket.socket(family, socket.SOCK_STREAM, proto)
     try:
         # Only connections in their last throes may be in the way; a listener still is.
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -8,7 +8,7 @@ from fastapi.openapi.utils import get_openapi
 from garage_ai import __version__
 from garage_ai.gateway.coordination import Coordination
 from garage_ai.gateway.coordination.access import OPEN, SECURITY, errors
-from garage_ai.gateway.errors import PROBLEMS
+from garage_ai.gateway.errors import PROBLEMS, Envelope
 from garage_ai.gateway.fields import FIELDS, Field
 from garage_ai.gateway.models_list import Model, ModelList
 from garage_ai.gateway.shapes import MAX_INPUTS, MAX_PROMPTS, sequence_types
@@ -27,7 +27,6 @@ _SUMMARY: Final[dict[Route, str]] = {
     "embeddings": "Turn texts into vectors",
 }
 _TEMPLATE: Final = "#/components/schemas/{name}"
-_ERROR: Final = {"$ref": _TEMPLATE.format(name="ErrorAnswer")}
 
 _REQUEST_ERRORS: Final = (
     "json_too_deep",
@@ -71,6 +70,7 @@ def describe(coordination: Coordination) -> Json:
     for operations in api["paths"].values():
         for operation in operations.values():
             operation["responses"].pop("422", None)
+    _schema(Envelope, schemas)
     own = {PATHS[route]: {"post": _operation(route, schemas)} for route in FIELDS}
     api["paths"] = own | _model_paths(schemas) | api["paths"] | _plain_paths()
     api["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
@@ -175,13 +175,7 @@ def _reading(operation: str, summary: str, schema: Json, *codes: str) -> Json:
 
 
 def _errors(*codes: str, key: bool = True) -> Json:
-    return {
-        str(status): {
-            "description": answer["description"],
-            "content": {"application/json": {"schema": _ERROR}},
-        }
-        for status, answer in errors(*codes, key=key).items()
-    }
+    return {str(status): answer for status, answer in errors(*codes, key=key).items()}
 
 
 def _plain_paths() -> Json:

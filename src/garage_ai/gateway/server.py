@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import math
+import re
 import socket
 import ssl
 from collections.abc import Iterator
@@ -46,6 +47,7 @@ class Protocol(HttpToolsProtocol):
             self._header_bytes += len(data)
             if self._header_timer is None:
                 self._await_headers()
+            data = _without_upgrade(data)
         super().data_received(data)
         # The parser holds unfinished headers without a bound of its own.
         if self._in_headers and self._header_bytes > MAX_HEADERS:
@@ -90,10 +92,29 @@ class Protocol(HttpToolsProtocol):
         """Answer without the application and hang up."""
         if self.transport.is_closing():
             return
-        if getattr(self.cycle, "response_complete", True):
+        cycle = self.cycle
+        if getattr(cycle, "response_complete", True) or not cycle.response_started:
             # In the middle of another answer these bytes would become a part of it.
             self.transport.write(_raw_answer(GatewayError(code, message)))
+        if getattr(cycle, "response_complete", True) is False:
+            cycle.disconnected = True
+            cycle.message_event.set()
         self.transport.close()
+
+
+_UPGRADE: Final = re.compile(rb"\n(upgrade)(?=[ \t]*:)", re.IGNORECASE)
+
+
+def _without_upgrade(data: bytes) -> bytes:
+    """Rename an `Upgrade` header, which a server may pass over (RFC 9110, 7.8).
+
+    The parser would stop there and lose the body. Clients that can speak HTTP/2 offer it with
+    every request, Java's own among them. The name keeps its length; one that is cut in two by the
+    network is missed.
+    """
+    end = data.find(b"\r\n\r\n")
+    found = _UPGRADE.search(data, 0, len(data) if end < 0 else end)
+    return data if found is None else data[: found.start(1)] + b"x-offer" + data[found.end(1) :]
 
 
 def _raw_answer(error: GatewayError) -> bytes:

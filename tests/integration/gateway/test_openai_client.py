@@ -10,6 +10,14 @@ from tests.parts.edge import Edge
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def edge(shared_edge: Edge) -> Edge:
+    """The module's edge, with no calls noted."""
+    shared_edge.serving.forget()
+    return shared_edge
+
+
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
 
 

@@ -5,7 +5,7 @@ Errors are raised through to the edge, which writes them all; FastAPI's own beco
 
 from typing import NoReturn
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.asyncexitstack import AsyncExitStackMiddleware
 from starlette.exceptions import HTTPException
@@ -44,12 +44,8 @@ def create_coordination(services: Services, doorkeeper: Doorkeeper) -> Coordinat
         redoc_url=None,
         redirect_slashes=False,
     )
-    routes = APIRouter(prefix=PREFIX)
-    routes.include_router(joining_routes(services, doorkeeper))
-    routes.include_router(node_routes(services, doorkeeper))
-    routes.include_router(account_routes(services, doorkeeper))
-    routes.include_router(usage_routes(services, doorkeeper))
-    app.include_router(routes)
+    for routes in (joining_routes, node_routes, account_routes, usage_routes):
+        app.include_router(routes(services, doorkeeper), prefix=PREFIX)
     return app
 
 

@@ -9,8 +9,7 @@ from starlette.requests import Request
 
 from garage_ai.accounts import Key, Scope
 from garage_ai.gateway.auth import Doorkeeper
-from garage_ai.gateway.coordination.schemas import ErrorAnswer
-from garage_ai.gateway.errors import PROBLEMS
+from garage_ai.gateway.errors import PROBLEMS, Envelope
 
 IdempotencyKey = Annotated[
     str | None,
@@ -40,6 +39,9 @@ _WITH_KEY: Final = (
 SECURITY: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
 OPEN: Final[dict[str, Any]] = {"security": []}
 
+# `openapi` adds the schema itself.
+_ENVELOPE: Final = {"$ref": f"#/components/schemas/{Envelope.__name__}"}
+
 Admitted = Callable[[Request], Awaitable[Key]]
 
 
@@ -59,8 +61,8 @@ def errors(*codes: str, key: bool = True) -> dict[int | str, dict[str, Any]]:
         by_status[PROBLEMS[code].status].append(code)
     return {
         status: {
-            "model": ErrorAnswer,
             "description": "; ".join(f"`{c}`: {PROBLEMS[c].meaning}" for c in named),
+            "content": {"application/json": {"schema": _ENVELOPE}},
         }
         for status, named in sorted(by_status.items())
     }

@@ -39,19 +39,6 @@ class Given(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class ErrorDetail(Given):
-    message: str
-    type: str
-    param: str | None
-    code: str = Field(description="Stable; the table of codes says what each means.")
-
-
-class ErrorAnswer(Given):
-    """OpenAI's error envelope."""
-
-    error: ErrorDetail
-
-
 class NonceGiven(Given):
     nonce: str = Field(description="Sign it within two minutes.")
 
@@ -277,7 +264,7 @@ class ModelsGiven(Given):
 
 
 class ApproveAsked(Asked):
-    name: Name
+    name: Annotated[str, Field(min_length=1, max_length=255)]
     member: MemberText
 
 

@@ -1,0 +1,152 @@
+"""Clients that leave, and clients that read slowly."""
+
+import asyncio
+import json
+import socket
+import struct
+
+import pytest
+from tests.parts.edge import Edge, chat, chunk_event, raw, read_answer, request_bytes
+
+pytestmark = pytest.mark.anyio
+
+PATH = "/v1/chat/completions"
+
+
+def request(edge: Edge, model: str, stream: bool = True) -> bytes:
+    body = json.dumps(chat(model, stream=stream)).encode()
+    return request_bytes(PATH, method="POST", headers=edge.bearer, body=body)
+
+
+def now() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("how", ["close", "reset", "half"])
+async def test_leaving_a_stream(edge: Edge, how: str) -> None:
+    """However a client leaves its stream, the work is stopped within 200 ms."""
+    async with raw(edge) as (reader, writer):
+        writer.write(request(edge, "held"))
+        await reader.readuntil(chunk_event("Hello")[:-4])
+        left_at = now()
+        if how == "half":
+            writer.write_eof()
+        elif how == "reset":
+            sock: socket.socket = writer.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        else:
+            writer.close()
+        reply = edge.serving.replies[0]
+        await asyncio.wait_for(reply.closed.wait(), 3)
+        assert reply.closed_at - left_at < 0.2
+
+
+async def test_leaving_a_plain_request(edge: Edge) -> None:
+    """So is the work on an answer that has not begun to be sent."""
+    async with raw(edge) as (_, writer):
+        writer.write(request(edge, "held", stream=False))
+        await asyncio.wait_for(edge.serving.opened.wait(), 3)
+        left_at = now()
+    reply = edge.serving.replies[0]
+    await asyncio.wait_for(reply.closed.wait(), 3)
+    assert reply.closed_at - left_at < 0.2
+
+
+async def test_leaving_the_queue(edge: Edge) -> None:
+    """A client that leaves before a node was found is not waited for there either."""
+    async with raw(edge) as (_, writer):
+        writer.write(request(edge, "hanging"))
+        await asyncio.wait_for(edge.serving.opening.wait(), 3)
+    await asyncio.wait_for(edge.serving.cancelled.wait(), 3)
+    async with raw(edge) as (reader, writer):
+        writer.write(request_bytes("/metrics"))
+        metrics = await read_answer(reader)
+    assert b'gai_http_errors_total{code="client_closed"} 1.0' in metrics.body
+
+
+async def test_a_whole_answer_is_closed_once(edge: Edge) -> None:
+    """An answer that was whole is closed too, so that nothing is left behind."""
+    async with raw(edge) as (reader, writer):
+        writer.write(request(edge, "garage-chat"))
+        assert (await read_answer(reader)).status == 200
+        writer.write(request(edge, "garage-chat", stream=False))
+        assert (await read_answer(reader)).status == 200
+    for reply in edge.serving.replies:
+        await asyncio.wait_for(reply.closed.wait(), 3)
+
+
+async def test_a_slow_reader_is_waited_for(edge: Edge) -> None:
+    """Of 40 MB no more than the sockets' buffers are taken from the node while nobody reads."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+    sock.setblocking(False)
+    loop = asyncio.get_running_loop()
+    try:
+        await loop.sock_connect(sock, ("127.0.0.1", edge.port))
+        await loop.sock_sendall(sock, request(edge, "huge"))
+        taken = await _taken_at_rest(edge)
+        assert 0 < taken < 10_000_000
+        while taken < 20_000_000:
+            taken += len(await loop.sock_recv(sock, 1_000_000))
+        assert edge.serving.replies[0].sent > 10_000_000
+    finally:
+        sock.close()
+    await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 3)
+
+
+async def _taken_at_rest(edge: Edge) -> int:
+    """Wait until no more is taken, and say how much it was."""
+    taken = -1
+    async with asyncio.timeout(5):
+        while not edge.serving.replies or edge.serving.replies[0].sent != taken:
+            taken = edge.serving.replies[0].sent if edge.serving.replies else -1
+            await asyncio.sleep(0.1)
+    return taken
+
+
+async def test_a_slow_reader_holds_nobody_up(edge: Edge) -> None:
+    """While one client reads nothing, others are answered."""
+    async with raw(edge) as (_, stalled):
+        stalled.write(request(edge, "huge"))
+        await _taken_at_rest(edge)
+        began = now()
+        async with raw(edge) as (reader, writer):
+            writer.write(request(edge, "garage-chat"))
+            assert (await read_answer(reader)).status == 200
+        assert now() - began < 1
+
+
+async def test_a_stop_lets_streams_end(edge: Edge) -> None:
+    """A stream that runs when the server stops is finished."""
+    async with raw(edge) as (reader, writer):
+        writer.write(request(edge, "held"))
+        await reader.readuntil(chunk_event("Hello")[:-4])
+        edge.server.stop()
+        edge.serving.gate.set()
+        rest = await asyncio.wait_for(reader.read(), 3)
+        assert rest.endswith(b"0\r\n\r\n")
+        assert b"error" not in rest
+
+
+async def test_a_stop_does_not_wait_for_ever(edge: Edge) -> None:
+    """One that does not end in time is ended with an error event, and its node is told."""
+    async with raw(edge) as (reader, writer):
+        writer.write(request(edge, "held"))
+        await reader.readuntil(chunk_event("Hello")[:-4])
+        edge.server.stop()
+        rest = await asyncio.wait_for(reader.read(), 4)
+        assert b'"code":"shutting_down"' in rest
+        assert b"[DONE]" not in rest
+    await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 3)
+
+
+async def test_an_idle_server_stops_at_once(edge: Edge) -> None:
+    """Connections that are merely kept do not hold the stop up."""
+    async with raw(edge) as (reader, writer):
+        writer.write(request_bytes("/health/live"))
+        await read_answer(reader)
+        began = now()
+        edge.server.stop()
+        assert await asyncio.wait_for(reader.read(), 3) == b""
+        assert now() - began < 1
