@@ -92,6 +92,8 @@ class Registry:
         node = self.nodes.pop(node_id, None)
         if node is not None:
             self._withdraw(node)
+            # Requests under way still hold its replicas; their end must not bring it back.
+            node.state = "gone"
 
     def heard(self, node_id: NodeId, beat: Beat, now: float, wall: float) -> list[Effect]:
         """Take a heartbeat; one of a replaced session, or one that came before, changes nothing."""

@@ -379,6 +379,26 @@ async def test_an_engines_rejection_is_the_clients_own_fault(
     assert len(nodes[0].jobs) + len(nodes[1].jobs) == 4
 
 
+async def test_a_node_that_said_its_last_word_has_its_slot_free_at_once(
+    network: Network, make_node: MakeNode
+) -> None:
+    """A complaint or a failure told to the end holds no slot for a cancel that nobody needs."""
+    node = await make_node(slots=1)
+
+    async def reject(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Head(400, "application/json"), Data(b"{}"), End())
+
+    node.scripts = [reject, fail_early]
+    with pytest.raises(EngineRejected):
+        await network.open(request())
+    assert free_of_work(network)
+    with pytest.raises(EngineFailed):
+        await network.open(request())
+    assert free_of_work(network)
+    assert not any(job.cancelled.is_set() for job in node.jobs)
+
+
 async def test_an_engines_401_never_trips_the_breaker(
     network: Network, make_node: MakeNode
 ) -> None:

@@ -225,3 +225,15 @@ def test_a_change_in_the_books_keeps_what_was_heard(registry: Registry, beat: Be
     registry.enrol(EnrolledNode(N1, "mbr_1", "renamed", "SE-O"))
     assert serving(registry) == {N1}
     assert node(registry, N1).enrolled.name == "renamed"
+
+
+def test_the_end_of_a_request_does_not_bring_a_removed_node_back(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """A request that was under way when its node was removed frees a slot of nobody."""
+    registry.heard(N0, beat(), 10.0, WALL)
+    [replica] = registry.pool("small") or ()
+    registry.acquire(replica)
+    registry.remove(N0)
+    assert registry.release(replica) == []
+    assert registry.pool("small") is None

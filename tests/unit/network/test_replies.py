@@ -185,3 +185,18 @@ def test_too_long_a_prompt_is_told_apart() -> None:
     assert complaint(vllm).kind == "context"
     assert complaint(llama).kind == "context"
     assert complaint(b'{"error": {"message": "unknown role"}}').kind == "other"
+
+
+@pytest.mark.parametrize("line", [b"\x00\xff garbage data: {}", b"{}", b" data: {}", b"<html>"])
+def test_a_line_of_no_event_stream_takes_no_event_with_it(line: bytes) -> None:
+    """Skipping it, as browsers do, would lose a piece of the answer without a word."""
+    reader = StreamReader(include_usage=False)
+    reader.feed(WORD)
+    with pytest.raises(BadNodeReply):
+        reader.feed(line + WORD)
+
+
+def test_comments_and_other_fields_are_no_answer() -> None:
+    """Keep-alive comments, names and ids of events are left out."""
+    reader = StreamReader(include_usage=False)
+    assert reader.feed(b": ping\n\nevent: message\nid: 7\nretry: 5\n" + WORD) == WORD
