@@ -28,7 +28,17 @@ from garage_ai.wire.messages import Beat, Control, decode_beat, encode_message
 from garage_ai.wire.window import WINDOW, Receiver, Sender
 
 PATIENCE = 20.0
+LOOK_EVERY = 0.01
 MAX_ANSWER = 64_000_000
+
+
+async def until(met: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Look again and again until a condition is met."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if met():
+                return
+            await asyncio.sleep(LOOK_EVERY)
 
 
 class Job(TypedDict, total=False):
@@ -124,20 +134,21 @@ class Call:
 class Caller:
     """A gateway that knows one node."""
 
-    def __init__(self, link: Connection, node: NodeId) -> None:
+    def __init__(self, node: NodeId) -> None:
         self.gateway: GatewayId = new_gateway_id()
         self.node = node
-        self.link = link
+        self._link: Connection | None = None
         self.beats: list[Beat] = []
         self._calls: dict[AttemptId, Call] = {}
         self._senders: dict[AttemptId, Sender] = {}
         self._beaten = asyncio.Event()
 
-    async def start(self) -> None:
-        """Hear answers and beats."""
-        await self.link.subscribe(subjects.replies_to(self.gateway), self._heard)
-        await self.link.subscribe(subjects.ALL_BEATS, self._heard_beat)
-        await self.link.flush()
+    async def start(self, link: Connection) -> None:
+        """Hear answers and beats on a link of this gateway's."""
+        self._link = link
+        await link.subscribe(subjects.replies_to(self.gateway), self._heard)
+        await link.subscribe(subjects.ALL_BEATS, self._heard_beat)
+        await link.flush()
 
     def call(self, attempt: str, body: bytes, *, greedy: bool = True, **job: Unpack[Job]) -> Call:
         """Send a job whose body fits into one packet."""
@@ -185,7 +196,8 @@ class Caller:
 
     def raw(self, channel: subjects.NodeChannel, payload: bytes) -> None:
         """Send any bytes to the node."""
-        self.link.publish(subjects.to_node(self.node, channel), payload)
+        assert self._link is not None
+        self._link.publish(subjects.to_node(self.node, channel), payload)
 
     def control(self, message: Control) -> None:
         """Send a control message to the node."""

@@ -92,7 +92,8 @@ def test_takes_a_job_and_runs_it() -> None:
 def test_refuses_what_it_cannot_do(changed: dict[str, object], code: str) -> None:
     """A job for another version, route, session or model is refused with its reason."""
     core = ready()
-    assert refusal(core.job(job(**changed), 0.0)) == code
+    asked = msgspec.structs.replace(opening(), **changed)
+    assert refusal(core.job(Packet(AttemptId("a1"), 0, (asked,)), 0.0)) == code
     assert core.running == {}
     assert core.totals.refused == 1
 
