@@ -30,12 +30,14 @@ def usage(
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show what was used, most requests first."""
-    found = client(gateway, api_key, data_dir).usage(by.value, since)
+    """Show what was used, most requests first; days in their order."""
+    totals = client(gateway, api_key, data_dir).usage(by.value, since).totals
+    if by is Grouping.DAY:
+        totals = tuple(sorted(totals, key=lambda total: total.group or ""))
     if as_json:
-        output.write_json(found.totals)
+        output.write_json(totals)
         return
-    if not found.totals:
+    if not totals:
         output.remark(say("usage.none"), style=None)
         return
     columns = (by.value, "requests", "prompt", "completion")
@@ -46,7 +48,7 @@ def usage(
             str(total.prompt_tokens),
             str(total.completion_tokens),
         )
-        for total in found.totals
+        for total in totals
     ]
     output.write_table([say(f"table.{column}") for column in columns], rows)
 

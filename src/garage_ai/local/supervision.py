@@ -27,7 +27,7 @@ class Policy:
     good_after: float = 20.0
     start_limit: float = 120.0
     stop_limit: float = 10.0
-    worry_after: int = 4
+    worry_after: int = 3
 
 
 # --- events

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
-from sqlalchemy import ColumnElement, Row, case, func, select
+from sqlalchemy import ColumnElement, Row, String, case, cast, func, literal_column, select
 
 from garage_ai.storage.database import Storage
 from garage_ai.storage.ids import KeyId, MemberId
 from garage_ai.storage.tables import usage
 
-Grouping = Literal["member", "key", "node", "model", "route", "outcome"]
+Grouping = Literal["member", "key", "node", "model", "route", "outcome", "day"]
 
 MAX_LISTED: Final = 1000
 """Most records one call of `usage_list` gives; a page of them is about 300 kB of JSON."""
@@ -22,6 +22,8 @@ _COLUMN: Final[dict[Grouping, ColumnElement[str | None]]] = {
     "model": usage.c.model,
     "route": usage.c.route,
     "outcome": usage.c.outcome,
+    # The date in UTC. Literals, since a bound value would make two expressions of one.
+    "day": func.substr(cast(usage.c.at, String), literal_column("1"), literal_column("10")),
 }
 
 
