@@ -136,7 +136,9 @@ class StreamReader:
         if len(self._rest) > MAX_EVENT:
             raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
         passed = [out for event in events if (out := self._event(event))]
-        joined = b"".join(passed)
+        if not passed:
+            return b""
+        joined = b"\n\n".join(passed) + b"\n\n"
         self.seen.bytes_out += len(joined)
         return joined
 
@@ -150,35 +152,46 @@ class StreamReader:
         return DONE
 
     def _event(self, event: bytes) -> bytes:
-        payload = _payload(event)
-        if payload is None:
-            return b""
-        if payload == b"[DONE]":
-            self._done = True
-            return b""
+        """Give the event as it goes on, without its blank line; empty when it does not."""
+        if event.startswith(b"data: {") and b"\n" not in event:
+            payload = event[6:]
+        else:
+            whole = _payload(event)
+            if whole is None or self._ends(whole):
+                return b""
+            payload, event = whole, b"data: " + whole
         if self._done:
             raise BadNodeReply("an event after [DONE]")
         try:
             seen = _events.decode(payload)
         except _UNDECODABLE as error:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
-        if _is_there(seen.error):
+        if seen.error is not ABSENT and _is_there(seen.error):
             raise EngineErrorEvent(error_message(payload))
-        return self._pass_on(payload, seen)
+        self._count(seen.choices)
+        if seen.usage is msgspec.UNSET:
+            return event
+        return self._with_usage(event, payload, seen)
 
-    def _pass_on(self, payload: bytes, event: _Event) -> bytes:
-        for choice in event.choices:
+    def _ends(self, payload: bytes) -> bool:
+        if payload != b"[DONE]":
+            return False
+        self._done = True
+        return True
+
+    def _count(self, choices: list[_Choice]) -> None:
+        for choice in choices:
             if choice.finish_reason is not None:
                 self.seen.finished = True
             if _holds_content(choice):
                 self.seen.content_events += 1
-        if event.usage is msgspec.UNSET:
-            return b"data: " + payload + b"\n\n"
-        if isinstance(event.usage, Usage):
-            self.seen.usage = event.usage
+
+    def _with_usage(self, event: bytes, payload: bytes, seen: _Event) -> bytes:
+        if isinstance(seen.usage, Usage):
+            self.seen.usage = seen.usage
         if self.include_usage:
-            return b"data: " + payload + b"\n\n"
-        return _without_usage(payload) if event.choices else b""
+            return event
+        return _without_usage(payload) if seen.choices else b""
 
 
 @dataclass(slots=True)
@@ -265,12 +278,10 @@ def _printable(text: str) -> str:
 
 
 def _payload(event: bytes) -> bytes | None:
-    """Give the data of an event; None for comments and for events without data.
+    """Give the data of an event, on one line; None for comments and for events without data.
 
     Raises: BadNodeReply for a line that is neither comment nor field (WHATWG HTML, 9.2.6).
     """
-    if event.startswith(b"data: ") and b"\n" not in event:
-        return event[6:]
     lines = event.split(b"\n")
     if not all(line.startswith(_LINES) or not line for line in lines):
         # Browsers skip what they do not know; here it would take a piece of the answer with it.
@@ -284,13 +295,13 @@ def _is_there(raw: msgspec.Raw) -> bool:
 
 
 def _holds_content(choice: _Choice) -> bool:
-    if choice.text:
-        return True
     delta = choice.delta
     if delta is None:
-        return False
+        return bool(choice.text)
+    if delta.content:
+        return True
     return bool(
-        delta.content
+        choice.text
         or delta.reasoning_content
         or delta.reasoning
         or delta.refusal
@@ -302,4 +313,4 @@ def _holds_content(choice: _Choice) -> bool:
 def _without_usage(payload: bytes) -> bytes:
     parts = _objects.decode(payload)
     del parts["usage"]
-    return b"data: " + _encoder.encode(parts) + b"\n\n"
+    return b"data: " + _encoder.encode(parts)
