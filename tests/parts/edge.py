@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing, suppress
 from dataclasses import dataclass, field
@@ -276,6 +277,7 @@ async def running_edge(
     ca: str | None = None,
     ca_fingerprint: str | None = None,
     grace_seconds: float = 1.0,
+    nats_urls: Sequence[str] = ("nats://127.0.0.1:1",),
 ) -> AsyncIterator[Edge]:
     """Run an edge until the block ends."""
     async with AsyncExitStack() as stack:
@@ -298,7 +300,7 @@ async def running_edge(
             tokens=EnrolmentTokens(storage),
             claims=ExternalModels(storage),
             network=network,
-            enrolment=Enrolment(authority, Nodes(storage), revoker, urls=["nats://127.0.0.1:1"]),
+            enrolment=Enrolment(authority, Nodes(storage), revoker, urls=nats_urls),
             usage=Usage(storage),
             metrics=metrics,
             limits=limits or BodyLimits(),
@@ -371,18 +373,26 @@ async def read_answer(reader: asyncio.StreamReader, seconds: float = 5.0) -> Ans
     return Answer(int(head[0].split(" ")[1]), headers, body)
 
 
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
 @asynccontextmanager
-async def raw(
-    edge: Edge,
-) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a bare connection to the edge."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+async def raw_at(port: int, tls: ssl.SSLContext | None = None) -> AsyncIterator[Line]:
+    """Open a bare connection to a port of this machine."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
     try:
         yield reader, writer
     finally:
         writer.close()
-        with suppress(ConnectionError):
+        with suppress(ConnectionError, ssl.SSLError):
             await writer.wait_closed()
+
+
+@asynccontextmanager
+async def raw(edge: Edge) -> AsyncIterator[Line]:
+    """Open a bare connection to the edge."""
+    async with raw_at(edge.port) as line:
+        yield line
 
 
 def request_bytes(

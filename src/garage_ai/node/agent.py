@@ -77,6 +77,7 @@ class Agent:
         self._seq = 0
         self._subscription: Subscription | None = None
         self._beater: asyncio.Task[None] | None = None
+        self._stopped = False
 
     # --- life
 
@@ -90,7 +91,13 @@ class Agent:
         self._beater = asyncio.create_task(self._beat_for_ever(), name="beats")
 
     async def stop(self, grace: float, hurry: asyncio.Event) -> None:
-        """Take nothing new, finish within `grace` seconds or until `hurry`, say goodbye."""
+        """Take nothing new, finish within `grace` seconds or until `hurry`, say goodbye.
+
+        Idempotent.
+        """
+        if self._stopped:
+            return
+        self._stopped = True
         self.core.drain("shutdown", "the agent is stopping")
         self.look()
         if self.core.running:

@@ -20,7 +20,9 @@ from garage_ai.wire.ids import NodeId
 
 REQUEST_SECONDS: Final = 15.0
 TRIES: Final = 5
-_FIRST_WAIT: Final = 0.5
+FIRST_WAIT: Final = 0.5
+"""Seconds before the second try; each further wait is twice as long."""
+
 _LONGEST_WAIT: Final = 8.0
 _MAX_ANSWER: Final = 256 * 1024
 _GONE: Final = 410
@@ -61,8 +63,11 @@ T = TypeVar("T")
 class GatewayClient:
     """A few requests to one gateway; `tls` None trusts what the system trusts."""
 
-    def __init__(self, base: str, *, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, base: str, *, tls: ssl.SSLContext | None = None, first_wait: float = FIRST_WAIT
+    ) -> None:
         self.base = base
+        self._first_wait = first_wait
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
@@ -127,7 +132,7 @@ class GatewayClient:
             except GatewayAway:
                 if number == TRIES:
                     raise
-            wait = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** (number - 1))
+            wait = min(_LONGEST_WAIT, self._first_wait * 2.0 ** (number - 1))
             await asyncio.sleep(wait * (0.5 + random.random() / 2))  # noqa: S311 - jitter
         raise AssertionError("unreachable: the last try returns or raises")
 

@@ -21,7 +21,7 @@ from garage_ai.node.trouble import Trouble
 from garage_ai.wire import subjects
 from garage_ai.wire.connection import Connection, Listeners
 from garage_ai.wire.identity import NodeCredentials
-from garage_ai.wire.link_errors import LinkError
+from garage_ai.wire.link_errors import HandlerFailed, LinkError, PermissionDenied
 from garage_ai.wire.messages import Renew, encode_message
 
 _log = structlog.get_logger(__name__)
@@ -29,7 +29,9 @@ _log = structlog.get_logger(__name__)
 DRAIN_SECONDS: Final = 30.0
 """Longest end of what runs when the process is asked to stop."""
 
-_CALM_SECONDS: Final = 15.0
+CALM_SECONDS: Final = 15.0
+"""Between two looks at a JWT whose end is days away."""
+
 _TROUBLE_SECONDS: Final = 1.0
 
 Tell = Callable[[Event], None]
@@ -38,7 +40,16 @@ Tell = Callable[[Event], None]
 class NodeSession:
     """One agent with all that it needs, from its folder."""
 
-    def __init__(self, folder: NodeFolder, record: Record, engine: Engine, tell: Tell) -> None:
+    def __init__(
+        self,
+        folder: NodeFolder,
+        record: Record,
+        engine: Engine,
+        tell: Tell,
+        *,
+        calm_seconds: float = CALM_SECONDS,
+    ) -> None:
+        self._calm_seconds = calm_seconds
         self._folder = folder
         self._record = record
         self._engine = engine
@@ -49,6 +60,7 @@ class NodeSession:
         self._trouble = Trouble()
         self._attention = asyncio.Event()
         self._fresh = False
+        self._reconnecting = False
         self._told: State | None = None
         self._started_at = time.time()
         self._loop = asyncio.get_running_loop()
@@ -86,6 +98,7 @@ class NodeSession:
             self._link.start()
             await self._until_the_end(signals)
         finally:
+            await self.agent.stop(0, signals.hurry)
             await self._control.stop()
             await self._engine.stop()
             await self._link.close()
@@ -118,11 +131,16 @@ class NodeSession:
 
     def _disconnected(self, error: LinkError) -> None:
         self.agent.disconnected()
+        if self._reconnecting:
+            self._reconnecting = False
+            return
         self._tell(Link("", str(error)))
         self._failed(error)
 
     def _failed(self, error: LinkError) -> None:
-        if not self._link.is_connected:
+        if isinstance(error, HandlerFailed | PermissionDenied):
+            _log.error("link_misused", code=error.code, detail=str(error))
+        elif not self._link.is_connected:
             self._trouble.failed(error, self._loop.time())
             self._attention.set()
 
@@ -132,7 +150,7 @@ class NodeSession:
             calm = self._link.is_connected and not self._fresh
             self._attention.clear()
             try:
-                async with asyncio.timeout(_CALM_SECONDS if calm else _TROUBLE_SECONDS):
+                async with asyncio.timeout(self._calm_seconds if calm else _TROUBLE_SECONDS):
                     await self._attention.wait()
                     await asyncio.sleep(_TROUBLE_SECONDS)
             except TimeoutError:
@@ -147,6 +165,7 @@ class NodeSession:
         if self._fresh:
             if not agent.busy:
                 self._fresh = False
+                self._reconnecting = True
                 _log.info("jwt_comes_into_force")
                 await self._link.reconnect()
                 agent.core.undrain("renewal")

@@ -26,6 +26,7 @@ _WARNINGS: Final = 2
 _PROMPT_CACHE_MIB: Final = 256
 """Memory for prompts of conversations that have left their slot; its own default is 8 GiB."""
 
+_POOLINGS: Final = ("mean", "cls", "last")
 _SPARE_HTTP_THREADS: Final = 4
 _FOR_EVER: Final = threading.Event()
 
@@ -41,6 +42,9 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--context", type=int, default=4096, help="tokens for each slot")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--embedding", action="store_true", help="embed instead of answering")
+    parser.add_argument(
+        "--pooling", choices=_POOLINGS, help="how to embed, where the file does not say"
+    )
     parser.add_argument("--parent", type=int, help="die with this process")
     return parser.parse_args(argv)
 
@@ -99,6 +103,9 @@ def _params(options: argparse.Namespace) -> "xllamacpp.CommonParams":
     params.cpuparams_batch.n_threads = options.threads
     params.n_threads_http = options.slots + _SPARE_HTTP_THREADS
     params.embedding = options.embedding
+    if options.pooling:
+        kind = f"LLAMA_POOLING_TYPE_{options.pooling.upper()}"
+        params.pooling_type = xllamacpp.llama_pooling_type[kind]
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.endpoint_metrics = True
     params.ui = False

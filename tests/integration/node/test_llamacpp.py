@@ -1,0 +1,236 @@
+"""A real llama.cpp with a real small model, behind the agent."""
+
+import asyncio
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.integration.node.conftest import MakeAgent, Rig
+from tests.parts.job_caller import Caller, until
+from tests.parts.waiting import eventually
+
+from garage_ai.catalog import Catalog, InPackage
+from garage_ai.node.engines.link import EngineLink
+from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
+from garage_ai.wire.frames import Accepted, End, Fail, Head
+from garage_ai.wire.ids import Digest
+
+pytestmark = pytest.mark.anyio
+
+NAME = "smollm2-135m-instruct"
+DIGEST = Digest("sha256:" + "a" * 64)
+QUESTION = [{"role": "user", "content": "Say hello in five words."}]
+SERVER = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
+
+
+def weights() -> Path:
+    """Find the small model that comes as a package."""
+    manifest = Catalog.load().by_name(NAME)
+    assert manifest is not None
+    (source,) = manifest.sources
+    assert isinstance(source, InPackage)
+    found = source.locate(manifest.weights.path)
+    assert found is not None
+    return found
+
+
+def chat(**more: object) -> bytes:
+    body = {"model": "garage-chat", "messages": QUESTION, "temperature": 0, "seed": 1} | more
+    return json.dumps(body).encode()
+
+
+def streamed(**more: object) -> bytes:
+    return chat(stream=True, stream_options={"include_usage": True}, **more)
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> LlamaEngine:
+    """An engine with two slots, not yet started."""
+    options = LlamaOptions(
+        weights=weights(), name=NAME, digest=DIGEST, kind="chat", slots=2, context=512, threads=1
+    )
+    return LlamaEngine(options, run=tmp_path / "run", logs=tmp_path / "logs")
+
+
+@pytest.fixture
+async def real(make_agent: MakeAgent, engine: LlamaEngine, caller: Caller) -> Rig:
+    """An agent that serves it."""
+    rig = await make_agent(engine)
+    await caller.ready()
+    return rig
+
+
+@pytest.fixture
+async def slots(engine: LlamaEngine, tmp_path: Path) -> AsyncIterator[EngineLink]:
+    """A look at the engine's own slots."""
+    link = EngineLink("http://engine", socket=lambda: str(tmp_path / "run" / "engine.sock"))
+    link.open()
+    yield link
+    await link.close()
+
+
+async def working(link: EngineLink) -> int:
+    """Count the slots at work, as llama.cpp sees it."""
+    _, page = await link.get("/slots", seconds=5)
+    return sum(slot["is_processing"] for slot in json.loads(page))
+
+
+async def test_answers_through_packets(real: Rig, caller: Caller, tmp_path: Path) -> None:
+    """Plain, streamed and completion give a real model's words, under the model's own name."""
+    plain = await caller.call("a1", chat(max_tokens=8)).over()
+    assert plain.head == Head(200, "application/json; charset=utf-8")
+    answer = json.loads(plain.body)
+    text = answer["choices"][0]["message"]["content"]
+    assert text
+    assert answer["choices"][0]["finish_reason"] == "length"
+    assert (answer["model"], answer["object"]) == (NAME, "chat.completion")
+    assert answer["usage"]["completion_tokens"] == 8
+
+    stream = await caller.call("a2", streamed(max_tokens=8), stream=True).over()
+    assert stream.head == Head(200, "text/event-stream")
+    events = [json.loads(line[6:]) for line in stream.body.split(b"\n") if b"data: {" in line]
+    said = [choice["delta"].get("content") for event in events for choice in event["choices"]]
+    assert "".join(part or "" for part in said) == text
+    assert events[-1]["choices"] == []
+    assert events[-1]["usage"]["completion_tokens"] == 8
+    assert stream.body.endswith(b"data: [DONE]\n\n")
+
+    body = json.dumps({"model": NAME, "prompt": "Once upon", "max_tokens": 4}).encode()
+    completion = await caller.call("a3", body, route="completions").over()
+    assert json.loads(completion.body)["object"] == "text_completion"
+
+    refused = await caller.call("a4", b'{"model":"m","messages":5}').over()
+    assert refused.head is not None
+    assert refused.head.status == 400
+    assert isinstance(refused.last, End)
+
+    folder = tmp_path / "run"
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert stat.S_IMODE((folder / "engine.sock").stat().st_mode) == 0o600
+
+
+async def test_cancel_frees_the_slot(real: Rig, caller: Caller, slots: EngineLink) -> None:
+    """A cancelled stream and a cancelled plain request stop in llama.cpp, also beside others."""
+    other = caller.call("a0", streamed(max_tokens=400, ignore_eos=True), stream=True)
+    await other.until(lambda call: len(call.body) > 0)
+    for number, stream in enumerate((True, False)):
+        body = (streamed if stream else chat)(max_tokens=400, ignore_eos=True)
+        call = caller.call(f"a{number + 1}", body, stream=stream)
+        await until_working(slots, 2)
+        began = time.monotonic()
+        call.cancel()
+        assert (await call.over()).last == Fail("cancelled")
+        await until_working(slots, 1)
+        assert time.monotonic() - began < 1.0
+    other.cancel()
+    await other.over()
+    await until_working(slots, 0)
+
+
+async def until_working(slots: EngineLink, count: int) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if await working(slots) == count:
+                return
+            await asyncio.sleep(0.02)
+
+
+async def test_heals_after_it_was_killed(real: Rig, caller: Caller, engine: LlamaEngine) -> None:
+    """kill -9 ends what runs as lost; the agent says loading, and serves again by itself."""
+    call = caller.call("a1", streamed(max_tokens=400, ignore_eos=True), stream=True)
+    await call.until(lambda call: len(call.body) > 0)
+    killed = engine.pid
+    assert killed is not None
+    os.kill(killed, signal.SIGKILL)
+    await call.over()
+    assert isinstance(call.last, Fail)
+    assert call.last.code == "engine_lost"
+    await caller.beat(lambda beat: beat.models[0].engine == "loading", 5)
+    await caller.ready()
+    assert engine.pid != killed
+    again = await caller.call("a2", chat(max_tokens=2)).over()
+    assert isinstance(again.frames[0], Accepted)
+    assert isinstance(again.last, End)
+
+
+async def test_a_model_that_cannot_be_loaded_is_told(
+    make_agent: MakeAgent, caller: Caller, tmp_path: Path
+) -> None:
+    """The reason of a start that fails reaches the beat and the log, and it is tried again."""
+    broken = tmp_path / "broken.gguf"
+    broken.write_bytes(b"GGUF, or not")
+    options = LlamaOptions(
+        weights=broken, name="m", digest=DIGEST, kind="chat", slots=1, context=128, threads=1
+    )
+    engine = LlamaEngine(options, run=tmp_path / "run", logs=tmp_path / "logs")
+    await make_agent(engine)
+    beat = await caller.beat(lambda beat: "status 1" in beat.reason, 20)
+    assert beat.state == "joining"
+    first = engine.pid
+    await until(lambda: engine.pid not in (None, first))
+    assert b"cannot serve" in (tmp_path / "logs" / "engine.log").read_bytes()
+
+
+def test_a_signal_ends_it_while_it_loads_and_when_it_serves(tmp_path: Path) -> None:
+    """SIGTERM is obeyed within a second at any time, though Python is kept from running."""
+    argv = [*SERVER, "--model", str(weights()), "--socket", str(tmp_path / "e.sock")]
+    for wait_for_line in (False, True):
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        assert process.stdout is not None
+        if wait_for_line:
+            assert process.stdout.readline().startswith(b"listening ")
+        else:
+            eventually("its socket", (tmp_path / "e.sock").exists)
+        began = time.monotonic()
+        process.terminate()
+        process.wait(10)
+        process.stdout.close()
+        assert time.monotonic() - began < 1.0
+
+
+def test_dies_with_its_parent(tmp_path: Path) -> None:
+    """kill -9 of the parent ends the engine too."""
+    code = (
+        "import os, subprocess, sys, time\n"
+        "child = subprocess.Popen([*sys.argv[1:], '--parent', str(os.getpid())])\n"
+        "print(child.pid, flush=True); time.sleep(60)"
+    )
+    argv = [*SERVER, "--model", str(weights()), "--socket", str(tmp_path / "e.sock")]
+    parent = subprocess.Popen([sys.executable, "-c", code, *argv], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    child = psutil.Process(int(parent.stdout.readline()))
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    eventually("the engine's end", lambda: not child.is_running(), 5)
+
+
+def test_embeds(tmp_path: Path) -> None:
+    """With --embedding it gives vectors, on TCP as well."""
+    argv = [*SERVER, "--model", str(weights()), "--embedding", "--pooling", "mean"]
+    argv += ["--slots", "1", "--context", "128", "--port", "0"]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().split()[1].decode()
+
+        async def embed() -> dict[str, list[dict[str, list[float]]]]:
+            link = EngineLink(address)
+            link.open()
+            try:
+                _, page = await link.probe("embeddings", b'{"input":["a","b"]}', seconds=20)
+            finally:
+                await link.close()
+            answer: dict[str, list[dict[str, list[float]]]] = json.loads(page)
+            return answer
+
+        answer = asyncio.run(embed())
+        process.terminate()
+    assert [len(each["embedding"]) for each in answer["data"]] == [576, 576]
