@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from garage_ai.node.control import ask_agent
-    from garage_ai.node.errors import NoAgent, NodeError
+    from garage_ai.node.errors import NoAgent, NodeError, NotEnrolled, Removed
     from garage_ai.node.folder import Choice, NodeFolder, Record
     from garage_ai.node.join import join, leave
     from garage_ai.node.serve import serve
@@ -19,7 +19,9 @@ _HOMES: Final = {
     "NoAgent": "errors",
     "NodeError": "errors",
     "NodeFolder": "folder",
+    "NotEnrolled": "errors",
     "Record": "folder",
+    "Removed": "errors",
     "Status": "status",
     "ask_agent": "control",
     "join": "join",
@@ -40,7 +42,9 @@ __all__ = [
     "NoAgent",
     "NodeError",
     "NodeFolder",
+    "NotEnrolled",
     "Record",
+    "Removed",
     "Status",
     "ask_agent",
     "join",
