@@ -4,7 +4,7 @@ import math
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from garage_ai.gateway.errors import GatewayError, envelope
 
@@ -16,6 +16,9 @@ Send = Callable[[Event], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Header = tuple[bytes, bytes]
 
+CONNECTION: Final = "gai.connection"
+"""Where in a scope our server puts the request's `Connection`."""
+
 JSON: Final[Header] = (b"content-type", b"application/json")
 CLOSE: Final[Header] = (b"connection", b"close")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
@@ -23,6 +26,15 @@ NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_NAMED: Final = 32
 _LONGEST_HEADER: Final = 256
+
+
+class Connection(Protocol):
+    """A client's connection, as our server shows it beyond ASGI."""
+
+    lost: bool
+    """Whether the client has hung up."""
+    on_lost: Callable[[], None] | None
+    """Called once when it does."""
 
 
 def new_request_id() -> str:
@@ -93,9 +105,11 @@ def header_text(text: str) -> bytes:
 
 __all__ = [
     "CLOSE",
+    "CONNECTION",
     "JSON",
     "NO_STORE",
     "App",
+    "Connection",
     "Event",
     "Header",
     "Receive",

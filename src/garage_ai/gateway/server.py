@@ -6,13 +6,13 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from garage_ai.gateway.asgi import App, new_request_id
+from garage_ai.gateway.asgi import CONNECTION, App, new_request_id
 from garage_ai.gateway.errors import GatewayError, envelope
 
 MAX_HEADERS: Final = 64 * 1024
@@ -24,12 +24,17 @@ BACKLOG: Final = 2048
 
 
 class Protocol(HttpToolsProtocol):
-    """HTTP/1.1 with bounded headers in size and time, and errors in the envelope."""
+    """HTTP/1.1 with bounded headers in size and time, and errors in the envelope.
+
+    It tells its requests of a client that hangs up, as `asgi.Connection` says.
+    """
 
     # These belong to uvicorn's class, which has no slots and no hooks of its own.
     _in_headers = True
     _header_bytes = 0
     _header_timer: asyncio.TimerHandle | None = None
+    lost = False
+    on_lost: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing is not kept."""
@@ -37,9 +42,13 @@ class Protocol(HttpToolsProtocol):
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock, and tell whoever works for this client."""
         self._stop_clock()
         super().connection_lost(exc)
+        self.lost = True
+        told, self.on_lost = self.on_lost, None
+        if told is not None:
+            told()
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to headers, then parse."""
@@ -62,6 +71,7 @@ class Protocol(HttpToolsProtocol):
         if size > MAX_HEADERS:
             self._refuse("headers_too_large")
             raise ValueError("headers too large")
+        self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key] # ours, beyond ASGI
         super().on_headers_complete()
 
     def on_message_complete(self) -> None:
