@@ -1,0 +1,236 @@
+"""Becoming a node of a real gateway's books, and stopping to be one."""
+
+import asyncio
+import stat
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from bench.mock_engine import MockEngine
+from bench.mock_options import Options
+from tests.integration.node.conftest import MakeMock
+from tests.parts.edge import Edge, running_edge
+
+from garage_ai.node.engines.external import external_digest
+from garage_ai.node.errors import (
+    AlreadyRunning,
+    EnrolmentFailed,
+    GatewayAway,
+    NotEnrolled,
+    NotPossible,
+)
+from garage_ai.node.events import Done, Event
+from garage_ai.node.folder import Choice, NodeFolder, Record
+from garage_ai.node.gateway_client import GatewayClient, GatewayRefused
+from garage_ai.node.join import join, leave
+from garage_ai.node.renewal import JwtKeeper, ask_gateway
+from garage_ai.node.setup import make_engine
+from garage_ai.wire.claims import decode
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
+    """A gateway with real accounts."""
+    async with running_edge(tmp_path / "edge") as running:
+        yield running
+
+
+@pytest.fixture
+async def choice(make_mock: MakeMock) -> Choice:
+    """An engine that is there."""
+    return choice_of(await make_mock(Options()))
+
+
+def choice_of(mock: MockEngine) -> Choice:
+    return Choice(engine="external", engine_url=mock.url, models=("mock",))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> NodeFolder:
+    """A node's new folder."""
+    return NodeFolder(tmp_path / "node")
+
+
+async def token(edge: Edge) -> str:
+    made = await edge.services.tokens.create(region="SE-AB")
+    assert made.secret is not None
+    return made.secret
+
+
+def quiet(_: Event) -> None:
+    return None
+
+
+async def enrol(
+    edge: Edge, folder: NodeFolder, choice: Choice, secret: str | None = None
+) -> Record:
+    given = await token(edge) if secret is None else secret
+    return await join(edge.url, given, folder, choice=choice, name="rig", tell=quiet)
+
+
+async def test_enrols(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
+    """A token gives an identity, kept for the owner alone, and the books know the node."""
+    record = await enrol(edge, folder, choice)
+    assert record == folder.load()
+    assert (record.name, record.region, record.gateway) == ("rig", "SE-AB", edge.url)
+    assert record.urls == ("nats://127.0.0.1:1",)
+    claims = decode(folder.identity.load_jwt(), issuers=None)
+    assert claims.sub == folder.identity.load().public_key
+    for name in ("identity.json", "node.nk", "node.jwt"):
+        assert stat.S_IMODE((folder.path / name).stat().st_mode) == 0o600
+    (enrolled,) = edge.network.enrolled
+    assert (enrolled.id, enrolled.name, enrolled.region) == (record.node, "rig", "SE-AB")
+
+
+async def test_an_external_model_bears_the_members_mark(
+    edge: Edge, folder: NodeFolder, choice: Choice
+) -> None:
+    """The member that the gateway named is part of the digest."""
+    record = await enrol(edge, folder, choice)
+    (enrolled,) = edge.network.enrolled
+    engine = await make_engine(choice, record.member, folder)
+    assert engine.offers[0].digest == external_digest(enrolled.member, "mock")
+
+
+async def test_joining_again_needs_no_token(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
+    """The identity that is there is used, with whatever engine is chosen now."""
+    record = await enrol(edge, folder, choice)
+    changed = Choice(engine="external", engine_url=choice.engine_url, models=("mock",), slots=7)
+    again = await enrol(edge, folder, changed, "")
+    assert again.node == record.node
+    assert folder.load().choice.slots == 7
+    assert len(edge.network.enrolled) == 1
+
+
+async def test_a_lost_answer_may_be_asked_for_again(
+    edge: Edge, folder: NodeFolder, choice: Choice
+) -> None:
+    """A join that died before it had saved anything ends as the same node with the same token."""
+    secret = await token(edge)
+    record = await enrol(edge, folder, choice, secret)
+    (folder.path / "identity.json").unlink()
+    (folder.path / "node.jwt").unlink()
+    assert (await enrol(edge, folder, choice, secret)).node == record.node
+
+
+@pytest.mark.parametrize("given", ["gaij_nonsense", "x" * 200])
+async def test_a_bad_token_is_refused_in_words(
+    edge: Edge, folder: NodeFolder, choice: Choice, given: str
+) -> None:
+    """The gateway's reason reaches the owner, and nothing is kept but the key."""
+    with pytest.raises(EnrolmentFailed, match="token"):
+        await enrol(edge, folder, choice, given)
+    with pytest.raises(NotEnrolled):
+        folder.load()
+
+
+async def test_a_used_token_is_refused(
+    edge: Edge, folder: NodeFolder, choice: Choice, tmp_path: Path
+) -> None:
+    """One token lets in one node."""
+    secret = await token(edge)
+    await enrol(edge, folder, choice, secret)
+    with pytest.raises(GatewayRefused) as refused:
+        await enrol(edge, NodeFolder(tmp_path / "other"), choice, secret)
+    assert refused.value.reason == "token_used"
+
+
+async def test_needs_a_token_the_first_time(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
+    """Without one the owner is told who makes them."""
+    with pytest.raises(NotPossible, match="gai node token"):
+        await enrol(edge, folder, choice, "")
+
+
+async def test_checks_the_engine_before_the_token_is_used(
+    edge: Edge, folder: NodeFolder, make_mock: MakeMock
+) -> None:
+    """An engine that is away, or does not know the model, costs no token."""
+    secret = await token(edge)
+    mock = await make_mock(Options(models="other"))
+    with pytest.raises(NotPossible, match="does not list mock"):
+        await enrol(edge, folder, choice_of(mock), secret)
+    await mock.close()
+    with pytest.raises(NotPossible, match="cannot be reached"):
+        await enrol(edge, folder, choice_of(mock), secret)
+    with pytest.raises(NotPossible, match="--model"):
+        await enrol(edge, folder, Choice(engine="external", engine_url="http://h/v1"), secret)
+    with pytest.raises(NotPossible, match="no engine"):
+        await enrol(edge, folder, Choice(engine="vllm"), secret)
+    assert edge.network.enrolled == []
+
+
+async def test_a_folder_serves_one_network(
+    edge: Edge, folder: NodeFolder, choice: Choice, tmp_path: Path
+) -> None:
+    """An identity of another network is not thrown away by mistake."""
+    await enrol(edge, folder, choice)
+    async with running_edge(tmp_path / "second") as second:
+        with pytest.raises(NotPossible, match="gai node leave"):
+            await enrol(second, folder, choice)
+
+
+async def test_a_removed_node_joins_anew(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
+    """With a new token it becomes another node, under a new key."""
+    record = await enrol(edge, folder, choice)
+    key = folder.identity.load().public_key
+    await edge.services.enrolment.remove(record.node)
+    again = await enrol(edge, folder, choice)
+    assert again.node != record.node
+    assert folder.identity.load().public_key != key
+
+
+async def test_leaves(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
+    """The books strike the node off, its key is cut off, and the folder holds no identity."""
+    record = await enrol(edge, folder, choice)
+    key = folder.identity.load().public_key
+    assert await leave(folder) == record
+    assert edge.revoker.revoked == [key]
+    assert edge.network.removed == [record.node]
+    with pytest.raises(NotEnrolled):
+        folder.load()
+    with pytest.raises(NotEnrolled):
+        await leave(folder)
+
+
+async def test_does_not_touch_a_folder_in_use(
+    edge: Edge, folder: NodeFolder, choice: Choice
+) -> None:
+    """An agent that runs keeps its folder."""
+    await enrol(edge, folder, choice)
+    with folder.lock():
+        with pytest.raises(AlreadyRunning):
+            await enrol(edge, folder, choice)
+        with pytest.raises(AlreadyRunning):
+            await leave(folder)
+
+
+async def test_asks_the_gateway_whether_it_is_still_a_node(
+    edge: Edge, folder: NodeFolder, choice: Choice
+) -> None:
+    """A node gets a fresh JWT and the network's addresses; a removed one learns it for certain."""
+    record = await enrol(edge, folder, choice)
+    identity = folder.identity.load()
+    keeper = JwtKeeper(folder.identity, identity)
+    answer = await ask_gateway(edge.url, None, identity, record.node, keeper)
+    assert answer == ("renewed", ("nats://127.0.0.1:1",))
+    await edge.services.enrolment.remove(record.node)
+    assert (await ask_gateway(edge.url, None, identity, record.node, keeper))[0] == "gone"
+
+
+async def test_tells_its_steps(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
+    """The owner sees what is being done, in order."""
+    told: list[Event] = []
+    await join(edge.url, await token(edge), folder, choice=choice, name="rig", tell=told.append)
+    assert [event.step for event in told if isinstance(event, Done)] == ["check", "enrol"]
+
+
+async def test_gives_up_on_a_gateway_that_is_away(folder: NodeFolder) -> None:
+    """A few tries, then an error that says so."""
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    identity = folder.identity.create()
+    async with server, GatewayClient(f"http://127.0.0.1:{port}", first_wait=0.01) as client:
+        with pytest.raises(GatewayAway, match="cannot be reached"):
+            await client.enrol(identity, "gaij_x", "rig", unsandboxed=True)
