@@ -6,7 +6,7 @@ others are `other`. No label names a key, a member or a node, so /metrics needs 
 
 from collections import Counter as Count
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -58,12 +58,23 @@ MAX_MODELS: Final = 200
 OTHER: Final = "other"
 
 
+class _Series(NamedTuple):
+    """Where the requests of one kind are counted."""
+
+    duration: Histogram
+    first: Histogram
+    prompt: Histogram
+    completion: Histogram
+
+
 class Metrics:
     """Count what happens; cheap enough for every request."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self._models: set[str] = set()
+        # Looking series up by their labels would cost more than counting.
+        self._series: dict[tuple[str, str, str], _Series] = {}
         self._duration = Histogram(
             "gen_ai_server_request_duration_seconds",
             "Time from the request's admission to the end of its answer.",
@@ -106,18 +117,28 @@ class Metrics:
 
     def observe(self, record: UsageRecord) -> None:
         """Count one finished request."""
-        operation = _OPERATIONS.get(record.route, OTHER)
         model = self._model(record)
-        error = "" if record.outcome == "ok" else record.outcome
-        self._duration.labels(operation, model, error).observe(record.duration_s)
+        kind = (record.route, model, record.outcome)
+        series = self._series.get(kind) or self._series.setdefault(kind, self._find(*kind))
+        series.duration.observe(record.duration_s)
         if record.ttft_s is not None:
-            self._first.labels(operation, model).observe(record.ttft_s)
+            series.first.observe(record.ttft_s)
         if record.prompt_tokens is not None:
-            self._tokens.labels(operation, model, "input").observe(record.prompt_tokens)
+            series.prompt.observe(record.prompt_tokens)
         if record.completion_tokens is not None:
-            self._tokens.labels(operation, model, "output").observe(record.completion_tokens)
+            series.completion.observe(record.completion_tokens)
         if record.attempts > 1:
             self._retries.inc(record.attempts - 1)
+
+    def _find(self, route: str, model: str, outcome: str) -> "_Series":
+        operation = _OPERATIONS.get(route, OTHER)
+        error = "" if outcome == "ok" else outcome
+        return _Series(
+            self._duration.labels(operation, model, error),
+            self._first.labels(operation, model),
+            self._tokens.labels(operation, model, "input"),
+            self._tokens.labels(operation, model, "output"),
+        )
 
     def _model(self, record: UsageRecord) -> str:
         """Name the model only if a node answered for it, and only so many of them."""
