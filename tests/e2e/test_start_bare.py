@@ -1,4 +1,7 @@
+import contextlib
+import json
 import os
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -34,6 +37,36 @@ class Bare:
             timeout=600,
             check=False,
         )
+
+    @contextlib.contextmanager
+    def started(self, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+        """Start start.sh, which becomes `gai up`; whatever happens, it is gone at the end."""
+        with subprocess.Popen(
+            ["chroot", self.root, f"/{CHECKOUT}/start.sh", *arguments],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as process:
+            try:
+                yield process
+            finally:
+                process.kill()
+
+
+def the_line(told: subprocess.CompletedProcess[str]) -> str:
+    """Find the one line to type in what start.sh said."""
+    (line,) = [line for line in told.stderr.splitlines() if line.startswith("    ")]
+    return line.strip()
+
+
+def until_ready(network: subprocess.Popen[str]) -> list[str]:
+    """Read what `gai up` prints, up to the line that begins with `ready`."""
+    lines: list[str] = []
+    for line in network.stdout or ():
+        lines.append(line)
+        if line.startswith("ready"):
+            return lines
+    raise AssertionError(f"the network ended before it was ready: {lines}")
 
 
 def mirror() -> str:
@@ -73,7 +106,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     bare = Bare(root)
     copy_tree(root / CHECKOUT)
     carry_registry_settings(bare)
+    subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], timeout=10, check=True)
     yield bare
+    subprocess.run(["umount", root / "proc"], timeout=10, check=True)
     shutil.rmtree(root)
 
 
@@ -81,8 +116,8 @@ def test_a_bare_debian_is_told_the_one_line_and_then_it_works(bare: Bare) -> Non
     """Without venv and pip: exit 1 and one line; typed as printed, the next start installs."""
     first = bare.run("./start.sh")
     assert (first.returncode, first.stdout) == (1, "")
-    (line,) = [line for line in first.stderr.splitlines() if line.startswith("    ")]
-    assert line.strip() == "apt-get update && apt-get install -y python3-venv libgomp1"
+    line = the_line(first)
+    assert line == "apt-get update && apt-get install -y python3-venv libgomp1"
     assert not (bare.root / CHECKOUT / ".venv").exists()
 
     installed = bare.run(line)
@@ -91,5 +126,17 @@ def test_a_bare_debian_is_told_the_one_line_and_then_it_works(bare: Bare) -> Non
     second = bare.run("./start.sh --help")
     assert second.returncode == 0, second.stderr
     assert "[4/4] Installing Garage AI ... done" in second.stderr
-    engine = bare.run(".venv/bin/python -c 'import xllamacpp'")
-    assert engine.returncode == 0, engine.stderr
+
+
+def test_a_real_model_answers_on_a_bare_debian(bare: Bare) -> None:
+    """The newcomer's whole way there: start, wait for `ready`, paste the curl, stop."""
+    told = bare.run("./start.sh --help")
+    if told.returncode:
+        assert bare.run(the_line(told)).returncode == 0
+    with bare.started("--port", "0", "--nats-port", "0") as network:
+        lines = until_ready(network)
+        curl = shlex.split(next(line for line in lines if line.startswith("curl ")))
+        answer = subprocess.run(curl, capture_output=True, timeout=60, check=True)
+        assert json.loads(answer.stdout)["choices"][0]["message"]["content"]
+        network.terminate()
+        assert network.wait(timeout=35) == 0
