@@ -1,5 +1,7 @@
 """Run the gateway: `python -m garage_ai.gateway`, or `gai gateway`."""
 
+import contextlib
+import resource
 import sys
 
 import pydantic
@@ -25,6 +27,7 @@ def main() -> int:
             print(f"gai gateway: GAI_{name}: {each['msg']}", file=sys.stderr)
         return 2
     configure_logs(settings.log_level)
+    _allow_many_connections()
     try:
         uvloop.run(serve(settings))
     except (
@@ -39,6 +42,13 @@ def main() -> int:
         print(f"gai gateway: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _allow_many_connections() -> None:
+    """Raise the soft limit of open files to the hard one: each client holds one."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 if __name__ == "__main__":

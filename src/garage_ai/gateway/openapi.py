@@ -104,7 +104,7 @@ def _operation(route: Route, schemas: Json) -> Json:
 def _answer(route: Route) -> Json:
     content: Json = {"application/json": {"schema": {"type": "object"}}}
     if route != "embeddings":
-        content["text/event-stream"] = {"schema": {"type": "string"}}
+        content["text/event-stream"] = {}
     headers = {
         name: {"description": why, "schema": {"type": "string"}} for name, why in _HEADERS.items()
     }

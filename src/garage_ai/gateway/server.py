@@ -20,6 +20,8 @@ HEADER_SECONDS: Final = 20.0
 """Longest time between a request's first byte and the end of its headers, or before the first."""
 KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s of common load balancers, so that they hang up first."""
+STALL_SECONDS: Final = 60.0
+"""Longest time in which a client takes not one byte of what waits for it."""
 BACKLOG: Final = 2048
 
 
@@ -33,6 +35,8 @@ class Protocol(HttpToolsProtocol):
     _in_headers = True
     _header_bytes = 0
     _header_timer: asyncio.TimerHandle | None = None
+    _stall_timer: asyncio.TimerHandle | None = None
+    _unsent = 0
     lost = False
     on_lost: Callable[[], None] | None = None
 
@@ -44,6 +48,7 @@ class Protocol(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock, and tell whoever works for this client."""
         self._stop_clock()
+        self._end_stall()
         super().connection_lost(exc)
         self.lost = True
         told, self.on_lost = self.on_lost, None
@@ -78,6 +83,43 @@ class Protocol(HttpToolsProtocol):
         """Expect headers again."""
         super().on_message_complete()
         self._in_headers = True
+
+    def pause_writing(self) -> None:
+        """Hold the application, and watch whether the client takes anything at all."""
+        super().pause_writing()
+        self._watch_stall()
+
+    def resume_writing(self) -> None:
+        """Let the application go on."""
+        super().resume_writing()
+        self._end_stall()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Hang up an idle connection; one whose last answer is still being read is not idle."""
+        if self.transport.get_write_buffer_size() == 0:
+            super().timeout_keep_alive_handler()
+        elif self._stall_timer is None:
+            self._watch_stall()
+
+    def _watch_stall(self) -> None:
+        self._unsent = self.transport.get_write_buffer_size()
+        self._stall_timer = self.loop.call_later(STALL_SECONDS, self._check_stall)
+
+    def _check_stall(self) -> None:
+        self._stall_timer = None
+        unsent = self.transport.get_write_buffer_size()
+        if unsent >= self._unsent:
+            # Closing would wait for the client to read; it has shown that it does not.
+            self.transport.abort()
+        elif unsent > 0:
+            self._watch_stall()
+        else:
+            self.transport.close()
+
+    def _end_stall(self) -> None:
+        timer, self._stall_timer = self._stall_timer, None
+        if timer is not None:
+            timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP; nothing of it is logged or repeated."""

@@ -8,6 +8,8 @@ import struct
 import pytest
 from tests.parts.edge import Edge, chat, chunk_event, raw, read_answer, request_bytes
 
+from garage_ai.gateway import server
+
 pytestmark = pytest.mark.anyio
 
 PATH = "/v1/chat/completions"
@@ -115,6 +117,18 @@ async def test_a_slow_reader_holds_nobody_up(edge: Edge) -> None:
             writer.write(request(edge, "garage-chat"))
             assert (await read_answer(reader)).status == 200
         assert now() - began < 1
+
+
+async def test_a_reader_that_takes_nothing_is_cut(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that takes not one byte for a minute loses its connection, and the node its work."""
+    monkeypatch.setattr(server, "STALL_SECONDS", 0.3)
+    async with raw(edge) as (_, stalled):
+        stalled.transport.pause_reading()  # type: ignore[attr-defined]
+        stalled.write(request(edge, "huge"))
+        await asyncio.wait_for(edge.serving.opened.wait(), 3)
+        await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 5)
 
 
 async def test_a_stop_lets_streams_end(edge: Edge) -> None:
