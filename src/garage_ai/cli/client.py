@@ -10,7 +10,7 @@ import socket
 import ssl
 from collections.abc import Generator, Iterator, Mapping
 from typing import Final, Literal, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -44,6 +44,8 @@ class Client:
         answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
         self._target: Final = target
+        # A gateway behind a proxy may live under a path of it.
+        self._prefix: Final = urlsplit(target.url).path.rstrip("/")
         self._connect_seconds = connect_seconds
         self._answer_seconds = answer_seconds
 
@@ -117,7 +119,7 @@ class Client:
         try:
             connection.connect()
             connection.sock.settimeout(seconds)
-            connection.request(method, path, _encoded(body), self._headers())
+            connection.request(method, self._prefix + path, _encoded(body), self._headers())
             # The response holds the socket too: closing it is what the gateway sees.
             with contextlib.closing(connection.getresponse()) as response:
                 if response.status >= http.client.BAD_REQUEST:

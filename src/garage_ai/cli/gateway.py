@@ -11,6 +11,7 @@ from garage_ai.cli.words import say
 
 
 def gateway(
+    *,
     host: Annotated[
         str | None, typer.Option("--host", metavar="HOST", help=say("help.option.host"))
     ] = None,

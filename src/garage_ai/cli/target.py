@@ -68,7 +68,10 @@ def target_at(url: str, key: str, ca: Path | None = None) -> Target:
 def _with_key(target: Target, key: str | None) -> Target:
     if not (key or target.key):
         raise Refused(say("error.no_key", url=target.url), say("error.no_key.next"))
-    return replace(target, key=key or target.key)
+    chosen = (key or target.key).strip()
+    if not (chosen.isascii() and chosen.isprintable()):
+        raise Misused(say("error.bad_key"), say("error.bad_key.next"))
+    return replace(target, key=chosen)
 
 
 def _names_of(here: Target) -> frozenset[str]:

@@ -14,10 +14,12 @@ from garage_ai.data_folder import default_data_dir
 def up(
     *,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help=say("help.option.host"))
+        str | None,
+        typer.Option("--host", envvar="GAI_HOST", metavar="HOST", help=say("help.option.host")),
     ] = None,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65_535, help=say("help.option.port"))
+        int,
+        typer.Option("--port", envvar="GAI_PORT", min=0, max=65_535, help=say("help.option.port")),
     ] = 8000,
     nats_port: Annotated[
         int, typer.Option("--nats-port", min=0, max=65_535, help=say("help.option.nats_port"))

@@ -219,6 +219,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Give one with --api-key KEY (or GAI_API_KEY); `gai key create` makes one.",
         "Ange en med --api-key NYCKEL (eller GAI_API_KEY); `gai key create` gör en.",
     ),
+    "error.bad_key": (
+        "The key holds letters that no key has.",
+        "Nyckeln innehåller tecken som ingen nyckel har.",
+    ),
+    "error.bad_key.next": (
+        "Copy it again, without quotes around it.",
+        "Kopiera den igen, utan citattecken runt om.",
+    ),
     "error.unreachable": (
         "The gateway at {url} cannot be reached: {reason}.",
         "Gatewayen på {url} går inte att nå: {reason}.",

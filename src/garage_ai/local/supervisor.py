@@ -133,6 +133,11 @@ class Supervisor:
         if self.state != "ready":
             raise ChildFailed(name, self._last_code, *self._last_words())
 
+    async def wait_stopped(self) -> None:
+        """Wait until the work is over; passes on what should never end it: an error in here."""
+        if self._loop_task is not None:
+            await asyncio.shield(self._loop_task)
+
     async def stop(self, limit: float | None = None) -> None:
         """End the child, asked first and killed after `limit` seconds (the policy's if None)."""
         if self._loop_task is None or self._loop_task.done():

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -91,18 +91,21 @@ class LocalNetwork:
         """
         check_options(self._options)
         loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
+        # `nohup gai up` means what it says.
+        ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        signals = _SIGNALS[:2] if ignored else _SIGNALS
+        for number in signals:
             loop.add_signal_handler(number, self._signalled)
         try:
-            await self._bring_up_or_stop()
-            await self._stop.wait()
+            await self._until_stopped(self._bring_up())
+            await self._until_stopped(self._watch())
             self._tell(Leaving(DRAIN_SECONDS))
             await self._take_down(DRAIN_SECONDS)
             self._tell(Left())
         finally:
             await self._take_down(_FAILED_START)
             self._give_back()
-            for number in _SIGNALS:
+            for number in signals:
                 loop.remove_signal_handler(number)
 
     def _signalled(self) -> None:
@@ -111,8 +114,9 @@ class LocalNetwork:
             os._exit(130)
         self._stop.set()
 
-    async def _bring_up_or_stop(self) -> None:
-        work = asyncio.ensure_future(self._bring_up())
+    async def _until_stopped(self, doing: Coroutine[None, None, None]) -> None:
+        """Do something until it is done or a signal comes."""
+        work = asyncio.ensure_future(doing)
         stopping = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait((work, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -123,17 +127,30 @@ class LocalNetwork:
                 task.cancel()
             await asyncio.gather(work, stopping, return_exceptions=True)
 
+    async def _watch(self) -> None:
+        """Stay until one of the supervisors ends, which none does by itself."""
+        parts = [part for part in (self._nats, self._gateway, self._node) if part is not None]
+        await asyncio.gather(*(part.wait_stopped() for part in parts))
+
     async def _bring_up(self) -> None:
         self._tell(StepBegun("keys"))
         await asyncio.to_thread(prepare, self._folders)
+        try:
+            place, server = await self._take_place()
+        except OSError as error:
+            raise Unfit(f"{error.filename or self._folders.data}: {error.strerror}") from error
+        self._done("keys")
+        await self._start_parts(place, server, self._reach(place, self._folders.admin_key))
+
+    async def _take_place(self) -> tuple[Place, NatsServer]:
+        """Make the folder ours, and settle where we listen. Raises: LocalError, OSError."""
         self._claim = await leftovers.claim(self._folders)
         ended = await leftovers.end_leftovers(self._folders)
         if ended:
             self._tell(LeftoversEnded(tuple(record.name for record in ended)))
         place, server = await asyncio.to_thread(settle, self._options, self._folders)
         whereabouts.announce(self._folders, self._record(place))
-        self._done("keys")
-        await self._start_parts(place, server, self._reach(place, self._folders.admin_key))
+        return place, server
 
     async def _start_parts(self, place: Place, server: NatsServer, api: GatewayApi) -> None:
         self._nats = self._supervise(_nats_plan(server))

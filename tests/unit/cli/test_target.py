@@ -126,3 +126,10 @@ def test_a_network_that_left(home: Path) -> None:
     whereabouts.withdraw(folders)
     with pytest.raises(Unreachable):
         find_target()
+
+
+def test_a_key_that_was_copied_badly(home: Path) -> None:
+    """Typographic quotes are found before they become a header; white space does no harm."""
+    with pytest.raises(Misused):
+        find_target(gateway="https://gai.example", api_key="\u201cgai_k\u201d")
+    assert find_target(gateway="https://gai.example", api_key=" gai_k\n").key == "gai_k"
