@@ -83,6 +83,10 @@ class Protocol(HttpToolsProtocol):
         """Expect headers again."""
         super().on_message_complete()
         self._in_headers = True
+        if not self.pipeline:
+            # A long body's last piece leaves reading paused, and one who does not read hears of
+            # no hang-up.
+            self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """Hold the application, and watch whether the client takes anything at all."""

@@ -15,8 +15,8 @@ pytestmark = pytest.mark.anyio
 PATH = "/v1/chat/completions"
 
 
-def request(edge: Edge, model: str, stream: bool = True) -> bytes:
-    body = json.dumps(chat(model, stream=stream)).encode()
+def request(edge: Edge, model: str, stream: bool = True, padding: int = 0) -> bytes:
+    body = json.dumps(chat(model, stream=stream, user="x" * padding)).encode()
     return request_bytes(PATH, method="POST", headers=edge.bearer, body=body)
 
 
@@ -44,10 +44,11 @@ async def test_leaving_a_stream(edge: Edge, how: str) -> None:
         assert reply.closed_at - left_at < 0.2
 
 
-async def test_leaving_a_plain_request(edge: Edge) -> None:
-    """So is the work on an answer that has not begun to be sent."""
+@pytest.mark.parametrize("padding", [0, 50_000, 200_000, 2_000_000])
+async def test_leaving_a_plain_request(edge: Edge, padding: int) -> None:
+    """So is the work on an answer that has not begun to be sent, however long the question was."""
     async with raw(edge) as (_, writer):
-        writer.write(request(edge, "held", stream=False))
+        writer.write(request(edge, "held", stream=False, padding=padding))
         await asyncio.wait_for(edge.serving.opened.wait(), 3)
         left_at = now()
     reply = edge.serving.replies[0]
