@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from garage_ai import __version__
-from garage_ai.node.core import Core, Step
+from garage_ai.node.core import GREET_SECONDS, Core, Step
 from garage_ai.node.engines.port import Engine, Offer
 from garage_ai.node.errors import EngineError, NodeError, Superseded
 from garage_ai.node.exchange import ALIVE_AFTER, Exchange
@@ -72,6 +72,7 @@ class Agent:
         self._idle = asyncio.Event()
         self._idle.set()
         self._ticker: asyncio.TimerHandle | None = None
+        self._greeter: asyncio.TimerHandle | None = None
         self._pulse = Pulse(random.SystemRandom().random)
         self._wake = asyncio.Event()
         self._seq = 0
@@ -106,8 +107,9 @@ class Agent:
             self._beater.cancel()
         if self._subscription is not None:
             await self._subscription.close()
-        if self._ticker is not None:
-            self._ticker.cancel()
+        for timer in (self._ticker, self._greeter):
+            if timer is not None:
+                timer.cancel()
         self._beat("gone")
         try:
             await self._link.flush(_FLUSH_SECONDS)
@@ -171,6 +173,12 @@ class Agent:
 
     def _heard_job(self, payload: bytes) -> None:
         self._do(self.core.job(decode(payload), self._loop.time()))
+        if self._greeter is None and self.core.greets:
+            self._greeter = self._loop.call_later(GREET_SECONDS, self._greet)
+
+    def _greet(self) -> None:
+        self._greeter = None
+        self._do(self.core.greet(self._loop.time()))
 
     def _heard_credit(self, payload: bytes) -> None:
         exchange, step = self.core.credit(decode(payload), self._loop.time())

@@ -22,11 +22,9 @@ from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed, WireError
 from garage_ai.wire.frames import (
     VERSIONS,
-    Accepted,
     Cancel,
     Credit,
     Fail,
-    Frame,
     Open,
     Packet,
     RefusalCode,
@@ -38,6 +36,12 @@ from garage_ai.wire.messages import AgentState, EngineState
 
 MAX_TOMBSTONES: Final = 1024
 """Cancels remembered in case they overtook their job; far more than can be under way."""
+
+GREET_SECONDS: Final = 0.002
+"""How long Accepted may wait for the engine's first words, to share their packet.
+
+Gateways wait a thousand times longer; an engine that is quick saves a message in three.
+"""
 
 BODY_SECONDS: Final = 30.0
 """Without a further packet of its body for so long a request is given up."""
@@ -90,6 +94,7 @@ class Core:
         self._drains: dict[Drainer, str] = {}
         self._served = False
         self._tombstones: OrderedDict[AttemptId, None] = OrderedDict()
+        self._fresh: list[Exchange] = []
 
     # --- state
 
@@ -150,6 +155,20 @@ class Core:
             self._open(packet, now, step)
         else:
             self._feed(exchange, packet, now, step)
+        return step
+
+    @property
+    def greets(self) -> bool:
+        """Whether `greet` is to be called, `GREET_SECONDS` from now at the latest."""
+        return bool(self._fresh)
+
+    def greet(self, now: float) -> Step:
+        """Say Accepted for new attempts whose engine has not said anything yet."""
+        step = Step()
+        fresh, self._fresh = self._fresh, []
+        for exchange in fresh:
+            if not exchange.greeted and exchange.phase != "over":
+                step.send.append((exchange.reply, exchange.pack(now)))
         return step
 
     def credit(self, packet: Packet, now: float) -> tuple[Exchange | None, Step]:
@@ -240,7 +259,8 @@ class Core:
             return
         self.running[packet.attempt] = exchange
         self.totals.accepted += 1
-        self._feed(exchange, packet, now, step, Accepted())
+        self._fresh.append(exchange)
+        self._feed(exchange, packet, now, step)
 
     def _is_ours(self, reply: str, attempt: AttemptId) -> bool:
         try:
@@ -272,26 +292,19 @@ class Core:
             return "loading"
         return "busy" if self.full else None
 
-    def _feed(
-        self, exchange: Exchange, packet: Packet, now: float, step: Step, *first: Frame
-    ) -> None:
+    def _feed(self, exchange: Exchange, packet: Packet, now: float, step: Step) -> None:
         running = exchange.phase == "running"
         try:
             credit = exchange.take(packet, now)
         except WireError as error:
-            self._broken(exchange, error, now, step, *first)
+            self._broken(exchange, error, now, step)
             return
-        frames = first if credit is None else (*first, credit)
-        if frames:
-            step.send.append((exchange.reply, exchange.pack(now, *frames)))
+        if credit is not None:
+            step.send.append((exchange.reply, exchange.pack(now, credit)))
         if exchange.phase == "running" and not running:
             step.run = exchange
 
-    def _broken(
-        self, exchange: Exchange, error: WireError, now: float, step: Step, *first: Frame
-    ) -> None:
-        if first:
-            step.send.append((exchange.reply, exchange.pack(now, *first)))
+    def _broken(self, exchange: Exchange, error: WireError, now: float, step: Step) -> None:
         self._stop(exchange, error.code, str(error), now, step)
 
     def _stop(self, exchange: Exchange, code: str, words: str, now: float, step: Step) -> None:
@@ -307,7 +320,7 @@ class Core:
         del self._tombstones[exchange.id]
         exchange.phase = "over"
         self.totals.cancelled += 1
-        packet = exchange.pack(now, Accepted(), Fail("cancelled"))
+        packet = exchange.pack(now, Fail("cancelled"))
         step.send.append((exchange.reply, packet))
 
     def _bury(self, attempt: AttemptId) -> None:
@@ -325,4 +338,4 @@ class Core:
         return ""
 
 
-__all__ = ["Core", "Drainer", "Step", "Totals"]
+__all__ = ["GREET_SECONDS", "Core", "Drainer", "Step", "Totals"]

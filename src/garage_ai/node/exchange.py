@@ -3,6 +3,7 @@
     receiving ─End→ running ─all said→ over
         └───────────────┴── cancel, broken order, time limit, engine lost: Fail → over
 
+`greeted` tells whether the gateway knows that the attempt holds a slot.
 `blocked` is set while the gateway gives no credit for more of the answer.
 
 Time comes from the caller, in seconds.
@@ -14,6 +15,7 @@ from garage_ai.node.engines.port import Offer
 from garage_ai.wire.errors import OutOfTurn, TooManyBytes
 from garage_ai.wire.frames import (
     MAX_DATA,
+    Accepted,
     Alive,
     Credit,
     Data,
@@ -45,6 +47,7 @@ class Exchange:
         "_sender",
         "blocked",
         "deadline",
+        "greeted",
         "id",
         "last_heard",
         "last_sent",
@@ -70,6 +73,7 @@ class Exchange:
         self.last_sent = now
         self.last_heard = now
         self.blocked = False
+        self.greeted = False
         self._parts: list[bytes] = []
         self._sender = Sender(attempt)
         self._receiver = Receiver(min(opening.content_length, MAX_BODY))
@@ -125,8 +129,14 @@ class Exchange:
         self._sender.credited(consumed)
 
     def pack(self, now: float, *frames: Frame) -> Packet:
-        """Put frames into the next packet of the answer. Raises: WindowOverrun."""
+        """Put frames into the next packet of the answer; the first one begins with Accepted.
+
+        Raises: WindowOverrun.
+        """
         self.last_sent = now
+        if not self.greeted:
+            self.greeted = True
+            return self._sender.pack(Accepted(), *frames)
         return self._sender.pack(*frames)
 
     def alive(self, now: float) -> Packet | None:

@@ -26,6 +26,7 @@ FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 8.0
 _MAX_ANSWER: Final = 256 * 1024
 _GONE: Final = 410
+_HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 _TOO_MANY: Final = 429
 
 
@@ -72,11 +73,12 @@ class GatewayClient:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> "GatewayClient":
-        # trust_env: a volunteer behind a company's proxy reaches the gateway as his browser does.
+        # A volunteer behind a company's proxy reaches the gateway as his browser does; a gateway
+        # on this PC is not behind it.
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=True,
+            trust_env=urlsplit(self.base).hostname not in _HERE,
         )
         return self
 

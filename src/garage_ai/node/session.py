@@ -33,6 +33,7 @@ CALM_SECONDS: Final = 15.0
 """Between two looks at a JWT whose end is days away."""
 
 _TROUBLE_SECONDS: Final = 1.0
+_BREATH_SECONDS: Final = 0.2
 
 Tell = Callable[[Event], None]
 
@@ -126,6 +127,10 @@ class NodeSession:
 
     def _connected(self, url: str) -> None:
         self._trouble.connected()
+        if self._fresh:
+            # Every connect reads the JWT anew, so this one has brought the new one into force.
+            self._fresh = False
+            self.agent.core.undrain("renewal")
         self._tell(Link(url))
         self.agent.connected()
 
@@ -152,7 +157,7 @@ class NodeSession:
             try:
                 async with asyncio.timeout(self._calm_seconds if calm else _TROUBLE_SECONDS):
                     await self._attention.wait()
-                    await asyncio.sleep(_TROUBLE_SECONDS)
+                    await asyncio.sleep(_BREATH_SECONDS)
             except TimeoutError:
                 pass
             if self._link.is_connected:
@@ -164,12 +169,9 @@ class NodeSession:
         agent = self.agent
         if self._fresh:
             if not agent.busy:
-                self._fresh = False
                 self._reconnecting = True
                 _log.info("jwt_comes_into_force")
                 await self._link.reconnect()
-                agent.core.undrain("renewal")
-                agent.look()
             return
         due = self._keeper.due(busy=agent.busy)
         if due == "drain_now":

@@ -17,6 +17,7 @@ from garage_ai.wire.frames import (
     End,
     Fail,
     Frame,
+    Head,
     Open,
     Packet,
     Refused,
@@ -69,10 +70,17 @@ def refusal(step: Step) -> str:
     return frame.code
 
 
+def greeted(core: Core, packet: Packet, now: float) -> Step:
+    """Take a packet, and say Accepted if it has not been said, as the shell does soon after."""
+    step = core.job(packet, now)
+    step.send += core.greet(now).send
+    return step
+
+
 def test_takes_a_job_and_runs_it() -> None:
     """A whole request in one packet is accepted at once, on its own reply subject, and run."""
     core = ready()
-    step = core.job(job(), 0.0)
+    step = greeted(core, job(), 0.0)
     assert frames(step) == [Accepted()]
     assert step.send[0][0] == "gai.v1.reply.g1.naaaaaaaaaaaa.a1"
     assert step.run is core.running[AttemptId("a1")]
@@ -93,7 +101,7 @@ def test_refuses_what_it_cannot_do(changed: dict[str, object], code: str) -> Non
     """A job for another version, route, session or model is refused with its reason."""
     core = ready()
     asked = msgspec.structs.replace(opening(), **changed)
-    assert refusal(core.job(Packet(AttemptId("a1"), 0, (asked,)), 0.0)) == code
+    assert refusal(greeted(core, Packet(AttemptId("a1"), 0, (asked,)), 0.0)) == code
     assert core.running == {}
     assert core.totals.refused == 1
 
@@ -102,18 +110,18 @@ def test_refuses_a_route_the_model_does_not_take() -> None:
     """A chat model does not embed."""
     core = Core(NODE, SESSION)
     core.engine_is("ready", "", [offer(routes=frozenset({"chat"}))])
-    assert refusal(core.job(job(route="embeddings"), 0.0)) == "unsupported"
+    assert refusal(greeted(core, job(route="embeddings"), 0.0)) == "unsupported"
 
 
 def test_says_busy_when_no_slot_is_free() -> None:
     """Beyond the engine's slots a job is refused as busy; a slot that is freed takes the next."""
     core = ready(slots=1)
-    first = core.job(job("a1"), 0.0).run
+    first = greeted(core, job("a1"), 0.0).run
     assert first is not None
     assert core.full
-    assert refusal(core.job(job("a2"), 0.0)) == "busy"
+    assert refusal(greeted(core, job("a2"), 0.0)) == "busy"
     core.answered(first)
-    assert core.job(job("a3"), 0.0).run is not None
+    assert greeted(core, job("a3"), 0.0).run is not None
 
 
 @pytest.mark.parametrize("state", ["loading", "failed", "stopped"])
@@ -121,7 +129,7 @@ def test_says_loading_while_the_engine_is_not_ready(state: str) -> None:
     """An engine that is not ready gets no work, and the reason is told."""
     core = ready()
     core.engine_is(state, "out of memory", core.offers)  # type: ignore[arg-type]
-    step = core.job(job(), 0.0)
+    step = greeted(core, job(), 0.0)
     assert refusal(step) == "loading"
     assert frames(step)[0].message == "out of memory"  # type: ignore[union-attr]
 
@@ -143,21 +151,21 @@ def test_pauses_and_drains() -> None:
     core = ready()
     core.paused = True
     assert core.state == "paused"
-    assert refusal(core.job(job(), 0.0)) == "paused"
+    assert refusal(greeted(core, job(), 0.0)) == "paused"
     core.paused = False
     core.drain("network", "maintenance")
     core.drain("owner", "game night")
     core.undrain("network")
     assert (core.state, core.reason) == ("draining", "game night")
-    assert refusal(core.job(job(), 0.0)) == "draining"
+    assert refusal(greeted(core, job(), 0.0)) == "draining"
     core.undrain("owner")
-    assert frames(core.job(job(), 0.0)) == [Accepted()]
+    assert frames(greeted(core, job(), 0.0)) == [Accepted()]
 
 
 def test_finishes_what_runs_while_draining() -> None:
     """A drain stops no attempt."""
     core = ready()
-    core.job(job(), 0.0)
+    greeted(core, job(), 0.0)
     core.drain("network", "")
     assert core.tick(1.0).stop == []
     assert len(core.running) == 1
@@ -167,7 +175,7 @@ def test_answers_only_to_a_gateways_own_subject() -> None:
     """A job whose answer would go elsewhere is not even refused."""
     core = ready()
     for reply in ("gai.v1.reply.g1.nother.a1", "gai.v1.reply.g1.naaaaaaaaaaaa.a2", "x", "a.b.>"):
-        step = core.job(job(reply=reply), 0.0)
+        step = greeted(core, job(reply=reply), 0.0)
         assert step.send == []
         assert step.ignored
 
@@ -175,7 +183,7 @@ def test_answers_only_to_a_gateways_own_subject() -> None:
 def test_ignores_the_rest_of_a_request_it_refused() -> None:
     """Further packets of a job that is not known are ignored."""
     core = ready()
-    step = core.job(Packet(AttemptId("a1"), 1, (Data(b"x"),)), 0.0)
+    step = greeted(core, Packet(AttemptId("a1"), 1, (Data(b"x"),)), 0.0)
     assert step.send == []
     assert step.ignored
 
@@ -186,10 +194,10 @@ def test_gathers_a_body_of_several_packets() -> None:
     part = b"x" * MAX_DATA
     size = 5 * MAX_DATA
     attempt = AttemptId("a1")
-    sent = [core.job(Packet(attempt, 0, (opening(content_length=size), Data(part))), 0.0)]
-    sent += [core.job(Packet(attempt, seq, (Data(part),)), 0.0) for seq in (1, 2, 3)]
+    sent = [greeted(core, Packet(attempt, 0, (opening(content_length=size), Data(part))), 0.0)]
+    sent += [greeted(core, Packet(attempt, seq, (Data(part),)), 0.0) for seq in (1, 2, 3)]
     assert all(step.run is None for step in sent)
-    last = core.job(Packet(attempt, 4, (Data(part), End())), 0.0)
+    last = greeted(core, Packet(attempt, 4, (Data(part), End())), 0.0)
     assert last.run is not None
     assert last.run.body == part * 5
     told = [frame for step in sent for frame in frames(step)]
@@ -212,8 +220,8 @@ def test_gathers_a_body_of_several_packets() -> None:
 def test_gives_up_a_request_whose_packets_break_the_order(packet: Packet, code: str) -> None:
     """A gap, a repetition or a wrong size ends the attempt with its code and frees the slot."""
     core = ready()
-    core.job(Packet(AttemptId("a1"), 0, (opening(content_length=100), Data(b"x" * 50))), 0.0)
-    step = core.job(packet, 0.0)
+    greeted(core, Packet(AttemptId("a1"), 0, (opening(content_length=100), Data(b"x" * 50))), 0.0)
+    step = greeted(core, packet, 0.0)
     (failure,) = frames(step)
     assert isinstance(failure, Fail)
     assert failure.code == code
@@ -223,8 +231,8 @@ def test_gives_up_a_request_whose_packets_break_the_order(packet: Packet, code: 
 def test_stops_an_answer_whose_request_goes_on() -> None:
     """A packet after the end of a body stops the engine, once."""
     core = ready()
-    exchange = core.job(job(), 0.0).run
-    step = core.job(Packet(AttemptId("a1"), 1, (Data(b"x"),)), 0.0)
+    exchange = greeted(core, job(), 0.0).run
+    step = greeted(core, Packet(AttemptId("a1"), 1, (Data(b"x"),)), 0.0)
     assert step.run is None
     assert step.stop == [(exchange, "too_many_bytes")]
 
@@ -232,14 +240,14 @@ def test_stops_an_answer_whose_request_goes_on() -> None:
 def test_runs_a_request_only_once() -> None:
     """An empty packet in the right place does not start the engine again."""
     core = ready()
-    core.job(job(), 0.0)
-    assert core.job(Packet(AttemptId("a1"), 1, ()), 0.0).run is None
+    greeted(core, job(), 0.0)
+    assert greeted(core, Packet(AttemptId("a1"), 1, ()), 0.0).run is None
 
 
 def test_cancel_stops_the_engine() -> None:
     """A cancel asks for the engine's stop; the failure is told when that is done."""
     core = ready()
-    exchange = core.job(job(), 0.0).run
+    exchange = greeted(core, job(), 0.0).run
     assert exchange is not None
     step = core.cancel(cancel_packet(AttemptId("a1"), "gone"), 1.0)
     assert step.stop == [(exchange, "cancelled")]
@@ -252,7 +260,7 @@ def test_cancel_stops_the_engine() -> None:
 def test_cancel_of_a_body_under_way_ends_it_at_once() -> None:
     """No engine runs yet, so there is nothing to wait for."""
     core = ready()
-    core.job(Packet(AttemptId("a1"), 0, (opening(content_length=100), Data(b"x"))), 0.0)
+    greeted(core, Packet(AttemptId("a1"), 0, (opening(content_length=100), Data(b"x"))), 0.0)
     assert frames(core.cancel(cancel_packet(AttemptId("a1"), ""), 0.0)) == [Fail("cancelled")]
     assert core.running == {}
 
@@ -261,11 +269,11 @@ def test_cancel_that_overtook_its_job() -> None:
     """A job that comes after its cancel takes no slot and starts no engine."""
     core = ready()
     core.cancel(cancel_packet(AttemptId("a1"), ""), 0.0)
-    step = core.job(job("a1"), 0.1)
+    step = greeted(core, job("a1"), 0.1)
     assert frames(step) == [Accepted(), Fail("cancelled")]
     assert step.run is None
     assert core.running == {}
-    assert core.job(job("a1"), 0.2).run is not None
+    assert greeted(core, job("a1"), 0.2).run is not None
 
 
 def test_remembers_a_bounded_number_of_cancels() -> None:
@@ -273,14 +281,14 @@ def test_remembers_a_bounded_number_of_cancels() -> None:
     core = ready()
     for number in range(MAX_TOMBSTONES + 1):
         core.cancel(cancel_packet(AttemptId(f"a{number}"), ""), 0.0)
-    assert core.job(job("a0"), 0.0).run is not None
-    assert core.job(job("a1"), 0.0).run is None
+    assert greeted(core, job("a0"), 0.0).run is not None
+    assert greeted(core, job("a1"), 0.0).run is None
 
 
 def test_a_packet_that_is_no_cancel_changes_nothing() -> None:
     """Only a Cancel frame cancels."""
     core = ready()
-    core.job(job(), 0.0)
+    greeted(core, job(), 0.0)
     step = core.cancel(credit_packet(AttemptId("a1"), 0), 0.0)
     assert step.ignored
     assert len(core.running) == 1
@@ -289,7 +297,7 @@ def test_a_packet_that_is_no_cancel_changes_nothing() -> None:
 def test_says_alive_while_the_engine_thinks() -> None:
     """After half a second without a packet the ticker sends a sign of life, in order."""
     core = ready()
-    core.job(job(), 0.0)
+    greeted(core, job(), 0.0)
     assert core.tick(0.4).send == []
     (packet,) = [packet for _, packet in core.tick(0.5).send]
     assert packet == Packet(AttemptId("a1"), 1, (Alive(),))
@@ -300,7 +308,7 @@ def test_says_alive_while_the_engine_thinks() -> None:
 def test_time_limit_stops_the_engine() -> None:
     """The time a gateway gives is kept."""
     core = ready()
-    exchange = core.job(job(time_limit=10.0), 0.0).run
+    exchange = greeted(core, job(time_limit=10.0), 0.0).run
     assert core.tick(9.9).stop == []
     assert core.tick(10.0).stop == [(exchange, "engine_timeout")]
 
@@ -308,7 +316,7 @@ def test_time_limit_stops_the_engine() -> None:
 def test_a_body_that_does_not_come_is_given_up() -> None:
     """A gateway that dies during an upload does not hold a slot for ever."""
     core = ready()
-    core.job(Packet(AttemptId("a1"), 0, (opening(content_length=100), Data(b"x"))), 0.0)
+    greeted(core, Packet(AttemptId("a1"), 0, (opening(content_length=100), Data(b"x"))), 0.0)
     (failure,) = frames(core.tick(BODY_SECONDS + 0.1))
     assert isinstance(failure, Fail)
     assert core.running == {}
@@ -317,7 +325,7 @@ def test_a_body_that_does_not_come_is_given_up() -> None:
 def test_a_silent_stream_is_given_up_unless_it_is_the_gateway_that_waits() -> None:
     """Silence of the engine ends a stream; a client that reads slowly does not."""
     core = ready()
-    exchange = core.job(job(time_limit=5000.0), 0.0).run
+    exchange = greeted(core, job(time_limit=5000.0), 0.0).run
     assert exchange is not None
     exchange.blocked = True
     assert core.tick(ENGINE_SECONDS + 1).stop == []
@@ -328,14 +336,14 @@ def test_a_silent_stream_is_given_up_unless_it_is_the_gateway_that_waits() -> No
 def test_a_plain_answer_may_take_all_its_time() -> None:
     """An engine says nothing until a plain answer is ready."""
     core = ready()
-    core.job(job(stream=False, time_limit=5000.0), 0.0)
+    greeted(core, job(stream=False, time_limit=5000.0), 0.0)
     assert core.tick(ENGINE_SECONDS + 1).stop == []
 
 
 def test_credit_for_more_than_was_sent_stops_the_attempt() -> None:
     """A gateway that claims too much breaks the protocol."""
     core = ready()
-    exchange = core.job(job(), 0.0).run
+    exchange = greeted(core, job(), 0.0).run
     known, step = core.credit(credit_packet(AttemptId("a1"), 1), 0.0)
     assert known is exchange
     assert step.stop == [(exchange, "out_of_turn")]
@@ -352,8 +360,8 @@ def test_credit_for_an_unknown_attempt_is_nothing() -> None:
 def test_stop_all_ends_every_attempt() -> None:
     """At the end of the process running engines are stopped and uploads answered."""
     core = ready()
-    running = core.job(job("a1"), 0.0).run
-    core.job(Packet(AttemptId("a2"), 0, (opening("a2", content_length=100), Data(b"x"))), 0.0)
+    running = greeted(core, job("a1"), 0.0).run
+    greeted(core, Packet(AttemptId("a2"), 0, (opening("a2", content_length=100), Data(b"x"))), 0.0)
     step = core.stop_all("shutdown", 0.0)
     assert step.stop == [(running, "shutdown")]
     assert frames(step) == [Fail("shutdown")]
@@ -362,7 +370,7 @@ def test_stop_all_ends_every_attempt() -> None:
 def test_a_failure_is_told_once() -> None:
     """An attempt that is over has nothing more to say."""
     core = ready()
-    exchange = core.job(job(), 0.0).run
+    exchange = greeted(core, job(), 0.0).run
     assert exchange is not None
     assert frames(core.failed(exchange, "engine_lost", "", 0.0)) == [Fail("engine_lost")]
     assert core.failed(exchange, "cancelled", "", 0.0).send == []
@@ -372,10 +380,24 @@ def test_a_failure_is_told_once() -> None:
 def test_cancel_after_the_end_is_nothing() -> None:
     """A cancel that crosses the end of an answer stops nothing."""
     core = ready()
-    exchange = core.job(job(), 0.0).run
+    exchange = greeted(core, job(), 0.0).run
     assert exchange is not None
     core.answered(exchange)
     exchange.end()
     step = core.cancel(Packet(AttemptId("a1"), -1, (Cancel(""),)), 0.0)
     assert step.stop == []
     assert core.totals.answered == 1
+
+
+def test_accepted_rides_along_with_an_engine_that_is_quick() -> None:
+    """What the engine says first begins with Accepted; nothing is left to be said after."""
+    core = ready()
+    exchange = core.job(job(), 0.0).run
+    assert exchange is not None
+    assert core.greets
+    assert exchange.pack(0.0, Head(200, "application/json")).frames == (
+        Accepted(),
+        Head(200, "application/json"),
+    )
+    assert frames(core.greet(0.001)) == []
+    assert not core.greets
