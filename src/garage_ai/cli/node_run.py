@@ -90,10 +90,14 @@ def serve_again(folder: NodeFolder, choice: Choice | None, gateway: str | None) 
 
 
 def configure_logs() -> None:
-    """Log to stderr as logfmt; `GAI_LOG_LEVEL` says how much, warnings if it says nothing."""
+    """Log to stderr as logfmt; `GAI_LOG_LEVEL` says how much.
+
+    If it says nothing: warnings, and at a terminal, where the screen tells them, only errors.
+    """
     import structlog
 
-    level = os.environ.get("GAI_LOG_LEVEL", "warning").upper()
+    usual = "error" if sys.stderr.isatty() else "warning"
+    level = os.environ.get("GAI_LOG_LEVEL", usual).upper()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,

@@ -1,0 +1,83 @@
+"""Keeping the node's JWT fresh."""
+
+from pathlib import Path
+
+import pytest
+
+from garage_ai.node.renewal import ASK_SECONDS, JwtKeeper
+from garage_ai.wire.claims import Claims, Permission, User, encode
+from garage_ai.wire.identity import IdentityFolder, NodeIdentity
+from garage_ai.wire.nkey import KeyPair, Role
+
+DAY = 86_400
+ACCOUNT = KeyPair.generate(Role.ACCOUNT)
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> IdentityFolder:
+    return IdentityFolder(tmp_path / "node")
+
+
+def jwt(key: str, issued: int = 1_000_000, days: int = 30) -> str:
+    allowed = Permission(allow=("gai.v1.renew.n1",))
+    user = User(version=2, pub=allowed, sub=allowed, subs=1, data=1, payload=1)
+    claims = Claims(sub=key, iat=issued, exp=issued + days * DAY, nats=user)
+    return encode(claims, ACCOUNT)
+
+
+def kept(folder: IdentityFolder, clock: Clock) -> tuple[JwtKeeper, NodeIdentity]:
+    identity = folder.create()
+    folder.save_jwt(jwt(identity.public_key))
+    return JwtKeeper(folder, identity, clock), identity
+
+
+def test_is_due_after_two_thirds(folder: IdentityFolder) -> None:
+    """From day 20 when idle, from day 29 in any case."""
+    clock = Clock()
+    keeper, _ = kept(folder, clock)
+    assert keeper.ends_at == clock.now + 30 * DAY
+    assert keeper.due(busy=False) == "no"
+    clock.now += 20 * DAY
+    assert keeper.due(busy=True) == "when_idle"
+    clock.now += 9 * DAY
+    assert keeper.due(busy=True) == "drain_now"
+
+
+def test_asks_now_and_then(folder: IdentityFolder) -> None:
+    """A question that got no answer is put again after five minutes."""
+    clock = Clock()
+    keeper, _ = kept(folder, clock)
+    assert keeper.may_ask()
+    assert not keeper.may_ask()
+    clock.now += ASK_SECONDS
+    assert keeper.may_ask()
+
+
+def test_takes_a_newer_jwt_of_its_own_key_and_no_other(folder: IdentityFolder) -> None:
+    """A stranger's, an older one and nonsense change nothing."""
+    keeper, identity = kept(folder, Clock())
+    before = folder.load_jwt()
+    stranger = KeyPair.generate(Role.USER).public
+    for bad in ("", "a.b.c", jwt(stranger), jwt(identity.public_key, issued=999_999)):
+        assert not keeper.take(bad)
+    assert folder.load_jwt() == before
+    fresh = jwt(identity.public_key, issued=1_000_100)
+    assert keeper.take(fresh)
+    assert folder.load_jwt() == fresh
+    assert keeper.ends_at == 1_000_100 + 30 * DAY
+
+
+def test_without_a_readable_jwt_nothing_is_due(folder: IdentityFolder) -> None:
+    """The server's refusal then says what is wrong; the keeper does not guess."""
+    identity = folder.create()
+    keeper = JwtKeeper(folder, identity, Clock())
+    assert keeper.ends_at is None
+    assert keeper.due(busy=False) == "no"
