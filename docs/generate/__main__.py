@@ -11,11 +11,11 @@ os.environ["LANG"] = "C.UTF-8"
 
 def main(arguments: list[str]) -> int:
     """Do it; 1 when a page is out of date, 2 for a wrong argument."""
-    from docs.generate.pages import stale, write
-
     if arguments not in ([], ["--check"]):
         sys.stderr.write("usage: python -m docs.generate [--check]\n")
         return 2
+    from docs.generate.pages import stale, write
+
     if arguments:
         old = stale()
         for name in old:

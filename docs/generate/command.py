@@ -10,7 +10,8 @@ from docs.generate.markdown import code, page, table
 
 _WIDTH: Final = 1000
 _LEAF: Final = re.compile(r"[│ ]*[├└]── (\w+) +(.*)")
-_EXIT: Final = re.compile(r"^(?:(\w+) +)?(\d+) +(?:(\w+) +)?(.+)$")
+_CODE_FIRST: Final = re.compile(r"(?P<code>[a-z_]+) +(?P<exit>\d+) +(?P<meaning>.+)")
+_EXIT_FIRST: Final = re.compile(r"(?P<exit>\d+) +(?P<code>[a-z_]+) +(?P<meaning>.+)")
 
 _INTRO = """
 Every command has `--help`. What a command finds out goes to stdout, everything else to stderr. With
@@ -65,20 +66,25 @@ def _command(command: Any, context: Any, path: str) -> str:
 
 
 def _exit_codes() -> str:
-    rows = [
-        ("0", "", "It is done."),
-        *_told("garage_ai.cli.errors"),
-        *_told("garage_ai.node.errors"),
+    headers = ["code", "name", "meaning"]
+    every = [("0", "", "It is done."), *_told("garage_ai.cli.errors"), ("130", "", "Ctrl-C.")]
+    blocks = [
+        "## Exit codes",
+        table(headers, every),
+        "`gai node join`, `run` and the other commands for a node have these instead of 2 to 4:",
+        table(headers, _told("garage_ai.node.errors")),
     ]
-    rows.append(("130", "", "Ctrl-C."))
-    return "## Exit codes\n\n" + table(["code", "name", "meaning"], rows)
+    return "\n\n".join(blocks)
 
 
 def _told(module: str) -> Iterator[tuple[str, str, str]]:
     """Read exit codes from the tree that stands in a module's docstring."""
-    for line in inspect.getdoc(importlib.import_module(module)).splitlines():  # type: ignore[union-attr]
+    tree = inspect.getdoc(importlib.import_module(module)) or ""
+    for line in tree.splitlines():
         leaf = _LEAF.match(line)
-        rest = _EXIT.match(leaf[2].strip()) if leaf else None
-        if rest:
-            name, number, after, meaning = rest.groups()
-            yield number, code(name or after or ""), meaning
+        if leaf is None:
+            continue
+        told = _EXIT_FIRST.match(leaf[2]) or _CODE_FIRST.match(leaf[2])
+        if told is not None:
+            meaning = told["meaning"]
+            yield told["exit"], code(told["code"]), meaning[0].upper() + meaning[1:] + "."

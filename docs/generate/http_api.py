@@ -177,7 +177,7 @@ def _in_and_out(operation: Json, shared: _Shared) -> Iterator[str]:
 
 def _given(answer: Json) -> str:
     content: Json = answer.get("content", {})
-    kinds = [named(each["schema"]) or code(media) for media, each in content.items()]
+    kinds = [named(each.get("schema", {})) or code(media) for media, each in content.items()]
     return f" with {' or '.join(kinds)}" if kinds else ""
 
 

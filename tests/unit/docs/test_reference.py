@@ -1,0 +1,126 @@
+"""What is written by hand about the code names all of the code."""
+
+import re
+from typing import get_args
+
+import pytest
+from tests.parts.documents import Document
+from tests.parts.tree import ROOT
+
+from garage_ai.storage.tables import metadata
+from garage_ai.wire import frames, messages, subjects, window
+from garage_ai.wire.ids import AttemptId, GatewayId, NodeId
+
+WIRE = ROOT / "docs/reference/wire.md"
+KINDS = {kind.__name__: kind.__struct_config__.tag for kind in get_args(frames.Frame)}
+CONTROLS = {kind.__name__: kind.__struct_config__.tag for kind in get_args(messages.Control)}
+LIMITS = {
+    "MAX_PACKET": frames.MAX_PACKET,
+    "MAX_DATA": frames.MAX_DATA,
+    "MAX_FRAMES": frames.MAX_FRAMES,
+    "WINDOW": window.WINDOW,
+    "CREDIT_EVERY": window.CREDIT_EVERY,
+    "MAX_MESSAGE": messages.MAX_MESSAGE,
+    "MAX_MODELS": messages.MAX_MODELS,
+    "BEAT_INTERVAL": messages.BEAT_INTERVAL,
+}
+WORDS = [
+    *get_args(frames.RefusalCode),
+    *get_args(frames.FailureCode),
+    *get_args(frames.Route),
+    *get_args(messages.AgentState),
+    *get_args(messages.EngineState),
+    *get_args(messages.ModelKind),
+]
+
+
+def table_rows(text: str) -> list[list[str]]:
+    """Give the cells of every row of every table."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line[1:-1])] for line in lines]
+
+
+ROWS = table_rows(WIRE.read_text())
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_every_frame_is_told_with_its_fields(name: str) -> None:
+    """A frame stands in the table with its kind and its fields in their order."""
+    struct = getattr(frames, name)
+    row = next(row for row in ROWS if row[1:2] == [f"`{name}`"])
+    assert row[0] == str(KINDS[name])
+    assert row[2] == ", ".join(struct.__struct_fields__)
+
+
+def test_no_frame_is_told_that_is_not_there() -> None:
+    """The table holds the kinds of the code and no others."""
+    told = {row[1].strip("`") for row in ROWS if row[0].isdigit()}
+    assert told == set(KINDS)
+
+
+@pytest.mark.parametrize("name", CONTROLS)
+def test_every_control_message_is_told(name: str) -> None:
+    """A control message stands in the table with its type."""
+    assert [f"`{name}`", f"`{CONTROLS[name]}`"] in [row[:2] for row in ROWS]
+
+
+@pytest.mark.parametrize("struct", [messages.Beat, messages.ModelServed, messages.Renew])
+def test_every_member_of_a_message_is_told(struct: type[messages.Beat]) -> None:
+    """A message's paragraph names all its members in their order."""
+    text = " ".join(WIRE.read_text().split())
+    assert ", ".join(struct.__struct_fields__) in text
+
+
+@pytest.mark.parametrize("word", dict.fromkeys(WORDS))
+def test_every_code_and_state_is_told(word: str) -> None:
+    """Refusals, failures, routes, kinds and states are all on the page."""
+    assert word in Document(WIRE).code()
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_every_limit_is_told(name: str) -> None:
+    """A limit stands in the table with its value."""
+    row = next(row for row in ROWS if row[0].startswith(f"`{name}`"))
+    assert float(row[1]) == LIMITS[name]
+
+
+def test_every_subject_is_told() -> None:
+    """The table holds the subjects that the code makes, with names in the places of ids."""
+    node, attempt = NodeId("<node>"), AttemptId("<request>")
+    made = {
+        *(subjects.to_node(node, channel) for channel in get_args(subjects.NodeChannel)),
+        subjects.reply(GatewayId("<gateway>"), node, attempt),
+        subjects.beat("<region or none>", node),
+        subjects.renew(node),
+    }
+    told = {row[0].strip("`") for row in ROWS if row[0].startswith("`gai.")}
+    assert told == made
+    assert subjects.all_to_node(node) in Document(WIRE).code()
+
+
+@pytest.mark.parametrize("table", metadata.sorted_tables, ids=lambda table: table.name)
+def test_every_column_is_told(table: object) -> None:
+    """The page on data names every table with all its columns."""
+    rows = table_rows((ROOT / "docs/explanation/data.md").read_text())
+    found = next(known for known in metadata.sorted_tables if known is table)
+    row = next(row for row in rows if row[0] == f"`{found.name}`")
+    assert re.findall(r"`(\w+)`", row[1]) == [column.name for column in found.columns]
+
+
+def test_every_variable_is_told() -> None:
+    """A variable of the environment that the code reads is on a page of reference."""
+    sources = (ROOT / "src/garage_ai").rglob("*.py")
+    read = {name for path in sources for name in re.findall(r"GAI_[A-Z_]+[A-Z]", path.read_text())}
+    pages = [ROOT / "docs/reference" / name for name in ("settings.md", "command.md")]
+    told = {name for page in pages for name in re.findall(r"GAI_[A-Z_]+", page.read_text())}
+    assert read - told == set()
+
+
+def test_no_variable_is_told_that_is_not_read() -> None:
+    """A variable that any page names is one that the code reads."""
+    settings = (ROOT / "docs/reference/settings.md").read_text()
+    known = set(re.findall(r"GAI_[A-Z_]+", settings))
+    known |= set(re.findall(r"GAI_[A-Z_]+", (ROOT / "docs/reference/command.md").read_text()))
+    pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "README.sv.md"]
+    named = {name for page in pages for name in re.findall(r"GAI_[A-Z_]+[A-Z]", page.read_text())}
+    assert named - known == set()
