@@ -56,7 +56,8 @@ class Doorkeeper:
         """Give the request's key, with any scope for None. Raises: GatewayError, InvalidKey."""
         presented = presented_key(scope)
         if presented is None:
-            self.count_failure(scope)
+            # No guess, so it does not count towards the limit.
+            self._on_failure()
             raise GatewayError("invalid_api_key", "No key: send `Authorization: Bearer gai_…`.")
         try:
             key = self._keys.authenticate(presented)

@@ -124,6 +124,17 @@ def test_too_many_failures() -> None:
     assert len(failures) == MAX_FAILURES + 3
 
 
+def test_no_key_is_no_guess() -> None:
+    """Requests without a key are refused and counted, but never made to wait."""
+    failures: list[int] = []
+    door = Doorkeeper(OneKey(), FailureLimit(Clock()), lambda: failures.append(1))
+    for _ in range(3 * MAX_FAILURES):
+        with pytest.raises(GatewayError) as caught:
+            door.admit(scope(), "inference")
+        assert caught.value.code == "invalid_api_key"
+    assert len(failures) == 3 * MAX_FAILURES
+
+
 def test_addresses_are_bounded() -> None:
     """However many addresses fail, so many are remembered."""
     limit = FailureLimit(Clock())
