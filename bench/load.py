@@ -181,21 +181,22 @@ class _Client:
                 connection = await self._one(connection, next(self._requests))
             except (LoadError, OSError, TimeoutError) as problem:
                 errors.append(f"{type(problem).__name__}: {problem}")
-                if connection is not None:
-                    connection.close()
                 connection = None
         if connection is not None:
             connection.close()
 
     async def _one(self, connection: Connection | None, request: bytes) -> Connection:
+        """Ask on the kept connection or a new one, and return it for the next question."""
         kept = connection
         if kept is None or kept.closed:
             kept = await connect(self._target, self._expect, self._timeout)
         try:
             answer = await kept.ask(request, self._timeout)
-        except StaleConnection:  # as every HTTP client does, once
-            kept = await connect(self._target, self._expect, self._timeout)
-            answer = await kept.ask(request, self._timeout)
+        except StaleConnection:  # as every HTTP client does
+            return await self._one(None, request)
+        except LoadError:
+            kept.close()
+            raise
         result = self._result
         result.latencies.append(answer.last_byte - answer.sent)
         result.first_tokens.append(answer.first_content - answer.sent)

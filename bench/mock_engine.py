@@ -66,6 +66,11 @@ class MockEngine:
         return self._bench.state
 
     @property
+    def connections(self) -> int:
+        """Count the open connections."""
+        return len(self._connections)
+
+    @property
     def port(self) -> int:
         """Return the TCP port, 0 on a unix socket."""
         return self._port

@@ -28,6 +28,7 @@ __all__ = [
     "answers",
     "family",
     "free_ports",
+    "log_tails",
     "mock_engine",
     "sample",
     "spawn",
@@ -135,6 +136,15 @@ def answers(url: str, api_key: str = "", contains: str = "") -> bool:
             return contains in answer.read().decode("utf-8", "replace")
     except (URLError, OSError):
         return False
+
+
+def log_tails(folder: Path, lines: int = 6) -> str:
+    """Return the last lines of every log under a folder, for a report of what went wrong."""
+    parts = []
+    for log in sorted(folder.rglob("*.log")):
+        last = log.read_text("utf-8", "replace").splitlines()[-lines:]
+        parts += [f"--- {log.relative_to(folder)}", *last]
+    return "\n".join(parts)
 
 
 def free_ports(count: int = 1) -> int:

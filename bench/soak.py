@@ -22,7 +22,7 @@ import uvloop
 
 from bench.contenders import Contender, garage
 from bench.load import Workload, http_request, run_load
-from bench.processes import EngineProcess, StartError, mock_engine
+from bench.processes import EngineProcess, StartError, log_tails, mock_engine
 from bench.report import console, machine, print_verdicts, warn_if_busy, write_json
 from bench.soak_report import Reading, SoakReport, read_process, show, verdicts
 
@@ -78,6 +78,8 @@ async def measure(plan: Plan) -> SoakReport:
         await asyncio.sleep(plan.settle)
         readings.append(await _read(way, tally))
         engine_state = await _engine_state(engine)
+        if tally.errors:
+            console.print(log_tails(folder), style="dim", markup=False, highlight=False)
     report = SoakReport(
         machine=described,
         served=tally.served,

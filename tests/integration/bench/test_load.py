@@ -1,5 +1,7 @@
 """The load client against the mock engine: counts what is whole, and only that."""
 
+import asyncio
+
 import pytest
 from bench.load import Target, Workload, run_load
 from bench.mock_engine import MockEngine, Options
@@ -44,11 +46,14 @@ async def test_time_ends_the_run() -> None:
     ids=["cut", "no done", "500", "stalled"],
 )
 async def test_what_is_not_whole_is_an_error(fault: Options) -> None:
-    """A broken answer is an error and never a served request."""
+    """A broken answer is an error, never a served request, and its connection is closed."""
     async with MockEngine(fault) as engine:
         result = await run_load(
             target(engine), Workload(stream=True, chunks=8), requests=3, timeout=0.3
         )
+        async with asyncio.timeout(5):
+            while engine.connections:  # noqa: ASYNC110  # the engine has no event for them
+                await asyncio.sleep(0.005)
     assert (result.requests, len(result.errors)) == (0, 3)
 
 
