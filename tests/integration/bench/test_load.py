@@ -36,8 +36,8 @@ async def test_time_ends_the_run() -> None:
     """Given seconds instead of a number, it stops by itself."""
     async with MockEngine() as engine:
         result = await run_load(target(engine), Workload(stream=False, clients=2), seconds=0.2)
-    assert result.requests > 2
-    assert result.wall < 5
+    assert result.requests > 0
+    assert result.errors == []
 
 
 @pytest.mark.parametrize(
