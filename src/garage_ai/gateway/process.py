@@ -138,7 +138,10 @@ def _make_network(
         credentials=authority.gateway_credentials(gateway),
         name=f"gateway-{gateway}",
         tls=nats_tls(urls, settings.tls_ca),
-        listeners=Listeners(on_disconnect=lambda _: network.link_lost()),
+        listeners=Listeners(
+            on_connect=lambda _: network.ask_for_beats(),
+            on_disconnect=lambda _: network.link_lost(),
+        ),
     )
     network = Network(
         link, gateway, books=books, names=_known_names(), limits=_dispatch_limits(settings)
