@@ -112,7 +112,9 @@ def _operations(api: Json) -> Iterator[tuple[str, str, Json]]:
 
 def _route(path: str, method: str, operation: Json, shared: _Shared) -> str:
     blocks = [f"### {method.upper()} {path}", _about(path, operation)]
-    parameters = [_parameter(each) for each in operation.get("parameters", [])]
+    # What a parameter of the path is, the path says.
+    said = [each for each in operation.get("parameters", []) if each.get("in") != "path"]
+    parameters = [_parameter(each) for each in said]
     if parameters:
         blocks.append(table(["parameter", "kind", "meaning"], parameters))
     if path in _ROUTES:

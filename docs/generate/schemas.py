@@ -20,14 +20,11 @@ _LONGEST_PATTERN: Final = 40
 
 
 def fields_table(schema: Json) -> str:
-    """Show the members of an object."""
-    required = set(schema.get("required", ()))
+    """Show the members of an object; of one that is sent, which of them are required."""
+    is_asked = schema.get("additionalProperties") is False
+    required = set(schema.get("required", ())) if is_asked else set()
     rows = [
-        (
-            code(name) + ("" if name not in required else " (required)"),
-            kind_of(each),
-            _about(each),
-        )
+        (code(name) + (" (required)" if name in required else ""), kind_of(each), _about(each))
         for name, each in schema["properties"].items()
     ]
     return table(["field", "kind", "meaning"], rows)
@@ -38,14 +35,19 @@ def kind_of(schema: Json) -> str:
     if "$ref" in schema:
         return _link(schema["$ref"])
     if "enum" in schema:
-        return ", ".join(code(f'"{each}"') for each in schema["enum"])
+        *most, last = (code(f'"{each}"') for each in schema["enum"])
+        return f"{', '.join(most)} or {last}" if most else last
     if "anyOf" in schema:
         kinds = dict.fromkeys(kind_of(each) for each in schema["anyOf"])
         return " or ".join(kinds)
-    if schema.get("type") == "array":
+    return _plain_kind(schema) if "type" in schema else ""
+
+
+def _plain_kind(schema: Json) -> str:
+    if schema["type"] == "array":
         return f"list of {kind_of(schema['items'])}" if "items" in schema else "list"
-    if "type" not in schema:
-        return ""
+    if schema.get("format") == "date-time":
+        return "moment (ISO 8601)"
     return _PLAIN[schema["type"]] + _bounds(schema)
 
 
@@ -86,8 +88,6 @@ def _link(ref: str) -> str:
 def _bounds(schema: Json) -> str:
     low, high = schema.get("minimum"), schema.get("maximum")
     pattern = schema.get("pattern", "")
-    if schema.get("format") == "date-time":
-        return ", a moment"
     if pattern:
         return f" like `{pattern}`" if len(pattern) <= _LONGEST_PATTERN else ""
     if schema["type"] == "string" or low is None or high is None or high >= 2**53:
@@ -98,7 +98,7 @@ def _bounds(schema: Json) -> str:
 def _about(schema: Json) -> str:
     about = str(schema.get("description", ""))
     default = schema.get("default")
-    if default is not None and not isinstance(default, list | dict):
+    if default not in (None, "") and not isinstance(default, list | dict):
         shown = str(default).lower() if isinstance(default, bool) else default
         about = f"{about} Default `{shown}`.".strip()
     return about

@@ -28,7 +28,7 @@ class GatewaySettings(_Settings):
     )
     database_url: Annotated[
         str | None,
-        Field(description="sqlite:///FILE or postgresql://…; a SQLite file in data_dir if unset."),
+        Field(description="sqlite:///FILE; the file garage.db in data_dir if unset."),
     ] = None
     nats_urls: Annotated[
         str,
