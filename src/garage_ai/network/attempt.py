@@ -160,6 +160,11 @@ class Attempt:
         """End the attempt because the client no longer wants it."""
         return self._ended(Verdict("cancelled"))
 
+    @property
+    def consumed(self) -> int:
+        """Bytes of the answer that the client has taken."""
+        return self._receiver.consumed
+
     def taken(self, size: int) -> int | None:
         """Count data as taken by the client; give the credit to send, if it is due."""
         return self._receiver.consume(size)
@@ -284,6 +289,8 @@ def _failed(frame: Fail) -> Verdict:
         return Verdict("yielded", "the node's owner took it back", frame.code)
     if frame.code == "cancelled":
         return Verdict("cancelled")
+    if frame.code == "gateway_silent":
+        return Verdict("lost", "the gateway did not keep up with the node", LINK_LOST)
     if frame.code == "engine_timeout":
         return Verdict("timeout", "the engine took too long", frame.code)
     return Verdict("engine_failed", "the engine failed", frame.code)

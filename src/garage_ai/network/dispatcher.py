@@ -246,6 +246,7 @@ class Dispatcher:
         )
         flight = Flight(attempt, replica, self._send, self._over)
         flight.check_at = attempt.due
+        flight.signed_at = now
         self._flights[attempt_id] = flight
         flight.apply(attempt.start(self._opening(request, replica, attempt_id)))
         return flight
@@ -358,6 +359,7 @@ class Dispatcher:
             if slept:
                 continue  # it was this process that stood still: read what came before judging
             for flight in list(self._flights.values()):
+                flight.sign(now)
                 if now < flight.check_at:
                     continue
                 flight.apply(flight.attempt.late(now))

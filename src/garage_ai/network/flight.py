@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from garage_ai.network.attempt import Attempt, Step, Verdict
 from garage_ai.network.models import Replica
-from garage_ai.wire.frames import Packet, credit_packet
+from garage_ai.wire.frames import SIGN_SECONDS, Packet, credit_packet
 from garage_ai.wire.subjects import NodeChannel
 
 
@@ -25,6 +25,7 @@ class Flight:
         "check_at",
         "committed",
         "replica",
+        "signed_at",
         "verdict",
     )
 
@@ -40,6 +41,7 @@ class Flight:
         self.verdict: Verdict | None = None
         self.committed = False
         self.check_at = 0.0
+        self.signed_at = 0.0
         self._send = send
         self._on_over = on_over
         self._chunks: deque[tuple[bytes, int]] = deque()
@@ -77,6 +79,12 @@ class Flight:
         self._chunks.clear()
         self._credit(sum(size for _, size in chunks))
         return chunks[0][0] if len(chunks) == 1 else b"".join(out for out, _ in chunks)
+
+    def sign(self, now: float) -> None:
+        """Tell the node, if that is due, that somebody still waits for its answer."""
+        if now - self.signed_at >= SIGN_SECONDS:
+            self.signed_at = now
+            self._send(self, "credit", credit_packet(self.attempt.id, self.attempt.consumed))
 
     def cancel(self) -> None:
         """End the attempt because nobody wants it; harmless when it is over."""

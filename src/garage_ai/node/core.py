@@ -21,6 +21,7 @@ from garage_ai.node.exchange import MAX_BODY, Exchange
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed, WireError
 from garage_ai.wire.frames import (
+    SIGN_SECONDS,
     VERSIONS,
     Cancel,
     Credit,
@@ -48,6 +49,9 @@ BODY_SECONDS: Final = 30.0
 
 ENGINE_SECONDS: Final = 300.0
 """Without a byte of the engine for so long a stream is given up: the longest prefill."""
+
+GATEWAY_SECONDS: Final = 4 * SIGN_SECONDS
+"""Without a word of the gateway for so long nobody is there to take the answer."""
 
 _ROUTES: Final[dict[str, Route]] = {route: route for route in get_args(Route)}
 
@@ -177,6 +181,7 @@ class Core:
         exchange = self.running.get(packet.attempt)
         if exchange is None:
             return None, step
+        exchange.last_gateway = now
         for frame in packet.frames:
             if isinstance(frame, Credit):
                 try:
@@ -205,6 +210,9 @@ class Core:
             late = self._late(exchange, now)
             if late:
                 self._stop(exchange, "engine_timeout", late, now, step)
+                continue
+            if exchange.phase == "running" and now - exchange.last_gateway > GATEWAY_SECONDS:
+                self._stop(exchange, "gateway_silent", "", now, step)
                 continue
             alive = exchange.alive(now)
             if alive is not None:

@@ -49,6 +49,7 @@ class Exchange:
         "deadline",
         "greeted",
         "id",
+        "last_gateway",
         "last_heard",
         "last_sent",
         "offer",
@@ -72,6 +73,7 @@ class Exchange:
         self.deadline = now + opening.time_limit
         self.last_sent = now
         self.last_heard = now
+        self.last_gateway = now
         self.blocked = False
         self.greeted = False
         self._parts: list[bytes] = []
@@ -98,7 +100,7 @@ class Exchange:
 
         The phase is `running` once the body is whole. Raises: WireError; the exchange is over then.
         """
-        self.last_heard = now
+        self.last_heard = self.last_gateway = now
         credit: int | None = None
         for frame in self._receiver.accept(packet):
             match frame:

@@ -29,6 +29,8 @@ MAX_PACKET: Final = 64 * 1024
 MAX_DATA: Final = 60 * 1024
 """Bytes of data in one packet; the rest of `MAX_PACKET` is room for the other frames."""
 MAX_FRAMES: Final = 64
+SIGN_SECONDS: Final = 5.0
+"""How often a gateway tells a node that it still waits for an answer."""
 UNNUMBERED: Final = -1
 
 Short = Annotated[str, msgspec.Meta(max_length=128)]
@@ -40,7 +42,13 @@ RefusalCode = Literal[
     "busy", "draining", "paused", "loading", "unknown_model", "unsupported", "wrong_session"
 ]
 FailureCode = Literal[
-    "engine_lost", "engine_timeout", "engine_protocol", "cancelled", "yielded", "shutdown"
+    "engine_lost",
+    "engine_timeout",
+    "engine_protocol",
+    "cancelled",
+    "yielded",
+    "shutdown",
+    "gateway_silent",
 ]
 
 
@@ -94,7 +102,11 @@ class Alive(msgspec.Struct, frozen=True, array_like=True, tag=7):
 
 
 class Credit(msgspec.Struct, frozen=True, array_like=True, tag=8):
-    """Tell how many bytes of data were taken in all; cumulative, so repeats are harmless."""
+    """Tell how many bytes of data were taken in all; cumulative, so repeats are harmless.
+
+    A gateway that has had nothing to say to a node for `SIGN_SECONDS` repeats it, as its own sign
+    of life: a node would otherwise work on for a gateway that died.
+    """
 
     consumed: Count
 
@@ -193,6 +205,7 @@ __all__ = [
     "MAX_DATA",
     "MAX_FRAMES",
     "MAX_PACKET",
+    "SIGN_SECONDS",
     "UNNUMBERED",
     "VERSION",
     "VERSIONS",

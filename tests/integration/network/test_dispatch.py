@@ -19,6 +19,7 @@ from tests.parts.scripted_node import (
     event,
 )
 
+from garage_ai.network import flight as flight_module
 from garage_ai.network.dispatcher import Answer, Request
 from garage_ai.network.errors import (
     BadNodeReply,
@@ -47,6 +48,7 @@ from garage_ai.wire.frames import (
     Refused,
 )
 from garage_ai.wire.ids import AttemptId
+from garage_ai.wire.messages import BEAT_INTERVAL, BeatNow
 from garage_ai.wire.window import WINDOW
 
 pytestmark = pytest.mark.anyio
@@ -67,6 +69,18 @@ async def read(answer: Answer) -> bytes:
 def free_of_work(network: Network) -> bool:
     """Tell whether nothing is under way and every slot is free."""
     return network.dispatcher.in_flight == 0 and all(view.inflight == 0 for view in network.nodes())
+
+
+async def test_a_gateway_that_begins_to_listen_asks_how_its_nodes_are(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Nobody waits for the next regular beat after a start, or when the link is back."""
+    node = await make_node()
+    network.ask_for_beats()
+    await until(lambda: bool(node.controls))
+    [asked] = node.controls
+    assert isinstance(asked, BeatNow)
+    assert 0 < asked.within <= BEAT_INTERVAL
 
 
 async def test_a_stream(network: Network, make_node: MakeNode) -> None:
@@ -143,6 +157,24 @@ async def test_a_slow_client_stops_its_own_node_only(network: Network, make_node
     assert sent == before <= WINDOW
     slow.cancel()
     await until(lambda: free_of_work(network))
+
+
+async def test_a_gateway_shows_nodes_that_it_lives(
+    network: Network, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node hears of each request it works on, though nothing is there to be said."""
+    monkeypatch.setattr(flight_module, "SIGN_SECONDS", 0.2)
+    node = await make_node(slots=1)
+
+    async def think(job: Job) -> None:
+        job.begin_stream()
+        for _ in range(3):
+            job.credited.clear()
+            await asyncio.wait_for(job.credited.wait(), 1)
+        job.say(Data(event("hej") + STOP + DONE), End())
+
+    node.scripts = [think]
+    assert await read(await network.open(request())) == event("hej") + STOP + DONE
 
 
 async def test_a_client_that_leaves_frees_the_slot(network: Network, make_node: MakeNode) -> None:

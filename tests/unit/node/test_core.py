@@ -3,7 +3,14 @@
 import msgspec
 import pytest
 
-from garage_ai.node.core import BODY_SECONDS, ENGINE_SECONDS, MAX_TOMBSTONES, Core, Step
+from garage_ai.node.core import (
+    BODY_SECONDS,
+    ENGINE_SECONDS,
+    GATEWAY_SECONDS,
+    MAX_TOMBSTONES,
+    Core,
+    Step,
+)
 from garage_ai.node.engines.port import Offer
 from garage_ai.node.exchange import MAX_BODY
 from garage_ai.wire import subjects
@@ -328,6 +335,7 @@ def test_a_silent_stream_is_given_up_unless_it_is_the_gateway_that_waits() -> No
     exchange = greeted(core, job(time_limit=5000.0), 0.0).run
     assert exchange is not None
     exchange.blocked = True
+    core.credit(credit_packet(exchange.id, 0), ENGINE_SECONDS)
     assert core.tick(ENGINE_SECONDS + 1).stop == []
     exchange.blocked = False
     assert core.tick(ENGINE_SECONDS + 1).stop == [(exchange, "engine_timeout")]
@@ -337,7 +345,19 @@ def test_a_plain_answer_may_take_all_its_time() -> None:
     """An engine says nothing until a plain answer is ready."""
     core = ready()
     greeted(core, job(stream=False, time_limit=5000.0), 0.0)
+    core.credit(credit_packet(AttemptId("a1"), 0), ENGINE_SECONDS)
     assert core.tick(ENGINE_SECONDS + 1).stop == []
+
+
+@pytest.mark.parametrize("stream", [True, False])
+def test_an_answer_for_nobody_is_given_up(stream: bool) -> None:
+    """A gateway that died does not hold a slot: those that live say so."""
+    core = ready()
+    exchange = greeted(core, job(stream=stream, time_limit=5000.0), 0.0).run
+    assert exchange is not None
+    core.credit(credit_packet(exchange.id, 0), 15.0)
+    assert core.tick(15.0 + GATEWAY_SECONDS).stop == []
+    assert core.tick(15.1 + GATEWAY_SECONDS).stop == [(exchange, "gateway_silent")]
 
 
 def test_credit_for_more_than_was_sent_stops_the_attempt() -> None:
