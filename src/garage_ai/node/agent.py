@@ -197,6 +197,9 @@ class Agent:
                 self.core.drain("network", reason or "drained by the network")
             case messages.Undrain():
                 self.core.undrain("network")
+            case messages.BeatNow(within):
+                self._pulse.hasten(self._loop.time(), within)
+                self._wake.set()
             case messages.Superseded(session):
                 self._superseded(session)
             case messages.Renewed(jwt):

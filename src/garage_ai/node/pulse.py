@@ -34,6 +34,11 @@ class Pulse:
         due = self._last + SHORTEST if self._changed else self._due
         return max(0.0, due - now)
 
+    def hasten(self, now: float, within: float) -> None:
+        """Bring the next beat forward to some moment within so many seconds."""
+        asked = max(now + within * self._draw(), self._last + SHORTEST)
+        self._due = min(self._due, asked)
+
     def beaten(self, now: float) -> None:
         """Note that a beat was sent."""
         self._changed = False

@@ -75,6 +75,15 @@ class Undrain(msgspec.Struct, frozen=True, tag="undrain"):
     """Take work again."""
 
 
+class BeatNow(msgspec.Struct, frozen=True, tag="beat_now"):
+    """Say how you are, at some moment within so many seconds: a gateway has begun to listen.
+
+    The time lets a thousand nodes not answer as one.
+    """
+
+    within: Annotated[float, msgspec.Meta(ge=0, le=60)] = 0.0
+
+
 class Superseded(msgspec.Struct, frozen=True, tag="superseded"):
     """Tell the session named that a newer one of the same identity has taken its place."""
 
@@ -94,7 +103,7 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     message: Text
 
 
-Control = Drain | Undrain | Superseded | Renewed | Notice
+Control = Drain | Undrain | BeatNow | Superseded | Renewed | Notice
 
 
 class Renew(msgspec.Struct, frozen=True):
@@ -144,7 +153,9 @@ class _Tagged(msgspec.Struct, frozen=True):
 
 
 _tags: Final = msgspec.msgpack.Decoder(_Tagged)
-_CONTROL_TAGS: Final = frozenset({"drain", "undrain", "superseded", "renewed", "notice"})
+_CONTROL_TAGS: Final = frozenset(
+    {"drain", "undrain", "beat_now", "superseded", "renewed", "notice"}
+)
 
 
 def _decode(decoder: "msgspec.msgpack.Decoder[_T]", payload: bytes) -> _T:

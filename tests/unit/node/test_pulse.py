@@ -33,3 +33,17 @@ def test_a_change_that_went_back_is_told_all_the_same() -> None:
     pulse.beaten(0.0)
     pulse.look("b")
     assert pulse.look("a")
+
+
+def test_a_beat_that_is_asked_for_comes_within_its_time() -> None:
+    """A gateway that has just begun to listen is told soon, but not too often."""
+    pulse = Pulse(lambda: 0.5)
+    pulse.look("a")
+    pulse.beaten(0.0)
+    pulse.hasten(1.0, 0.2)
+    assert abs(pulse.wait(1.0) - 0.1) < 1e-9
+    pulse.hasten(1.0, 100.0)
+    assert abs(pulse.wait(1.0) - 0.1) < 1e-9
+    pulse.beaten(1.1)
+    pulse.hasten(1.1, 0.0)
+    assert abs(pulse.wait(1.1) - SHORTEST) < 1e-9
