@@ -65,7 +65,7 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
         return
     processes, sockets = _processes(), _sockets()
     yield
-    strays = _still_there(_processes, processes)
+    strays = _still_there(lambda: _without_heirs(_processes(), processes), processes)
     for stray in strays:
         stray.kill()
     left = [f"process {stray}" for stray in strays]
@@ -98,6 +98,21 @@ def _tasks() -> Set[asyncio.Task[object]]:
 
 def _processes() -> Set[psutil.Process]:
     return frozenset(psutil.Process().children(recursive=True))
+
+
+def _without_heirs(found: Set[psutil.Process], before: Set[psutil.Process]) -> Set[psutil.Process]:
+    """Leave out what a process that was here before the test has started: that one answers for it.
+
+    A network that several tests share starts its own parts again when a test kills them.
+    """
+    return frozenset(each for each in found if not before.intersection(_ancestors(each)))
+
+
+def _ancestors(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return process.parents()
+    except psutil.NoSuchProcess:
+        return []
 
 
 def _sockets() -> Set[str]:

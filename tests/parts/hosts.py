@@ -1,0 +1,81 @@
+"""Hosts behind home routers, on one machine: network namespaces, veth pairs and iptables."""
+
+import contextlib
+import itertools
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+_numbers = itertools.count(1)
+
+
+def run(*argv: str) -> None:
+    """Run a command of the system. Raises: AssertionError with what it said."""
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+
+
+@dataclass(frozen=True)
+class Host:
+    """A host of its own in the home network behind `router`; `seen_from` reaches this machine.
+
+    `public` is this machine's address on the internet as that host sees it.
+    """
+
+    name: str
+    router: str
+    public: str
+
+    @property
+    def inside(self) -> tuple[str, ...]:
+        """What stands before a command that is to run on this host."""
+        return ("ip", "netns", "exec", self.name)
+
+    @contextlib.contextmanager
+    def blocked(self, port: int, how: str) -> Iterator[None]:
+        """Let the home's router DROP or REJECT what goes out to a TCP port."""
+        rule = ["FORWARD", "-p", "tcp", "--dport", str(port), "-j", how]
+        table = ["ip", "netns", "exec", self.router, "iptables"]
+        run(*table, "-I", *rule)
+        try:
+            yield
+        finally:
+            run(*table, "-D", *rule)
+
+
+@contextlib.contextmanager
+def home_network() -> Iterator[Host]:
+    """Make an internet of one cable, a router that masquerades, and a host behind it.
+
+    this machine 198.51.100.1 ── .2 router 192.168.77.1 ── .2 host
+    """
+    # Names of interfaces hold 15 characters; the pid keeps two runs apart.
+    tag = f"{os.getpid() % 100_000}x{next(_numbers)}"
+    number = next(_numbers) % 60
+    router, host = f"gr{tag}", f"gh{tag}"
+    wide, near = f"198.51.100.{number * 4}", f"192.168.{100 + number}"
+    ours, theirs = f"198.51.100.{number * 4 + 1}", f"198.51.100.{number * 4 + 2}"
+    assert wide
+    with ExitStack() as stack:
+        for name in (router, host):
+            run("ip", "netns", "add", name)
+            stack.callback(run, "ip", "netns", "del", name)
+            run("ip", "-n", name, "link", "set", "lo", "up")
+        run("ip", "link", "add", f"w{tag}", "type", "veth", "peer", "name", "wan", "netns", router)
+        stack.callback(subprocess.run, ["ip", "link", "del", f"w{tag}"], capture_output=True)
+        run("ip", "addr", "add", f"{ours}/30", "dev", f"w{tag}")
+        run("ip", "link", "set", f"w{tag}", "up")
+        run("ip", "-n", router, "addr", "add", f"{theirs}/30", "dev", "wan")
+        run("ip", "-n", router, "link", "set", "wan", "up")
+        run("ip", "-n", router, "link", "add", "lan", "type", "veth", "peer", "eth0", "netns", host)
+        run("ip", "-n", router, "addr", "add", f"{near}.1/24", "dev", "lan")
+        run("ip", "-n", router, "link", "set", "lan", "up")
+        run("ip", "-n", host, "addr", "add", f"{near}.2/24", "dev", "eth0")
+        run("ip", "-n", host, "link", "set", "eth0", "up")
+        run("ip", "-n", host, "route", "add", "default", "via", f"{near}.1")
+        inside = ("ip", "netns", "exec", router)
+        run(*inside, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        run(*inside, "iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "wan", "-j", "MASQUERADE")
+        yield Host(host, router, ours)
