@@ -4,7 +4,7 @@ from itertools import groupby
 
 from docs.generate.markdown import code, page, table
 
-from garage_ai.gateway.errors import PROBLEMS, Problem
+from garage_ai.gateway.problems import PROBLEMS, Problem
 
 
 def _shown(status: int, problems: list[Problem]) -> str:
@@ -40,4 +40,4 @@ def made() -> str:
     """Write the page."""
     by_status = groupby(PROBLEMS.values(), key=lambda problem: problem.status)
     tables = [_shown(status, list(problems)) for status, problems in by_status]
-    return page("Error codes", "src/garage_ai/gateway/errors.py", _INTRO, *tables)
+    return page("Error codes", "src/garage_ai/gateway/problems.py", _INTRO, *tables)

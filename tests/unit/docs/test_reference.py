@@ -15,14 +15,11 @@ WIRE = ROOT / "docs/reference/wire.md"
 KINDS = {kind.__name__: kind.__struct_config__.tag for kind in get_args(frames.Frame)}
 CONTROLS = {kind.__name__: kind.__struct_config__.tag for kind in get_args(messages.Control)}
 LIMITS = {
-    "MAX_PACKET": frames.MAX_PACKET,
-    "MAX_DATA": frames.MAX_DATA,
-    "MAX_FRAMES": frames.MAX_FRAMES,
-    "WINDOW": window.WINDOW,
-    "CREDIT_EVERY": window.CREDIT_EVERY,
-    "MAX_MESSAGE": messages.MAX_MESSAGE,
-    "MAX_MODELS": messages.MAX_MODELS,
-    "BEAT_INTERVAL": messages.BEAT_INTERVAL,
+    name: value
+    for module in (frames, messages, window)
+    for name, value in vars(module).items()
+    if name.isupper() and not name.startswith("_") and isinstance(value, int | float)
+    if name not in {"VERSION", "UNNUMBERED"}
 }
 WORDS = [
     *get_args(frames.RefusalCode),
