@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.parts.edge import Edge, chat, raw, read_answer, request_bytes, running_edge
+from tests.parts.edge import Edge, running_edge
+from tests.parts.raw_http import chat, raw, read_answer, request_bytes
 
 from garage_ai.gateway.body import BodyLimits
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.edge import DIGEST, NODE, Answer, Edge, ask, running_edge
+from tests.parts.edge import DIGEST, NODE, Edge, running_edge
+from tests.parts.raw_http import Answer, ask
 
 from garage_ai.accounts import OPERATOR, ExternalModels, KeyId
 from garage_ai.storage import UsageRecord

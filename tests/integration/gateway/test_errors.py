@@ -3,7 +3,8 @@
 import json
 
 import pytest
-from tests.parts.edge import Answer, Edge, ask, chat
+from tests.parts.edge import Edge
+from tests.parts.raw_http import Answer, ask, chat
 
 pytestmark = pytest.mark.anyio
 

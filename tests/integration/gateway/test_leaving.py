@@ -6,7 +6,8 @@ import socket
 import struct
 
 import pytest
-from tests.parts.edge import Edge, chat, chunk_event, raw, read_answer, request_bytes
+from tests.parts.edge import Edge, chunk_event
+from tests.parts.raw_http import chat, raw, read_answer, request_bytes
 
 from garage_ai.gateway import server
 

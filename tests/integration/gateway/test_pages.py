@@ -5,7 +5,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.parts.edge import Edge, ask, chat, running_edge
+from tests.parts.edge import Edge, running_edge
+from tests.parts.raw_http import ask, chat
 
 from garage_ai.gateway.errors import PROBLEMS
 

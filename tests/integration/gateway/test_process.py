@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import MakeNats
-from tests.parts.edge import Answer, chat, raw_at, read_answer, request_bytes
+from tests.parts.raw_http import Answer, chat, raw_at, read_answer, request_bytes
 
 from garage_ai.gateway.listening import PortUnavailable, bind
 from garage_ai.gateway.process import serve

@@ -4,7 +4,8 @@ import asyncio
 import json
 
 import pytest
-from tests.parts.edge import Edge, chat, raw, read_answer, request_bytes
+from tests.parts.edge import Edge
+from tests.parts.raw_http import chat, raw, read_answer, request_bytes
 
 from garage_ai.gateway import server
 
