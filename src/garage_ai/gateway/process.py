@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 import structlog
@@ -97,7 +98,9 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         urls=_listed(settings.node_nats_urls or settings.nats_urls),
         ca_pem=ca,
     )
-    link, network = _make_network(settings, authority, AccountBooks(nodes, claims, enrolment))
+    link, network = _make_network(
+        settings, authority, AccountBooks(nodes, claims, enrolment), books.usage
+    )
     _watch(metrics, books, link, network)
     await _open_network(stack, link, network)
     return Services(
@@ -130,7 +133,7 @@ async def _open_books(settings: GatewaySettings, stack: AsyncExitStack, metrics:
 
 
 def _make_network(
-    settings: GatewaySettings, authority: Authority, books: AccountBooks
+    settings: GatewaySettings, authority: Authority, books: AccountBooks, usage: UsageWriter
 ) -> tuple[Connection, Network]:
     gateway, urls = new_gateway_id(), _listed(settings.nats_urls)
     link = Connection(
@@ -144,7 +147,12 @@ def _make_network(
         ),
     )
     network = Network(
-        link, gateway, books=books, names=_known_names(), limits=_dispatch_limits(settings)
+        link,
+        gateway,
+        books=books,
+        names=_known_names(),
+        limits=_dispatch_limits(settings),
+        on_beat=lambda node: usage.touch_node(node, datetime.now(UTC)),
     )
     return link, network
 

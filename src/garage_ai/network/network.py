@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Final, Protocol
 
 import structlog
@@ -62,8 +62,15 @@ class Books(Protocol):
         """Make a new JWT for a node."""
 
 
+def _ignore(_: NodeId) -> None:
+    return None
+
+
 class Network:
-    """Nodes, models and the way to them; one per gateway process."""
+    """Nodes, models and the way to them; one per gateway process.
+
+    `on_beat` hears of every node that is heard; it must be quick.
+    """
 
     def __init__(
         self,
@@ -73,8 +80,10 @@ class Network:
         books: Books,
         names: Names,
         limits: DispatchLimits,
+        on_beat: Callable[[NodeId], None] = _ignore,
     ) -> None:
         self._link = link
+        self._on_beat = on_beat
         self._books = books
         self.registry = Registry(names)
         self.dispatcher = Dispatcher(
@@ -219,6 +228,7 @@ class Network:
         if node_id not in self.registry.nodes:
             self._look_up(node_id)
             return
+        self._on_beat(node_id)
         now = time.monotonic()
         self._apply(self.registry.heard(node_id, beat, now, time.time()))
 

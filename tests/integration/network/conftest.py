@@ -40,6 +40,7 @@ class FakeBooks:
     enrolled: dict[NodeId, EnrolledNode] = field(default_factory=dict)
     claims: list[tuple[str, str]] = field(default_factory=list)
     renewals: list[NodeId] = field(default_factory=list)
+    beats: list[NodeId] = field(default_factory=list)
 
     async def nodes(self) -> Sequence[EnrolledNode]:
         return list(self.enrolled.values())
@@ -87,7 +88,10 @@ async def network(
         listeners=Listeners(on_disconnect=lambda _: made[0].link_lost()),
         give_up_after=5,
     )
-    made.append(Network(link, GATEWAY, books=books, names=Names([SMALL]), limits=LIMITS))
+    names = Names([SMALL])
+    made.append(
+        Network(link, GATEWAY, books=books, names=names, limits=LIMITS, on_beat=books.beats.append)
+    )
     await made[0].start()
     yield made[0]
     await made[0].close()

@@ -6,7 +6,7 @@ import signal
 
 import msgspec
 import pytest
-from tests.integration.network.conftest import LIMITS, MakeNode, until
+from tests.integration.network.conftest import LIMITS, FakeBooks, MakeNode, until
 from tests.parts.nats import NatsProcess
 from tests.parts.scripted_node import (
     DONE,
@@ -363,6 +363,23 @@ async def end_after_content(job: Job) -> None:
     job.say(End())
 
 
+async def content_and_nonsense(job: Job) -> None:
+    await stop_after_content(job)
+    job.say(Data(event("two") + b"data: {nonsense\n\n"))
+
+
+async def test_what_shares_a_frame_with_nonsense_still_comes(
+    network: Network, make_node: MakeNode
+) -> None:
+    """The client gets every event before the fault."""
+    node = await make_node()
+    node.scripts = [content_and_nonsense]
+    answer = await network.open(request())
+    with pytest.raises(BadNodeReply):
+        await read(answer)
+    assert b"".join(answer.emitted) == event("one") + event("two")
+
+
 @pytest.mark.parametrize(
     ("fault", "error"),
     [
@@ -652,6 +669,13 @@ async def test_a_server_that_dies_ends_streams_and_heals(
     await node.beat()
     await until(lambda: network.registry.nodes[node.id].state == "ready")
     assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
+
+
+async def test_every_beat_of_a_known_node_is_noted(make_node: MakeNode, books: FakeBooks) -> None:
+    """The books can tell when a node was last heard."""
+    node = await make_node()
+    await node.beat()
+    await until(lambda: books.beats == [node.id] * 2)
 
 
 async def test_nothing_is_left_after_many_requests(network: Network, make_node: MakeNode) -> None:
