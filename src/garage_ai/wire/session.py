@@ -134,6 +134,13 @@ class _Protocol(Client):
             self.said = known
         await super()._process_err(err_msg)
 
+    async def _process_op_err(self, e: Exception) -> None:
+        # What still waits goes nowhere. nats-py would write it once more, and the error of that
+        # would come in place of the word that the connection is over: the link stood still.
+        self._pending.clear()
+        self._pending_data_size = 0
+        await super()._process_op_err(e)
+
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:

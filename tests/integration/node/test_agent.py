@@ -17,6 +17,7 @@ from garage_ai.node.session import free_memory
 from garage_ai.wire.frames import End, Fail, Refused
 from garage_ai.wire.messages import (
     BEAT_INTERVAL,
+    BeatNow,
     Drain,
     Notice,
     Renewed,
@@ -67,6 +68,14 @@ async def test_the_network_drains_and_undrains(rig: Rig, caller: Caller) -> None
     caller.control(Undrain())
     await caller.beat(lambda beat: beat.state == "ready", 1)
     assert isinstance((await caller.call("a2", PLAIN).over()).last, End)
+
+
+async def test_a_gateway_may_ask_for_a_beat(rig: Rig, caller: Caller) -> None:
+    """A gateway that has just begun to listen need not wait for the next regular one."""
+    first = await caller.ready()
+    caller.control(BeatNow(0.05))
+    beat = await caller.beat(lambda beat: beat.seq > first.seq, 1)
+    assert beat.state == "ready"
 
 
 async def test_an_older_copy_gives_way(rig: Rig, caller: Caller) -> None:
@@ -204,3 +213,21 @@ def test_knows_the_free_memory() -> None:
 def test_the_node_of_these_tests_is_one_token() -> None:
     """A dot in the id would open other subjects."""
     assert "." not in NODE
+
+
+async def test_a_server_that_dies_under_a_stream_is_noticed(
+    make_agent: MakeAgent, make_mock: MakeMock, caller: Caller, nats: NatsProcess
+) -> None:
+    """Sending all the time when the server goes hides its going from nobody."""
+    rig = await make_agent(external(await make_mock(Options(chunk_delay=0.001, chunks=100_000))))
+    await caller.ready()
+    for number in range(3):
+        await until(lambda: rig.link.is_connected)
+        body = PLAIN.replace(b',"max_tokens":4', b',"stream":true')
+        call = caller.call(f"a{number}", body, stream=True)
+        await call.until(lambda call: len(call.body) > 0)
+        nats.stop(signal.SIGKILL)
+        await until(lambda: not rig.agent.busy, 5)
+        seen = len(caller.beats)
+        await nats.start()
+        await until(lambda seen=seen: len(caller.beats) > seen, 10)  # type: ignore[misc]
