@@ -251,7 +251,11 @@ class Attempt:
 
     def _data(self, body: bytes, step: Step) -> None:
         if self.phase == "answering":
-            out = self.reader.feed(body)
+            try:
+                out = self.reader.feed(body)
+            except (BadNodeReply, EngineErrorEvent):
+                step.deliver.append((self.reader.salvaged, len(body)))
+                raise
             step.deliver.append((out, len(body)))
         elif self.phase == "complaining":
             self._complaint += body

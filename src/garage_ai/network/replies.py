@@ -97,9 +97,14 @@ class Reader(Protocol):
     """What turns data frames into bytes for the client."""
 
     seen: Seen
+    salvaged: bytes
+    """What a frame held before the fault for which `feed` raised; it may go to the client."""
 
     def feed(self, data: bytes) -> bytes:
-        """Take a frame's data and give what may go to the client. Raises: BadNodeReply."""
+        """Take a frame's data and give what may go to the client.
+
+        Raises: BadNodeReply, EngineErrorEvent.
+        """
 
     def finish(self) -> bytes:
         """Take the end of the answer and give the last bytes. Raises: BadNodeReply."""
@@ -118,6 +123,7 @@ class StreamReader:
 
     include_usage: bool
     seen: Seen = field(default_factory=Seen)
+    salvaged: bytes = b""
     _rest: bytes = b""
     _done: bool = False
 
@@ -133,9 +139,19 @@ class StreamReader:
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
         *events, self._rest = data.split(b"\n\n")
-        if len(self._rest) > MAX_EVENT:
-            raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
-        passed = [out for event in events if (out := self._event(event))]
+        passed: list[bytes] = []
+        try:
+            for event in events:
+                if out := self._event(event):
+                    passed.append(out)
+            if len(self._rest) > MAX_EVENT:
+                raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
+        except (BadNodeReply, EngineErrorEvent):
+            self.salvaged = self._joined(passed)
+            raise
+        return self._joined(passed)
+
+    def _joined(self, passed: list[bytes]) -> bytes:
         if not passed:
             return b""
         joined = b"\n\n".join(passed) + b"\n\n"
@@ -201,6 +217,7 @@ class PlainReader:
     route: Route
     max_bytes: int
     seen: Seen = field(default_factory=Seen)
+    salvaged: bytes = b""
     _parts: list[bytes] = field(default_factory=list)
     _size: int = 0
 

@@ -196,6 +196,16 @@ def test_a_line_of_no_event_stream_takes_no_event_with_it(line: bytes) -> None:
         reader.feed(line + WORD)
 
 
+@pytest.mark.parametrize("fault", [b"data: {nonsense\n\n", event(error={"message": "oops"})])
+def test_what_came_before_a_fault_is_not_lost_with_it(fault: bytes) -> None:
+    """How many events share a frame is chance; what the client gets is not."""
+    reader = StreamReader(include_usage=False)
+    with pytest.raises((BadNodeReply, EngineErrorEvent)):
+        reader.feed(ROLE + WORD + fault + WORD)
+    assert reader.salvaged == ROLE + WORD
+    assert (reader.seen.content_events, reader.seen.bytes_out) == (1, len(ROLE + WORD))
+
+
 def test_comments_and_other_fields_are_no_answer() -> None:
     """Keep-alive comments, names and ids of events are left out."""
     reader = StreamReader(include_usage=False)
