@@ -105,7 +105,7 @@ def _without_heirs(found: Set[psutil.Process], before: Set[psutil.Process]) -> S
 
     A network that several tests share starts its own parts again when a test kills them.
     """
-    return frozenset(each for each in found if not before.intersection(_ancestors(each)))
+    return frozenset(each for each in found if before.isdisjoint(_ancestors(each)))
 
 
 def _ancestors(process: psutil.Process) -> list[psutil.Process]:

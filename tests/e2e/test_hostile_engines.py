@@ -36,7 +36,7 @@ def test_a_fault_before_the_first_content(lent: Lent, fault: dict[str, object], 
     """It is a whole error answer with the documented code, though a stream was asked for."""
     lent.engine.set(**fault)
     with lent.http.stream(MODEL) as stream:
-        answer = Answer(stream.status, stream.headers, stream.response.read())
+        answer = Answer(stream.status, stream.headers, stream.whole())
     assert (answer.status, answer.code) == (502, code)
     assert answer.headers["content-type"] == "application/json"
     heals(lent)

@@ -87,6 +87,6 @@ def test_a_client_that_stops_reading_for_a_while(own: Lent) -> None:
         eventually("a held stream", lambda: own.engine.state()["held"] == 1, 15)
         # Longer than the silence after which a node counts as lost.
         time.sleep(6)
-        rest = stream.response.read()
+        rest = stream.whole()
     assert rest.endswith(DONE)
     assert rest.count(b"data: ") == LONG  # one was read before, one is [DONE]

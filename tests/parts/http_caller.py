@@ -74,15 +74,18 @@ class Stream:
         self.response = connection.getresponse()
         self.headers = {name.lower(): value for name, value in self.response.getheaders()}
         self.status = self.response.status
+        self._buffer = b""
 
     def event(self) -> bytes:
         """Give the next event with its empty line; nothing at the end."""
-        lines = []
-        while line := self.response.readline():
-            lines.append(line)
-            if line == b"\n":
+        # Not line by line: `readline` overlooks that the last chunk is missing.
+        while b"\n\n" not in self._buffer:
+            data = self.response.read1(65536)
+            if not data:
                 break
-        return b"".join(lines)
+            self._buffer += data
+        event, border, self._buffer = self._buffer.partition(b"\n\n")
+        return event + border
 
     def content(self) -> bytes:
         """Give the next event that says something."""
@@ -99,8 +102,6 @@ class Stream:
             while event := self.event():
                 assert time.monotonic() - began < limit, "the stream does not end"
                 self._take(event, ending)
-            # Reading line by line overlooks that the last chunk is missing; this does not.
-            self.response.read()
         except (http.client.HTTPException, ConnectionError):
             ending.broken = True
         ending.took = time.monotonic() - began
@@ -118,6 +119,10 @@ class Stream:
             ending.error = error["code"]
             return
         ending.events.append(event)
+
+    def whole(self) -> bytes:
+        """Give all that is still to come, as it comes on the wire."""
+        return self._buffer + self.response.read()
 
     def close(self) -> None:
         """Hang up."""
