@@ -28,7 +28,7 @@ from garage_ai.wire.ids import NodeId
 pytestmark = pytest.mark.anyio
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
-IDLE_SECONDS = 8.0
+IDLE_SECONDS = 5.0
 
 
 class Home:
