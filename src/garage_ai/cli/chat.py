@@ -1,9 +1,10 @@
 """`gai chat`: talk to the network in the terminal."""
 
 import contextlib
+import signal
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Annotated, Final
 
 import typer
@@ -16,6 +17,7 @@ from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.words import say
 
 _MAX_PIPED: Final = 8_000_000
+_LOOK_EVERY: Final = 0.2
 
 
 def chat(
@@ -106,6 +108,10 @@ def _tell_speed(answer: Answer) -> None:
         )
 
 
+def _look_up(*_: object) -> None:
+    """Do nothing: that a signal came is what makes Python look for others."""
+
+
 class Session:
     """The conversation at a terminal, until the owner leaves."""
 
@@ -114,9 +120,37 @@ class Session:
         self._conversation = conversation
         self._reader = Reader()
         self._prompt = say("chat.prompt")
+        self._interruptible = False
 
     def run(self) -> None:
-        """Read, answer, and so on."""
+        """Read, answer, and so on. Ctrl-C stops what is going on, never the program."""
+        handlers = {signal.SIGINT: self._interrupted, signal.SIGALRM: _look_up}
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
+        try:
+            self._talk()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _interrupted(self, *_: object) -> None:
+        # Pressed again while the first one is being dealt with, it has nothing left to stop.
+        if self._interruptible:
+            self._interruptible = False
+            raise KeyboardInterrupt
+
+    @contextlib.contextmanager
+    def _may_be_interrupted(self) -> Iterator[None]:
+        self._interruptible = True
+        # A signal that falls between Python's last look and the system call that then waits would
+        # be seen when that call ends: in minutes. So no call waits longer than this.
+        signal.setitimer(signal.ITIMER_REAL, _LOOK_EVERY, _LOOK_EVERY)
+        try:
+            yield
+        finally:
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self._interruptible = False
+
+    def _talk(self) -> None:
         # Line editing and history of the input, where Python was built with it.
         with contextlib.suppress(ImportError):
             import readline  # noqa: F401
@@ -125,14 +159,14 @@ class Session:
         output.remark(say("chat.help"))
         going = True
         while going:
-            # Pressed once more while the first one is being dealt with: it still ends no program.
-            with contextlib.suppress(KeyboardInterrupt):
-                going = self._step()
+            going = self._step()
 
     def _step(self) -> bool:
         """Take one line; tell whether to go on."""
         try:
-            typed = self._reader.take(input(self._prompt))
+            with self._may_be_interrupted():
+                line = input(self._prompt)
+            typed = self._reader.take(line)
         except EOFError:
             output.write()
             return False
@@ -169,11 +203,8 @@ class Session:
     def _ask(self, question: str) -> None:
         answer = Answer()
         try:
-            with contextlib.closing(
-                stream(self._client, self._conversation, question, answer)
-            ) as pieces:
-                for piece in pieces:
-                    output.write(shown(piece), end="")
+            with self._may_be_interrupted():
+                self._show(question, answer)
             output.write()
             _tell_speed(answer)
         except KeyboardInterrupt:
@@ -185,6 +216,12 @@ class Session:
             output.report(error)
         if answer.text:
             self._conversation.answered(question, answer.text)
+
+    def _show(self, question: str, answer: Answer) -> None:
+        pieces = stream(self._client, self._conversation, question, answer)
+        with contextlib.closing(pieces):
+            for piece in pieces:
+                output.write(shown(piece), end="")
 
 
 __all__ = ["Session", "chat", "shown", "stream"]

@@ -131,13 +131,15 @@ class Talk:
         before, _, self.seen = self.seen.partition(text)
         return before + text
 
-    def interrupt_until(self, text: str) -> None:
-        """Press Ctrl-C until a text comes: readline misses one that falls between two reads."""
+    def type_until(self, typed: str, text: str) -> None:
+        """Type until a text comes: readline misses a Ctrl-C that falls between two reads."""
         deadline = time.monotonic() + 20
         while text not in self.seen:
             assert time.monotonic() < deadline, self.seen
-            self.type("\x03")
-            self._read(0.5)
+            self.type(typed)
+            again = time.monotonic() + 1
+            while text not in self.seen and time.monotonic() < again:
+                self._read(0.1)
         self.until(text)
 
     def _read(self, limit: float) -> None:
@@ -211,9 +213,8 @@ def test_ctrl_c_at_the_prompt_leaves_nobody(talk: Talk) -> None:
     talk.until("you> ")
     talk.type("half a thou")
     talk.until("half a thou")
-    talk.interrupt_until("/quit or Ctrl-D leaves")
-    talk.type("/nonsense\n")
-    talk.until("no such command: /nonsense")
+    talk.type_until("\x03", "/quit or Ctrl-D leaves")
+    talk.type_until("/nonsense\n", "no such command: /nonsense")
     talk.until("you> ")
     talk.type("/model tiny\n")
     talk.until("now talking to tiny")

@@ -173,3 +173,9 @@ def test_nothing_but_text_off_a_terminal(cli: Cli) -> None:
     for args in (("models",), ("key", "list"), ("--help",), ("chat", "Hi there")):
         ended = cli(*args)
         assert "\x1b" not in ended.stdout + ended.stderr
+
+
+def test_a_gateway_under_a_path(cli: Cli, gateway: FakeGateway) -> None:
+    """Behind a proxy a gateway may live anywhere; /v1 at the end is nobody's mistake."""
+    cli("models", "--gateway", f"{gateway.url}/our/gai/v1/")
+    assert gateway.paths == ["GET /our/gai/v1/models"]
