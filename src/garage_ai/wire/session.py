@@ -139,6 +139,10 @@ class _Protocol(Client):
         # would come in place of the word that the connection is over: the link stood still.
         self._pending.clear()
         self._pending_data_size = 0
+        # And nobody is there to say farewell to: TLS would wait 30 s for its answer.
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
         await super()._process_op_err(e)
 
     async def _process_msg(

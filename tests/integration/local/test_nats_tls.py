@@ -1,6 +1,7 @@
 """A nats-server open to others: TLS and WSS with the network's own CA, seen from a node."""
 
 import asyncio
+import signal
 import ssl
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -72,6 +73,31 @@ async def test_a_node_serves_over_tls_and_wss(
     assert len((await asyncio.wait_for(got.get(), 5)).payload) == 60_000
     await node.close()
     await gateway.close()
+
+
+@pytest.mark.parametrize("web", [False, True])
+async def test_a_line_that_swallows_everything_is_given_up_as_fast_as_without_tls(
+    secured: NatsProcess, certificates: Certificates, web: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the farewell of a TLS connection whose other end is gone."""
+    monkeypatch.setattr("garage_ai.wire.session.PING_SECONDS", 0.1)
+    told = Told()
+    link = await connect(
+        [secured.web_url if web else secured.tcp_url],
+        credentials=node_credentials(secured.authority),
+        name="node",
+        tls=trusting(certificates),
+        listeners=told.listeners(),
+        backoff=Backoff(first=0.02),
+        give_up_after=5,
+    )
+    secured.signal(signal.SIGSTOP)
+    try:
+        await told.until(lambda: bool(told.lost), 5)
+    finally:
+        secured.signal(signal.SIGCONT)
+    await link.wait_connected(10)
+    await link.close()
 
 
 @pytest.mark.parametrize("web", [False, True])
