@@ -13,42 +13,54 @@ from tests.parts.hosts import Host, home_network
 from tests.parts.http_caller import Caller
 from tests.parts.lent_engine import MODEL, Engine, Node
 from tests.parts.product import Product
-from tests.parts.waiting import eventually
 
 pytestmark = pytest.mark.system
+
+ENROLMENT_FAILED = 4
 
 
 @dataclass(frozen=True)
 class Far:
-    """A public network here, and a home elsewhere with an engine in it."""
+    """A network that is open to others, a home elsewhere, and an engine on a PC in it."""
 
     product: Product
     host: Host
-    node: Node
     engine: Engine
+
+    @property
+    def http(self) -> Caller:
+        """A client on this machine that trusts the network's CA."""
+        return self.product.http
 
 
 @pytest.fixture(scope="module")
 def far(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Far]:
-    """Start both; the node has not joined yet."""
+    """Start all of it; no node has joined yet."""
     folder = tmp_path_factory.mktemp("public")
     with ExitStack() as stack:
         host = stack.enter_context(home_network())
         product = Product(folder, "--no-node", "--public", host.public)
         stack.callback(product.stop)
         product.start()
-        engine = Engine(folder / "engine", before=host.inside)
+        engine = Engine(folder / "engine", "--chunk-delay", "0.02", before=host.inside)
         stack.callback(engine.stop)
         engine.start()
-        node = Node(folder / "volunteer", product, engine, before=host.inside)
-        stack.callback(node.stop)
-        yield Far(product, host, node, engine)
+        yield Far(product, host, engine)
+
+
+@pytest.fixture
+def node(far: Far, tmp_path: Path) -> Iterator[Node]:
+    """A node on that PC that has not joined yet; it is gone from the network after the test."""
+    node = Node(tmp_path / "volunteer", far.product, far.engine, before=far.host.inside)
+    yield node
+    node.stop()
+    far.http.ask("DELETE", f"/api/v1/nodes/{node.id}")
 
 
 def test_the_network_is_open_over_tls_only(far: Far) -> None:
     """HTTPS with the network's own CA; who does not know the CA is warned, plain HTTP is no use."""
     assert far.product.url == f"https://{far.host.public}:{far.product.port}"
-    assert far.product.http.get("/health/live").status == 200
+    assert far.http.get("/health/live").status == 200
     stranger = Caller(far.product.url, "")
     with pytest.raises(ssl.SSLCertVerificationError):
         stranger.get("/health/live")
@@ -57,45 +69,61 @@ def test_the_network_is_open_over_tls_only(far: Far) -> None:
         plain.get("/health/live")
 
 
-def test_a_token_is_all_that_a_node_needs(far: Far) -> None:
+def test_a_token_is_all_that_a_node_needs(far: Far, node: Node) -> None:
     """The CA's fingerprint is in it; the node enrols and serves over TLS through its router."""
     token = far.product.token()
     assert len(token.partition(".")[2]) == 64
-    far.node.join(token)
-    far.node.serving(20)
-    with far.product.http.stream(MODEL) as stream:
+    node.join(token)
+    node.serving(20)
+    with far.http.stream(MODEL) as stream:
         assert stream.rest().done
-    assert _connected_to(far, far.product.nats_port)
+    assert far.http.chat(MODEL, "x" * 300_000).status == 200
+    assert is_connected(far, far.product.nats_port)
 
 
-def test_a_token_of_another_network_is_not_trusted(far: Far, tmp_path: Path) -> None:
-    """With a wrong fingerprint the node says nothing secret and ends."""
+def test_a_network_that_is_not_the_tokens_is_not_trusted(far: Far, tmp_path: Path) -> None:
+    """With another fingerprint the node ends and keeps its token's secret to itself."""
     secret = far.product.token().partition(".")[0]
     stranger = Node(tmp_path / "stranger", far.product, far.engine, before=far.host.inside)
     stranger.join(f"{secret}.{'0' * 64}")
     try:
-        eventually("its end", lambda: stranger.program.ended is not None, 15)
-        assert stranger.program.ended == 4
-        assert secret not in far.product.log("gateway")
+        assert stranger.ends(15) == ENROLMENT_FAILED
     finally:
-        stranger.program.end_all()
+        stranger.end()
+    tokens = far.http.get("/api/v1/tokens").json()["data"]
+    assert [each["redeemed_by"] for each in tokens].count(None) == 1
 
 
 @pytest.mark.parametrize("how", ["REJECT", "DROP"])
 @pytest.mark.timeout(120)
-def test_where_the_nats_port_is_blocked_a_node_uses_wss(far: Far, how: str) -> None:
-    """The router lets only the WebSocket's port through; the node falls back to it and serves."""
-    far.node.stop()
+def test_where_the_nats_port_is_blocked_a_node_uses_wss(far: Far, node: Node, how: str) -> None:
+    """A router that lets only HTTPS through, refusing or swallowing the rest: WSS does it too."""
     with far.host.blocked(far.product.nats_port, how):
-        far.node.run()
-        far.node.serving(45)
-        assert _connected_to(far, far.product.nats_port + 1)
-        with far.product.http.stream(MODEL) as stream:
+        node.join()
+        node.serving(45)
+        assert is_connected(far, far.product.nats_port + 1)
+        with far.http.stream(MODEL) as stream:
             assert stream.rest().done
-        assert far.product.http.chat(MODEL, "x" * 300_000).status == 200
+        assert far.http.chat(MODEL, "x" * 300_000).status == 200
 
 
-def _connected_to(far: Far, port: int) -> bool:
+@pytest.mark.timeout(120)
+def test_a_router_that_forgets_a_connection(far: Far, node: Node) -> None:
+    """In the middle of a stream: a typed error within 8 s; the node comes back by itself."""
+    node.join()
+    node.serving(20)
+    with far.http.stream(MODEL, max_tokens=5000) as stream:
+        stream.content()
+        with far.host.blocked(far.product.nats_port, "DROP"):
+            ending = stream.rest()
+            assert ending.took < 8
+            assert ending.error == "node_lost"
+            # Everything on the port is swallowed: what is left to the node is the WebSocket.
+            node.serving(60)
+    assert node.program.ended is None
+
+
+def is_connected(far: Far, port: int) -> bool:
     """Tell whether the host holds a connection to a port of this machine."""
     listed = subprocess.run(
         [*far.host.inside, "ss", "-Htn", "state", "established", f"dport = :{port}"],
