@@ -232,7 +232,9 @@ def test_the_end_of_a_request_does_not_bring_a_removed_node_back(
 ) -> None:
     """A request that was under way when its node was removed frees a slot of nobody."""
     registry.heard(N0, beat(), 10.0, WALL)
-    [replica] = registry.pool("small") or ()
+    pool = registry.pool("small")
+    assert pool is not None
+    [replica] = pool
     registry.acquire(replica)
     registry.remove(N0)
     assert registry.release(replica) == []
