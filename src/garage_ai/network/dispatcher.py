@@ -313,7 +313,7 @@ class Dispatcher:
         verdict = flight.verdict
         if verdict is None:
             raise AssertionError("an attempt is over without a verdict")
-        self._judge(flight.replica, verdict)
+        self._judge(flight, verdict)
         if not flight.attempt.ended_by_node:
             self._send(flight, "cancel", cancel_packet(flight.attempt.id, verdict.kind))
             timer = asyncio.get_running_loop().call_later(
@@ -330,11 +330,15 @@ class Dispatcher:
             timer.cancel()
             self._apply_effects(self._registry.release(replica))
 
-    def _judge(self, replica: Replica, verdict: Verdict) -> None:
-        node, now = replica.node, self._now()
+    def _judge(self, flight: Flight, verdict: Verdict) -> None:
+        replica, now = flight.replica, self._now()
+        node = replica.node
         match blame(verdict):
             case "success":
                 node.breaker.succeeded()
+                speed = flight.speed(now)
+                if speed is not None:
+                    replica.ran_at(speed)
             case "failure":
                 node.breaker.failed(now)
                 _log.warning(

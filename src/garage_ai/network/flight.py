@@ -1,13 +1,19 @@
 """The shell around one attempt: its packets out, its bytes to the one who reads them."""
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
+from typing import Final
 
 from garage_ai.network.attempt import Attempt, Step, Verdict
 from garage_ai.network.models import Replica
 from garage_ai.wire.frames import SIGN_SECONDS, Packet, credit_packet
 from garage_ai.wire.subjects import NodeChannel
+
+MEASURED_EVENTS: Final = 8
+MEASURED_SECONDS: Final = 0.05
+"""A stream shorter than this says more about the line than about the node."""
 
 
 class Flight:
@@ -24,6 +30,7 @@ class Flight:
         "attempt",
         "check_at",
         "committed",
+        "committed_at",
         "replica",
         "signed_at",
         "verdict",
@@ -40,6 +47,7 @@ class Flight:
         self.replica = replica
         self.verdict: Verdict | None = None
         self.committed = False
+        self.committed_at = 0.0
         self.check_at = 0.0
         self.signed_at = 0.0
         self._send = send
@@ -60,6 +68,7 @@ class Flight:
             self._end(step.verdict)
         elif not self.committed and self._chunks and self.attempt.reader.has_content:
             self.committed = True
+            self.committed_at = time.monotonic()
             self._wake()
         elif self.committed and self._chunks:
             self._wake()
@@ -85,6 +94,12 @@ class Flight:
         if now - self.signed_at >= SIGN_SECONDS:
             self.signed_at = now
             self._send(self, "credit", credit_packet(self.attempt.id, self.attempt.consumed))
+
+    def speed(self, now: float) -> float | None:
+        """Give the stream's content events per second; None where it was too short to tell."""
+        events, seconds = self.attempt.reader.seen.content_events, now - self.committed_at
+        told = self.committed_at > 0 and events >= MEASURED_EVENTS and seconds >= MEASURED_SECONDS
+        return (events - 1) / seconds if told else None
 
     def cancel(self) -> None:
         """End the attempt because nobody wants it; harmless when it is over."""

@@ -12,6 +12,8 @@ NodeState = Literal["joining", "ready", "busy", "draining", "paused", "suspect",
 Trust = Literal["unverified", "unsandboxed"]
 
 SESSIONS_REMEMBERED: Final = 8
+SPEED_WEIGHT: Final = 0.2
+"""Share of the newest stream in a replica's mean speed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +63,13 @@ class Replica:
 
     @property
     def speed(self) -> float:
-        """Tokens per second of one stream: measured here, else the node's word, else 1."""
-        return self.measured_speed or self.served.decode_speed or 1.0
+        """Tokens per second of one stream: measured here, else the node's word, else 0."""
+        return self.measured_speed or self.served.decode_speed
+
+    def ran_at(self, speed: float) -> None:
+        """Take a stream's speed, in content events per second, into the mean of the latest."""
+        known = self.measured_speed
+        self.measured_speed = known + SPEED_WEIGHT * (speed - known) if known else speed
 
 
 @dataclass(slots=True, eq=False)

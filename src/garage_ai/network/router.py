@@ -73,9 +73,23 @@ FILTERS: Final[tuple[Filter, ...]] = (*FIT, NotJustFull())
 """Whether it can now."""
 
 
+def relative_load(replica: Replica) -> float:
+    """Score a replica by how full it would be; less is better."""
+    return (replica.load + 1) / replica.served.slots
+
+
 def expected_wait(replica: Replica) -> float:
-    """Score a replica: work on it in units of its own speed; less is better."""
-    return (replica.load + 1) / (replica.served.slots * replica.speed)
+    """Score a replica by its work in units of its own speed; less is better."""
+    return relative_load(replica) / replica.speed
+
+
+def best_of(candidates: list[Replica]) -> Replica | None:
+    """Take the one that would be free soonest.
+
+    Speeds count only where all are known: a node that was never measured is neither slow nor fast.
+    """
+    measured = all(replica.speed > 0 for replica in candidates)
+    return min(candidates, key=expected_wait if measured else relative_load, default=None)
 
 
 def refusal(
@@ -98,7 +112,7 @@ def choose(pool: Pool, wanted: Wanted, now: float, chance: random.Random) -> Rep
     if not candidates:
         fit = [replica for replica in free if refusal(replica, wanted, now) is None]
         candidates = chance.sample(fit, CANDIDATES) if len(fit) > CANDIDATES else fit
-    return min(candidates, key=expected_wait, default=None)
+    return best_of(candidates)
 
 
 def could_serve(pool: Pool, wanted: Wanted, now: float) -> bool:

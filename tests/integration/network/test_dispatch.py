@@ -671,6 +671,23 @@ async def test_a_server_that_dies_ends_streams_and_heals(
     assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
 
 
+async def test_the_gateway_measures_a_streams_speed(network: Network, make_node: MakeNode) -> None:
+    """Content events per second, from the first to the last, count for the next choice."""
+    node = await make_node()
+
+    async def paced(job: Job) -> None:
+        job.begin_stream()
+        for _ in range(11):
+            job.say(Data(event("a")))
+            await asyncio.sleep(0.02)
+        job.say(Data(STOP + DONE), End())
+
+    node.scripts = [paced]
+    answer = await network.open(request())
+    await read(answer)
+    assert 10 < answer.replica.measured_speed < 50
+
+
 async def test_every_beat_of_a_known_node_is_noted(make_node: MakeNode, books: FakeBooks) -> None:
     """The books can tell when a node was last heard."""
     node = await make_node()

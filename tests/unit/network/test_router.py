@@ -125,6 +125,23 @@ def test_the_queue_counts_in_units_of_the_nodes_own_speed() -> None:
     assert choose(pool_of(fast, slow), ANY, 0.0, CHANCE) is fast
 
 
+def test_a_node_never_measured_is_judged_by_its_load_alone() -> None:
+    """Its unknown speed keeps it neither out of work nor in front."""
+    fast, fresh = replica("f", speed=90.0, load=1), replica("u", load=0)
+    assert choose(pool_of(fast, fresh), ANY, 0.0, CHANCE) is fresh
+    fresh.inflight = 2
+    assert choose(pool_of(fast, fresh), ANY, 0.0, CHANCE) is fast
+
+
+def test_a_replicas_speed_follows_its_streams() -> None:
+    """What the gateway measured goes before the node's own word and moves with each stream."""
+    measured = replica(speed=500.0)
+    measured.ran_at(10.0)
+    assert measured.speed == 10.0
+    measured.ran_at(20.0)
+    assert 10.0 < measured.speed < 20.0
+
+
 def test_equal_nodes_share_the_work() -> None:
     """Two random candidates and the emptier of them keep a hundred nodes close to level."""
     replicas = [replica(f"n{number}", slots=100) for number in range(100)]
