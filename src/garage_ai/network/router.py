@@ -105,7 +105,7 @@ def refusal(
 
 def choose(pool: Pool, wanted: Wanted, now: float, chance: random.Random) -> Replica | None:
     """Choose a replica with room; None when there is none."""
-    free = pool.free
+    free = pool.free(wanted.region)
     if not free:
         return None
     candidates = _draw(free, wanted, now, chance) if len(free) > DRAWS else []

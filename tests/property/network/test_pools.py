@@ -33,6 +33,12 @@ class RegistryMachine(RuleBasedStateMachine):
         for node in NODES:
             self.registry.enrol(EnrolledNode(node, "mbr", node, None))
 
+    @rule(node=st.sampled_from(NODES), region=st.sampled_from([None, "SE-AB", "SE-O"]))
+    def move(self, node: NodeId, region: str | None) -> None:
+        """An administrator enters another region for a node that may be serving."""
+        if node in self.registry.nodes:
+            self.registry.enrol(EnrolledNode(node, "mbr", node, region))
+
     @rule(
         node=st.sampled_from(NODES),
         state=st.sampled_from(["ready", "ready", "ready", "draining", "paused", "gone", "joining"]),
@@ -119,9 +125,13 @@ class RegistryMachine(RuleBasedStateMachine):
                     free.setdefault(replica.name, set()).add(node.id)
         for name, pool in self.registry.pools.items():
             assert {replica.node.id for replica in pool} == expected.pop(name)
-            ids = [replica.node.id for replica in pool.free]
+            ids = [replica.node.id for replica in pool.free()]
             assert len(ids) == len(set(ids))
             assert set(ids) == free.pop(name, set())
+            by_region = [pool.free(region) for region in ("SE-AB", "SE-O")]
+            regions = [replica.node.id for each in by_region for replica in each]
+            assert len(regions) == len(set(regions))
+            assert set(regions) <= set(ids)
         assert expected == {}
 
     @invariant()
