@@ -78,6 +78,8 @@ class Registry:
         self.names = names
         self.nodes: dict[NodeId, Node] = {}
         self.pools: dict[str, Pool] = {}
+        self._told: dict[NodeId, set[Digest]] = {}
+        """Names that owners were told they may not use, in the nodes' present sessions."""
 
     def enrol(self, enrolled: EnrolledNode) -> None:
         """Let a node of the books in, or note that its entry changed."""
@@ -90,6 +92,7 @@ class Registry:
     def remove(self, node_id: NodeId) -> None:
         """Forget a node for good."""
         node = self.nodes.pop(node_id, None)
+        self._told.pop(node_id, None)
         if node is not None:
             self._withdraw(node)
             # Requests under way still hold its replicas; their end must not bring it back.
@@ -132,6 +135,10 @@ class Registry:
             return []
         if admitted:
             return self._refresh(node)
+        told = self._told.setdefault(node.id, set())
+        if claim.digest in told:
+            return []
+        told.add(claim.digest)
         return [
             Tell(
                 node.id,
@@ -173,6 +180,7 @@ class Registry:
             node.retired.append(node.session)
             effects.append(Supersede(node.id, node.session))
         node.session = beat.session
+        self._told.pop(node.id, None)
         skew = beat.sent_at - wall
         if abs(skew) > SKEW_TOLD:
             effects.append(
@@ -208,7 +216,8 @@ class Registry:
         for served in beat.models:
             digest = Digest(served.digest)
             admission = self.names.admission(served)
-            if admission == "unclaimed":
+            if admission in ("unclaimed", "pending"):
+                # One that waits may have been approved since, here or at another gateway.
                 effects.append(Claim(node.id, node.enrolled.member, served.name, digest))
             if admission != "admitted":
                 continue

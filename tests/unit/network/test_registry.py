@@ -126,7 +126,7 @@ def test_slots_bound_a_replica(registry: Registry, beat: BeatMaker) -> None:
     [replica] = list(pool)
     registry.acquire(replica)
     registry.acquire(replica)
-    assert pool.free == []
+    assert pool.free() == []
     assert registry.release(replica) == [RoomMade("small")]
     assert registry.release(replica) == []
     with pytest.raises(AssertionError):
@@ -187,7 +187,7 @@ def test_a_name_of_its_own_must_be_claimed(registry: Registry) -> None:
 
 
 def test_a_name_that_is_taken_is_told_to_the_owner(registry: Registry) -> None:
-    """A pending claim is not served and not asked again at each beat."""
+    """A pending claim is not served; the books are asked again, the owner is told once."""
     digest = Digest("sha256:" + "c" * 64)
     served = ModelServed("small", digest, external=True)
     first = Beat(SessionId("s"), 0, WALL, "ready", (served,))
@@ -197,8 +197,26 @@ def test_a_name_that_is_taken_is_told_to_the_owner(registry: Registry) -> None:
     assert isinstance(told, Tell)
     assert told.code == "model_name_taken"
     second = Beat(SessionId("s"), 1, WALL, "ready", (served,))
-    assert registry.heard(N0, second, 5.0, WALL) == []
+    assert registry.heard(N0, second, 5.0, WALL) == [claim]
+    assert registry.settle(claim, admitted=False) == []
     assert registry.pool("small") is None
+    another = Beat(SessionId("s2"), 0, WALL, "ready", (served,))
+    assert claim in registry.heard(N0, another, 9.0, WALL)
+    assert registry.settle(claim, admitted=False) == [told]
+
+
+def test_a_name_that_was_approved_is_served_from_the_next_beat(registry: Registry) -> None:
+    """Whoever approved it, here or at another gateway: the books know."""
+    digest = Digest("sha256:" + "c" * 64)
+    served = ModelServed("small", digest, external=True)
+    [claim] = registry.heard(N0, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
+    assert isinstance(claim, Claim)
+    registry.settle(claim, admitted=False)
+    registry.heard(N0, Beat(SessionId("s"), 1, WALL, "ready", (served,)), 5.0, WALL)
+    assert registry.settle(claim, admitted=True) == [RoomMade("small")]
+    assert serving(registry) == {N0}
+    third = Beat(SessionId("s"), 2, WALL, "ready", (served,))
+    assert claim not in registry.heard(N0, third, 10.0, WALL)
 
 
 def test_the_alias_name_can_never_be_claimed(registry: Registry) -> None:
