@@ -73,8 +73,17 @@ def test_the_gateway_killed_in_the_middle_of_a_stream(rig: Product) -> None:
     [again] = rig.nodes()
     assert again["id"] == node["id"]
     assert [rig.pid(part) for part in others] == before
-    # What the dead gateway had asked for does not go on for ever: all slots come free.
-    eventually("an idle node", lambda: _running(rig) == 0, 40)
+
+
+@pytest.mark.slow
+def test_what_a_dead_gateway_asked_for_is_given_up(rig: Product) -> None:
+    """No slot is held for an answer that nobody waits for any more."""
+    rig.serves()
+    assert in_the_middle(rig, "gateway", signal.SIGKILL).broken
+    eventually("a gateway", lambda: is_live(rig), 30)
+    rig.serves()
+    assert _running(rig) >= 1
+    eventually("an idle node", lambda: _running(rig) == 0, 30)
 
 
 def is_live(product: Product) -> bool:

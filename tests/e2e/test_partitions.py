@@ -36,7 +36,9 @@ def test_a_slow_line(own: Lent, make_relay: MakeRelay) -> None:
     assert own.http.chat(MODEL, "x" * 1_000_000).status == 200
 
 
-@pytest.mark.parametrize("how", [Relay.cut, Relay.lose, Relay.swallow])
+@pytest.mark.parametrize(
+    "how", [Relay.cut, Relay.lose, pytest.param(Relay.swallow, marks=pytest.mark.slow)]
+)
 def test_a_line_that_breaks_in_the_middle_of_a_stream(
     own: Lent, make_relay: MakeRelay, how: Callable[[Relay], None]
 ) -> None:

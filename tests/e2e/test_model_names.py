@@ -1,0 +1,61 @@
+"""Names of models: which a volunteer may serve, and who decides."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from tests.parts.lent_engine import Engine, Lent, Node
+from tests.parts.product import Product
+from tests.parts.waiting import eventually
+
+from garage_ai.catalog import DEFAULT_MODEL
+
+
+@pytest.fixture
+def pretender(yard: Product, tmp_path: Path) -> Iterator[Lent]:
+    """A volunteer whose own engine bears the name of a model in the catalogue."""
+    with ExitStack() as stack:
+        engine = Engine(tmp_path / "engine", "--models", DEFAULT_MODEL)
+        stack.callback(engine.stop)
+        engine.start()
+        node = Node(tmp_path / "volunteer", yard, engine, model=DEFAULT_MODEL)
+        stack.callback(node.stop)
+        node.join()
+        yield Lent(yard, node, engine)
+        yard.http.ask("DELETE", f"/api/v1/nodes/{node.id}")
+
+
+def test_a_catalogue_models_name_waits_for_an_administrator(pretender: Lent) -> None:
+    """Until it is approved nobody is served by it, and the volunteer is told why."""
+    eventually("a claim", lambda: claims(pretender), 15)
+    [claim] = claims(pretender)
+    assert (claim["name"], claim["state"]) == (DEFAULT_MODEL, "pending")
+    node = pretender.node
+    eventually("a word to the owner", lambda: "model_name_taken" in node.program.output(), 10)
+    refused = pretender.http.chat(DEFAULT_MODEL)
+    assert (refused.status, refused.code) == (503, "no_node")
+    asked = {"name": claim["name"], "member": claim["member"]}
+    assert pretender.http.ask("POST", "/api/v1/models/approve", asked).status == 200
+    pretender.product.serves(DEFAULT_MODEL, 15)
+
+
+def claims(lent: Lent) -> list[dict[str, str]]:
+    """List who claims the name."""
+    listed = lent.http.get("/api/v1/models").json()["claims"]
+    return [claim for claim in listed if claim["name"] == DEFAULT_MODEL]
+
+
+def test_the_alias_goes_to_what_is_served(own: Lent) -> None:
+    """`garage-chat` is a volunteer's model where there is no better one; usage names that one."""
+    answer = own.http.chat("garage-chat", max_tokens=2)
+    assert answer.status == 200
+    listed = {model["id"]: model for model in own.http.get("/v1/models").json()["data"]}
+    assert listed["garage-chat"]["gai"]["alias_of"] == "mock"
+    request = answer.headers["x-request-id"]
+
+    def named() -> list[str]:
+        records = own.product.records()
+        return [each["model"] for each in records if each["request_id"] == request]
+
+    assert eventually("the record", named, 5) == ["mock"]
