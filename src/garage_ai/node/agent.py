@@ -17,12 +17,13 @@ from garage_ai.node.errors import EngineError, NodeError, Superseded
 from garage_ai.node.exchange import ALIVE_AFTER, Exchange
 from garage_ai.node.pulse import Pulse
 from garage_ai.node.pump import Pump
+from garage_ai.node.speeds import Pace, Speeds
 from garage_ai.node.status import NoticeStatus
 from garage_ai.wire import messages, subjects
 from garage_ai.wire.connection import Connection, Message, Subscription
 from garage_ai.wire.errors import WireError
 from garage_ai.wire.frames import VERSIONS, Packet, decode, encode
-from garage_ai.wire.ids import AttemptId, NodeId, new_session_id
+from garage_ai.wire.ids import AttemptId, Digest, NodeId, new_session_id
 from garage_ai.wire.link_errors import LinkError
 
 _log = structlog.get_logger(__name__)
@@ -68,6 +69,7 @@ class Agent:
             subjects.to_node(node, "control"): self._heard_control,
         }
         self._pumps: dict[AttemptId, tuple[Pump, asyncio.Task[None]]] = {}
+        self._speeds: dict[Digest, Speeds] = {}
         self._stops: dict[AttemptId, str] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -258,10 +260,20 @@ class Agent:
             _log.debug("packet_unsent", code=error.code)
 
     def _run(self, exchange: Exchange) -> None:
-        pump = Pump(exchange, self._engine, self, said=self.core.answered, clock=self._loop.time)
+        pump = Pump(
+            exchange,
+            self._engine,
+            self,
+            said=self.core.answered,
+            paced=self._paced,
+            clock=self._loop.time,
+        )
         task = self._loop.create_task(pump.run(), name=exchange.id)
         self._pumps[exchange.id] = (pump, task)
         task.add_done_callback(partial(self._ended, exchange))
+
+    def _paced(self, exchange: Exchange, pace: Pace) -> None:
+        self._speeds.setdefault(exchange.offer.digest, Speeds()).take(pace)
 
     def _stop(self, exchange: Exchange, code: str) -> None:
         known = self._pumps.get(exchange.id)
@@ -355,6 +367,7 @@ class Agent:
             _log.debug("beat_unsent", code=error.code)
 
     def _served(self, offer: Offer, running: dict[str, int]) -> messages.ModelServed:
+        speeds = self._speeds.get(offer.digest) or Speeds()
         return messages.ModelServed(
             name=offer.name,
             digest=offer.digest,
@@ -364,6 +377,8 @@ class Agent:
             running=running.get(offer.digest, 0),
             engine=self.core.engine,
             external=offer.external,
+            prefill_speed=speeds.prefill,
+            decode_speed=speeds.decode,
         )
 
 

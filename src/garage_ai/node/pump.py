@@ -6,6 +6,7 @@ from typing import Final, Protocol
 
 from garage_ai.node.engines.port import Answer, Engine
 from garage_ai.node.exchange import Exchange
+from garage_ai.node.speeds import Pace
 from garage_ai.node.sse import EventCutter, says_done
 from garage_ai.wire.frames import MAX_DATA, Data, End, Frame, Head, Packet
 
@@ -30,9 +31,13 @@ class Outlet(Protocol):
 
 
 class Pump:
-    """One attempt under way. `said` is called when the engine has said all, before that is told."""
+    """One attempt under way.
 
-    __slots__ = ("_clock", "_credit", "_engine", "_outlet", "_said", "exchange")
+    `said` is called when the engine has said all, before that is told; `paced` just before, with
+    the pace of a stream that came to its end.
+    """
+
+    __slots__ = ("_clock", "_credit", "_engine", "_outlet", "_pace", "_paced", "_said", "exchange")
 
     def __init__(
         self,
@@ -41,12 +46,15 @@ class Pump:
         outlet: Outlet,
         *,
         said: Callable[[Exchange], None],
+        paced: Callable[[Exchange, Pace], None],
         clock: Callable[[], float],
     ) -> None:
         self.exchange = exchange
         self._engine = engine
         self._outlet = outlet
         self._said = said
+        self._paced = paced
+        self._pace = Pace()
         self._clock = clock
         self._credit: asyncio.Event | None = None
 
@@ -74,16 +82,20 @@ class Pump:
     async def _events(self, answer: Answer) -> None:
         """Send what each read gave, whole events only, in one packet where it fits."""
         cutter = EventCutter()
+        pace = self._pace
         head: tuple[Frame, ...] = (Head(answer.status, answer.content_type),)
         while True:
             chunk = await answer.read()
-            self.exchange.last_heard = self._clock()
+            now = self.exchange.last_heard = self._clock()
             ended = answer.at_end
             events = cutter.feed(chunk)
             if ended:
                 events += cutter.rest()
             last = ended or says_done(events)
             if events or last:
+                pace.read(events, now, last=last)
+                if last:
+                    self._paced(self.exchange, pace)
                 await self._send(head, events, last=last)
                 head = ()
             if last:
@@ -107,6 +119,8 @@ class Pump:
                 chunk = chunk[:room]
                 room -= len(chunk)
                 last = last or room == 0
+            if last and answer.pace is not None:
+                self._paced(self.exchange, answer.pace)
             await self._send(head, chunk, last=last)
             head = ()
             if last:
@@ -146,6 +160,7 @@ class Pump:
         exchange = self.exchange
         event = self._credit = asyncio.Event()
         exchange.blocked = True
+        self._pace.stalled()
         while exchange.room < size:
             await event.wait()
             event.clear()

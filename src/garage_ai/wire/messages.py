@@ -29,7 +29,8 @@ class ModelServed(msgspec.Struct, frozen=True, omit_defaults=True):
     """One model a node offers.
 
     `context` in tokens; `external` marks a server the owner runs himself. Speeds are the node's
-    own word, tokens per second, 0 when not measured.
+    own word, tokens per second of one stream, 0 when not measured. An agent that keeps no queue,
+    as ours, has nothing `waiting`: beyond its slots it refuses as `busy`.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]

@@ -30,6 +30,8 @@ from garage_ai.wire.messages import (
 pytestmark = pytest.mark.anyio
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
+LONG = PLAIN.replace(b"4}", b"20}")
+STREAM = LONG.replace(b"{", b'{"stream":true,', 1)
 
 
 async def test_a_beat_says_who_serves_what(rig: Rig, caller: Caller) -> None:
@@ -76,6 +78,20 @@ async def test_a_gateway_may_ask_for_a_beat(rig: Rig, caller: Caller) -> None:
     caller.control(BeatNow(0.05))
     beat = await caller.beat(lambda beat: beat.seq > first.seq, 1)
     assert beat.state == "ready"
+
+
+async def test_tells_the_speed_of_its_engine(rig: Rig, caller: Caller, mock: MockEngine) -> None:
+    """The pace of a stream stands in the next beat; a plain answer passed on has none."""
+    beat = await caller.ready()
+    mock.options = Options(models="mock", chunk_delay=0.01)
+    await caller.call("a1", LONG).over()
+    assert beat.models[0].decode_speed == 0
+    await caller.call("a2", STREAM, stream=True).over()
+    caller.control(BeatNow(0.0))
+    beat = await caller.beat(lambda beat: beat.models[0].decode_speed > 0, 2)
+    # A sleep of 10 ms takes that long at least; the last events come without one.
+    assert 5 < beat.models[0].decode_speed < 130
+    assert beat.models[0].prefill_speed == 0
 
 
 async def test_an_older_copy_gives_way(rig: Rig, caller: Caller) -> None:

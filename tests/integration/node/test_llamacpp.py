@@ -22,6 +22,7 @@ from garage_ai.node.engines.link import EngineLink
 from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
 from garage_ai.wire.frames import Accepted, End, Fail, Head
 from garage_ai.wire.ids import Digest
+from garage_ai.wire.messages import BeatNow
 
 pytestmark = pytest.mark.anyio
 
@@ -102,6 +103,9 @@ async def test_answers_through_packets(real: Rig, caller: Caller, tmp_path: Path
     assert events[-1]["choices"] == []
     assert events[-1]["usage"]["completion_tokens"] == 8
     assert stream.body.endswith(b"data: [DONE]\n\n")
+
+    caller.control(BeatNow(0.0))
+    await caller.beat(lambda beat: beat.models[0].prefill_speed > 0)
 
     body = json.dumps({"model": NAME, "prompt": "Once upon", "max_tokens": 4}).encode()
     completion = await caller.call("a3", body, route="completions").over()

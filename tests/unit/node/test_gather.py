@@ -21,7 +21,7 @@ def delta(index: int = 0, finish: str | None = None, **said: Any) -> dict[str, A
 def gathered(*chunks: bytes, route: str = "chat") -> Any:
     gatherer = Gatherer(route)  # type: ignore[arg-type]
     for chunk in chunks:
-        gatherer.feed(chunk)
+        gatherer.feed(chunk, 0.0)
     return json.loads(gatherer.whole())
 
 
@@ -133,7 +133,7 @@ def test_joins_the_text_of_a_completion() -> None:
 def test_a_stream_that_was_cut_off_is_no_answer() -> None:
     """Without a reason for its end the answer is not whole."""
     gatherer = Gatherer("chat")
-    gatherer.feed(event([delta(content="Hel")]))
+    gatherer.feed(event([delta(content="Hel")]), 0.0)
     with pytest.raises(EngineProtocol):
         gatherer.whole()
 
@@ -141,7 +141,7 @@ def test_a_stream_that_was_cut_off_is_no_answer() -> None:
 def test_keeps_the_engines_error() -> None:
     """An error inside the stream is told as the engine told it."""
     gatherer = Gatherer("chat")
-    gatherer.feed(b'data: {"error":{"code":500,"message":"no memory"}}\n\n')
+    gatherer.feed(b'data: {"error":{"code":500,"message":"no memory"}}\n\n', 0.0)
     assert gatherer.error == b'{"error":{"code":500,"message":"no memory"}}'
 
 

@@ -11,7 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from garage_ai.node.errors import EngineProtocol
-from garage_ai.node.sse import EventCutter
+from garage_ai.node.speeds import Pace
+from garage_ai.node.sse import EventCutter, says_done
 from garage_ai.wire.frames import Route
 
 MAX_GATHERED: Final = 64 * 1024 * 1024
@@ -33,13 +34,16 @@ class Gatherer:
         self._choices: dict[int, dict[str, Any]] = {}
         self._size = 0
         self.error: bytes | None = None
+        self.pace = Pace()
 
-    def feed(self, chunk: bytes) -> None:
-        """Take what the engine sent. Raises: EngineProtocol."""
+    def feed(self, chunk: bytes, now: float) -> None:
+        """Take what the engine sent, at a time in seconds. Raises: EngineProtocol."""
         self._size += len(chunk)
         if self._size > MAX_GATHERED:
             raise EngineProtocol("the engine's answer is far too long")
-        for line in self._cutter.feed(chunk).split(b"\n"):
+        events = self._cutter.feed(chunk)
+        self.pace.read(events, now, last=says_done(events))
+        for line in events.split(b"\n"):
             if line.startswith(b"data: {"):
                 self._event(line[6:])
             elif line.startswith(b"error: {"):

@@ -34,6 +34,8 @@ class HttpAnswer:
 
     __slots__ = ("_content", "_link", "_response", "content_type", "status")
 
+    pace: Final = None
+
     def __init__(self, response: aiohttp.ClientResponse, link: "EngineLink") -> None:
         self._response = response
         self._content = response.content

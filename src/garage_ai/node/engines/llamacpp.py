@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from garage_ai.node.engines.link import EngineLink, HttpAnswer, socket_path
 from garage_ai.node.engines.port import ROUTES, Answer, Offer
 from garage_ai.node.errors import EngineError, EngineLost
 from garage_ai.node.logs import BoundedLog
+from garage_ai.node.speeds import Pace
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineState, ModelKind
@@ -229,12 +231,17 @@ class GatheredAnswer:
         self.content_type = "application/json; charset=utf-8"
         self.at_end = False
 
+    @property
+    def pace(self) -> Pace:
+        """The pace of the stream that it is made of."""
+        return self._gatherer.pace
+
     async def read(self) -> bytes:
         """Give the whole answer at once; empty after that. Raises: EngineError."""
         if self.at_end:
             return b""
         while chunk := await self._answer.read():
-            self._gatherer.feed(chunk)
+            self._gatherer.feed(chunk, time.monotonic())
         self.at_end = True
         if self._gatherer.error is not None:
             self.status = 500

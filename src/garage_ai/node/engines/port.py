@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from garage_ai.node.speeds import Pace
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineState, ModelKind
@@ -45,6 +46,10 @@ class Answer(Protocol):
 
     status: int
     content_type: str
+
+    @property
+    def pace(self) -> Pace | None:
+        """The pace of a stream that a plain answer was made of; None for what is passed on."""
 
     @property
     def at_end(self) -> bool:
