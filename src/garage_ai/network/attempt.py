@@ -160,10 +160,9 @@ class Attempt:
         """End the attempt because the client no longer wants it."""
         return self._ended(Verdict("cancelled"))
 
-    @property
-    def consumed(self) -> int:
-        """Bytes of the answer that the client has taken."""
-        return self._receiver.consumed
+    def credit(self) -> int:
+        """Give the credit for what the client has taken, due or not."""
+        return self._receiver.credit()
 
     def taken(self, size: int) -> int | None:
         """Count data as taken by the client; give the credit to send, if it is due."""

@@ -93,7 +93,7 @@ class Flight:
         """Tell the node, if that is due, that somebody still waits for its answer."""
         if now - self.signed_at >= SIGN_SECONDS:
             self.signed_at = now
-            self._send(self, "credit", credit_packet(self.attempt.id, self.attempt.consumed))
+            self._send(self, "credit", credit_packet(self.attempt.id, self.attempt.credit()))
 
     def speed(self, now: float) -> float | None:
         """Give the stream's content events per second; None where it was too short to tell."""

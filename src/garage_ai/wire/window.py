@@ -90,6 +90,10 @@ class Receiver:
         self.consumed += size
         if self.consumed - self._credited < CREDIT_EVERY:
             return None
+        return self.credit()
+
+    def credit(self) -> int:
+        """Give the credit as it stands, due or not; the sender may use it from now on."""
         self._credited = self.consumed
         return self.consumed
 
