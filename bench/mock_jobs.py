@@ -243,6 +243,8 @@ class Job:
         usage = parts.usage if self._request.wants_usage else b""
         self._transport.write(usage + (END if options.no_done else parts.done + END))
         self._leave("served")
+        if options.hang_up:
+            self._transport.close()
 
     def _write_head(self) -> None:
         self._headed = True

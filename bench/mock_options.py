@@ -37,6 +37,7 @@ class Options(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     cut_after: int | None = None  # the connection is closed
     garbage_after: int | None = None  # bytes that are no event, then the stream goes on
     bad_json_after: int | None = None  # an event whose JSON breaks off, then the stream goes on
+    hang_up: bool = False  # the connection is closed after each stream, unannounced: llama.cpp does
     no_done: bool = False  # a stream ends without [DONE]
     bad_json: bool = False  # a plain answer is JSON that breaks off
     oversized_event: int = 0  # the first event is at least this long

@@ -63,3 +63,12 @@ async def test_nobody_there_is_an_error() -> None:
         gone = target(engine)
     result = await run_load(gone, Workload(stream=False), requests=2)
     assert (result.requests, len(result.errors)) == (0, 2)
+
+
+async def test_a_connection_that_was_hung_up_is_no_error() -> None:
+    """An engine that closes after each stream without a word is met by a new connection."""
+    async with MockEngine(Options(hang_up=True)) as engine:
+        result = await run_load(
+            target(engine), Workload(stream=True, clients=4, chunks=8), requests=100
+        )
+    assert (result.requests, result.errors) == (100, [])
