@@ -26,6 +26,9 @@ _MAX_SMALL_ANSWER: Final = 4 * 1024 * 1024
 _MAX_CONTENT_TYPE: Final = 128
 _SKIPPED: Final = ("User-Agent", "Accept", "Accept-Encoding")
 _REDIRECT: Final = range(300, 400)
+_STALE: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+"""How a connection shows, while it is written to, that the engine had closed it."""
+
 _BROKEN: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError)
 
 
@@ -86,19 +89,23 @@ class EngineLink:
             self._headers["Authorization"] = f"Bearer {key}"
         self._urls = {route: URL(self._base + path, encoded=True) for route, path in PATHS.items()}
         self._session: aiohttp.ClientSession | None = None
+        self._fresh: aiohttp.ClientSession | None = None
         self.open_answers = 0
         """Answers under way now."""
 
     def open(self) -> None:
         """Begin a pool; needs a running loop."""
-        connector: aiohttp.BaseConnector
         if self._socket is not None:
-            connector = aiohttp.UnixConnector(
-                self._socket(), limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS
-            )
-        else:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        self._session = aiohttp.ClientSession(
+            # llama.cpp closes after each stream without saying so, and a new socket costs nothing.
+            fresh = aiohttp.UnixConnector(self._socket(), limit=0, force_close=True)
+            self._session = self._fresh = self._session_on(fresh)
+            return
+        pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
+        self._session = self._session_on(pooled)
+        self._fresh = self._session_on(aiohttp.TCPConnector(limit=0, force_close=True))
+
+    def _session_on(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
             connector=connector,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -111,9 +118,11 @@ class EngineLink:
 
     async def close(self) -> None:
         """Drop all connections; idempotent."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        sessions = {self._session, self._fresh}
+        self._session = self._fresh = None
+        for session in sessions:
+            if session is not None:
+                await session.close()
 
     async def post(self, route: Route, body: bytes) -> HttpAnswer:
         """Put a body to one of the allowed paths and wait for the head of the answer.
@@ -122,10 +131,10 @@ class EngineLink:
         """
         url = self._urls[route]
         try:
-            return await self._send("POST", url, body)
-        except aiohttp.ServerDisconnectedError:
+            return await self._send(self._session, "POST", url, body)
+        except _STALE:
             # The engine dropped an idle connection while we were writing to it; nothing was
-            # answered, so asking once more on a new one is no second answer.
+            # answered, so asking once more is no second answer. The pool may hold more of them.
             return await self._guarded("POST", url, body)
 
     async def get(self, path: str, *, seconds: float) -> tuple[int, bytes]:
@@ -157,21 +166,25 @@ class EngineLink:
             raise EngineTimeout(f"no answer within {seconds:g} s") from error
 
     async def _guarded(self, method: str, url: URL, body: bytes | None) -> HttpAnswer:
+        """Ask on a connection of its own."""
         try:
-            return await self._send(method, url, body)
-        except aiohttp.ServerDisconnectedError as error:
+            return await self._send(self._fresh, method, url, body)
+        except _STALE as error:
             raise EngineLost("the engine closed the connection without an answer") from error
 
-    async def _send(self, method: str, url: URL, body: bytes | None) -> HttpAnswer:
-        session = self._session
+    async def _send(
+        self, session: aiohttp.ClientSession | None, method: str, url: URL, body: bytes | None
+    ) -> HttpAnswer:
         if session is None:
             raise EngineLost("the engine is not running")
         try:
             response = await session.request(method, url, data=body, allow_redirects=False)
-        except aiohttp.ServerDisconnectedError:
-            raise
         except TimeoutError as error:
             raise EngineTimeout("no connection to the engine in time") from error
+        except aiohttp.ClientConnectorError as error:
+            raise EngineLost(f"the engine cannot be reached: {_words(error)}") from error
+        except _STALE:
+            raise
         except (*_BROKEN, OSError) as error:
             raise EngineLost(f"the engine cannot be reached: {_words(error)}") from error
         except (aiohttp.ClientError, ValueError) as error:
