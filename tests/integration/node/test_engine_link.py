@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from bench.mock_engine import MockEngine, Options
+from bench.processes import mock_engine
 
 from garage_ai.node.engines.link import EngineLink
 
@@ -14,8 +14,9 @@ BODY = b'{"model":"mock","stream":true,"max_tokens":4,"messages":[{"role":"user"
 
 async def test_an_engine_that_hangs_up_after_each_stream_loses_no_request() -> None:
     """llama.cpp and others close without saying so; no request that follows meets that."""
-    async with MockEngine(Options(hang_up=True)) as engine:
-        link = EngineLink(engine.url.removesuffix("/v1"))
+    # In a process of its own: in this loop its farewell would always come before the next request.
+    async with mock_engine("--hang-up") as engine:
+        link = EngineLink(f"http://127.0.0.1:{engine.port}")
         link.open()
 
         async def ask() -> bytes:
