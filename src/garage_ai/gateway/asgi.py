@@ -3,6 +3,7 @@
 import math
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any, Final, Protocol
 
@@ -38,8 +39,12 @@ class Connection(Protocol):
 
 
 def new_request_id() -> str:
-    """Make a request id: `req_` and 96 random bits in hex."""
-    return "req_" + secrets.token_hex(12)
+    """Make a request id: `req_`, the time in hex, and 64 random bits in hex.
+
+    Ids that begin with the time stand together in the usage index: a group of records then touches
+    a page or two of it and not one each.
+    """
+    return f"req_{time.time_ns() >> 20:011x}{secrets.token_hex(8)}"
 
 
 def request_id(scope: Scope) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import signal
 import sys
@@ -65,6 +66,7 @@ async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> Non
     with contextlib.closing(bind(settings.host, settings.port)) as listener:
         async with AsyncExitStack() as stack:
             app = create_app(await open_services(settings, stack))
+            _calm_collector()
             server = make_server(app, grace_seconds=GRACE_SECONDS, tls=tls)
             port = listener.getsockname()[1]
             _log.info("gateway_starting", host=settings.host, port=port)
@@ -75,6 +77,15 @@ async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> Non
             finally:
                 announcing.cancel()
     _log.info("gateway_stopped")
+
+
+def _calm_collector() -> None:
+    """Let the garbage collector look less often, and never at what stays for the whole life.
+
+    A request leaves no cycles behind; looking for them took a twelfth of its time.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
 
 
 async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Services:
