@@ -29,7 +29,8 @@ def test_header_text(text: str, safe: bytes) -> None:
 
 
 def test_request_ids() -> None:
-    """Ids are of one shape and do not repeat."""
+    """Ids are of one shape, do not repeat, and stand in the order of time."""
     ids = {new_request_id() for _ in range(1000)}
     assert len(ids) == 1000
-    assert all(each.startswith("req_") and len(each) == 28 for each in ids)
+    assert all(each.startswith("req_") and len(each) == 31 for each in ids)
+    assert new_request_id()[:15] >= max(ids)[:15]
