@@ -17,7 +17,7 @@ from garage_ai.gateway.metrics import Metrics
 from garage_ai.gateway.server import Server, make_server
 from garage_ai.gateway.services import Services
 from garage_ai.network.authority import Authority
-from garage_ai.network.enrolment import Enrolment
+from garage_ai.network.enrolment import Enrolment, Revoker
 from garage_ai.network.errors import DispatchError, NoNode, UnknownModel
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.serving.models import Call
@@ -214,13 +214,14 @@ def node_view(state: str) -> NodeView:
 
 @dataclass
 class PlayedRevoker:
-    """Remember whom the servers were told to cut off."""
+    """Remember whom the servers were told to cut off; tell real ones too, where there are any."""
 
     revoked: list[str] = field(default_factory=list)
+    real: Revoker | None = None
 
     async def revoke(self, key: str, before: float | None = None) -> bool:
         self.revoked.append(key)
-        return True
+        return True if self.real is None else await self.real.revoke(key, before)
 
 
 @dataclass

@@ -163,6 +163,15 @@ def drain(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     _show(_ask(data_dir, "drain"), as_json=as_json)
 
 
+@app.command(help=say("help.rotate"))
+def rotate(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Give the node another key; it stays the same node."""
+    from garage_ai.cli.node_rotate import rotate_key
+    from garage_ai.cli.node_run import folder_at
+
+    rotate_key(folder_at(data_dir), as_json=as_json)
+
+
 @app.command(help=say("help.leave"))
 def leave(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     """Stop the agent, leave the network and forget the identity."""

@@ -28,6 +28,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Finish what runs and take nothing new, until `resume` or a restart.",
         "Gör klart det som pågår och ta inget nytt, till `resume` eller en omstart.",
     ),
+    "help.rotate": (
+        "Give the node a new key and let the old one be refused; also ends a change cut short.",
+        "Ge noden en ny nyckel och låt den gamla avvisas; slutför också ett avbrutet byte.",
+    ),
     "help.leave": (
         "Leave the network for good and forget the identity.",
         "Lämna nätet för gott och glöm identiteten.",
@@ -96,6 +100,18 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "left": (
         "{node} has left {gateway}; its identity is removed",
         "{node} har lämnat {gateway}; identiteten är borttagen",
+    ),
+    "rotated": (
+        "{node} has a new key, {key}; the old one is refused from now on",
+        "{node} har en ny nyckel, {key}; den gamla avvisas från och med nu",
+    ),
+    "rotate.waiting": (
+        "the agent finishes {running} requests first; Ctrl-C leaves the rest to it",
+        "agenten gör klart {running} förfrågningar först; Ctrl-C överlåter resten åt den",
+    ),
+    "rotate.under_way": (
+        "The agent has not changed its key yet; it goes on, and `gai node rotate` tells how.",
+        "Agenten har inte bytt nyckel än; den fortsätter, och `gai node rotate` berättar hur.",
     ),
     "token.made": (
         "good for one node; on its PC:  gai node join {url} TOKEN",

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from garage_ai.node.control import ask_agent
-    from garage_ai.node.errors import NoAgent, NodeError, NotEnrolled, Removed
+    from garage_ai.node.errors import (
+        EnrolmentFailed,
+        GatewayAway,
+        NoAgent,
+        NodeError,
+        NotEnrolled,
+        Removed,
+    )
     from garage_ai.node.folder import Choice, NodeFolder, Record
     from garage_ai.node.join import join, leave
     from garage_ai.node.serve import serve
@@ -16,6 +23,8 @@ if TYPE_CHECKING:
 
 _HOMES: Final = {
     "Choice": "folder",
+    "EnrolmentFailed": "errors",
+    "GatewayAway": "errors",
     "NoAgent": "errors",
     "NodeError": "errors",
     "NodeFolder": "folder",
@@ -39,6 +48,8 @@ def __getattr__(name: str) -> object:
 
 __all__ = [
     "Choice",
+    "EnrolmentFailed",
+    "GatewayAway",
     "NoAgent",
     "NodeError",
     "NodeFolder",

@@ -2,6 +2,7 @@
 
 → {"op": "status"}                  ← the agent's `Status`
 → {"op": "pause"} resume, drain     ← the same, after the change
+→ {"op": "rotate"}                  ← the same; `rotation` then tells how the new key fares
 → {"op": "stop"}                    ← the same; the agent then finishes what runs and ends
 """
 
@@ -22,7 +23,7 @@ from garage_ai.node.status import Status
 
 _log = structlog.get_logger(__name__)
 
-Op = Literal["status", "pause", "resume", "drain", "stop"]
+Op = Literal["status", "pause", "resume", "drain", "rotate", "stop"]
 
 SOCKET: Final = "agent.sock"
 _REQUEST_SECONDS: Final = 5.0

@@ -55,7 +55,7 @@ GATEWAY_SECONDS: Final = 4 * SIGN_SECONDS
 
 _ROUTES: Final[dict[str, Route]] = {route: route for route in get_args(Route)}
 
-Drainer = Literal["owner", "network", "renewal", "shutdown"]
+Drainer = Literal["owner", "network", "renewal", "rotation", "shutdown"]
 
 
 @dataclass(slots=True)

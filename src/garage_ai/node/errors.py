@@ -7,7 +7,7 @@ NodeError                  code             exit
 │   └── EngineProtocol     engine_protocol        the engine speaks no HTTP that we understand
 ├── NotPossible            not_possible      2    this PC or these options cannot serve
 ├── GatewayAway            gateway_away      3    the gateway was not reached
-├── EnrolmentFailed        enrolment_failed  4    the gateway did not enrol the node
+├── EnrolmentFailed        enrolment_failed  4    the gateway refused the node, or its new key
 ├── NotEnrolled            not_enrolled      5    there is no identity in the folder
 ├── AlreadyRunning         already_running   6    another agent holds the folder
 ├── Superseded             superseded        7    a newer copy of the identity has taken over

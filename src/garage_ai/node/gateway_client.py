@@ -1,4 +1,4 @@
-"""What a node asks of a gateway over HTTP: to be let in, a new JWT, to be let go.
+"""What a node asks of a gateway over HTTP: to be let in, a new JWT or key, to be let go.
 
 A gateway that is not reached, or answers 429 or 5xx, is asked a few times before it counts as away.
 """
@@ -15,7 +15,7 @@ import msgspec
 
 from garage_ai.node.errors import EnrolmentFailed, GatewayAway, NodeError, NotPossible
 from garage_ai.wire.enrolment import Enrolled, FreshJwt, sign_enrolment, sign_proof
-from garage_ai.wire.identity import NodeIdentity
+from garage_ai.wire.identity import NodeIdentity, make_rotation
 from garage_ai.wire.ids import NodeId
 
 REQUEST_SECONDS: Final = 15.0
@@ -107,6 +107,14 @@ class GatewayClient:
         """Ask for a new JWT, by proof of the key. Raises: GatewayAway, GatewayRefused."""
         proof = sign_proof(identity, "renew", node, await self._nonce())
         return await self._post(f"/api/v1/nodes/{node}/renew", proof, FreshJwt)
+
+    async def rotate(self, old: NodeIdentity, new: NodeIdentity, node: NodeId) -> FreshJwt:
+        """Put a new key in the old one's place; safe to repeat with the same two.
+
+        Raises: GatewayAway, GatewayRefused.
+        """
+        rotation = make_rotation(node, await self._nonce(), old, new)
+        return await self._post(f"/api/v1/nodes/{node}/key", rotation, FreshJwt)
 
     async def leave(self, identity: NodeIdentity, node: NodeId) -> None:
         """Leave the network for good. Raises: GatewayAway, GatewayRefused."""

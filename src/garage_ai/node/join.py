@@ -17,6 +17,7 @@ from garage_ai.node.gateway_client import (
     gateway_base,
 )
 from garage_ai.node.records import record_with, tls_for
+from garage_ai.node.rotation import settled
 from garage_ai.node.setup import check
 from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.trust import TrustError, fetch_ca, pinned_context
@@ -61,8 +62,8 @@ async def leave(folder: NodeFolder) -> Record:
     with folder.lock():
         record = folder.load()
         try:
-            identity = folder.identity.load()
             async with GatewayClient(record.gateway, tls=tls_for(record)) as client:
+                identity = await settled(folder.identity, record.node, client)
                 await client.leave(identity, record.node)
         except NodeGoneForGood:
             _log.info("node_was_gone", node=record.node)
@@ -79,7 +80,7 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
     """
     try:
         record = folder.load()
-        identity = folder.identity.load()
+        folder.identity.load()
         folder.identity.load_jwt()
     except (NotEnrolled, IdentityError):
         return None
@@ -90,12 +91,15 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
         )
     try:
         async with GatewayClient(base, tls=tls_for(record)) as client:
+            identity = await settled(folder.identity, record.node, client)
             fresh = await client.renew(identity, record.node)
     except NodeGoneForGood:
         folder.forget()
         return None
     except GatewayAway:
         return record
+    except IdentityError as error:
+        raise EnrolmentFailed(str(error)) from error
     except GatewayRefused as error:
         if error.reason == "node_not_found":
             folder.forget()

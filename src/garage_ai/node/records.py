@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from garage_ai.node.errors import Removed
 from garage_ai.node.folder import Choice, Record
 from garage_ai.wire.trust import fingerprint_of, pinned_context, public_context
 
@@ -27,6 +28,14 @@ def record_with(
     )
 
 
+def removed(record: Record) -> Removed:
+    """Say that the network no longer knows the node."""
+    return Removed(
+        f"The network no longer accepts this node ({record.node}): it was removed. "
+        "To take part again, ask for a new token, then: gai node leave; gai node join URL TOKEN"
+    )
+
+
 def tls_for(record: Record) -> ssl.SSLContext | None:
     """Give what to trust: the network's own CA, or None for the system's. Raises: TrustError."""
     if record.ca_pem is None:
@@ -43,4 +52,4 @@ def nats_tls_for(record: Record, pinned: ssl.SSLContext | None) -> ssl.SSLContex
     return public_context() if encrypted else None
 
 
-__all__ = ["nats_tls_for", "record_with", "tls_for"]
+__all__ = ["nats_tls_for", "record_with", "removed", "tls_for"]

@@ -71,6 +71,11 @@ class JwtKeeper:
         self._claims = claims
         return True
 
+    def follow(self, identity: NodeIdentity) -> None:
+        """Look after another key's JWT from now on; it has been kept already."""
+        self._identity = identity
+        self._claims = self._read()
+
     def _read(self) -> Claims | None:
         try:
             return decode(self._folder.load_jwt(), issuers=None)

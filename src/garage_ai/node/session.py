@@ -13,8 +13,9 @@ from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import GatewayAway, NodeError, Removed
 from garage_ai.node.events import Begun, Event, Link, State, Stopping
 from garage_ai.node.folder import NodeFolder, Record
-from garage_ai.node.records import nats_tls_for, record_with, tls_for
+from garage_ai.node.records import nats_tls_for, record_with, removed, tls_for
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
+from garage_ai.node.rotation import KeyChange, begun, rotate_at_gateway
 from garage_ai.node.signals import Signals
 from garage_ai.node.status import Status, agent_status
 from garage_ai.node.trouble import Trouble
@@ -59,6 +60,9 @@ class NodeSession:
         self._keeper = JwtKeeper(folder.identity, self._identity)
         self._tls = tls_for(record)
         self._trouble = Trouble()
+        self._change = KeyChange()
+        if begun(folder.identity):
+            self._change.ask()
         self._attention = asyncio.Event()
         self._fresh = False
         self._reconnecting = False
@@ -131,8 +135,10 @@ class NodeSession:
             # Every connect reads the JWT anew, so this one has brought the new one into force.
             self._fresh = False
             self.agent.core.undrain("renewal")
+            self.agent.core.undrain("rotation")
         self._tell(Link(url))
         self.agent.connected()
+        self.agent.look()
 
     def _disconnected(self, error: LinkError) -> None:
         self.agent.disconnected()
@@ -150,9 +156,9 @@ class NodeSession:
             self._attention.set()
 
     async def _care(self) -> None:
-        """Look after JWT and link, now and then, and soon when something is wrong."""
+        """Look after key, JWT and link, now and then, and soon when something is wrong."""
         while True:
-            calm = self._link.is_connected and not self._fresh
+            calm = self._link.is_connected and not (self._fresh or self._change.wanted)
             self._attention.clear()
             try:
                 async with asyncio.timeout(self._calm_seconds if calm else _TROUBLE_SECONDS):
@@ -160,7 +166,9 @@ class NodeSession:
                     await asyncio.sleep(_BREATH_SECONDS)
             except TimeoutError:
                 pass
-            if self._link.is_connected:
+            if self._change.wanted:
+                await self._change_key()
+            elif self._link.is_connected:
                 await self._renew()
             else:
                 await self._mend()
@@ -190,10 +198,46 @@ class NodeSession:
             self._fresh = True
             self._attention.set()
 
+    async def _change_key(self) -> None:
+        """Take a new key once nothing runs: the network cuts the old one's link at once."""
+        core = self.agent.core
+        core.drain("rotation", "the node's key is being replaced")
+        self.agent.look()
+        if self.agent.busy:
+            return
+        self._reconnecting = self._link.is_connected
+        try:
+            fresh = await rotate_at_gateway(self._folder.identity, self._record, self._tls)
+        except NodeError as error:
+            self._reconnecting = False
+            self._key_stays(error)
+            return
+        self._reconnecting = False
+        self._identity = self._folder.identity.load()
+        self._keeper.follow(self._identity)
+        self._change.done()
+        self._trouble.connected()
+        self._move(fresh.urls)
+        self._fresh = True
+        if self._link.is_connected:
+            await self._renew()
+
+    def _key_stays(self, error: NodeError) -> None:
+        _log.warning("key_not_rotated", code=error.code, detail=str(error)[:200])
+        self._change.failed(error)
+        self.agent.core.undrain("rotation")
+        self.agent.look()
+        if isinstance(error, Removed):
+            self.agent.end(error)
+
     async def _mend(self) -> None:
         action = self._trouble.action(self._loop.time())
-        if action == "give_up":
-            self.agent.end(_removed(self._record))
+        if action != "wait" and begun(self._folder.identity) and not self._change.refused:
+            # The gateway may have taken the new key and cut the old one off.
+            self._trouble.asked(self._loop.time())
+            self._change.ask()
+        elif action == "give_up":
+            self.agent.end(removed(self._record))
         elif action == "ask":
             await self._ask()
 
@@ -207,7 +251,7 @@ class NodeSession:
             _log.info("gateway_away", detail=str(error)[:200])
             return
         if word == "gone":
-            self.agent.end(_removed(self._record))
+            self.agent.end(removed(self._record))
         elif word == "renewed":
             self._trouble.connected()
             self._move(urls)
@@ -236,6 +280,9 @@ class NodeSession:
             core.undrain("owner")
         elif op == "drain":
             core.drain("owner", "drained by its owner")
+        elif op == "rotate":
+            self._change.ask()
+            self._attention.set()
         elif op == "stop":
             self._stop_asked.set()
         self.agent.look()
@@ -259,14 +306,9 @@ class NodeSession:
             notices=tuple(self.agent.notices),
             started_at=self._started_at,
             jwt_ends_at=self._keeper.ends_at,
+            public_key=self._identity.public_key,
+            rotation=self._change.status,
         )
-
-
-def _removed(record: Record) -> NodeError:
-    return Removed(
-        f"The network no longer accepts this node ({record.node}): it was removed. "
-        "To take part again, ask for a new token, then: gai node leave; gai node join URL TOKEN"
-    )
 
 
 def free_memory() -> int:

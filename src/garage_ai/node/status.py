@@ -1,7 +1,7 @@
 """What an agent says about itself to its owner."""
 
 import os
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 
@@ -57,6 +57,14 @@ class NoticeStatus(msgspec.Struct, frozen=True):
     at: float
 
 
+class RotationStatus(msgspec.Struct, frozen=True):
+    """A change of the node's key since the agent started; `code` and `message` of a failure."""
+
+    state: Literal["none", "under_way", "done", "failed"]
+    code: str = ""
+    message: str = ""
+
+
 class Status(msgspec.Struct, frozen=True):
     """An agent's state; times in seconds since 1970."""
 
@@ -79,6 +87,8 @@ class Status(msgspec.Struct, frozen=True):
     jwt_ends_at: float | None
     agent: str
     wire_versions: tuple[int, ...]
+    public_key: str = ""
+    rotation: RotationStatus = RotationStatus("none")
 
 
 class LinkView(Protocol):
@@ -101,6 +111,8 @@ def agent_status(
     notices: tuple[NoticeStatus, ...],
     started_at: float,
     jwt_ends_at: float | None,
+    public_key: str,
+    rotation: RotationStatus,
 ) -> Status:
     """Put together how the agent is."""
     running = [exchange.offer.digest for exchange in core.running.values()]
@@ -137,6 +149,8 @@ def agent_status(
         jwt_ends_at=jwt_ends_at,
         agent=__version__,
         wire_versions=VERSIONS,
+        public_key=public_key,
+        rotation=rotation,
     )
 
 
@@ -145,6 +159,7 @@ __all__ = [
     "LinkStatus",
     "ModelStatus",
     "NoticeStatus",
+    "RotationStatus",
     "Status",
     "TotalsStatus",
     "agent_status",

@@ -21,7 +21,7 @@ from garage_ai.node.status import (
     TotalsStatus,
 )
 
-COMMANDS = ["token", "join", "run", "status", "pause", "resume", "drain", "leave"]
+COMMANDS = ["token", "join", "run", "status", "pause", "resume", "drain", "rotate", "leave"]
 STATUS = Status(
     node="nabc",
     name="rig",
