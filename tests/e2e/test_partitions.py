@@ -37,7 +37,12 @@ def test_a_slow_line(own: Lent, make_relay: MakeRelay) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", [Relay.cut, Relay.lose, pytest.param(Relay.swallow, marks=pytest.mark.slow)]
+    "how",
+    [
+        Relay.cut,
+        pytest.param(Relay.lose, marks=pytest.mark.slow),
+        pytest.param(Relay.swallow, marks=pytest.mark.slow),
+    ],
 )
 def test_a_line_that_breaks_in_the_middle_of_a_stream(
     own: Lent, make_relay: MakeRelay, how: Callable[[Relay], None]
