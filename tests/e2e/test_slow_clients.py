@@ -12,7 +12,7 @@ from tests.parts.lent_engine import MODEL, Lent
 from tests.parts.waiting import eventually
 
 LONG = 130_000
-"""Chunks of an answer of 23 MB, more than all buffers on its way: a kernel's grow to 10 MB a hop."""
+"""Chunks of an answer of 23 MB: more than the buffers on its way, which grow to 10 MB a hop."""
 
 
 class Dawdler(threading.Thread):

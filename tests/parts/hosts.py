@@ -19,10 +19,7 @@ def run(*argv: str) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """A host of its own in the home network behind `router`; `seen_from` reaches this machine.
-
-    `public` is this machine's address on the internet as that host sees it.
-    """
+    """A host in the home network behind `router`; `public` is this machine as it sees it."""
 
     name: str
     router: str
@@ -49,15 +46,14 @@ class Host:
 def home_network() -> Iterator[Host]:
     """Make an internet of one cable, a router that masquerades, and a host behind it.
 
-    this machine 198.51.100.1 ── .2 router 192.168.77.1 ── .2 host
+    this machine 198.51.100.x ── router 192.168.y.1 ── host 192.168.y.2
     """
-    # Names of interfaces hold 15 characters; the pid keeps two runs apart.
+    # The pid keeps two runs apart. Names of interfaces hold 15 characters.
     tag = f"{os.getpid() % 100_000}x{next(_numbers)}"
-    number = next(_numbers) % 60
+    number = (os.getpid() + next(_numbers)) % 60
     router, host = f"gr{tag}", f"gh{tag}"
-    wide, near = f"198.51.100.{number * 4}", f"192.168.{100 + number}"
+    near = f"192.168.{100 + number}"
     ours, theirs = f"198.51.100.{number * 4 + 1}", f"198.51.100.{number * 4 + 2}"
-    assert wide
     with ExitStack() as stack:
         for name in (router, host):
             run("ip", "netns", "add", name)
