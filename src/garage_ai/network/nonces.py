@@ -40,6 +40,9 @@ class Nonces:
         except (binascii.Error, UnicodeEncodeError) as error:
             raise NonceUnusable("not a nonce") from error
         body, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
+        # Base64 leaves bits of the last character unused; only one spelling is ours.
+        if base64.urlsafe_b64encode(raw).decode() != nonce:
+            raise NonceUnusable("not a nonce")
         if len(raw) != _TOTAL or not hmac.compare_digest(mac, self._mac(body)):
             raise NonceUnusable("not a nonce of this network")
         age = int(self._clock()) - int.from_bytes(body[:_TIME_BYTES], "big")

@@ -38,6 +38,15 @@ def test_a_changed_character_is_noticed(data: st.DataObject) -> None:
         at(1000).check(changed)
 
 
+def test_only_one_spelling_is_good() -> None:
+    """The last character's unused bits cannot be set to make a second nonce of one."""
+    nonce = at(1000).make().rstrip("=")
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+    for last in alphabet.replace(nonce[-1], ""):
+        with pytest.raises(NonceUnusable):
+            at(1000).check(f"{nonce[:-1]}{last}==")
+
+
 @given(st.text(max_size=100))
 def test_other_text_is_no_nonce(text: str) -> None:
     """Whatever comes ends in the one typed error."""
