@@ -31,6 +31,10 @@ def chat(
     system: Annotated[
         str | None, typer.Option("--system", metavar="TEXT", help=say("help.option.system"))
     ] = None,
+    max_tokens: Annotated[
+        int | None,
+        typer.Option("--max-tokens", metavar="N", min=1, help=say("help.option.max_tokens")),
+    ] = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -43,7 +47,7 @@ def chat(
         question = sys.stdin.read(_MAX_PIPED).strip()
         if not question:
             raise Failed(say("chat.no_text"))
-    conversation = Conversation(chosen, system)
+    conversation = Conversation(chosen, system, max_tokens)
     if question is None:
         Session(asked, conversation).run()
     else:
@@ -85,7 +89,8 @@ def stream(
     began = time.monotonic()
     # Closed on the way out, whatever ends us: that is what stops the node.
     messages = conversation.asking(question)
-    with contextlib.closing(asked.chat(conversation.model, messages)) as chunks:
+    chunks = asked.chat(conversation.model, messages, conversation.max_tokens)
+    with contextlib.closing(chunks):
         for chunk in chunks:
             piece = answer.take(chunk, time.monotonic() - began)
             if piece:

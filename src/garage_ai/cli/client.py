@@ -82,18 +82,20 @@ class Client:
         return self._ask("GET", f"/api/v1/usage?{urlencode(query)}", shapes.Usage)
 
     def chat(
-        self, model: str, messages: list[shapes.Message]
+        self, model: str, messages: list[shapes.Message], max_tokens: int | None = None
     ) -> Generator[shapes.Chunk, None, None]:
         """Ask for an answer and give its pieces as they come.
 
         Closing it closes the connection, which stops the node.
         """
-        body = {
+        body: dict[str, object] = {
             "model": model,
             "messages": [{"role": each.role, "content": each.content} for each in messages],
             "stream": True,
             "stream_options": {"include_usage": True},
         }
+        if max_tokens is not None:
+            body["max_tokens"] = max_tokens
         with self._talk("POST", "/v1/chat/completions", body, FIRST_TOKEN_SECONDS) as response:
             try:
                 yield from _chunks(response)

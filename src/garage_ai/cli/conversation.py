@@ -69,6 +69,7 @@ class Conversation:
 
     model: str
     system: str | None = None
+    max_tokens: int | None = None
     said: list[Message] = field(default_factory=list)
 
     def asking(self, text: str) -> list[Message]:

@@ -102,7 +102,8 @@ def curl(event: Ready) -> str:
         argv.append(f"{event.url}/v1/models")
     else:
         messages = [{"role": "user", "content": say("up.hello")}]
-        body = json.dumps({"model": event.model, "messages": messages})
+        # A model of this size may not find an end, and the first answer should not take a minute.
+        body = json.dumps({"model": event.model, "messages": messages, "max_tokens": 60})
         argv += ["-H", "Content-Type: application/json", "-d", body]
         argv.append(f"{event.url}/v1/chat/completions")
     return shlex.join(argv)

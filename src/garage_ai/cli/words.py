@@ -92,6 +92,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help.option.model": ("The model; garage-chat if not given.", "Modellen; annars garage-chat."),
     "help.option.text": ("What to ask.", "Frågan."),
     "help.option.system": ("How the model is to behave.", "Hur modellen ska bete sig."),
+    "help.option.max_tokens": (
+        "Longest answer in tokens; as long as the model likes if not given.",
+        "Längsta svar i token; annars så långt som modellen vill.",
+    ),
     # steps of `gai up`
     "step.keys": ("keys and ports", "nycklar och portar"),
     "step.nats": ("NATS server", "NATS-server"),

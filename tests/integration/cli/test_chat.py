@@ -35,6 +35,14 @@ def test_a_model_of_choice(cli: Cli, gateway: FakeGateway) -> None:
     ]
 
 
+def test_an_answer_of_bounded_length(cli: Cli, gateway: FakeGateway) -> None:
+    """--max-tokens goes to the model; without it nothing is said of length."""
+    cli("chat", "Say hello", "--max-tokens", "20")
+    cli("chat", "Say hello")
+    assert gateway.asked[0]["max_tokens"] == 20
+    assert "max_tokens" not in gateway.asked[1]
+
+
 def test_a_question_from_a_pipe(cli: Cli, gateway: FakeGateway) -> None:
     """echo text | gai chat MODEL."""
     ended = cli("chat", "tiny", said="Say\nhello\n")
