@@ -41,6 +41,9 @@ _NATS_START: Final = 30.0
 _GATEWAY_START: Final = 120.0
 _NODE_START: Final = 300.0
 _POLL: Final = 0.05
+_SAME_WISH: Final = 0.2
+"""Signals this close are one wish: timeout(1) sends its SIGTERM to its child and to the group."""
+
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -76,6 +79,7 @@ class LocalNetwork:
         self._reach = reach
         self._tell = tell
         self._stop = asyncio.Event()
+        self._asked_at = 0.0
         self._began = time.monotonic() if began is None else began
         self._claim: leftovers.Claim | None = None
         self._nats: Supervisor | None = None
@@ -86,7 +90,7 @@ class LocalNetwork:
     async def run(self) -> None:
         """Bring the network up, keep it until a signal comes, and take it down.
 
-        A second signal ends this process with 130, and the kernel ends the children with it.
+        A second wish to stop ends this process with 130, and the kernel the children with it.
         Raises: LocalError when it cannot be brought up.
         """
         check_options(self._options)
@@ -109,10 +113,13 @@ class LocalNetwork:
                 loop.remove_signal_handler(number)
 
     def _signalled(self) -> None:
-        if self._stop.is_set():
+        now = time.monotonic()
+        if not self._stop.is_set():
+            self._asked_at = now
+            self._stop.set()
+        elif now - self._asked_at > _SAME_WISH:
             # Asked twice: no more patience. What is killed with us is known to cope with it.
             os._exit(130)
-        self._stop.set()
 
     async def _until_stopped(self, doing: Coroutine[None, None, None]) -> None:
         """Do something until it is done or a signal comes."""
