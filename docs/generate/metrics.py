@@ -72,7 +72,7 @@ def made() -> str:
 
 def _families() -> Iterator[Metric]:
     metrics = Metrics()
-    _watch(metrics, ABSENT, ABSENT, ABSENT)
+    _watch(metrics, ABSENT, ABSENT, ABSENT, ABSENT)
     metrics.observe(_record())
     metrics.auth_failed()
     metrics.usage_dropped(1, "closed")

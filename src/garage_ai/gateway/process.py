@@ -112,7 +112,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
     link, network = _make_network(
         settings, authority, AccountBooks(nodes, claims, enrolment), books.usage
     )
-    _watch(metrics, books, link, network)
+    _watch(metrics, books, link, network, asyncio.get_running_loop())
     await _open_network(stack, link, network)
     return Services(
         serving=Service(network, books.usage, metrics.observe),
@@ -200,7 +200,13 @@ def _dispatch_limits(settings: GatewaySettings) -> DispatchLimits:
     )
 
 
-def _watch(metrics: Metrics, books: _Books, link: Connection, network: Network) -> None:
+def _watch(
+    metrics: Metrics,
+    books: _Books,
+    link: Connection,
+    network: Network,
+    loop: asyncio.AbstractEventLoop,
+) -> None:
     metrics.watch_nodes(network.nodes)
     metrics.gauge("gai_nats_connected", "1 while there is a link.", lambda: link.is_connected)
     waiting = "Requests that wait for a free node."
@@ -208,6 +214,8 @@ def _watch(metrics: Metrics, books: _Books, link: Connection, network: Network) 
     metrics.gauge("gai_usage_waiting", "Usage not committed yet.", lambda: books.usage.waiting)
     failures = "Looks for changed keys that failed; known keys go on working."
     metrics.gauge("gai_key_refresh_failures", failures, lambda: books.keys.failures)
+    tasks = "Tasks of the gateway's event loop."
+    metrics.gauge("gai_event_loop_tasks", tasks, lambda: len(asyncio.all_tasks(loop)))
 
 
 async def _announce(server: Server, port: int, on_ready: Ready | None) -> None:
