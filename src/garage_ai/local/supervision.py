@@ -4,6 +4,7 @@
        │ ▲               │
        │ └─due── backoff ◄┘ exited          stop asked: any ──► stopping ──exited──► stopped
        └─overdue (killed, then exited) ──► backoff
+                         └ hung: looked for in vain (killed, then exited) ──► backoff
 
 No clock and no randomness of its own: events carry the time and the draw.
 """
@@ -19,7 +20,8 @@ class Policy:
     """How patient a supervisor is; all in seconds.
 
     A child that was ready for `good_after` starts with a clean slate. It never gives up; after
-    `worry_after` failures in a row it says so.
+    `worry_after` failures in a row it says so. A ready child is looked at every `look_every`; one
+    that does not answer `hung_after` times in a row hangs, and is killed (None: never looked at).
     """
 
     first_delay: float = 0.1
@@ -28,6 +30,8 @@ class Policy:
     start_limit: float = 120.0
     stop_limit: float = 10.0
     worry_after: int = 3
+    look_every: float = 5.0
+    hung_after: int | None = None
 
 
 # --- events
@@ -43,6 +47,11 @@ class Ready:
     """The child does what it is for."""
 
     at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A child that was ready did not answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +75,7 @@ class Stop:
     limit: float | None = None
 
 
-Event = Begin | Ready | Exited | Due | Stop
+Event = Begin | Ready | Unanswered | Exited | Due | Stop
 
 # --- instructions
 
@@ -122,6 +131,7 @@ class Supervision:
         self._policy: Final = policy
         self._state: State = "stopped"
         self._failures = 0
+        self._unanswered = 0
         self._ready_since: float | None = None
         self._running = False
 
@@ -140,11 +150,10 @@ class Supervision:
         match event:
             case Begin() if self._state == "stopped":
                 return self._spawn()
-            case Ready(at) if self._state == "starting":
-                self._state, self._ready_since = "ready", at
-                return (Wait(None),)
-            case Ready() if self._state in ("ready", "stopping"):
-                return ()
+            case Ready(at) if self._state in ("starting", "ready", "stopping"):
+                return self._ready(at)
+            case Unanswered() if self._state in ("ready", "stopping"):
+                return self._missed()
             case Exited() if self._running:
                 return self._exited(event)
             case Due():
@@ -157,6 +166,13 @@ class Supervision:
     def _spawn(self) -> tuple[Instruction, ...]:
         self._state, self._running, self._ready_since = "starting", True, None
         return (Spawn(), Wait(self._policy.start_limit))
+
+    def _ready(self, at: float) -> tuple[Instruction, ...]:
+        self._unanswered = 0
+        if self._state != "starting":
+            return ()
+        self._state, self._ready_since = "ready", at
+        return (Wait(None),)
 
     def _exited(self, event: Exited) -> tuple[Instruction, ...]:
         self._running = False
@@ -172,6 +188,12 @@ class Supervision:
         delay = backoff(self._policy, self._failures, event.draw)
         worry = self._failures >= self._policy.worry_after
         return (Report(event.code, self._failures, delay, worry), Wait(delay))
+
+    def _missed(self) -> tuple[Instruction, ...]:
+        self._unanswered += 1
+        limit = self._policy.hung_after
+        hangs = limit is not None and self._unanswered >= limit and self._state == "ready"
+        return (Kill(),) if hangs else ()
 
     def _due(self) -> tuple[Instruction, ...]:
         match self._state:
@@ -219,6 +241,7 @@ __all__ = [
     "Stop",
     "Supervision",
     "Terminate",
+    "Unanswered",
     "Wait",
     "backoff",
 ]

@@ -32,6 +32,7 @@ from garage_ai.local.supervision import (
     Stop,
     Supervision,
     Terminate,
+    Unanswered,
     Wait,
 )
 
@@ -161,9 +162,10 @@ class Supervisor:
                 # What an earlier child or timer had to say is of no interest any more.
                 if of_round is not None and of_round != self._round:
                     continue
+                before = self.state
                 for instruction in self._machine.handle(event):
                     self._do(instruction)
-                await self._announce(event)
+                await self._announce(event, before)
                 if self.state == "stopped":
                     return
         finally:
@@ -172,10 +174,12 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _announce(self, event: Event) -> None:
+    async def _announce(self, event: Event, before: State) -> None:
         if isinstance(event, Exited):
             self._last_code = event.code
-        if isinstance(event, Ready) and self.state == "ready":
+        if isinstance(event, Unanswered):
+            self._note("does not answer")
+        if self.state == "ready" != before:
             self._tell(Change(self._plan.name, "ready"))
         if self.state == "stopped":
             self._tell(Change(self._plan.name, "stopped", code=self._last_code))
@@ -273,11 +277,17 @@ class Supervisor:
             write_child(self._folders.run, self._plan.name, pid)
 
     async def _probe(self, this_round: int) -> None:
+        """Look until the child is ready, and from then on whether it hangs."""
+        policy, loop = self._plan.policy, asyncio.get_running_loop()
         while True:
             if await self._is_ready():
                 break
             await asyncio.sleep(_PROBE_EVERY)
-        self._put(this_round, Ready(asyncio.get_running_loop().time()))
+        self._put(this_round, Ready(loop.time()))
+        while policy.hung_after is not None:
+            await asyncio.sleep(policy.look_every)
+            answers = await self._is_ready()
+            self._put(this_round, Ready(loop.time()) if answers else Unanswered())
 
     async def _is_ready(self) -> bool:
         try:

@@ -41,6 +41,9 @@ _NATS_START: Final = 30.0
 _GATEWAY_START: Final = 120.0
 _NODE_START: Final = 300.0
 _POLL: Final = 0.05
+_HUNG_AFTER: Final = 12
+"""Looks in vain, each of up to 5 s and 5 s apart: a minute at least, which no load explains."""
+
 _SAME_WISH: Final = 0.2
 """Signals this close are one wish: timeout(1) sends its SIGTERM to its child and to the group."""
 
@@ -248,7 +251,7 @@ class LocalNetwork:
             await asyncio.to_thread(api.models)
             return True
 
-        policy = Policy(start_limit=_GATEWAY_START)
+        policy = Policy(start_limit=_GATEWAY_START, hung_after=_HUNG_AFTER)
         return Plan("gateway", argv, ready, environment, policy)
 
     def _node_plan(self, own: OwnNode, api: GatewayApi) -> Plan:
@@ -294,7 +297,7 @@ def _nats_plan(server: NatsServer) -> Plan:
             raise LocalError(str(error)) from error
         return True
 
-    policy = Policy(start_limit=_NATS_START)
+    policy = Policy(start_limit=_NATS_START, hung_after=_HUNG_AFTER)
     return Plan("nats", argv, ready, dict(os.environ), policy, server.log_file)
 
 

@@ -111,6 +111,21 @@ async def test_a_child_that_never_gets_ready_is_replaced(make_ward: MakeWard) ->
     assert ended.code == -signal.SIGKILL
 
 
+async def test_a_child_that_hangs_is_replaced(make_ward: MakeWard) -> None:
+    """Frozen, it does not answer any more: it is killed, and the next one is looked at anew."""
+    ward = make_ward(SLEEPER, Policy(first_delay=0.02, look_every=0.05, hung_after=3))
+    ward.supervisor.start()
+    await ward.supervisor.wait_ready(10)
+    frozen = ward.supervisor.pid
+    assert frozen is not None
+    os.kill(frozen, signal.SIGSTOP)
+    ward.is_ready = False
+    await eventually(lambda: "ended" in ward.kinds())
+    ward.is_ready = True
+    await eventually(lambda: ward.kinds() == ["started", "ready", "ended", "started", "ready"])
+    assert ward.supervisor.pid not in (None, frozen)
+
+
 async def test_a_child_that_ignores_sigterm_is_killed(
     make_ward: MakeWard, folders: Folders
 ) -> None:

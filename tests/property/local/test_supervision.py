@@ -15,6 +15,7 @@ from garage_ai.local.supervision import (
     Spawn,
     Stop,
     Supervision,
+    Unanswered,
     Wait,
     backoff,
 )
@@ -27,9 +28,12 @@ policies = st.builds(
     start_limit=st.floats(0.1, 100),
     stop_limit=st.floats(0.1, 100),
     worry_after=st.integers(1, 10),
+    hung_after=st.none() | st.integers(1, 5),
 )
 draws = st.floats(0, 1, exclude_max=True)
-steps = st.lists(st.sampled_from(["ready", "exited", "due", "stop", "begin"]), max_size=60)
+steps = st.lists(
+    st.sampled_from(["ready", "silent", "exited", "due", "stop", "begin"]), max_size=60
+)
 
 
 @given(policies, st.integers(1, 10_000), draws)
@@ -86,8 +90,9 @@ class Child:
         match name:
             case "begin" if self.machine.state == "stopped" and not self.stopped:
                 return Begin()
-            case "ready" if self.alive:
-                return Ready(self.at)
+            case "ready" | "silent" if self.alive:
+                was_ready = self.machine.state != "starting"
+                return Unanswered() if was_ready and name == "silent" else Ready(self.at)
             case "exited" if self.alive:
                 return Exited(self.at, 1, self.draw)
             case "due" if self.machine.state != "stopped":

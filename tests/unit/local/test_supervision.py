@@ -15,6 +15,7 @@ from garage_ai.local.supervision import (
     Stop,
     Supervision,
     Terminate,
+    Unanswered,
     Wait,
     backoff,
 )
@@ -93,6 +94,35 @@ def test_a_child_that_never_gets_ready_is_killed() -> None:
     machine = begun()
     assert machine.handle(Due()) == (Kill(), Wait(None))
     assert isinstance(machine.handle(Exited(60.0, -9, draw=0.5))[0], Report)
+
+
+def test_a_ready_child_that_does_not_answer_again_and_again_is_killed() -> None:
+    """One answer in between begins the count anew; the end is then an end like others."""
+    machine = Supervision(Policy(hung_after=3))
+    machine.handle(Begin())
+    machine.handle(Ready(1.0))
+    for event in (Unanswered(), Unanswered(), Ready(2.0), Unanswered(), Unanswered()):
+        assert machine.handle(event) == ()
+    assert machine.handle(Unanswered()) == (Kill(),)
+    report, _ = machine.handle(Exited(3.0, -9, draw=1.0))
+    assert isinstance(report, Report)
+    assert machine.state == "backoff"
+
+
+def test_a_child_that_is_being_stopped_is_not_hurried_by_silence() -> None:
+    """Who drains need not answer; the limit of the stop is what ends it."""
+    machine = Supervision(Policy(hung_after=1))
+    machine.handle(Begin())
+    machine.handle(Ready(1.0))
+    machine.handle(Stop(5.0))
+    assert machine.handle(Unanswered()) == ()
+
+
+def test_silence_is_of_no_interest_unless_asked_about() -> None:
+    """Without `hung_after` nobody is killed for it."""
+    machine = begun()
+    machine.handle(Ready(1.0))
+    assert all(machine.handle(Unanswered()) == () for _ in range(100))
 
 
 def test_stop_asks_first_and_kills_after_the_limit() -> None:
