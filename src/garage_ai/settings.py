@@ -78,7 +78,7 @@ class GatewaySettings(_Settings):
         Field(gt=0, description="Longest wait for a node to take a job; a home line is < 100 ms."),
     ] = 3.0
     first_byte_seconds: Annotated[
-        float, Field(gt=0, description="Longest prefill: a long prompt on a small card.")
+        float, Field(gt=0, description="Longest prefill of a stream: a long prompt, a small card.")
     ] = 120.0
     silence_seconds: Annotated[
         float, Field(gt=0, description="Without any frame for so long a node is lost.")

@@ -193,7 +193,8 @@ class Attempt:
     def _phase_limit(self) -> float:
         if self.phase == "sent":
             return self._started + self._limits.accepted
-        if self.reader.has_content:
+        # A plain answer comes whole: when its first token was made is not seen from here.
+        if self.reader.has_content or not self.reader.gives_early:
             return float("inf")
         return self._started + self._limits.first_byte
 

@@ -6,7 +6,7 @@ stream is whole) and usage the client did not ask for.
 """
 
 from dataclasses import dataclass, field
-from typing import Annotated, Final, Literal, Protocol
+from typing import Annotated, ClassVar, Final, Literal, Protocol
 
 import msgspec
 
@@ -96,6 +96,8 @@ class Seen:
 class Reader(Protocol):
     """What turns data frames into bytes for the client."""
 
+    gives_early: ClassVar[bool]
+    """Whether content is given before the end, so that its first byte can be waited for."""
     seen: Seen
     salvaged: bytes
     """What a frame held before the fault for which `feed` raised; it may go to the client."""
@@ -121,6 +123,7 @@ class StreamReader:
     `include_usage` tells whether the client asked for usage itself.
     """
 
+    gives_early: ClassVar[bool] = True
     include_usage: bool
     seen: Seen = field(default_factory=Seen)
     salvaged: bytes = b""
@@ -214,6 +217,7 @@ class StreamReader:
 class PlainReader:
     """Gather an answer that is one JSON object, and check it when it is whole."""
 
+    gives_early: ClassVar[bool] = False
     route: Route
     max_bytes: int
     seen: Seen = field(default_factory=Seen)

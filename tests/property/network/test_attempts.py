@@ -96,6 +96,19 @@ def test_limits_fall_when_they_are_due_and_not_before(pauses: list[float]) -> No
         last, seq = now, seq + 1
 
 
+def test_a_plain_answer_has_the_whole_time_and_not_the_first_bytes() -> None:
+    """It comes in one piece at its end, so a long one is late only when the total is over."""
+    tried = attempt(stream=False)
+    tried.start(OPENING)
+    for seq in range(int(LIMITS.total)):
+        frame: Frame = Alive() if seq else Accepted()
+        assert tried.late(float(seq)).verdict is None
+        tried.received(Packet(AttemptId("a"), seq, (frame,)), float(seq))
+    verdict = tried.late(LIMITS.total).verdict
+    assert verdict is not None
+    assert (verdict.kind, verdict.code) == ("timeout", "total")
+
+
 @given(st.integers(0, 4 * WINDOW), st.integers(1, WINDOW))
 def test_a_body_goes_out_whole_and_within_the_window(size: int, chunk: int) -> None:
     """Whatever credit comes, the body arrives once, in order, ended once."""
