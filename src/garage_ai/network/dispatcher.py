@@ -189,6 +189,7 @@ class Dispatcher:
         Raises: DispatchError. Cancelling the caller cancels the work on the node.
         """
         plan = Plan(self._limits.retries)
+        doubted: list[Replica] = []
         while True:
             await self._await_link()
             replica = await self.placement.find(
@@ -204,8 +205,12 @@ class Dispatcher:
                 flight.cancel()
                 raise
             if flight.committed:
+                for failed in doubted:
+                    failed.node.breaker.failed(self._now())
                 return Answer(flight, plan.tries + 1)
             assert flight.verdict is not None  # noqa: S101 - settled means committed or over
+            if blame(flight.verdict) == "doubt":
+                doubted.append(replica)
             step = plan.after(flight.verdict, replica.node.id, committed=False, chance=self._chance)
             if not isinstance(step, Again):
                 raise step.error
@@ -333,7 +338,8 @@ class Dispatcher:
     def _judge(self, flight: Flight, verdict: Verdict) -> None:
         replica, now = flight.replica, self._now()
         node = replica.node
-        match blame(verdict):
+        said = blame(verdict, committed=flight.committed)
+        match said:
             case "success":
                 node.breaker.succeeded()
                 speed = flight.speed(now)
@@ -341,11 +347,10 @@ class Dispatcher:
                     replica.ran_at(speed)
             case "failure":
                 node.breaker.failed(now)
-                _log.warning(
-                    "attempt_failed", node=node.id, verdict=verdict.kind, code=verdict.code
-                )
-            case "none":
+            case "doubt" | "none":
                 node.breaker.spared()
+        if said in ("failure", "doubt"):
+            _log.warning("attempt_failed", node=node.id, verdict=verdict.kind, code=verdict.code)
         if verdict.kind == "busy":
             replica.full_until = now + BUSY_SECONDS
             asyncio.get_running_loop().call_later(

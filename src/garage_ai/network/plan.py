@@ -5,6 +5,7 @@ cost no try; a node that failed is not asked again for the same request.
 """
 
 import random
+import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
@@ -31,13 +32,15 @@ SESSION_DELAY: Final = 0.1
 FIRST_DELAY: Final = 0.02
 LONGEST_DELAY: Final = 0.5
 
-Blame = Literal["success", "failure", "none"]
+Blame = Literal["success", "failure", "doubt", "none"]
 
 _FAILURES: Final[frozenset[VerdictKind]] = frozenset(
     {"engine_failed", "bad_reply", "lost", "timeout"}
 )
 _FINAL: Final[frozenset[VerdictKind]] = frozenset({"rejected", "timeout", "cancelled"})
 _NO_TRY: Final[frozenset[VerdictKind]] = frozenset({"busy", "away"})
+_NOBODYS: Final = frozenset({LINK_LOST, "total"})
+_ENGINE_SPOKE: Final = re.compile(r"engine_(\d{3}|error)\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +57,18 @@ class GiveUp:
     error: DispatchError
 
 
-def blame(verdict: Verdict) -> Blame:
-    """Tell what an attempt's end says about the node."""
+def blame(verdict: Verdict, *, committed: bool = False) -> Blame:
+    """Tell what an attempt's end says about the node.
+
+    In doubt is an engine that lives and answers with an error of its own before any content: some
+    say so of a request that they cannot take. It is the node's failure if another node serves it.
+    """
     if verdict.kind == "answered":
         return "success"
-    if verdict.code == LINK_LOST:
+    if verdict.code in _NOBODYS:
         return "none"
+    if verdict.kind == "engine_failed" and not committed and _ENGINE_SPOKE.match(verdict.code):
+        return "doubt"
     return "failure" if verdict.kind in _FAILURES else "none"
 
 

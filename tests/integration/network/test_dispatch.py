@@ -465,13 +465,43 @@ async def test_a_node_that_keeps_failing_is_left_alone(
 ) -> None:
     """After three failures in a row the breaker is open."""
     node = await make_node()
-    node.scripts = [say_500]
+    node.scripts = [fail_early]
     for _ in range(3):
         with pytest.raises(EngineFailed):
             await network.open(request())
     with pytest.raises(NoNode):
         await network.open(request())
     assert len(node.jobs) == 3
+
+
+async def test_a_request_that_no_engine_can_take_costs_no_node_its_trust(
+    network: Network, make_node: MakeNode
+) -> None:
+    """llama.cpp answers 500 to an image; nobody can take all nodes away from others with that."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    for node in nodes:
+        node.scripts = [*[say_500] * 4, answer_plainly]
+    for _ in range(4):
+        with pytest.raises(EngineFailed):
+            await network.open(request())
+    await read(await network.open(request()))
+
+
+async def test_a_node_whose_engine_fails_what_another_serves_is_left_alone(
+    network: Network, make_node: MakeNode
+) -> None:
+    """The request was sound, so the error was the engine's own: three of them open the breaker."""
+    bad = await make_node("n0")
+    bad.scripts = [say_500]
+    served = 0
+    await make_node("n1")
+    while len(bad.jobs) < 3:
+        await read(await network.open(request()))
+        served += 1
+        assert served < 200
+    for _ in range(20):
+        await read(await network.open(request()))
+    assert len(bad.jobs) == 3
 
 
 async def test_busy_is_no_failure(network: Network, make_node: MakeNode) -> None:

@@ -85,6 +85,27 @@ def test_a_lost_link_is_nobodys_fault() -> None:
     assert blame(Verdict("lost", code=LINK_LOST)) == "none"
 
 
+def test_a_request_that_wants_more_than_all_the_time_is_no_nodes_fault() -> None:
+    """A client may ask for an answer of any length."""
+    assert blame(Verdict("timeout", code="total")) == "none"
+    assert blame(Verdict("timeout", code="first_byte")) == "failure"
+
+
+@pytest.mark.parametrize(
+    ("code", "committed", "expected"),
+    [
+        ("engine_500", False, "doubt"),
+        ("engine_error", False, "doubt"),
+        ("engine_error", True, "failure"),
+        ("engine_lost", False, "failure"),
+        ("engine_protocol", False, "failure"),
+    ],
+)
+def test_an_engine_that_speaks_is_in_doubt(code: str, committed: bool, expected: str) -> None:
+    """A dead engine is the node's failure; an error of a living one may be the request's."""
+    assert blame(Verdict("engine_failed", code=code), committed=committed) == expected
+
+
 @pytest.mark.parametrize(
     ("verdict", "error", "status"),
     [
