@@ -1,6 +1,7 @@
 """Where a local network listens and how it is reached: pure decisions from the options."""
 
 import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +14,7 @@ from garage_ai.local.tls import Certificates
 LOOPBACK: Final = "127.0.0.1"
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - only with TLS or by --insecure, see `bind_host`
 _LAST_PORT: Final = 65_535
+_HOST_NAME: Final = re.compile(r"[^\s/:@?#\[\]]{1,253}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ def check_options(options: UpOptions) -> None:
         raise BadOptions("--cert and --key belong together")
     if options.cert is not None and not options.public:
         raise BadOptions("--cert and --key need --public HOST")
+    if options.public is not None and not _is_host(options.public):
+        raise BadOptions("--public takes a host name or an address alone, as gpu.example.org")
     _check_ports(options.port, options.nats_port)
     if not options.public and not options.insecure and not is_loopback(bind_host(options)):
         raise TlsNeeded(bind_host(options))
@@ -96,6 +100,14 @@ def _check_ports(port: int, nats_port: int) -> None:
 def bind_host(options: UpOptions) -> str:
     """Say where to listen."""
     return options.host or (EVERYWHERE if options.public else LOOPBACK)
+
+
+def _is_host(text: str) -> bool:
+    """Tell whether a text can stand as the host of a URL."""
+    try:
+        return bool(ipaddress.ip_address(text))
+    except ValueError:
+        return _HOST_NAME.match(text) is not None
 
 
 def is_loopback(host: str) -> bool:

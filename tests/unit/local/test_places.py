@@ -78,6 +78,19 @@ def test_nothing_is_open_without_tls(host: str) -> None:
     check_options(UpOptions(FOLDER, host=host, insecure=True))
 
 
+@pytest.mark.parametrize("public", ["https://gai.example:8000", "gai.example:8000", "a b", ""])
+def test_public_takes_a_host_and_nothing_more(public: str) -> None:
+    """What is no host is refused at once: in a URL it would never be reached."""
+    with pytest.raises(BadOptions):
+        check_options(UpOptions(FOLDER, public=public))
+
+
+@pytest.mark.parametrize("public", ["gai.example", "localhost", "192.0.2.1", "2001:db8::1"])
+def test_public_takes_names_and_addresses(public: str) -> None:
+    """IPv6 too."""
+    check_options(UpOptions(FOLDER, public=public))
+
+
 @pytest.mark.parametrize("port", [4222, 4223])
 def test_ports_do_not_collide(port: int) -> None:
     """The WebSocket listener needs the port after NATS."""
