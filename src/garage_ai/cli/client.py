@@ -9,6 +9,7 @@ import json
 import socket
 import ssl
 from collections.abc import Generator, Iterator, Mapping
+from datetime import datetime
 from typing import Final, Literal, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -76,9 +77,9 @@ class Client:
         body = {} if region is None else {"region": region}
         return self._ask("POST", "/api/v1/tokens", shapes.MadeToken, body)
 
-    def usage(self, by: str, since: str | None = None) -> shapes.Usage:
+    def usage(self, by: str, since: datetime | None = None) -> shapes.Usage:
         """Add up what was used, by one property."""
-        query = {"by": by, "limit": "0"} | ({"since": since} if since else {})
+        query = {"by": by, "limit": "0"} | ({"since": since.isoformat()} if since else {})
         return self._ask("GET", f"/api/v1/usage?{urlencode(query)}", shapes.Usage)
 
     def chat(

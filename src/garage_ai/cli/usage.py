@@ -1,5 +1,6 @@
 """`gai usage`: what was used, and by what."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
@@ -19,11 +20,18 @@ class Grouping(StrEnum):
     DAY = "day"
 
 
+def moment(text: str) -> datetime:
+    """Read a day or a moment; one that names no zone is of this PC's own. Raises: ValueError."""
+    read = datetime.fromisoformat(text)
+    return read if read.tzinfo else read.astimezone()
+
+
 def usage(
     *,
     by: Annotated[Grouping, typer.Option("--by", help=say("help.option.by"))] = Grouping.MODEL,
     since: Annotated[
-        str | None, typer.Option("--since", metavar="TIME", help=say("help.option.since"))
+        datetime | None,
+        typer.Option("--since", metavar="TIME", parser=moment, help=say("help.option.since")),
     ] = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
@@ -53,4 +61,4 @@ def usage(
     output.write_table([say(f"table.{column}") for column in columns], rows)
 
 
-__all__ = ["Grouping", "usage"]
+__all__ = ["Grouping", "moment", "usage"]

@@ -4,6 +4,8 @@ import json
 import resource
 import subprocess
 import sys
+from datetime import datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from tests.integration.cli.conftest import MODELS, Cli, FakeGateway, error
@@ -45,6 +47,7 @@ def test_a_command_starts_light() -> None:
         ("key", "create"),
         ("up", "--port", "70000"),
         ("usage", "--by", "x"),
+        ("usage", "--since", "yesterday"),
     ],
 )
 def test_wrong_use_ends_with_2(bare_cli: Cli, args: tuple[str, ...]) -> None:
@@ -113,6 +116,16 @@ def test_usage_as_a_table(cli: Cli, gateway: FakeGateway) -> None:
         "node  requests  tokens in  tokens out\ntiny         3         30         400\n"
     )
     assert gateway.paths == ["GET /api/v1/usage?by=node&limit=0"]
+
+
+@pytest.mark.parametrize("since", ["2026-11-23", "2026-11-23T15:00:00", "2026-11-23T15:00:00Z"])
+def test_usage_since_what_its_help_names(cli: Cli, gateway: FakeGateway, since: str) -> None:
+    """The gateway wants a zone; what has none is of this PC's own."""
+    assert cli("usage", "--since", since).returncode == 0
+    [asked] = gateway.paths
+    [sent] = parse_qs(urlsplit(asked.split(" ")[1]).query)["since"]
+    assert datetime.fromisoformat(sent) == datetime.fromisoformat(since).astimezone()
+    assert datetime.fromisoformat(sent).tzinfo is not None
 
 
 def test_nobody_there_ends_with_3(bare_cli: Cli) -> None:
