@@ -24,6 +24,9 @@ JSON: Final[Header] = (b"content-type", b"application/json")
 CLOSE: Final[Header] = (b"connection", b"close")
 NO_STORE: Final[Header] = (b"cache-control", b"no-store")
 
+USUAL_WAIT: Final = 5.0
+"""Seconds before another try where a 503 does not say itself how long it will last."""
+
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_.-]")
 _MAX_NAMED: Final = 32
 _LONGEST_HEADER: Final = 256
@@ -85,8 +88,11 @@ async def answer_error(
 ) -> None:
     """Send an error in OpenAI's envelope."""
     every = [JSON, (b"x-request-id", request.encode()), *headers, *error.headers]
-    if error.retry_after is not None:
-        every.append((b"retry-after", b"%d" % max(1, math.ceil(error.retry_after))))
+    wait = error.retry_after
+    if wait is None and error.problem.status == 503:
+        wait = USUAL_WAIT
+    if wait is not None:
+        every.append((b"retry-after", b"%d" % max(1, math.ceil(wait))))
     if error.problem.status == 401:
         every.append((b"www-authenticate", b'Bearer realm="garage-ai"'))
     await answer(send, error.problem.status, envelope(error), every)

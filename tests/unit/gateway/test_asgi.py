@@ -2,7 +2,14 @@
 
 import pytest
 
-from garage_ai.gateway.asgi import dropped_header, header_text, new_request_id
+from garage_ai.gateway.asgi import (
+    Event,
+    answer_error,
+    dropped_header,
+    header_text,
+    new_request_id,
+)
+from garage_ai.gateway.errors import GatewayError
 
 
 def test_dropped_names_are_sorted_and_safe() -> None:
@@ -34,3 +41,25 @@ def test_request_ids() -> None:
     assert len(ids) == 1000
     assert all(each.startswith("req_") and len(each) == 31 for each in ids)
     assert new_request_id()[:15] >= max(ids)[:15]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("error", "wait"),
+    [
+        (GatewayError("storage_unavailable"), b"5"),
+        (GatewayError("no_node", retry_after=0.2), b"1"),
+        (GatewayError("invalid_json"), None),
+    ],
+)
+async def test_what_passes_by_itself_says_when_to_try_again(
+    error: GatewayError, wait: bytes | None
+) -> None:
+    """Every 503 has a Retry-After, its own or the usual one."""
+    events: list[Event] = []
+
+    async def send(event: Event) -> None:
+        events.append(event)
+
+    await answer_error(send, error, "req_1")
+    assert dict(events[0]["headers"]).get(b"retry-after") == wait
