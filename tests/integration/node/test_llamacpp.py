@@ -165,6 +165,26 @@ async def test_heals_after_it_was_killed(real: Rig, caller: Caller, engine: Llam
     assert isinstance(again.last, End)
 
 
+async def test_what_it_refuses_is_not_in_its_log(real: Rig, caller: Caller, tmp_path: Path) -> None:
+    """llama.cpp's warnings quote the request: tool calls, tools and schemas stay out of the log."""
+    secret = "MYSECRET"
+    call = {"id": "a", "type": "custom", "custom": {"name": "f", "input": secret}}
+    shape = {"name": "a", "schema": {"type": secret}}
+    loose = {"name": "a", "schema": {"type": "string", "pattern": secret}}
+    refused: list[dict[str, object]] = [
+        {"messages": [{"role": "assistant", "tool_calls": [call]}, *QUESTION]},
+        {"tools": [{"type": "custom", "custom": {"name": secret}}]},
+        {"response_format": {"type": "json_schema", "json_schema": shape}},
+        {"response_format": {"type": "json_schema", "json_schema": loose}},
+    ]
+    for number, more in enumerate(refused):
+        answer = await caller.call(f"a{number}", chat(max_tokens=1, **more)).over()
+        assert isinstance(answer.last, End)
+    log = (tmp_path / "logs" / "engine.log").read_bytes()
+    assert b"listening" in log
+    assert secret.encode() not in log
+
+
 async def test_a_model_that_cannot_be_loaded_is_told(
     make_agent: MakeAgent, caller: Caller, tmp_path: Path
 ) -> None:

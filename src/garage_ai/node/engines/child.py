@@ -13,6 +13,8 @@ from garage_ai.node.logs import BoundedLog
 
 STOP_SECONDS: Final = 3.0
 _READY: Final = b"listening "
+_QUOTES: Final = b"WARNING: JSON schema"
+"""How llama.cpp begins a line that repeats a client's schema, at any verbosity."""
 _LAST_LINES: Final = 5
 _MAX_LINE: Final = 64 * 1024
 
@@ -104,6 +106,8 @@ class Child:
                 return
             if line.startswith(_READY):
                 self._ready.set()
+            if line.startswith(_QUOTES):
+                continue
             self._last.append(line.decode(errors="replace").strip()[:200])
             self._log.write(line)
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     import xllamacpp
 
 _PR_SET_PDEATHSIG: Final = 1
-_WARNINGS: Final = 2
-"""llama.cpp's verbosity: what goes wrong, but not several lines for each request."""
+_ERRORS: Final = 1
+"""llama.cpp's verbosity: what breaks. Its warnings quote requests, and no prompt may be logged."""
 
 _PROMPT_CACHE_MIB: Final = 256
 """Memory for prompts of conversations that have left their slot; its own default is 8 GiB."""
@@ -109,7 +109,7 @@ def _params(options: argparse.Namespace) -> "xllamacpp.CommonParams":
     params.cache_ram_mib = _PROMPT_CACHE_MIB
     params.endpoint_metrics = True
     params.ui = False
-    params.verbosity = _WARNINGS
+    params.verbosity = _ERRORS
     return params
 
 
