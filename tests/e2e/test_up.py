@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from tests.parts.http_caller import Ending
 from tests.parts.product import REAL, Product
 from tests.parts.program import GAI, Program
 from tests.parts.waiting import eventually
+
+from garage_ai.local.tls import make_ca, make_leaf
 
 
 @pytest.fixture(scope="module")
@@ -147,6 +150,31 @@ def test_its_own_node_comes_back_after_its_removal(up: Product) -> None:
 
     assert len(eventually("another node", others, 40)) == 1
     up.serves()
+
+
+def test_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    """Gateway, NATS and node meet over TLS under the certificate's name; no CA has to be pinned."""
+    ca, ca_key = make_ca(datetime.now(UTC))
+    cert, key = make_leaf(ca, ca_key, "localhost", datetime.now(UTC))
+    for name, text in {"ca.pem": ca, "cert.pem": cert, "key.pem": key}.items():
+        (tmp_path / name).write_text(text)
+    files = ("--cert", str(tmp_path / "cert.pem"), "--key", str(tmp_path / "key.pem"))
+    given = ("--public", "localhost", "--host", "127.0.0.1", *files)
+    trusting = {"SSL_CERT_FILE": str(tmp_path / "ca.pem")}
+    product = Product(tmp_path, *given, environment=trusting)
+    product.start()
+    try:
+        assert product.url == f"https://localhost:{product.port}"
+        assert "--cacert" not in product.program.line("curl")
+        assert REAL in gai(product, "models").stdout
+        assert "." not in gai(product, "node", "token").stdout
+        asked = gai(product, "chat", "Say hello.", "--json", "--max-tokens", "20")
+        assert json.loads(asked.stdout)["completion_tokens"] > 0
+    finally:
+        assert product.stop() == 0
+    untrusting = Product(tmp_path / "other", *given)
+    with pytest.raises(AssertionError, match=r"this machine does not trust .*cert\.pem"):
+        untrusting.start()
 
 
 def test_a_change_of_mind_while_the_model_loads(tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ from garage_ai.local.folders import Folders
 from garage_ai.local.nats_server import NatsServer, NatsServerError, find_program
 from garage_ai.local.places import EVERYWHERE, Place, UpOptions, bind_host
 from garage_ai.local.ports import check_free, free_run
-from garage_ai.local.tls import Certificates, TlsError, given_certificates, own_certificates
+from garage_ai.local.tls import (
+    Certificates,
+    TlsError,
+    check_trusted,
+    given_certificates,
+    own_certificates,
+)
 from garage_ai.network.authority import Authority
 from garage_ai.network.authority_errors import AuthorityError
 from garage_ai.wire.secret_files import SecretFileError, make_private_folder
@@ -69,9 +75,23 @@ def _ports(options: UpOptions, bind: str) -> tuple[int, int]:
 def _certificates(options: UpOptions, folders: Folders) -> Certificates | None:
     if not options.public:
         return None
-    if options.cert is not None and options.key is not None:
-        return given_certificates(options.cert.absolute(), options.key.absolute(), options.public)
-    return own_certificates(folders.tls, options.public)
+    if options.cert is None or options.key is None:
+        return own_certificates(folders.tls, options.public)
+    given = given_certificates(options.cert.absolute(), options.key.absolute(), options.public)
+    check_trusted(given.files, options.public)
+    _check_resolves(options.public)
+    return given
+
+
+def _check_resolves(host: str) -> None:
+    """Find out whether this machine knows the name that the certificate is for. Raises: Unfit."""
+    try:
+        socket.getaddrinfo(host, None)
+    except OSError as error:
+        raise Unfit(
+            f"{host} is not known here ({error.strerror}), but our own processes dial that name, "
+            f"which is the certificate's; a line '127.0.0.1 {host}' in /etc/hosts is enough"
+        ) from error
 
 
 def _name(options: UpOptions, bind: str) -> str:

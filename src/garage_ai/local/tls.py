@@ -4,12 +4,14 @@ TlsError                 code
 ├── CertificateMissing   tls_certificate_missing    a file given is not there or not PEM
 ├── CertificateMismatch  tls_certificate_mismatch   the key is not the certificate's
 ├── CertificateExpired   tls_certificate_expired    not valid now
+├── NotTrusted           tls_not_trusted            nobody would accept it without being told to
 └── WrongHost            tls_wrong_host             the certificate does not name the host
 
 An own CA lives ten years, its certificate 398 days; that one is made anew at a start when fewer
 than 30 days are left or the host has changed. The CA stays: nodes pin its fingerprint.
 """
 
+import contextlib
 import ipaddress
 import ssl
 from dataclasses import dataclass
@@ -36,6 +38,9 @@ CA_LIFE: Final = timedelta(days=3652)
 LEAF_LIFE: Final = timedelta(days=398)
 RENEW_BEFORE: Final = timedelta(days=30)
 _BACKDATED: Final = timedelta(hours=1)
+_FLIGHTS: Final = 4
+"""Of a handshake; two are enough for TLS 1.3, four for 1.2."""
+
 _ALWAYS: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -55,6 +60,10 @@ class CertificateMismatch(TlsError):
 
 class CertificateExpired(TlsError):
     code = "tls_certificate_expired"
+
+
+class NotTrusted(TlsError):
+    code = "tls_not_trusted"
 
 
 class WrongHost(TlsError):
@@ -288,6 +297,27 @@ def _check_key(leaf: x509.Certificate, key: Path) -> None:
         raise CertificateMissing(f"{key} is no unencrypted key in PEM") from error
     if private.public_key() != leaf.public_key():
         raise CertificateMismatch(f"{key} is not the key of the certificate")
+
+
+def check_trusted(files: TlsFiles, host: str) -> None:
+    """Shake hands with ourselves in memory, as a client that trusts what this system trusts.
+
+    Gateway and nodes on this machine are such clients: they would try in vain. Raises: NotTrusted.
+    """
+    upwards, downwards = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(downwards, upwards, server_hostname=host)
+    server = server_context(files).wrap_bio(upwards, downwards, server_side=True)
+    try:
+        for _ in range(_FLIGHTS):
+            for side in (client, server):
+                with contextlib.suppress(ssl.SSLWantReadError):
+                    side.do_handshake()
+    except ssl.SSLCertVerificationError as error:
+        raise NotTrusted(
+            f"this machine does not trust {files.cert} ({error.verify_message}); add its CA to the "
+            "system's or name it in SSL_CERT_FILE, or leave out --cert and --key: the network then "
+            "makes a CA of its own, which nodes trust by their token"
+        ) from error
 
 
 def server_context(files: TlsFiles) -> ssl.SSLContext:

@@ -8,13 +8,16 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
+from garage_ai.local.nats_server import TlsFiles
 from garage_ai.local.tls import (
     CertificateExpired,
     CertificateMismatch,
     CertificateMissing,
     Certificates,
+    NotTrusted,
     TlsError,
     WrongHost,
+    check_trusted,
     given_certificates,
     make_ca,
     make_leaf,
@@ -185,6 +188,25 @@ def test_given_files_that_do_not_fit_are_told_apart(tmp_path: Path) -> None:
         given_certificates(key, key, HOST, now=NOW)
     with pytest.raises(CertificateMissing):
         given_certificates(cert, cert, HOST, now=NOW)
+
+
+def test_a_certificate_that_this_machine_does_not_trust(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Said at once with its reason; once its CA is trusted here it is taken, for its host only."""
+    now = datetime.now(UTC)
+    ca, ca_key = make_ca(now)
+    cert, key = make_leaf(ca, ca_key, HOST, now)
+    files = TlsFiles(tmp_path / "cert.pem", tmp_path / "key.pem")
+    files.cert.write_text(cert)
+    files.key.write_text(key)
+    with pytest.raises(NotTrusted, match=r"cert\.pem \(unable to get local issuer certificate\)"):
+        check_trusted(files, HOST)
+    (tmp_path / "ca.pem").write_text(ca)
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "ca.pem"))
+    check_trusted(files, HOST)
+    with pytest.raises(NotTrusted, match=r"other\.example"):
+        check_trusted(files, "other.example")
 
 
 def test_a_wildcard_covers_one_level(tmp_path: Path) -> None:
