@@ -4,7 +4,7 @@
 """
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -90,7 +90,9 @@ class GatewaySettings(_Settings):
     node_jwt_days: Annotated[
         int, Field(ge=1, le=365, description="Life of a node's JWT; renewed after two thirds.")
     ] = 30
-    log_level: Annotated[str, Field(description="debug, info, warning or error.")] = "info"
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Field(description="What is worth a line.")
+    ] = "info"
 
 
 class ClientSettings(_Settings):
