@@ -136,7 +136,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "up.api": ("base URL", "bas-URL   "),
     "up.key": ("key     ", "nyckel    "),
     "up.try": ("try it:", "prova:"),
-    "up.hello": ("Say hello in five words.", "Säg hej med fem ord."),
+    "up.hello": ("Say hello in five words.", "Skriv hej med fem ord."),
     "up.leaving": (
         "stopping; answers under way get up to {seconds:.0f} s (again to stop at once)",
         "stannar; pågående svar får upp till {seconds:.0f} s (en gång till stoppar genast)",
