@@ -4,6 +4,7 @@ import asyncio
 import gc
 import inspect
 import os
+import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from pathlib import Path
@@ -25,6 +26,11 @@ T = TypeVar("T")
 # Rooms whose tests hold real sockets, processes and tasks.
 WATCHED = frozenset({"integration", "e2e"})
 PATIENCE = 3.0  # seconds for what is already on its way out
+
+
+def pytest_configure() -> None:
+    """Let tests press Ctrl-C also where this run is in the background, which ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
