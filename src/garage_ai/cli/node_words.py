@@ -56,7 +56,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Requests at a time; 8, or 32 for external.",
         "Förfrågningar samtidigt; 8, eller 32 för external.",
     ),
-    "option.context": ("Tokens of context for each slot.", "Kontext i tokens för varje plats."),
+    "option.context": ("Tokens of context for each slot.", "Kontext i token för varje plats."),
     "option.threads": ("Processor threads of the engine.", "Motorns processortrådar."),
     "option.data_dir": (
         "Folder of the node: identity, logs, models.",
