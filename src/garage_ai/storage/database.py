@@ -1,7 +1,7 @@
 """One open database: short transactions to read and to write, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from sqlalchemy.sql.dml import Insert
 
-from garage_ai.storage.dialect import Dialect, dialect_for, translate
+from garage_ai.storage.dialect import Dialect, NewRows, dialect_for, translate
 from garage_ai.storage.errors import StorageTimeout, ValueRefused
 from garage_ai.storage.schema import is_current, upgrade
 
@@ -78,6 +78,19 @@ class Storage:
         """Write an insert that passes over rows whose key is there already."""
         return self._dialect.insert_new(table)
 
+    def new_rows(self, table: Table, columns: Sequence[str]) -> NewRows:
+        """Compile an insert of many rows, given as values in this order, for `insert_rows`."""
+        return self._dialect.new_rows(table, columns)
+
+    async def insert_rows(self, insert: NewRows, rows: Sequence[Iterable[object]]) -> int:
+        """Write all rows in a transaction of their own, or none of them.
+
+        What `write()` would do, without its price. Rows whose key is there already are passed
+        over; gives how many were written. Raises: StorageError.
+        """
+        async with _translated(TRANSACTION_SECONDS), self._writer.connect() as connection:
+            return await self._dialect.insert_rows(connection, insert, rows)
+
     async def _migrate(self) -> None:
         async with self.read() as connection:
             if await connection.run_sync(is_current):
@@ -89,10 +102,17 @@ class Storage:
 
 @asynccontextmanager
 async def _transaction(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncConnection]:
+    async with _translated(seconds), engine.begin() as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _translated(seconds: float) -> AsyncIterator[None]:
+    """Bound the block's time, and say in our words what the database said in it."""
     limit = asyncio.timeout(seconds)
     try:
-        async with limit, engine.begin() as connection:
-            yield connection
+        async with limit:
+            yield
     except TimeoutError as error:
         if not limit.expired():
             raise

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event, insert, select, text
+from sqlalchemy import String, func, insert, select, text, type_coerce, update
 
 from garage_ai.storage import (
     KeyId,
@@ -24,7 +24,8 @@ from garage_ai.storage import (
     sqlite_url,
     usage_list,
 )
-from garage_ai.storage.tables import keys, nodes
+from garage_ai.storage.tables import keys, members, nodes, usage
+from garage_ai.storage.usage_writer import _COLUMNS, GROUP, _row
 
 pytestmark = pytest.mark.anyio
 
@@ -101,18 +102,65 @@ async def test_a_record_waits_less_than_50_ms(storage: Storage, writer: UsageWri
 
 
 async def test_records_share_a_transaction(storage: Storage, writer: UsageWriter) -> None:
-    """Records that come together are committed together."""
-    commits = 0
-
-    def count(_: object) -> None:
-        nonlocal commits
-        commits += 1
-
-    event.listen(storage._writer.sync_engine, "commit", count)
-    for number in range(300):
+    """Records that come together are committed together, by one statement and no other."""
+    said: list[str] = []
+    async with storage._writer.connect() as connection:
+        driver = (await connection.get_raw_connection()).driver_connection
+        assert driver is not None
+        await driver.set_trace_callback(said.append)
+    for number in range(GROUP):
         writer.put(record(number))
-    await written(writer, 300)
-    assert commits == 1
+    await written(writer, GROUP)
+    assert [each.split(" (")[0] for each in said] == ["INSERT INTO usage"]
+
+
+def test_a_group_fits_any_sqlite() -> None:
+    """A group has no more values than SQLite took in one statement before 3.32."""
+    assert GROUP * len(_COLUMNS) <= 999
+
+
+async def test_a_cancelled_group_is_whole_or_not_there(storage: Storage) -> None:
+    """Wherever the writing of a group is cut off, writing it again leaves each record once."""
+    rows_insert = storage.new_rows(usage, _COLUMNS)
+    for turns in range(12):
+        rows = [_row(record(turns * 10 + number)) for number in range(10)]
+        task = asyncio.create_task(storage.insert_rows(rows_insert, rows))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=PATIENCE)
+        assert await storage.insert_rows(rows_insert, rows) in (0, 10)
+    assert await kept(storage) == [f"req_{number:08}" for number in range(120)]
+
+
+async def test_a_group_waits_for_other_writers(storage: Storage) -> None:
+    """Groups and ordinary writes of one process take turns; none fails."""
+    rows_insert = storage.new_rows(usage, _COLUMNS)
+
+    async def count_up(number: int) -> None:
+        async with storage.write() as connection:
+            await connection.execute(select(keys))
+            await asyncio.sleep(0)
+            await connection.execute(update(members).values(name=str(number)))
+
+    groups = [storage.insert_rows(rows_insert, [_row(record(number))]) for number in range(20)]
+    done = await asyncio.gather(*groups, *map(count_up, range(20)))
+    assert done[:20] == [1] * 20
+
+
+async def test_both_ways_write_the_same(storage: Storage) -> None:
+    """A record of a group reads as one that SQLAlchemy wrote, in its types and its moment."""
+    first, second = record(1), record(2)
+    async with storage.write() as connection:
+        ordinary = dict(zip(_COLUMNS, _row(first), strict=True))
+        await connection.execute(insert(usage).values(ordinary))
+    await storage.insert_rows(storage.new_rows(usage, _COLUMNS), [_row(second)])
+    async with storage.read() as connection:
+        types = (func.typeof(usage.c[name]) for name in _COLUMNS)
+        moment = func.length(type_coerce(usage.c.at, String))
+        found = (await connection.execute(select(moment, *types))).all()
+    assert found[0] == found[1]
+    assert (await usage_list(storage)).records == (second, first)
 
 
 async def test_a_request_is_recorded_once(storage: Storage, writer: UsageWriter) -> None:
