@@ -40,6 +40,10 @@ class Connection(Protocol):
     on_lost: Callable[[], None] | None
     """Called once when it does."""
 
+    @property
+    def came_whole(self) -> bool:
+        """Whether the request's body is here to its end, so that receiving it waits for nobody."""
+
 
 def new_request_id() -> str:
     """Make a request id: `req_`, the time in hex, and 64 random bits in hex.

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from garage_ai.gateway.asgi import CONNECTION, App, new_request_id
 from garage_ai.gateway.errors import GatewayError, envelope
+from garage_ai.gateway.gathered import Gathered
 
 MAX_HEADERS: Final = 64 * 1024
 HEADER_SECONDS: Final = 20.0
@@ -40,9 +41,14 @@ class Protocol(HttpToolsProtocol):
     lost = False
     on_lost: Callable[[], None] | None = None
 
+    @property
+    def came_whole(self) -> bool:
+        """Whether the latest request, and so every one before it, is here to its end."""
+        return self._in_headers
+
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing is not kept."""
-        super().connection_made(transport)
+        super().connection_made(Gathered(transport, self.loop))
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -59,13 +65,17 @@ class Protocol(HttpToolsProtocol):
         """Count what belongs to headers, then parse."""
         if self._in_headers:
             self._header_bytes += len(data)
-            if self._header_timer is None:
-                self._await_headers()
             data = _without_upgrade(data)
         super().data_received(data)
+        if self._in_headers and self._header_bytes:
+            self._await_rest()
+
+    def _await_rest(self) -> None:
         # The parser holds unfinished headers without a bound of its own.
-        if self._in_headers and self._header_bytes > MAX_HEADERS:
+        if self._header_bytes > MAX_HEADERS:
             self._refuse("headers_too_large")
+        elif self._header_timer is None:
+            self._await_headers()
 
     def on_headers_complete(self) -> None:
         """Let the request in, unless its headers came whole and too large."""

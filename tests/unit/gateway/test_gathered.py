@@ -1,0 +1,93 @@
+"""What a turn of the loop says goes out at once."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from garage_ai.gateway.gathered import MOST, Gathered
+
+pytestmark = pytest.mark.anyio
+
+
+class PlayedTransport(asyncio.Transport):
+    """A transport that keeps what it is told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said: list[bytes | str] = []
+        self.closing = False
+
+    def write(self, data: Any) -> None:
+        self.said.append(bytes(data))
+
+    def close(self) -> None:
+        self.said.append("close")
+        self.closing = True
+
+    def abort(self) -> None:
+        self.said.append("abort")
+        self.closing = True
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def get_write_buffer_size(self) -> int:
+        return 100
+
+
+def gathered() -> tuple[PlayedTransport, Gathered]:
+    inner = PlayedTransport()
+    return inner, Gathered(inner, asyncio.get_running_loop())
+
+
+async def test_one_turn_is_one_write() -> None:
+    """Pieces of one turn are one write, in their order; the next turn's are another."""
+    inner, transport = gathered()
+    for piece in (b"head", bytearray(b"body"), b"end"):
+        transport.write(piece)
+    assert inner.said == []
+    assert transport.get_write_buffer_size() == 111
+    await asyncio.sleep(0)
+    transport.write(b"more")
+    await asyncio.sleep(0)
+    assert inner.said == [b"headbodyend", b"more"]
+
+
+async def test_much_is_written_at_once() -> None:
+    """More than the bound does not wait, so that the flow control below hears of it."""
+    inner, transport = gathered()
+    transport.write(b"x")
+    transport.write(b"y" * MOST)
+    assert inner.said == [b"x" + b"y" * MOST]
+    transport.write(b"z")
+    await asyncio.sleep(0)
+    assert inner.said[1:] == [b"z"]
+
+
+async def test_closing_says_the_rest_first() -> None:
+    """What was written before a close goes out before it."""
+    inner, transport = gathered()
+    transport.write(b"last")
+    transport.close()
+    await asyncio.sleep(0)
+    assert inner.said == [b"last", "close"]
+    assert transport.is_closing()
+
+
+async def test_aborting_says_nothing_more() -> None:
+    """What was written before an abort is forgotten."""
+    inner, transport = gathered()
+    transport.write(b"last")
+    transport.abort()
+    await asyncio.sleep(0)
+    assert inner.said == ["abort"]
+
+
+async def test_nobody_is_written_to() -> None:
+    """A client that hung up in the same turn is sent nothing."""
+    inner, transport = gathered()
+    transport.write(b"last")
+    inner.closing = True
+    await asyncio.sleep(0)
+    assert inner.said == []
