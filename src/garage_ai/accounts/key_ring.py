@@ -19,7 +19,13 @@ from garage_ai.accounts.fields import (
 )
 from garage_ai.accounts.keys import Census, count_keys, insert_key, load_keys, revoke_key
 from garage_ai.accounts.models import SCOPES, Clock, IssuedKey, Key, Scope, utc_now
-from garage_ai.accounts.secrets import KEY_PREFIX, digest_of, new_secret
+from garage_ai.accounts.secrets import (
+    KEY_PREFIX,
+    digest_of,
+    hash_of,
+    is_well_formed,
+    new_secret,
+)
 from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage, StorageError
 from garage_ai.storage.ids import new_key_id
 
@@ -86,11 +92,12 @@ class KeyRing:
 
     def authenticate(self, presented: str) -> Key:
         """Tell whose key this is, from memory. Raises: InvalidKey, RevokedKey."""
-        digest = digest_of(KEY_PREFIX, presented)
-        if digest is None:
-            raise InvalidKey("not a key of this network")
-        entry = self._keys.get(digest)
-        if entry is None or not hmac.compare_digest(entry[0], digest):
+        # What is known was well-formed; the checksum, which costs more, is for what is not.
+        found = hash_of(presented)
+        entry = self._keys.get(found)
+        if entry is None or not hmac.compare_digest(entry[0], found):
+            if not is_well_formed(KEY_PREFIX, presented):
+                raise InvalidKey("not a key of this network")
             self._wanted.set()  # another process may have made it a moment ago
             raise InvalidKey("no such key")
         key = entry[1]

@@ -28,13 +28,21 @@ def new_secret(prefix: Prefix) -> str:
 
 def digest_of(prefix: Prefix, presented: str) -> bytes | None:
     """Give the SHA-256 of a well-formed secret, or None for any other text."""
+    return hash_of(presented) if is_well_formed(prefix, presented) else None
+
+
+def hash_of(presented: str) -> bytes:
+    """Give the SHA-256 of any text."""
+    return hashlib.sha256(presented.encode(errors="surrogatepass")).digest()
+
+
+def is_well_formed(prefix: Prefix, presented: str) -> bool:
+    """Tell whether a text may be a secret: its length, its letters and its checksum."""
     if len(presented) != len(prefix) + _BODY + _CHECK or not presented.startswith(prefix):
-        return None
+        return False
     if not (presented.isascii() and presented[len(prefix) :].isalnum()):
-        return None
-    if _checksum(presented[:-_CHECK]) != presented[-_CHECK:]:
-        return None
-    return hashlib.sha256(presented.encode()).digest()
+        return False
+    return _checksum(presented[:-_CHECK]) == presented[-_CHECK:]
 
 
 def token_secret(presented: str) -> str:

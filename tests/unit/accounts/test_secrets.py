@@ -9,6 +9,8 @@ from garage_ai.accounts.secrets import (
     TOKEN_PREFIX,
     Prefix,
     digest_of,
+    hash_of,
+    is_well_formed,
     new_secret,
     token_secret,
 )
@@ -45,3 +47,10 @@ def test_a_fingerprint_behind_a_token_is_cut() -> None:
     secret = new_secret(TOKEN_PREFIX)
     assert token_secret(f" {secret}.{'ab' * 32}\n") == secret
     assert token_secret(secret) == secret
+
+
+@pytest.mark.parametrize("text", ["", "gai_", "gai_" + "0" * 38, "\ud800", "gai_" + "\ud800" * 38])
+def test_any_text_has_a_hash(text: str) -> None:
+    """What is no secret is told so and can be looked up in vain, whatever its characters."""
+    assert not is_well_formed(KEY_PREFIX, text)
+    assert len(hash_of(text)) == 32
