@@ -8,10 +8,11 @@ from collections import Counter as Count
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from garage_ai.gateway.histograms import Histogram, Series
 from garage_ai.network.models import NodeView
 from garage_ai.storage import UsageRecord
 
@@ -61,10 +62,10 @@ OTHER: Final = "other"
 class _Series(NamedTuple):
     """Where the requests of one kind are counted."""
 
-    duration: Histogram
-    first: Histogram
-    prompt: Histogram
-    completion: Histogram
+    duration: Series
+    first: Series
+    prompt: Series
+    completion: Series
 
 
 class Metrics:
@@ -79,23 +80,22 @@ class Metrics:
             "gen_ai_server_request_duration_seconds",
             "Time from the request's admission to the end of its answer.",
             ("gen_ai_operation_name", "gen_ai_request_model", "error_type"),
-            buckets=_SECONDS,
-            registry=self.registry,
+            bounds=_SECONDS,
         )
         self._first = Histogram(
             "gen_ai_server_time_to_first_token_seconds",
             "Time from the request's admission to the first content.",
             ("gen_ai_operation_name", "gen_ai_request_model"),
-            buckets=_FIRST_SECONDS,
-            registry=self.registry,
+            bounds=_FIRST_SECONDS,
         )
         self._tokens = Histogram(
             "gen_ai_client_token_usage",
             "Tokens of a request, as the engine says.",
             ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
-            buckets=_TOKENS,
-            registry=self.registry,
+            bounds=_TOKENS,
         )
+        for histogram in (self._duration, self._first, self._tokens):
+            self.registry.register(histogram)
         self._retries = Counter(
             "gai_retries", "Attempts beyond a request's first.", registry=self.registry
         )
