@@ -4,9 +4,9 @@ import asyncio
 import random
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Final, Protocol, Self
 
 import structlog
 
@@ -111,14 +111,20 @@ class Answer:
         """What was seen of the answer so far."""
         return self._flight.attempt.reader.seen
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
         """Give the bytes; a streamed answer ends with `[DONE]`."""
-        while chunk := await self._flight.take():
+        return self
+
+    async def __anext__(self) -> bytes:
+        # No generator: the loop keeps a book of those, and each piece would pass through one more.
+        chunk = await self._flight.take()
+        if chunk:
             self.emitted.append(chunk)
-            yield chunk
+            return chunk
         verdict = self._flight.verdict
         if verdict is not None and verdict.kind != "answered":
             raise as_error(verdict)
+        raise StopAsyncIteration
 
     async def whole(self) -> bytes:
         """Give the whole answer at once: how a plain one comes."""

@@ -235,8 +235,10 @@ class Registry:
             return []
         if replica.served.engine != "ready":
             return []
-        came_to_have_room = self.pools.setdefault(replica.name, Pool()).put(replica)
-        return [RoomMade(replica.name)] if came_to_have_room else []
+        pool = self.pools.get(replica.name)
+        if pool is None:
+            pool = self.pools[replica.name] = Pool()
+        return [RoomMade(replica.name)] if pool.put(replica) else []
 
     def _withdraw(self, node: Node) -> None:
         for replica in node.replicas.values():

@@ -31,7 +31,7 @@ class Usage(msgspec.Struct, frozen=True):
 ABSENT: Final = msgspec.Raw()
 
 
-class _Delta(msgspec.Struct, frozen=True):
+class _Delta(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -40,13 +40,13 @@ class _Delta(msgspec.Struct, frozen=True):
     function_call: msgspec.Raw = ABSENT
 
 
-class _Choice(msgspec.Struct, frozen=True):
+class _Choice(msgspec.Struct, frozen=True, gc=False):
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
 
 
-class _Event(msgspec.Struct, frozen=True):
+class _Event(msgspec.Struct, frozen=True, gc=False):
     choices: list[_Choice] = []
     usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
     error: msgspec.Raw = ABSENT
@@ -187,7 +187,8 @@ class StreamReader:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
         if seen.error is not ABSENT and _is_there(seen.error):
             raise EngineErrorEvent(error_message(payload))
-        self._count(seen.choices)
+        for choice in seen.choices:
+            self._count(choice)
         if seen.usage is msgspec.UNSET:
             return event
         return self._with_usage(event, payload, seen)
@@ -198,12 +199,13 @@ class StreamReader:
         self._done = True
         return True
 
-    def _count(self, choices: list[_Choice]) -> None:
-        for choice in choices:
-            if choice.finish_reason is not None:
-                self.seen.finished = True
-            if _holds_content(choice):
-                self.seen.content_events += 1
+    def _count(self, choice: _Choice) -> None:
+        if choice.finish_reason is not None:
+            self.seen.finished = True
+        delta = choice.delta
+        # Most events hold a word of the answer and nothing else.
+        if (delta is not None and delta.content) or _holds_content(choice):
+            self.seen.content_events += 1
 
     def _with_usage(self, event: bytes, payload: bytes, seen: _Event) -> bytes:
         if isinstance(seen.usage, Usage):

@@ -1,7 +1,7 @@
 """An answer on its way to the client, and the account of it."""
 
-from collections.abc import AsyncIterator, Callable
-from typing import Final
+from collections.abc import Callable
+from typing import Final, Self
 
 import msgspec
 
@@ -44,21 +44,26 @@ class Reply:
         self._stream = stream
         self._finish: Callable[[str], None] | None = finish
 
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    def __aiter__(self) -> Self:
         """Give the bytes; a stream that breaks ends with an error event.
 
         Raises: ServingError for a plain answer that breaks.
         """
+        return self
+
+    async def __anext__(self) -> bytes:
+        if self._finish is None:
+            raise StopAsyncIteration
         try:
-            async for chunk in self._answer:
-                yield chunk
+            return await anext(self._answer)
+        except StopAsyncIteration:
+            self._end(OK)
+            raise
         except ServingError as error:
             self._end(error.code)
             if not self._stream:
                 raise
-            yield error_event(error)
-        else:
-            self._end(OK)
+            return error_event(error)
 
     async def aclose(self) -> None:
         """Stop because the client is gone; harmless when the answer is whole."""
