@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
+from garage_ai.gateway import asgi
 from garage_ai.gateway.gathered import MOST, Gathered
+from garage_ai.gateway.server import Protocol, make_server
 
 pytestmark = pytest.mark.anyio
 
@@ -34,6 +36,9 @@ class PlayedTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 100
+
+    def resume_reading(self) -> None:
+        pass
 
 
 def gathered() -> tuple[PlayedTransport, Gathered]:
@@ -91,3 +96,27 @@ async def test_nobody_is_written_to() -> None:
     inner.closing = True
     await asyncio.sleep(0)
     assert inner.said == []
+
+
+async def test_an_answer_is_one_write() -> None:
+    """The server writes an answer's head, body and end to its client at once."""
+
+    async def app(_: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        await send({"type": "http.response.body", "body": b"last"})
+
+    inner = PlayedTransport()
+    server = make_server(app, grace_seconds=1)
+    protocol = Protocol(server.config, server.server_state, {})
+    protocol.connection_made(inner)
+    protocol.data_received(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+    async with asyncio.timeout(5):
+        while not inner.said:  # noqa: ASYNC110 - the answer is another task's
+            await asyncio.sleep(0)
+    (written,) = inner.said
+    protocol.connection_lost(None)
+    assert isinstance(written, bytes)
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
