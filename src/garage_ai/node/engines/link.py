@@ -10,154 +10,138 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-import aiohttp
-from yarl import URL
-
+from garage_ai.node.engines.address import Address
+from garage_ai.node.engines.http_connection import HttpConnection
+from garage_ai.node.engines.http_pool import HttpPool
+from garage_ai.node.engines.http_reader import Reader, Unanswered
 from garage_ai.node.engines.port import PATHS
 from garage_ai.node.errors import EngineLost, EngineProtocol, EngineTimeout, NotPossible
 from garage_ai.wire.frames import Route
 
-CONNECT_SECONDS: Final = 5.0
-KEEP_ALIVE_SECONDS: Final = 4.0
-"""uvicorn and llama.cpp close an idle connection after five; a request must not meet that."""
-
-_READ_BUFFER: Final = 64 * 1024
 _MAX_SMALL_ANSWER: Final = 4 * 1024 * 1024
 _MAX_CONTENT_TYPE: Final = 128
-_SKIPPED: Final = ("User-Agent", "Accept", "Accept-Encoding")
 _REDIRECT: Final = range(300, 400)
-_STALE: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
-"""How a connection shows, while it is written to, that the engine had closed it."""
-
-_BROKEN: Final = (aiohttp.ClientConnectionError, aiohttp.ClientPayloadError, ConnectionError)
+_CLOSING: Final = b"Connection: close\r\n"
+_BODY: Final = b"Content-Type: application/json\r\nContent-Length: %d\r\n"
 
 
 class HttpAnswer:
     """An answer coming in over HTTP."""
 
-    __slots__ = ("_content", "_link", "_response", "content_type", "status")
+    __slots__ = ("_connection", "_link", "_reader", "content_type", "status")
 
     pace: Final = None
 
-    def __init__(self, response: aiohttp.ClientResponse, link: "EngineLink") -> None:
-        self._response = response
-        self._content = response.content
+    def __init__(self, connection: HttpConnection, reader: Reader, link: "EngineLink") -> None:
+        self._connection = connection
+        self._reader = reader
         self._link: EngineLink | None = link
         link.open_answers += 1
-        self.status = response.status
-        self.content_type = response.headers.get("Content-Type", "")[:_MAX_CONTENT_TYPE]
+        self.status = reader.status
+        self.content_type = reader.content_type[:_MAX_CONTENT_TYPE]
 
     @property
     def at_end(self) -> bool:
         """Whether all of it was read."""
-        return self._content.at_eof()
+        return self._reader.at_end
 
     async def read(self) -> bytes:
         """Give what is there, waiting for the first byte of it; empty at the end.
 
         Raises: EngineLost, EngineProtocol.
         """
-        try:
-            return await self._content.readany()
-        except _BROKEN as error:
-            raise EngineLost("the engine closed the connection in the middle") from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise EngineProtocol(f"the engine's answer is broken: {_words(error)}") from error
+        reader = self._reader
+        while not reader.ready:
+            await self._connection.news()
+        data = reader.take()
+        self._connection.relieved()
+        return data
 
     def close(self) -> None:
         """Let go of it; an answer that is not at its end loses its connection. Idempotent."""
         link, self._link = self._link, None
         if link is not None:
             link.open_answers -= 1
-            self._response.close()
+            link.let_go(self._connection)
 
 
 class EngineLink:
-    """A pool of connections to one engine; sockets stand behind `socket`, else `base` is dialled.
+    """The way to one engine; sockets stand behind `socket`, else `base` is dialled.
 
     `base` is `http(s)://host[:port][/prefix]`, without `/v1`. `key` goes to the engine and is
-    shown nowhere.
+    shown nowhere. Raises: NotPossible if one of them cannot stand in a request.
     """
 
     def __init__(
         self, base: str, *, socket: Callable[[], str] | None = None, key: str | None = None
     ) -> None:
-        self._base = base.rstrip("/")
-        self._socket = socket
-        self._headers = {"Content-Type": "application/json"}
-        if key:
-            self._headers["Authorization"] = f"Bearer {key}"
-        self._urls = {route: URL(self._base + path, encoded=True) for route, path in PATHS.items()}
-        self._session: aiohttp.ClientSession | None = None
-        self._fresh: aiohttp.ClientSession | None = None
+        try:
+            self._address = Address(base, socket)
+        except UnicodeError as error:
+            raise NotPossible(f"not an engine's address: {base}") from error
+        # llama.cpp closes after each stream without saying so, and a new socket costs nothing.
+        self._once = socket is not None
+        self._tail = f"Host: {self._address.authority}\r\n{_authorization(key)}".encode()
+        self._heads = {
+            route: self._head("POST", path, close=self._once) for route, path in PATHS.items()
+        }
+        self._pool: HttpPool | None = None
         self.open_answers = 0
         """Answers under way now."""
 
+    def _head(self, method: str, path: str, *, close: bool) -> bytes:
+        """Write a request's head but for what depends on its body."""
+        line = f"{method} {self._address.prefix}{path} HTTP/1.1\r\n"
+        return line.encode() + self._tail + (_CLOSING if close else b"")
+
     def open(self) -> None:
         """Begin a pool; needs a running loop."""
-        if self._socket is not None:
-            # llama.cpp closes after each stream without saying so, and a new socket costs nothing.
-            fresh = aiohttp.UnixConnector(self._socket(), limit=0, force_close=True)
-            self._session = self._fresh = self._session_on(fresh)
-            return
-        pooled = aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS)
-        self._session = self._session_on(pooled)
-        self._fresh = self._session_on(aiohttp.TCPConnector(limit=0, force_close=True))
-
-    def _session_on(self, connector: aiohttp.BaseConnector) -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers=self._headers,
-            skip_auto_headers=_SKIPPED,
-            auto_decompress=False,
-            trust_env=False,
-            read_bufsize=_READ_BUFFER,
-        )
+        self._pool = HttpPool(self._address)
 
     async def close(self) -> None:
         """Drop all connections; idempotent."""
-        sessions = {self._session, self._fresh}
-        self._session = self._fresh = None
-        for session in sessions:
-            if session is not None:
-                await session.close()
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            await pool.close()
 
     async def post(self, route: Route, body: bytes) -> HttpAnswer:
         """Put a body to one of the allowed paths and wait for the head of the answer.
 
         Raises: EngineLost, EngineTimeout, EngineProtocol.
         """
-        url = self._urls[route]
-        try:
-            return await self._send(self._session, "POST", url, body)
-        except _STALE:
-            # The engine dropped an idle connection while we were writing to it; nothing was
-            # answered, so asking once more is no second answer. The pool may hold more of them.
-            return await self._guarded("POST", url, body)
+        pool = self._running()
+        head = self._heads[route] + _BODY % len(body)
+        kept = pool.take()
+        if kept is not None:
+            try:
+                return await self._ask(kept, head, body)
+            except Unanswered:
+                # The engine dropped an idle connection while we were writing to it; nothing was
+                # answered, so asking once more is no second answer. The pool may hold more of them.
+                pass
+        return await self._ask(await pool.dial(once=self._once), head, body)
 
     async def get(self, path: str, *, seconds: float) -> tuple[int, bytes]:
         """Fetch a small page of the engine for the agent's own use.
 
         Raises: EngineLost, EngineTimeout, EngineProtocol.
         """
-        return await self._small("GET", path, None, seconds)
+        return await self._small(self._head("GET", path, close=True), b"", seconds)
 
     async def probe(self, route: Route, body: bytes, *, seconds: float) -> tuple[int, bytes]:
         """Put a request of the agent's own and read the whole answer.
 
         Raises: EngineLost, EngineTimeout, EngineProtocol.
         """
-        return await self._small("POST", PATHS[route], body, seconds)
+        head = self._head("POST", PATHS[route], close=True) + _BODY % len(body)
+        return await self._small(head, body, seconds)
 
-    async def _small(
-        self, method: str, path: str, body: bytes | None, seconds: float
-    ) -> tuple[int, bytes]:
-        url = URL(self._base + path, encoded=True)
+    async def _small(self, head: bytes, body: bytes, seconds: float) -> tuple[int, bytes]:
+        """Ask on a connection of its own."""
+        pool = self._running()
         try:
             async with asyncio.timeout(seconds):
-                answer = await self._guarded(method, url, body)
+                answer = await self._ask(await pool.dial(once=True), head, body)
                 try:
                     return answer.status, await _all_of(answer)
                 finally:
@@ -165,34 +149,22 @@ class EngineLink:
         except TimeoutError as error:
             raise EngineTimeout(f"no answer within {seconds:g} s") from error
 
-    async def _guarded(self, method: str, url: URL, body: bytes | None) -> HttpAnswer:
-        """Ask on a connection of its own."""
-        try:
-            return await self._send(self._fresh, method, url, body)
-        except _STALE as error:
-            raise EngineLost("the engine closed the connection without an answer") from error
-
-    async def _send(
-        self, session: aiohttp.ClientSession | None, method: str, url: URL, body: bytes | None
-    ) -> HttpAnswer:
-        if session is None:
+    def _running(self) -> HttpPool:
+        if self._pool is None:
             raise EngineLost("the engine is not running")
-        try:
-            response = await session.request(method, url, data=body, allow_redirects=False)
-        except TimeoutError as error:
-            raise EngineTimeout("no connection to the engine in time") from error
-        except aiohttp.ClientConnectorError as error:
-            raise EngineLost(f"the engine cannot be reached: {_words(error)}") from error
-        except _STALE:
-            raise
-        except (*_BROKEN, OSError) as error:
-            raise EngineLost(f"the engine cannot be reached: {_words(error)}") from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise EngineProtocol(f"the engine's answer is broken: {_words(error)}") from error
-        if response.status in _REDIRECT:
-            response.close()
-            raise EngineProtocol(f"the engine answered with a redirect ({response.status})")
-        return HttpAnswer(response, self)
+        return self._pool
+
+    async def _ask(self, connection: HttpConnection, head: bytes, body: bytes) -> HttpAnswer:
+        reader = await connection.ask(head + b"\r\n", body)
+        if reader.status in _REDIRECT:
+            connection.drop()
+            raise EngineProtocol(f"the engine answered with a redirect ({reader.status})")
+        return HttpAnswer(connection, reader, self)
+
+    def let_go(self, connection: HttpConnection) -> None:
+        """Take a connection back whose answer was closed."""
+        if self._pool is not None:
+            self._pool.give_back(connection)
 
 
 async def _all_of(answer: HttpAnswer) -> bytes:
@@ -204,8 +176,12 @@ async def _all_of(answer: HttpAnswer) -> bytes:
     return bytes(parts)
 
 
-def _words(error: BaseException) -> str:
-    return (str(error) or type(error).__name__)[:200]
+def _authorization(key: str | None) -> str:
+    if not key:
+        return ""
+    if not key.isprintable():
+        raise NotPossible("the engine's key holds a character that no header can carry")
+    return f"Authorization: Bearer {key}\r\n"
 
 
 def base_of(engine_url: str) -> str:
