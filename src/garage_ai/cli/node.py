@@ -6,14 +6,15 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
-from garage_ai.cli import output
+from garage_ai.cli import node_limits, output
 from garage_ai.cli.errors import Failed
 from garage_ai.cli.node_words import say
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, NodeDir, client
 
 if TYPE_CHECKING:
     from garage_ai.node.control import Op
     from garage_ai.node.folder import Choice, NodeFolder
+    from garage_ai.node.pauses import Pause
     from garage_ai.node.status import Status
 
 app = typer.Typer(help=say("help"), no_args_is_help=True)
@@ -47,10 +48,6 @@ Threads = Annotated[
         envvar="GAI_ENGINE_THREADS",
         help=say("option.threads"),
     ),
-]
-NodeDir = Annotated[
-    Path | None,
-    typer.Option("--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say("option.data_dir")),
 ]
 
 
@@ -140,21 +137,47 @@ def run(
 
 
 @app.command(help=say("help.status"))
-def status(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+def status(
+    *,
+    live: Annotated[bool, typer.Option("--live", help=say("option.live"))] = False,
+    data_dir: NodeDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Show how the agent is doing."""
+    if live and not as_json:
+        from garage_ai.cli.node_status import show_live
+
+        show_live(lambda: _ask(data_dir, "status"))
+        return
     _show(_ask(data_dir, "status"), as_json=as_json)
 
 
 @app.command(help=say("help.pause"))
-def pause(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+def pause(
+    *,
+    lasting: Annotated[
+        str | None, typer.Option("--for", metavar="2h", help=say("option.for"))
+    ] = None,
+    now: Annotated[bool, typer.Option("--now", help=say("option.now"))] = False,
+    data_dir: NodeDir = None,
+    as_json: AsJson = False,
+) -> None:
     """Take no work; kept for the next start when no agent runs."""
-    _pause(data_dir, paused=True, as_json=as_json)
+    from garage_ai.cli.node_run import guarded
+    from garage_ai.node.guard.quantities import duration
+    from garage_ai.node.pauses import Pause
+
+    until = time.time() + guarded(lambda: duration(lasting)) if lasting else None
+    _pause(data_dir, Pause(until, now), as_json=as_json)
 
 
 @app.command(help=say("help.resume"))
 def resume(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     """Take work again."""
-    _pause(data_dir, paused=False, as_json=as_json)
+    _pause(data_dir, None, as_json=as_json)
+
+
+app.command("limits", help=say("help.limits"))(node_limits.limits)
 
 
 @app.command(help=say("help.drain"))
@@ -221,22 +244,22 @@ def _ask(data_dir: Path | None, op: "Op") -> "Status":
     return guarded(lambda: ask_agent(folder.run, op))
 
 
-def _pause(data_dir: Path | None, *, paused: bool, as_json: bool) -> None:
+def _pause(data_dir: Path | None, wanted: "Pause | None", *, as_json: bool) -> None:
     from garage_ai.cli.node_run import folder_at, guarded
     from garage_ai.node.control import ask_agent
     from garage_ai.node.errors import NoAgent
 
     folder = folder_at(data_dir)
     try:
-        shown = ask_agent(folder.run, "pause" if paused else "resume")
+        shown = ask_agent(folder.run, "pause" if wanted else "resume", pause=wanted)
     except NoAgent:
         # Kept for the next start, if there is a node at all.
         guarded(folder.load)
-        folder.paused = paused
+        folder.pause = wanted
         if as_json:
-            output.write_json({"paused": paused})
-        elif paused:
-            output.write(say("state.paused"))
+            output.write_json({"paused": wanted is not None})
+        elif wanted:
+            output.write(say("paused"))
         return
     _show(shown, as_json=as_json)
 
@@ -263,37 +286,10 @@ def _show(shown: "Status", *, as_json: bool) -> None:
     if as_json:
         output.write_json(shown)
         return
-    rows = _rows(shown)
-    width = max(len(name) for name, _ in rows)
-    for name, text in rows:
-        output.write(f"{name:<{width}}  {output.harmless(text)}")
+    from garage_ai.cli.node_status import lines
 
-
-def _rows(shown: "Status") -> list[tuple[str, str]]:
-    because = f" ({shown.reason})" if shown.reason else ""
-    where = f"{shown.name} {shown.node} {shown.region or ''}".strip()
-    link = shown.link.url or shown.link.error or ""
-    rows = [
-        (say("status.node"), where),
-        (say("status.state"), f"{shown.state}{because}"),
-        (say("status.engine"), f"{shown.engine.kind} {shown.engine.state} {shown.engine.reason}"),
-        *((say("status.model"), f"{each.name} {each.digest[:19]}") for each in shown.models),
-        (say("status.running"), f"{shown.running}/{shown.slots}"),
-        (
-            say("status.since"),
-            say(
-                "status.totals",
-                answered=shown.totals.answered,
-                failed=shown.totals.failed,
-                cancelled=shown.totals.cancelled,
-                refused=shown.totals.refused,
-            ),
-        ),
-        (say("status.link"), f"{shown.link.state} {link}"),
-        *((say("status.notice"), f"{each.code}: {each.message}") for each in shown.notices),
-        (say("status.version"), f"{shown.agent}, pid {shown.pid}"),
-    ]
-    return [(name, text.strip()) for name, text in rows]
+    for line in lines(shown):
+        output.write(line)
 
 
 __all__ = ["app"]

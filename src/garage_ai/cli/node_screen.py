@@ -8,6 +8,7 @@ from rich.status import Status
 from garage_ai.catalog import Progress
 from garage_ai.cli import output
 from garage_ai.cli.node_words import say
+from garage_ai.cli.words import language
 from garage_ai.node.events import Begun, Done, Event, Fetching, Link, State, Stopping
 
 _MEGABYTE = 1_000_000
@@ -48,7 +49,8 @@ class NodeScreen:
 
     def _state(self, state: State) -> None:
         self.end()
-        reason = output.harmless(state.reason)
+        in_swedish = language() == "sv" and state.swedish
+        reason = output.harmless(state.swedish if in_swedish else state.reason)
         name = "loading" if state.state == "ready" and reason else state.state
         models = ", ".join(state.models)
         text = say(f"state.{name}", reason=reason, models=output.harmless(models))

@@ -20,8 +20,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.status": ("Show how the agent is doing.", "Visa hur det går för agenten."),
     "help.pause": (
-        "Take no work until `resume`, also after a restart.",
-        "Ta inget arbete förrän `resume`, inte heller efter en omstart.",
+        "Take no work and free the memory until `resume`, also after a restart.",
+        "Ta inget arbete och frigör minnet till `resume`, även efter en omstart.",
+    ),
+    "help.limits": (
+        "Show when the node may serve, or set it; `off` takes a limit away.",
+        "Visa när noden får arbeta, eller bestäm det; `off` tar bort en gräns.",
     ),
     "help.resume": ("Take work again.", "Ta emot arbete igen."),
     "help.drain": (
@@ -58,6 +62,80 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "option.context": ("Tokens of context for each slot.", "Kontext i token för varje plats."),
     "option.threads": ("Processor threads of the engine.", "Motorns processortrådar."),
+    "option.live": ("Show it anew every second.", "Visa det på nytt varje sekund."),
+    "option.for": (
+        "End the pause by itself after this time, such as 90m or 2h.",
+        "Avsluta pausen av sig själv efter så lång tid, till exempel 90m eller 2h.",
+    ),
+    "option.now": (
+        "Give up what runs at once instead of finishing it.",
+        "Släpp det som pågår genast i stället för att göra klart.",
+    ),
+    "limits.pause_on": (
+        "Program that comes first; once for each. Replaces the list; `off` empties it.",
+        "Program som går före; en gång för varje. Ersätter listan; `off` tömmer den.",
+    ),
+    "limits.gamemode": (
+        "Stop for games that use GameMode.",
+        "Stoppa för spel som använder GameMode.",
+    ),
+    "limits.gpu": (
+        "Stop when another program takes the graphics card.",
+        "Stoppa när ett annat program tar grafikkortet.",
+    ),
+    "limits.gpu_memory": (
+        "Memory of the card that another program may use, such as 1.5GB.",
+        "Minne på kortet som ett annat program får använda, till exempel 1.5GB.",
+    ),
+    "limits.gpu_use": (
+        "Percent of the card that another program may use.",
+        "Procent av kortet som ett annat program får använda.",
+    ),
+    "limits.max_cpu": (
+        "Percent of the processor that other programs may use, or off.",
+        "Procent av processorn som andra program får använda, eller off.",
+    ),
+    "limits.max_temperature": (
+        "Degrees at which to stop, or off.",
+        "Grader att stoppa vid, eller off.",
+    ),
+    "limits.on_battery": ("Serve on battery too.", "Arbeta även på batteri."),
+    "limits.on_metered": (
+        "Serve over a metered connection too.",
+        "Arbeta även över en anslutning som kostar per mängd.",
+    ),
+    "limits.schedule": (
+        "Hours in which to serve, such as 'mon-fri 22:00-07:00; sat,sun 00:00-24:00', or off.",
+        "Tider att arbeta, till exempel 'mån-fre 22:00-07:00; lör,sön 00:00-24:00', eller off.",
+    ),
+    "limits.idle": (
+        "Serve only when nobody has used the PC for so long, such as 15m, or off.",
+        "Arbeta bara när ingen har använt datorn på så länge, till exempel 15m, eller off.",
+    ),
+    "limits.max_price": (
+        "Kronor per kWh, spot price without tax and fees, above which to stop, or off.",
+        "Kronor per kWh, spotpris utan skatt och avgifter, att stoppa över, eller off.",
+    ),
+    "limits.price_area": ("SE1, SE2, SE3 or SE4.", "SE1, SE2, SE3 eller SE4."),
+    "limits.max_upload": (
+        "Data to send in a month, such as 50GB, or off.",
+        "Data att skicka under en månad, till exempel 50GB, eller off.",
+    ),
+    "limits.drain": (
+        "Time for what runs when the reason is not urgent, such as 20s.",
+        "Tid för det som pågår när skälet inte brådskar, till exempel 20s.",
+    ),
+    "limits.resume_after": (
+        "How long all must be clear before the node serves again, such as 20s.",
+        "Hur länge allt ska vara lugnt innan noden arbetar igen, till exempel 20s.",
+    ),
+    "limits.none": ("no limit", "ingen gräns"),
+    "limits.yes": ("yes", "ja"),
+    "limits.no": ("no", "nej"),
+    "limits.later": (
+        "no agent is running; the limits hold from its next start",
+        "ingen agent är igång; gränserna gäller från nästa start",
+    ),
     "option.data_dir": (
         "Folder of the node: identity, logs, models.",
         "Nodens mapp: identitet, loggar, modeller.",
@@ -88,7 +166,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "state.ready": ("serving {models}; Ctrl-C stops", "erbjuder {models}; Ctrl-C stoppar"),
     "state.loading": ("the engine is not ready: {reason}", "motorn är inte redo: {reason}"),
     "state.draining": ("taking nothing new: {reason}", "tar inget nytt: {reason}"),
-    "state.paused": (
+    "state.paused": ("not serving: {reason}", "arbetar inte: {reason}"),
+    "paused": (
         "paused; `gai node resume` takes work again",
         "pausad; `gai node resume` tar emot arbete igen",
     ),
@@ -119,6 +198,49 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "status.node": ("node", "nod"),
     "status.state": ("state", "läge"),
+    "status.why": ("why", "varför"),
+    "status.serving": (
+        "it serves: nothing that is watched speaks against it",
+        "den arbetar: inget som bevakas talar emot",
+    ),
+    "status.not_serving": (
+        "it does not serve since {since}: {reason}",
+        "den arbetar inte sedan {since}: {reason}",
+    ),
+    "status.finishing": (
+        "it finishes what runs, since {since}: {reason}",
+        "den gör klart det som pågår, sedan {since}: {reason}",
+    ),
+    "status.unknown": ("not known", "inte känt"),
+    "status.unknown.open": (
+        "{signal}: {why}; it serves all the same",
+        "{signal}: {why}; den arbetar ändå",
+    ),
+    "status.unknown.closed": (
+        "{signal}: {why}; it does not serve meanwhile",
+        "{signal}: {why}; den arbetar inte så länge",
+    ),
+    "status.today": ("today", "i dag"),
+    "status.tokens": ("{tokens} tokens made", "{tokens} token gjorda"),
+    "status.speed": ("{speed:.1f} tokens/s", "{speed:.1f} token/s"),
+    "status.month": ("this month", "den här månaden"),
+    "status.sent": ("{sent} sent", "{sent} skickat"),
+    "status.power": ("power", "effekt"),
+    "status.power.unknown": (
+        "not known: no card tells what it draws",
+        "inte känd: inget kort berättar vad det drar",
+    ),
+    "status.power.measured": (
+        "{watts:.0f} W now, {kwh:.2f} kWh today (graphics cards alone, measured)",
+        "{watts:.0f} W nu, {kwh:.2f} kWh i dag (bara grafikkorten, uppmätt)",
+    ),
+    "status.kronor": (
+        "{kronor:.2f} kr (spot price of the hours it was known for)",
+        "{kronor:.2f} kr (spotpris för de timmar det var känt)",
+    ),
+    "status.pause": ("pause", "paus"),
+    "status.pause.row": ("{since} to {until}: {reason}", "{since} till {until}: {reason}"),
+    "status.pause.now": ("now", "nu"),
     "status.engine": ("engine", "motor"),
     "status.model": ("model", "modell"),
     "status.running": ("running", "pågår"),

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from garage_ai.cli.client import Client
+from garage_ai.cli.node_words import say as say_of_node
 from garage_ai.cli.target import find_target
 from garage_ai.cli.words import say
 
@@ -23,6 +24,12 @@ DataDir = Annotated[
         "--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say("help.option.data_dir")
     ),
 ]
+NodeDir = Annotated[
+    Path | None,
+    typer.Option(
+        "--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say_of_node("option.data_dir")
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help=say("help.option.json"))]
 
 
@@ -31,4 +38,4 @@ def client(gateway: str | None, api_key: str | None, data_dir: Path | None) -> C
     return Client(find_target(gateway, api_key, data_dir))
 
 
-__all__ = ["ApiKey", "AsJson", "DataDir", "GatewayUrl", "client"]
+__all__ = ["ApiKey", "AsJson", "DataDir", "GatewayUrl", "NodeDir", "client"]

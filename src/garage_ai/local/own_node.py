@@ -13,6 +13,7 @@ from garage_ai.local.places import Place
 from garage_ai.local.supervisor import Change
 from garage_ai.node.errors import NotEnrolled, Removed
 from garage_ai.node.folder import NodeFolder
+from garage_ai.node.guard.limits import LIMITS, Limits, save_limits
 
 NAME: Final = "node"
 
@@ -37,6 +38,7 @@ class OwnNode:
 
     async def argv(self) -> Sequence[str]:
         """Give the command for its next start. Raises: OSError."""
+        await asyncio.to_thread(self._allow)
         command = [sys.executable, "-P", "-m", "garage_ai.cli", "node"]
         if await asyncio.to_thread(self._refreshed):
             return [*command, "run", *self._options, "--gateway", self._place.url]
@@ -51,6 +53,11 @@ class OwnNode:
         """Forget an identity that the network has removed, so that the next start enrols anew."""
         if change.name == NAME and change.kind == "ended" and change.code == Removed.exit_code:
             self._folder.forget()
+
+    def _allow(self) -> None:
+        """Let it serve on battery and a metered line: whoever starts a network here wants it."""
+        if not (self._folder.path / LIMITS).exists():
+            save_limits(self._folder.path, Limits(on_battery=True, on_metered=True))
 
     def _refreshed(self) -> bool:
         """Tell its record where the network is this time; False when there is none."""

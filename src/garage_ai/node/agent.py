@@ -78,6 +78,8 @@ class Agent:
         self._pulse = Pulse(random.SystemRandom().random)
         self._wake = asyncio.Event()
         self._seq = 0
+        # Since the start: bytes given to the link, and tokens of answers that came to their end.
+        self.sent = self.tokens = 0
         self._subscription: Subscription | None = None
         self._beater: asyncio.Task[None] | None = None
         self._stopped = False
@@ -138,9 +140,17 @@ class Agent:
         """Whether a request is under way."""
         return bool(self.core.running or self._pumps)
 
+    def decode_speed(self, digest: Digest) -> float:
+        """Give the tokens a second of one stream of a model; 0 when not measured."""
+        return self._speeds[digest].decode if digest in self._speeds else 0.0
+
     async def wait_idle(self) -> None:
         """Wait until no request is under way."""
         await self._idle.wait()
+
+    def give_back(self) -> None:
+        """Stop all that runs and say that it was yielded: another node may go on with it."""
+        self._do(self.core.stop_all("yielded", self._loop.time()))
 
     def look(self) -> None:
         """Beat at once if there is something to tell; to be called after any change of state."""
@@ -234,7 +244,9 @@ class Agent:
 
     def send(self, subject: str, packet: Packet) -> None:
         """Send a packet without waiting. Raises: LinkError."""
-        self._link.publish(subject, encode(packet))
+        payload = encode(packet)
+        self._link.publish(subject, payload)
+        self.sent += len(payload)
 
     async def relief(self) -> None:
         """Wait while far too much waits to be sent; returns at once when not."""
@@ -274,6 +286,7 @@ class Agent:
 
     def _paced(self, exchange: Exchange, pace: Pace) -> None:
         self._speeds.setdefault(exchange.offer.digest, Speeds()).take(pace)
+        self.tokens += pace.tokens
 
     def _stop(self, exchange: Exchange, code: str) -> None:
         known = self._pumps.get(exchange.id)
@@ -362,7 +375,9 @@ class Agent:
             reason=core.reason[:2000],
         )
         try:
-            self._link.publish(self._beat_subject, messages.encode_message(beat))
+            payload = messages.encode_message(beat)
+            self._link.publish(self._beat_subject, payload)
+            self.sent += len(payload)
         except LinkError as error:
             _log.debug("beat_unsent", code=error.code)
 

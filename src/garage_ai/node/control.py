@@ -1,7 +1,8 @@
 """Talking to the agent that runs on this PC: a unix socket for its owner alone, JSON by line.
 
 → {"op": "status"}                  ← the agent's `Status`
-→ {"op": "pause"} resume, drain     ← the same, after the change
+→ {"op": "pause"} resume, drain     ← the same, after the change; a pause may bring its `pause`
+→ {"op": "limits"}                  ← the same; the limits in the folder are taken over
 → {"op": "rotate"}                  ← the same; `rotation` then tells how the new key fares
 → {"op": "stop"}                    ← the same; the agent then finishes what runs and ends
 """
@@ -18,12 +19,13 @@ import msgspec
 import structlog
 
 from garage_ai.node.engines.link import socket_path
-from garage_ai.node.errors import NoAgent
+from garage_ai.node.errors import NoAgent, NodeError
+from garage_ai.node.pauses import Pause
 from garage_ai.node.status import Status
 
 _log = structlog.get_logger(__name__)
 
-Op = Literal["status", "pause", "resume", "drain", "rotate", "stop"]
+Op = Literal["status", "pause", "resume", "limits", "drain", "rotate", "stop"]
 
 SOCKET: Final = "agent.sock"
 _REQUEST_SECONDS: Final = 5.0
@@ -35,6 +37,7 @@ class Ask(msgspec.Struct, frozen=True):
     """What the owner wants."""
 
     op: Op
+    pause: Pause | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,7 +54,7 @@ _answers: Final = msgspec.json.Decoder(Answer)
 class ControlServer:
     """Serve the owner's commands; `act` does one and gives the state after it."""
 
-    def __init__(self, run: Path, act: Callable[[Op], Status]) -> None:
+    def __init__(self, run: Path, act: Callable[[Ask], Status]) -> None:
         self._run = run
         self._act = act
         self._server: asyncio.Server | None = None
@@ -94,23 +97,26 @@ class ControlServer:
             ask = _asks.decode(line)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             return Answer(error=f"not understood: {str(error)[:200]}")
-        return Answer(status=self._act(ask.op))
+        try:
+            return Answer(status=self._act(ask))
+        except NodeError as error:
+            return Answer(error=str(error)[:500])
 
 
-def ask_agent(run: Path, op: Op) -> Status:
+def ask_agent(run: Path, op: Op, *, pause: Pause | None = None) -> Status:
     """Tell the agent of this folder something, and give its state after that. Blocks.
 
     Raises: NoAgent.
     """
     try:
-        line = _exchange(run, msgspec.json.encode(Ask(op)) + b"\n")
+        line = _exchange(run, msgspec.json.encode(Ask(op, pause)) + b"\n")
         answer = _answers.decode(line)
     except (OSError, msgspec.MsgspecError) as error:
         raise NoAgent(
             f"No agent is running from {run.parent}. Start it with: gai node run"
         ) from error
     if answer.status is None:
-        raise NoAgent(f"The agent did not understand: {answer.error}")
+        raise NoAgent(f"The agent did not do it: {answer.error}")
     return answer.status
 
 
@@ -138,4 +144,4 @@ def _reachable(run: Path) -> Iterator[str]:
         os.close(handle)
 
 
-__all__ = ["SOCKET", "ControlServer", "Op", "ask_agent"]
+__all__ = ["SOCKET", "Ask", "ControlServer", "Op", "ask_agent"]

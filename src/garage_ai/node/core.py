@@ -5,7 +5,7 @@ Agent state, as the gateways are told it:
     joining   no engine is ready, or none was yet
     ready     takes work
     draining  finishes what runs: the owner, the network or the end of the process asked for it
-    paused    the owner wants the PC for himself; holds over restarts
+    paused    the owner wants the PC for himself, says he or the guard; a pause outlives restarts
 
 A job is refused in this order: wrong_session, paused, draining, unknown_model, unsupported,
 loading, busy. Time comes from the caller, in seconds.
@@ -55,6 +55,7 @@ GATEWAY_SECONDS: Final = 4 * SIGN_SECONDS
 
 _ROUTES: Final[dict[str, Route]] = {route: route for route in get_args(Route)}
 
+Hold = Literal["draining", "paused"]
 Drainer = Literal["owner", "network", "renewal", "rotation", "shutdown"]
 
 
@@ -96,6 +97,7 @@ class Core:
         self._by_digest: dict[str, Offer] = {}
         self._slots = 0
         self._drains: dict[Drainer, str] = {}
+        self._held: tuple[Hold, str] | None = None
         self._served = False
         self._tombstones: OrderedDict[AttemptId, None] = OrderedDict()
         self._fresh: list[Exchange] = []
@@ -107,6 +109,8 @@ class Core:
         """What the gateways are told."""
         if self._drains:
             return "draining"
+        if self._held is not None:
+            return self._held[0]
         if self.paused:
             return "paused"
         return "ready" if self._served else "joining"
@@ -116,6 +120,8 @@ class Core:
         """Why the node does not take work, for its owner; empty when it does."""
         if self._drains:
             return next(iter(self._drains.values()))
+        if self._held is not None:
+            return self._held[1]
         if self.paused:
             return "paused by its owner"
         return (
@@ -148,6 +154,14 @@ class Core:
     def undrain(self, who: Drainer) -> None:
         """Take work again, as far as this one is concerned."""
         self._drains.pop(who, None)
+
+    def hold(self, state: Hold, reason: str) -> None:
+        """Take no new work, on the guard's word: the one before it is replaced."""
+        self._held = (state, reason)
+
+    def unhold(self) -> None:
+        """Take work again, as far as the guard is concerned."""
+        self._held = None
 
     # --- work
 
@@ -220,7 +234,7 @@ class Core:
         return step
 
     def stop_all(self, code: str, now: float) -> Step:
-        """Stop every attempt, for the end of the process."""
+        """Stop every attempt: the process ends, or the owner wants the PC at once."""
         step = Step()
         for exchange in list(self.running.values()):
             self._stop(exchange, code, "", now, step)
@@ -288,8 +302,10 @@ class Core:
             return "unsupported"
         if opening.session != self.session:
             return "wrong_session"
-        if self.paused or self._drains:
-            return "paused" if self.paused else "draining"
+        if self.paused:
+            return "paused"
+        if self._drains or self._held is not None:
+            return "paused" if self.state == "paused" else "draining"
         offer = self._by_digest.get(opening.digest)
         return "unknown_model" if offer is None else self._refusal_by(offer, opening)
 
@@ -346,4 +362,4 @@ class Core:
         return ""
 
 
-__all__ = ["GREET_SECONDS", "Core", "Drainer", "Step", "Totals"]
+__all__ = ["GREET_SECONDS", "Core", "Drainer", "Hold", "Step", "Totals"]

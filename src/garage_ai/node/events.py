@@ -33,11 +33,15 @@ class Fetching:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """The agent's state as the gateways see it, and why it does not serve, if it does not."""
+    """The agent's state as the gateways see it, and why it does not serve, if it does not.
+
+    `swedish` is the reason in Swedish, where there is one.
+    """
 
     state: str
     reason: str
     models: tuple[str, ...]
+    swedish: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,9 @@
 
 identity.json   who it is in the network, and how it was last run
 node.nk         its key (0600)             node.jwt   the network's word for it (0600)
-paused          there while the owner wants the PC for himself
+paused          there while the owner wants the PC for himself; holds the end, if there is one
+limits.json     when the node may serve        tally.json  what it sent, made and drew
+prices/         electricity prices of the last days, if the owner set a limit
 agent.lock      held by the agent that runs
 run/            sockets (0700)             logs/      what the engine says
 models/         weights that were fetched
@@ -12,6 +14,7 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Final
@@ -19,6 +22,7 @@ from typing import Annotated, Final
 import msgspec
 
 from garage_ai.node.errors import AlreadyRunning, NotEnrolled
+from garage_ai.node.pauses import Pause, pause_in, pause_text
 from garage_ai.wire.identity import IdentityFolder
 from garage_ai.wire.ids import NodeId
 from garage_ai.wire.secret_files import (
@@ -108,16 +112,28 @@ class NodeFolder:
         self.identity.forget()
 
     @property
+    def pause(self) -> Pause | None:
+        """The owner's pause; None when there is none or it is over."""
+        try:
+            pause = pause_in(read_secret(self.path / _PAUSED))
+        except SecretMissing:
+            return None
+        except SecretFileError:
+            # There is one, whatever is the matter with it.
+            return Pause()
+        return None if pause.until is not None and pause.until <= time.time() else pause
+
+    @pause.setter
+    def pause(self, pause: Pause | None) -> None:
+        if pause is None:
+            (self.path / _PAUSED).unlink(missing_ok=True)
+        else:
+            replace_secret(self.path / _PAUSED, pause_text(pause) + "\n")
+
+    @property
     def paused(self) -> bool:
         """Whether the owner has paused the node."""
-        return (self.path / _PAUSED).exists()
-
-    @paused.setter
-    def paused(self, yes: bool) -> None:
-        if yes:
-            (self.path / _PAUSED).touch(mode=0o600)
-        else:
-            (self.path / _PAUSED).unlink(missing_ok=True)
+        return self.pause is not None
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

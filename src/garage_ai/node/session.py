@@ -8,11 +8,13 @@ from typing import Any, Final
 import structlog
 
 from garage_ai.node.agent import Agent
-from garage_ai.node.control import ControlServer, Op
+from garage_ai.node.control import Ask, ControlServer
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import GatewayAway, NodeError, Removed
 from garage_ai.node.events import Begun, Event, Link, State, Stopping
 from garage_ai.node.folder import NodeFolder, Record
+from garage_ai.node.guarding import Guarding
+from garage_ai.node.pauses import Pause
 from garage_ai.node.records import nats_tls_for, record_with, removed, tls_for
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
 from garage_ai.node.rotation import KeyChange, begun, rotate_at_gateway
@@ -90,29 +92,33 @@ class NodeSession:
             free_memory=free_memory,
             paused=folder.paused,
         )
+        self._guard = Guarding(folder, engine, self.agent)
         self._control = ControlServer(folder.run, self._act)
         self._stop_asked = asyncio.Event()
 
     async def run(self, signals: Signals) -> None:
         """Serve until asked to stop. Raises: NodeError when the node cannot go on."""
         await self._control.start()
+        guard: asyncio.Task[None] | None = None
         try:
-            await self._engine.start()
+            await self._guard.begin()
+            guard = asyncio.create_task(self._guard.run(), name="guard")
             await self.agent.start()
             self._tell(Begun("network", ", ".join(self._record.urls)))
             self._link.start()
-            await self._until_the_end(signals)
+            await self._until_the_end(signals, guard)
         finally:
             await self.agent.stop(0, signals.hurry)
+            await _cancelled(guard)
             await self._control.stop()
             await self._engine.stop()
             await self._link.close()
 
-    async def _until_the_end(self, signals: Signals) -> None:
+    async def _until_the_end(self, signals: Signals, guard: asyncio.Task[None]) -> None:
         care = asyncio.create_task(self._care(), name="care")
         stop = {asyncio.ensure_future(each.wait()) for each in (signals.stop, self._stop_asked)}
         try:
-            ends: set[asyncio.Future[Any]] = {care, self.agent.ended, *stop}
+            ends: set[asyncio.Future[Any]] = {care, guard, self.agent.ended, *stop}
             await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in (care, *stop):
@@ -124,8 +130,9 @@ class NodeSession:
         if self.agent.busy:
             self._tell(Stopping(len(self.agent.core.running), DRAIN_SECONDS))
         await self.agent.stop(DRAIN_SECONDS, signals.hurry)
-        if care.done() and not care.cancelled() and (error := care.exception()) is not None:
-            raise error
+        for task in (care, guard):
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                raise error
 
     # --- the link
 
@@ -271,13 +278,18 @@ class NodeSession:
 
     # --- the owner
 
-    def _act(self, op: Op) -> Status:
+    def _act(self, ask: Ask) -> Status:
         core = self.agent.core
+        op = ask.op
         if op == "pause":
-            self._folder.paused = core.paused = True
+            self._folder.pause = ask.pause or Pause()
+            self._guard.changed()
         elif op == "resume":
-            self._folder.paused = core.paused = False
+            self._folder.pause = None
             core.undrain("owner")
+            self._guard.changed()
+        elif op == "limits":
+            self._guard.changed()
         elif op == "drain":
             core.drain("owner", "drained by its owner")
         elif op == "rotate":
@@ -291,7 +303,8 @@ class NodeSession:
     def _changed(self) -> None:
         core = self.agent.core
         names = tuple(offer.name for offer in core.offers)
-        state = State(core.state, core.reason, names)
+        why = self._guard.reason
+        state = State(core.state, core.reason, names, why.sv if why.en == core.reason else "")
         if state != self._told:
             self._told = state
             self._tell(state)
@@ -301,6 +314,7 @@ class NodeSession:
         return agent_status(
             self._record,
             self.agent.core,
+            speed_of=self.agent.decode_speed,
             engine=self._engine.kind,
             link=self._link,
             notices=tuple(self.agent.notices),
@@ -308,7 +322,14 @@ class NodeSession:
             jwt_ends_at=self._keeper.ends_at,
             public_key=self._identity.public_key,
             rotation=self._change.status,
+            guard=self._guard.status(),
         )
+
+
+async def _cancelled(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def free_memory() -> int:

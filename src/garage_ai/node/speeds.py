@@ -23,11 +23,13 @@ _PROMPT_MS: Final = re.compile(rb'"prompt_ms":\s*(\d{1,9}(?:\.\d{1,30})?)\b')
 class Pace:
     """One stream's pace; times in seconds, on one clock."""
 
-    __slots__ = ("_before", "_began", "_events", "_late", "_latest")
+    __slots__ = ("_before", "_began", "_events", "_late", "_latest", "tokens")
 
     def __init__(self) -> None:
         self._began = self._latest = -1.0
         self._events = 0
+        self.tokens = 0
+        """Events so far, without what came with the end."""
         self._before = self._late = b""
 
     def read(self, events: bytes, now: float, *, last: bool = False) -> None:
@@ -37,10 +39,12 @@ class Pace:
         self._before, self._late = self._late, events
         if last:
             return
+        count = events.count(b"\n\n")
+        self.tokens += count
         if self._began < 0:
             self._began = now
         else:
-            self._events += events.count(b"\n\n")
+            self._events += count
         self._latest = now
 
     def stalled(self) -> None:

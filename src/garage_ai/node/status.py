@@ -1,6 +1,7 @@
 """What an agent says about itself to its owner."""
 
 import os
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import msgspec
@@ -8,12 +9,14 @@ import msgspec
 from garage_ai import __version__
 from garage_ai.node.core import Core
 from garage_ai.node.folder import Record
+from garage_ai.node.guard.status import GuardStatus
 from garage_ai.wire.frames import VERSIONS
+from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import AgentState, EngineState
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
-    """A model and how busy it is; `context` in tokens, 0 when not known."""
+    """A model and how busy it is; `context` in tokens and speed in tokens/s, 0 when not known."""
 
     name: str
     digest: str
@@ -21,6 +24,7 @@ class ModelStatus(msgspec.Struct, frozen=True):
     context: int
     slots: int
     running: int
+    decode_speed: float = 0.0
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
@@ -89,6 +93,7 @@ class Status(msgspec.Struct, frozen=True):
     wire_versions: tuple[int, ...]
     public_key: str = ""
     rotation: RotationStatus = RotationStatus("none")
+    guard: GuardStatus | None = None
 
 
 class LinkView(Protocol):
@@ -106,6 +111,7 @@ def agent_status(
     record: Record,
     core: Core,
     *,
+    speed_of: Callable[[Digest], float],
     engine: str,
     link: LinkView,
     notices: tuple[NoticeStatus, ...],
@@ -113,6 +119,7 @@ def agent_status(
     jwt_ends_at: float | None,
     public_key: str,
     rotation: RotationStatus,
+    guard: GuardStatus,
 ) -> Status:
     """Put together how the agent is."""
     running = [exchange.offer.digest for exchange in core.running.values()]
@@ -137,6 +144,7 @@ def agent_status(
                 context=each.context,
                 slots=each.slots,
                 running=running.count(each.digest),
+                decode_speed=speed_of(each.digest),
             )
             for each in core.offers
         ),
@@ -151,6 +159,7 @@ def agent_status(
         wire_versions=VERSIONS,
         public_key=public_key,
         rotation=rotation,
+        guard=guard,
     )
 
 

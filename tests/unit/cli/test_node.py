@@ -21,7 +21,18 @@ from garage_ai.node.status import (
     TotalsStatus,
 )
 
-COMMANDS = ["token", "join", "run", "status", "pause", "resume", "drain", "rotate", "leave"]
+COMMANDS = [
+    "token",
+    "join",
+    "run",
+    "status",
+    "pause",
+    "resume",
+    "limits",
+    "drain",
+    "rotate",
+    "leave",
+]
 STATUS = Status(
     node="nabc",
     name="rig",

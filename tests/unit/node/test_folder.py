@@ -4,12 +4,14 @@ import os
 import stat
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from garage_ai.node.errors import AlreadyRunning, NotEnrolled
 from garage_ai.node.folder import Choice, NodeFolder, Record
+from garage_ai.node.pauses import Pause
 from garage_ai.node.records import record_with
 from garage_ai.wire.ids import NodeId
 
@@ -83,11 +85,30 @@ def test_a_pause_is_kept(tmp_path: Path) -> None:
     """A paused node stays paused until it is resumed, twice or not."""
     folder = NodeFolder(tmp_path)
     assert not folder.paused
-    folder.paused = True
+    folder.pause = Pause()
     assert NodeFolder(tmp_path).paused
-    folder.paused = False
-    folder.paused = False
+    folder.pause = None
+    folder.pause = None
     assert not folder.paused
+
+
+def test_a_pause_with_an_end_ends(tmp_path: Path) -> None:
+    """It holds up to its end and not beyond, whoever reads it."""
+    folder = NodeFolder(tmp_path)
+    folder.pause = Pause(until=time.time() + 3600, now=True)
+    assert NodeFolder(tmp_path).pause == folder.pause
+    folder.pause = Pause(until=time.time() - 1)
+    assert NodeFolder(tmp_path).pause is None
+
+
+def test_a_pause_that_cannot_be_read_is_a_pause(tmp_path: Path) -> None:
+    """An empty file, as older agents wrote it, or a damaged one keeps the node paused."""
+    (tmp_path / "paused").touch(mode=0o600)
+    assert NodeFolder(tmp_path).pause == Pause()
+    (tmp_path / "paused").write_text("{never")
+    assert NodeFolder(tmp_path).pause == Pause()
+    (tmp_path / "paused").chmod(0o644)
+    assert NodeFolder(tmp_path).paused
 
 
 def test_forgets_everything_about_who_it_was(tmp_path: Path) -> None:
@@ -96,7 +117,7 @@ def test_forgets_everything_about_who_it_was(tmp_path: Path) -> None:
     folder.identity.create()
     folder.identity.save_jwt("jwt")
     folder.save(RECORD)
-    folder.paused = True
+    folder.pause = Pause()
     folder.forget()
     assert list(tmp_path.iterdir()) == []
 

@@ -92,15 +92,25 @@ class ExternalEngine:
         """The models it serves."""
         return self._offers
 
+    @property
+    def pids(self) -> None:
+        """Not ours to know: the server is the owner's."""
+        return
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the state has changed."""
         self._listener = listener
 
     async def start(self) -> None:
-        """Begin to look at the server."""
+        """Begin to look at the server; one that is looked at already is not looked at twice."""
+        if self._task is not None:
+            return
         self._link.open()
         self._become("loading", f"looking for the engine at {self._base}")
         self._task = asyncio.create_task(self._watch(), name="external-engine")
+
+    async def release(self) -> None:
+        """Leave the server as it is: its memory is for its owner to free."""
 
     async def stop(self) -> None:
         """Look no more and drop all connections."""

@@ -106,26 +106,35 @@ class LlamaEngine:
         """The process id of the engine, while it runs."""
         return self._child.pid if self._child is not None else None
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """Its one process, while it runs."""
+        return frozenset() if self.pid is None else frozenset({self.pid})
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the state has changed."""
         self._listener = listener
 
     async def start(self) -> None:
         """Begin to run the process."""
-        self._run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._run_folder.chmod(0o700)
-        self._folder_handle = os.open(self._run_folder, os.O_PATH | os.O_DIRECTORY)
-        self._link.open()
+        if self._folder_handle < 0:
+            self._run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._run_folder.chmod(0o700)
+            self._folder_handle = os.open(self._run_folder, os.O_PATH | os.O_DIRECTORY)
+            self._link.open()
         self._become("loading", "the engine is starting")
         self._task = asyncio.create_task(self._supervise(), name="llamacpp")
 
+    async def release(self) -> None:
+        """End the process at once: nobody waits for it to be polite."""
+        if self._child is not None:
+            self._child.kill()
+        await self._end_process()
+        self._become("stopped", "the PC is its owner's now")
+
     async def stop(self) -> None:
         """End the process; idempotent."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._end_process()
         await self._link.close()
         self._log.close()
         if self._folder_handle >= 0:
@@ -141,6 +150,13 @@ class LlamaEngine:
             return await self._link.post(route, body)
         answer = await self._link.post(route, streamed(body))
         return GatheredAnswer(answer, route) if answer.status == _OK else answer
+
+    async def _end_process(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
     def _socket(self) -> str:
         return socket_path(self._folder_handle, _SOCKET)

@@ -84,11 +84,21 @@ class Engine(Protocol):
     def offers(self) -> tuple[Offer, ...]:
         """The models it serves."""
 
+    @property
+    def pids(self) -> frozenset[int] | None:
+        """The processes it runs in now; None where they are not the agent's to know."""
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever `state`, `reason` or `offers` has changed."""
 
     async def start(self) -> None:
-        """Begin its life in the background; returns at once."""
+        """Begin its life in the background, also anew after `release`; returns at once."""
+
+    async def release(self) -> None:
+        """Give back all memory, of the graphics card too, at once: running answers break.
+
+        Returns when the processes are gone. A server that is not the agent's is left as it is.
+        """
 
     async def stop(self) -> None:
         """End it; running answers break. Idempotent."""

@@ -1,0 +1,105 @@
+"""What the owner allows: typed, kept in the node's folder, each default with its reason."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+from garage_ai.node.errors import NotPossible
+from garage_ai.node.guard.schedule import schedule
+from garage_ai.wire.secret_files import SecretFileError, SecretMissing, read_secret, replace_secret
+
+LIMITS: Final = "limits.json"
+
+PriceArea = Literal["SE1", "SE2", "SE3", "SE4"]
+Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+ProgramName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """When the node may serve. None is no limit.
+
+    Sizes in bytes, times in seconds, prices in kronor per kWh without tax and fees.
+    """
+
+    pause_on: Annotated[tuple[ProgramName, ...], msgspec.Meta(max_length=100)] = ()
+    """Programs that come first; nobody's list of games fits anybody else."""
+
+    gamemode: bool = True
+    """A game that asks GameMode for the whole PC means it."""
+
+    gpu: bool = True
+    """A game that finds its memory taken may not start."""
+
+    gpu_memory: Annotated[int, msgspec.Meta(ge=1)] = 1536 * 2**20
+    """Of one foreign process: more than a desktop or a browser takes, less than most games do."""
+
+    gpu_use: Percent = 50.0
+    """Of one foreign process: a video is decoded beside the cores counted here, a game is not."""
+
+    max_cpu: Percent | None = None
+    """Of all cores, by others. Off: the system's own scheduler is fair to them."""
+
+    max_temperature: Annotated[float, msgspec.Meta(ge=30, le=120)] | None = None
+    """Degrees Celsius. Off: cards slow down by themselves."""
+
+    on_battery: bool = False
+    """A battery is for the road."""
+
+    on_metered: bool = False
+    """Answers are small, but models are not."""
+
+    schedule: Annotated[str, msgspec.Meta(max_length=500)] = ""
+    """Empty is always."""
+
+    idle: Annotated[float, msgspec.Meta(ge=1, le=7 * 86_400)] | None = None
+    """Serve only when nobody has used the PC for so long. Off: most work beside it just as well."""
+
+    max_price: Annotated[float, msgspec.Meta(ge=-10, le=100)] | None = None
+    """Off: nothing is asked of anybody on the internet unless the owner wants it."""
+
+    price_area: PriceArea | None = None
+    """Where the PC is; nothing is guessed."""
+
+    max_upload: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """A calendar month. Off: most Swedish lines are not counted."""
+
+    drain: Annotated[float, msgspec.Meta(ge=0, le=600)] = 20.0
+    """What runs gets so long when the reason is not urgent; most answers are done by then."""
+
+    resume_after: Annotated[float, msgspec.Meta(ge=0, le=3600)] = 20.0
+    """All must be clear for so long: a game restarted, or a level loading, is not the end of it."""
+
+
+_decoder: Final = msgspec.json.Decoder(Limits)
+
+
+def load_limits(folder: Path) -> Limits:
+    """Read the limits of a node; the defaults where none were set. Raises: NotPossible."""
+    try:
+        return _decoder.decode(read_secret(folder / LIMITS))
+    except SecretMissing:
+        return Limits()
+    except (SecretFileError, msgspec.MsgspecError) as error:
+        raise NotPossible(f"{folder / LIMITS} cannot be used: {error}") from error
+
+
+def save_limits(folder: Path, limits: Limits) -> None:
+    """Keep the limits of a node."""
+    replace_secret(folder / LIMITS, json.dumps(msgspec.to_builtins(limits), indent=2) + "\n")
+
+
+def checked(limits: Limits) -> Limits:
+    """Check what types cannot say, and give the limits back. Raises: NotPossible."""
+    try:
+        limits = msgspec.convert(msgspec.to_builtins(limits), Limits)
+    except msgspec.ValidationError as error:
+        raise NotPossible(f"That is no possible limit: {error}.") from error
+    schedule(limits.schedule)
+    if limits.max_price is not None and limits.price_area is None:
+        raise NotPossible("A price needs an area: --price-area SE1, SE2, SE3 or SE4.")
+    return limits
+
+
+__all__ = ["LIMITS", "Limits", "PriceArea", "checked", "load_limits", "save_limits"]

@@ -1,0 +1,105 @@
+"""Whether somebody else wants the graphics card: memory or use by a process that is not ours."""
+
+import os
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Final
+
+from garage_ai.node.guard.limits import Limits
+from garage_ai.node.guard.quantities import shown_size
+from garage_ai.node.guard.readers.nvml import Card, Cards, GpuProcess, NoCards
+from garage_ai.node.guard.readers.port import FREE, Finding, unknown
+from garage_ai.node.guard.readers.processor import Pids
+from garage_ai.node.guard.signals import SignalName
+from garage_ai.node.guard.words import Sentence, sentence
+
+_DEEPEST: Final = 64
+"""Parents that are asked for; deeper trees of processes than that are a mistake."""
+
+
+def judge(
+    cards: Sequence[Card],
+    limits: Limits,
+    is_ours: Callable[[int], bool],
+    name_of: Callable[[int], str],
+) -> Finding:
+    """Say whether a process that is not ours takes more than the owner's limits. Pure."""
+    for card in cards:
+        for process in card.processes:
+            why = _too_much(process, limits, name_of)
+            if why is not None and not is_ours(process.pid):
+                return Finding("busy", why)
+    return FREE
+
+
+def _too_much(
+    process: GpuProcess, limits: Limits, name_of: Callable[[int], str]
+) -> Sentence | None:
+    if process.memory is not None and process.memory >= limits.gpu_memory:
+        name = name_of(process.pid)
+        # To half a gigabyte: a reason that changed with every reading would be told each time.
+        steps = round(process.memory / 5e8) * 5e8
+        return sentence("gpu.memory", name=name, memory=shown_size(steps))
+    if process.use is not None and process.use >= limits.gpu_use:
+        return sentence("gpu.use", name=name_of(process.pid), use=round(process.use, -1))
+    return None
+
+
+class Graphics:
+    """The reader. Fails open, and says so: not every card tells."""
+
+    signal: SignalName = "gpu"
+    every = 1.0
+
+    def __init__(
+        self, cards: Cards, engine: Callable[[], Pids], proc: Path = Path("/proc")
+    ) -> None:
+        self._cards = cards
+        self._engine = engine
+        self._proc = proc
+        self.last: Sequence[Card] = ()
+        """What the cards said the last time, for those who want watts and degrees."""
+
+    def wanted(self, limits: Limits) -> bool:
+        """Tell whether the owner wants it."""
+        return limits.gpu
+
+    async def read(self, limits: Limits) -> Finding:
+        """Look at the cards."""
+        engine = self._engine()
+        try:
+            self.last = self._cards.look()
+        except NoCards as none:
+            self.last = ()
+            return unknown(none.why)
+        if engine is None:
+            return unknown(sentence("own_server"))
+        ours = {os.getpid(), *engine}
+        return judge(self.last, limits, lambda pid: self._is_ours(pid, ours), self._name)
+
+    def _is_ours(self, pid: int, ours: Collection[int]) -> bool:
+        """Tell whether a process is the agent's or its engine's, or a child of theirs."""
+        for _ in range(_DEEPEST):
+            if pid in ours:
+                return True
+            pid = self._parent(pid)
+            if pid <= 1:
+                return False
+        return False
+
+    def _parent(self, pid: int) -> int:
+        """Give the parent (proc_pid_stat(5)); 0 when the process is gone or hidden."""
+        try:
+            stat = (self._proc / str(pid) / "stat").read_text(errors="replace")
+            return int(stat.rpartition(")")[2].split()[1])
+        except (OSError, ValueError, IndexError):
+            return 0
+
+    def _name(self, pid: int) -> str:
+        try:
+            return (self._proc / str(pid) / "comm").read_text(errors="replace").strip()
+        except OSError:
+            return f"process {pid}"
+
+
+__all__ = ["Graphics", "judge"]

@@ -1,0 +1,90 @@
+"""What the guard hears about, and how each is taken. Pure.
+
+A signal that cannot be read is never taken for a free PC: it is shown as unknown. Whether the node
+serves meanwhile is written here: one that the owner set a limit for fails closed (the node does not
+serve), one that is watched because it usually matters fails open (it serves, and says so).
+"""
+
+from dataclasses import dataclass
+from typing import Final, Literal, get_args
+
+from garage_ai.node.guard.words import NOTHING, Sentence
+
+SignalName = Literal[
+    "owner",
+    "game",
+    "gamemode",
+    "gpu",
+    "battery",
+    "schedule",
+    "price",
+    "upload",
+    "cpu",
+    "temperature",
+    "idle",
+    "metered",
+]
+"""In the order in which they are told when several speak with the same weight."""
+
+Verdict = Literal["free", "busy", "unknown"]
+Level = Literal["no_new_work", "drain", "release"]
+
+ORDER: Final[tuple[SignalName, ...]] = get_args(SignalName)
+LEVELS: Final[tuple[Level, ...]] = get_args(Level)
+
+STALE_SECONDS: Final = 150.0
+"""A reading older than this says nothing any more; every reader is asked more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a signal said at a moment; `urgent` asks for the engine's end at once."""
+
+    signal: SignalName
+    verdict: Verdict
+    at: float
+    why: Sentence = NOTHING
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How a signal is taken: what it leads to once it has held for `confirm` seconds.
+
+    One that `lingers` must be over for as long as the owner's `resume_after`.
+    """
+
+    level: Level
+    confirm: float = 0.0
+    lingers: bool = True
+    fails_closed: bool = True
+
+
+RULES: Final[dict[SignalName, Rule]] = {
+    "owner": Rule("drain", lingers=False),
+    "game": Rule("release"),
+    "gamemode": Rule("release", fails_closed=False),
+    # A shader that compiles, or a preview, is over before it is worth a model's loading.
+    "gpu": Rule("release", confirm=2.0, fails_closed=False),
+    "battery": Rule("drain", confirm=5.0, fails_closed=False),
+    "schedule": Rule("drain", lingers=False),
+    "price": Rule("drain", lingers=False),
+    "upload": Rule("drain", lingers=False),
+    "cpu": Rule("drain", confirm=10.0),
+    "temperature": Rule("drain", confirm=10.0),
+    # Its own limit is a time already.
+    "idle": Rule("drain", lingers=False),
+    "metered": Rule("no_new_work", fails_closed=False),
+}
+
+__all__ = [
+    "LEVELS",
+    "ORDER",
+    "RULES",
+    "STALE_SECONDS",
+    "Level",
+    "Reading",
+    "Rule",
+    "SignalName",
+    "Verdict",
+]

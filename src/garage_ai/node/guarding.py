@@ -1,0 +1,228 @@
+"""The guard of one agent: its decisions become the agent's state and the engine's life."""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import msgspec
+import structlog
+
+from garage_ai.node.agent import Agent
+from garage_ai.node.engines.port import Engine
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.guard.limits import load_limits
+from garage_ai.node.guard.machine import Decision
+from garage_ai.node.guard.readers.bus import GameMode, Metered, UserIdle
+from garage_ai.node.guard.readers.electricity import Electricity, PriceBook
+from garage_ai.node.guard.readers.graphics import Graphics
+from garage_ai.node.guard.readers.hours import Hours, OwnersPause, Upload
+from garage_ai.node.guard.readers.machine_room import Battery, Temperature
+from garage_ai.node.guard.readers.nvml import Cards, NvmlCards
+from garage_ai.node.guard.readers.port import Reader
+from garage_ai.node.guard.readers.processor import ProcessorOfOthers
+from garage_ai.node.guard.readers.programs import NamedPrograms
+from garage_ai.node.guard.signals import RULES
+from garage_ai.node.guard.status import DayStatus, GuardStatus, PauseStatus, SignalStatus
+from garage_ai.node.guard.tally import KEEP_SECONDS, Book
+from garage_ai.node.guard.watch import Watch
+from garage_ai.node.guard.words import Sentence
+
+_log = structlog.get_logger(__name__)
+
+MAX_PAUSES: Final = 20
+COUNT_SECONDS: Final = 5.0
+
+
+class Guarding:
+    """What stands between the owner's wishes and the agent."""
+
+    def __init__(
+        self,
+        folder: NodeFolder,
+        engine: Engine,
+        agent: Agent,
+        *,
+        wall: Callable[[], float] = time.time,
+        cards: Cards | None = None,
+    ) -> None:
+        self._folder = folder
+        self._engine = engine
+        self._agent = agent
+        self._wall = wall
+        self._clock = asyncio.get_running_loop().time
+        self._book = Book(folder.path, wall=wall)
+        self._counted = (0, 0)
+        self._owner = OwnersPause(lambda: folder.pause)
+        self._graphics = Graphics(cards or NvmlCards(), lambda: engine.pids)
+        self._electricity = Electricity(
+            PriceBook(folder.path / "prices"), wall=wall, clock=self._clock
+        )
+        self._pauses: deque[PauseStatus] = deque(maxlen=MAX_PAUSES)
+        self._since = wall()
+        self._engine_wanted = True
+        self._engine_runs = False
+        self._wake = asyncio.Event()
+        self._limits = load_limits(folder.path)
+        self._watch = Watch(
+            self._readers(),
+            self._limits,
+            clock=self._clock,
+            working=lambda: agent.busy,
+            decided=self._decided,
+        )
+
+    def _readers(self) -> Sequence[Reader]:
+        return (
+            self._owner,
+            NamedPrograms(),
+            GameMode(),
+            self._graphics,
+            Battery(),
+            Hours(self._wall),
+            self._electricity,
+            Upload(lambda: self._book.now.sent),
+            ProcessorOfOthers(lambda: self._engine.pids, self._clock),
+            Temperature(self._degrees),
+            UserIdle(self._wall),
+            Metered(),
+        )
+
+    def _degrees(self) -> list[float]:
+        return [card.temperature for card in self._graphics.last if card.temperature is not None]
+
+    # --- life
+
+    async def begin(self) -> None:
+        """Look around, and start the engine if nothing speaks against it."""
+        await self._watch.first()
+        await self._follow()
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch.run(), name="guard")
+                group.create_task(self._count_for_ever(), name="guard-count")
+                while True:
+                    await self._wake.wait()
+                    self._wake.clear()
+                    await self._follow()
+        finally:
+            self._count()
+            self._book.keep()
+
+    def changed(self) -> None:
+        """Take over what the owner has changed in the folder. Raises: NotPossible."""
+        self._limits = load_limits(self._folder.path)
+        self._agent.core.paused = self._folder.paused
+        self._watch.heed(self._limits)
+        # The owner has just spoken, and sees at once what came of it.
+        self._watch.take("owner", self._owner.look())
+
+    async def _follow(self) -> None:
+        """Let the engine run or not, as was decided last."""
+        if self._engine_wanted and not self._engine_runs:
+            self._engine_runs = True
+            await self._engine.start()
+        elif not self._engine_wanted and self._engine_runs:
+            self._engine_runs = False
+            await self._engine.release()
+
+    # --- decisions
+
+    def _decided(self, decision: Decision) -> None:
+        core = self._agent.core
+        core.paused = self._folder.paused
+        if decision.action == "resume":
+            core.unhold()
+            self._engine_wanted = True
+        elif decision.action != "serve":
+            core.hold("draining" if decision.action == "drain" else "paused", decision.reason.en)
+        if decision.action == "release" and self._engine_wanted:
+            self._engine_wanted = False
+            # Before the engine is gone, so that they end as given back and not as lost.
+            self._agent.give_back()
+        self._note(decision)
+        self._wake.set()
+        self._agent.look()
+
+    def _note(self, decision: Decision) -> None:
+        now = self._wall()
+        if decision.action == "serve":
+            # What follows a resume, and says nothing new.
+            return
+        _log.info("guard_decided", action=decision.action, reason=decision.reason.en)
+        self._since = now
+        last = self._pauses[-1] if self._pauses else None
+        if last is not None and last.until is None:
+            if decision.signal == last.signal:
+                self._since = last.since
+                return
+            self._pauses[-1] = msgspec.structs.replace(last, until=now)
+        if decision.action != "resume":
+            self._pauses.append(PauseStatus(now, None, decision.reason, decision.signal))
+
+    # --- counting
+
+    async def _count_for_ever(self) -> None:
+        kept_at = self._clock()
+        while True:
+            await asyncio.sleep(COUNT_SECONDS)
+            self._count()
+            self._book.drawing(self._watts(), self._electricity.price, self._clock())
+            if self._clock() - kept_at >= KEEP_SECONDS:
+                kept_at = self._clock()
+                self._book.keep()
+
+    def _count(self) -> None:
+        sent, tokens = self._agent.sent, self._agent.tokens
+        self._book.sent(sent - self._counted[0])
+        self._book.made(tokens - self._counted[1])
+        self._counted = (sent, tokens)
+
+    def _watts(self) -> float | None:
+        draws = [card.watts for card in self._graphics.last]
+        known = [watts for watts in draws if watts is not None]
+        return sum(known) if known and len(known) == len(draws) else None
+
+    # --- the owner's view
+
+    @property
+    def reason(self) -> Sentence:
+        """Why the node does not serve, as far as the guard is concerned."""
+        return self._watch.decision.reason
+
+    def status(self) -> GuardStatus:
+        """Say what was decided, and what it rests on."""
+        decision = self._watch.decision
+        return GuardStatus(
+            action="serve" if decision.action == "resume" else decision.action,
+            reason=decision.reason,
+            signal=decision.signal,
+            since=self._since,
+            limits=self._limits,
+            signals=tuple(
+                SignalStatus(each.signal, each.verdict, each.why, RULES[each.signal].fails_closed)
+                for each in self._watch.readings.values()
+            ),
+            pauses=tuple(self._pauses),
+            today=self._today(),
+        )
+
+    def _today(self) -> DayStatus:
+        self._count()
+        tally = self._book.now
+        watts = self._watts()
+        measured = watts is not None or tally.kwh > 0
+        return DayStatus(
+            sent_this_month=tally.sent,
+            tokens=tally.tokens,
+            watts=watts,
+            kwh=tally.kwh if measured else None,
+            kronor=tally.kronor if tally.priced > 0 else None,
+        )
+
+
+__all__ = ["COUNT_SECONDS", "MAX_PAUSES", "Guarding"]
