@@ -1,0 +1,190 @@
+"""The graphics card, on recorded tables of processes."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from garage_ai.node.guard.limits import Limits
+from garage_ai.node.guard.readers.graphics import Graphics, judge
+from garage_ai.node.guard.readers.nvml import Card, GpuProcess, NoCards, NvmlCards, merged
+from garage_ai.node.guard.words import sentence
+
+pytestmark = pytest.mark.anyio
+
+TABLES = json.loads((Path(__file__).parent / "recorded/gpu-processes.json").read_text())
+DESKTOPS = [name for name in TABLES if not name.startswith("training")]
+MIB = 2**20
+LIMITS = Limits()
+
+
+class NVMLError(Exception):
+    """What the library raises."""
+
+
+@dataclass
+class Info:
+    """A row of a table of processes."""
+
+    pid: int
+    usedGpuMemory: int | None  # noqa: N815 - the library's name
+
+
+@dataclass
+class Use:
+    """A sample of what a process does with the cores."""
+
+    pid: int
+    smUtil: int  # noqa: N815 - the library's name
+    timeStamp: int  # noqa: N815 - the library's name
+
+
+@dataclass
+class RecordedNvml:
+    """The library, as far as it is used, saying what was recorded."""
+
+    table: list[dict[str, object]]
+    uses: list[Use] = field(default_factory=list)
+    broken: bool = False
+    begun: int = 0
+    NVMLError: type[Exception] = NVMLError
+    NVML_TEMPERATURE_GPU: int = 0
+
+    def nvmlInit(self) -> None:  # noqa: N802 - the library\'s name
+        self.begun += 1
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802 - the library\'s name
+        if self.broken:
+            raise NVMLError("GPU is lost")
+        return 1
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - the library\'s name
+        return index
+
+    def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802 - the library\'s name
+        return f"GPU-{handle}"
+
+    def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Info]:  # noqa: N802 - the library\'s name
+        return self._rows("C")
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, handle: int) -> list[Info]:  # noqa: N802 - the library\'s name
+        return self._rows("G")
+
+    def nvmlDeviceGetProcessUtilization(self, handle: int, since: int) -> list[Use]:  # noqa: N802 - the library\'s name
+        fresh = [use for use in self.uses if use.timeStamp > since]
+        if not fresh:
+            raise NVMLError("Not Found")
+        return fresh
+
+    def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802 - the library\'s name
+        return 27_000
+
+    def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:  # noqa: N802 - the library\'s name
+        raise NVMLError("Not Supported")
+
+    def _rows(self, kind: str) -> list[Info]:
+        rows = [row for row in self.table if kind in str(row["type"])]
+        return [Info(int(str(row["pid"])), int(str(row["mib"])) * MIB) for row in rows]
+
+
+def cards_of(name: str, tmp_path: Path, uses: list[Use] | None = None) -> NvmlCards:
+    device = tmp_path / "nvidiactl"
+    device.touch()
+    return NvmlCards(RecordedNvml(TABLES[name], uses or []), device=device)
+
+
+def name_of(pid: int) -> str:
+    return f"program {pid}"
+
+
+@pytest.mark.parametrize("name", DESKTOPS)
+def test_a_desktop_is_no_game(name: str, tmp_path: Path) -> None:
+    """What windows and browsers take does not keep a node from serving."""
+    cards = cards_of(name, tmp_path).look()
+    assert judge(cards, LIMITS, lambda _: False, name_of).verdict == "free"
+
+
+def test_a_foreign_process_takes_the_card(tmp_path: Path) -> None:
+    """One that needs the memory gets it, and the owner is told which it is."""
+    cards = cards_of("training on a card of 4 GB", tmp_path).look()
+    finding = judge(cards, LIMITS, lambda _: False, name_of)
+    assert finding.verdict == "busy"
+    assert finding.why == sentence("gpu.memory", name="program 196420", memory="3.0 GB")
+
+
+def test_our_own_engine_is_no_stranger(tmp_path: Path) -> None:
+    """The same process is nothing to yield to when it is the node's."""
+    cards = cards_of("training on a card of 4 GB", tmp_path).look()
+    assert judge(cards, LIMITS, lambda pid: pid == 196420, name_of).verdict == "free"
+
+
+def test_cores_count_too(tmp_path: Path) -> None:
+    """A small game that keeps the card busy is a game; each sample is counted once."""
+    uses = [Use(11056, 90, 1000), Use(11056, 50, 1001), Use(1680, 9, 1001)]
+    cards = cards_of("desktop on a GeForce GTX 1060", tmp_path, uses)
+    finding = judge(cards.look(), LIMITS, lambda _: False, name_of)
+    assert finding.why == sentence("gpu.use", name="program 11056", use=70)
+    assert judge(cards.look(), LIMITS, lambda _: False, name_of).verdict == "free"
+
+
+def test_a_process_that_draws_and_computes_is_one(tmp_path: Path) -> None:
+    """It stands in both lists of the library."""
+    (card,) = cards_of("virtual machine on a GeForce GTX 1650", tmp_path).look()
+    assert [each.pid for each in card.processes] == [10941, 1591]
+    assert (card.watts, card.temperature) == (27.0, None)
+
+
+def test_memory_that_is_not_told_is_not_zero() -> None:
+    """Under Windows' memory manager the library gives no figure."""
+    assert merged([(7, None)], {}) == (GpuProcess(7, None, None),)
+    assert merged([(7, None), (7, 5)], {7: 1.0}) == (GpuProcess(7, 5, 1.0),)
+
+
+def test_a_card_that_was_lost_is_asked_anew(tmp_path: Path) -> None:
+    """The next look begins the library again, as a driver update needs it."""
+    cards = cards_of("desktop of a laptop", tmp_path)
+    nvml: RecordedNvml = cards._nvml
+    cards.look()
+    nvml.broken = True
+    with pytest.raises(NoCards, match="GPU is lost"):
+        cards.look()
+    nvml.broken = False
+    cards.look()
+    assert nvml.begun == 2
+
+
+@pytest.mark.parametrize(("wsl", "why"), [(True, "gpu.wsl"), (False, "gpu.none")])
+async def test_no_card_is_said_and_not_taken_for_free(wsl: bool, why: str, tmp_path: Path) -> None:
+    """Without the driver's device nothing is loaded; WSL2 is told from a PC without a card."""
+    if wsl:
+        (tmp_path / "dxg").touch()
+    cards = NvmlCards(device=tmp_path / "nvidiactl", wsl=tmp_path / "dxg")
+    finding = await Graphics(cards, frozenset).read(LIMITS)
+    assert (finding.verdict, finding.why) == ("unknown", sentence(why))
+
+
+class OneCard:
+    """A card with one process of this PC."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid = pid
+
+    def look(self) -> list[Card]:
+        return [Card("GPU-0", (GpuProcess(self._pid, 4 * 2**30),))]
+
+
+async def test_children_of_the_agent_are_ours() -> None:
+    """This process is the agent here, and so is what it started; its parent is not."""
+    for pid, verdict in ((os.getpid(), "free"), (os.getppid(), "busy")):
+        finding = await Graphics(OneCard(pid), frozenset).read(LIMITS)
+        assert finding.verdict == verdict
+    engine = Graphics(OneCard(os.getppid()), lambda: frozenset({os.getppid()}))
+    assert (await engine.read(LIMITS)).verdict == "free"
+
+
+async def test_the_owners_server_cannot_be_told_from_a_game() -> None:
+    """It runs where the agent cannot see it, and this is said."""
+    finding = await Graphics(OneCard(os.getppid()), lambda: None).read(LIMITS)
+    assert (finding.verdict, finding.why) == ("unknown", sentence("own_server"))
