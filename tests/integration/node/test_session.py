@@ -16,6 +16,7 @@ from tests.parts.nats import NatsProcess, two_free_ports
 from garage_ai.network.authority import Authority
 from garage_ai.node.control import SOCKET, ask_agent
 from garage_ai.node.engines.link import socket_path
+from garage_ai.node.engines.port import Engine
 from garage_ai.node.events import Event, Link
 from garage_ai.node.folder import NodeFolder, Record
 from garage_ai.node.session import NodeSession
@@ -56,9 +57,13 @@ class Node:
         self._task: asyncio.Task[None] | None = None
 
     def start(self, mock: MockEngine) -> NodeSession:
-        """Begin the session."""
+        """Begin the session with a mock engine."""
+        return self.start_with(external(mock))
+
+    def start_with(self, engine: Engine) -> NodeSession:
+        """Begin the session with any engine."""
         self.session = NodeSession(
-            self.folder, self.record, external(mock), self.told.append, calm_seconds=0.1
+            self.folder, self.record, engine, self.told.append, calm_seconds=0.1
         )
         self._task = asyncio.create_task(self.session.run(self.signals))
         return self.session

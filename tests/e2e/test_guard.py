@@ -1,0 +1,126 @@
+"""The owner of a PC says with `gai node` what comes before the network."""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from tests.parts.product import REAL, Product
+from tests.parts.program import GAI
+from tests.parts.waiting import eventually
+
+GAME = "e2e-guard-game"
+
+
+@pytest.fixture(scope="module")
+def pc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A network whose only node is this PC."""
+    product = Product(tmp_path_factory.mktemp("guarded"))
+    product.start()
+    yield product
+    assert product.stop() == 0
+
+
+def node(pc: Product, *argv: str, language: str = "C") -> "subprocess.CompletedProcess[str]":
+    """Type a command of `gai node` on the PC."""
+    return subprocess.run(
+        [GAI, "node", *argv, "--data-dir", pc.data / "local-node"],
+        env={**pc.environment, "LC_ALL": language},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def guard(pc: Product) -> dict[str, object]:
+    """Ask the agent what its guard says."""
+    asked = node(pc, "status", "--json")
+    assert asked.returncode == 0, asked.stderr
+    said: dict[str, object] = json.loads(asked.stdout)["guard"]
+    return said
+
+
+def answers(pc: Product) -> None:
+    """Wait until the network answers again."""
+    eventually("an answer", lambda: pc.http.chat(REAL, max_tokens=1).status == 200, 40)
+
+
+def test_a_game_comes_first(pc: Product, tmp_path: Path) -> None:
+    """Named while the agent runs; the engine is gone while it runs, and back after it."""
+    made = node(pc, "limits", "--pause-on", GAME, "--resume-after", "1s", "--json")
+    assert made.returncode == 0, made.stderr
+    assert json.loads(made.stdout)["pause_on"] == [GAME]
+    answers(pc)
+    engine = pc.pid("engine")
+    assert engine is not None
+    game = tmp_path / GAME
+    game.symlink_to(sys.executable)
+    child = subprocess.Popen([game, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        eventually("the end of the engine", lambda: not psutil.pid_exists(engine), 10)
+        said = guard(pc)
+        assert (said["action"], said["signal"]) == ("release", "game")
+        told = node(pc, "status", language="sv_SE.UTF-8").stdout
+        assert f"den arbetar inte sedan {time.strftime('%Y-')}" in told
+        assert f"{GAME} körs" in told
+    finally:
+        child.communicate(b"\n", timeout=10)
+    answers(pc)
+    assert "it serves: nothing that is watched speaks against it" in node(pc, "status").stdout
+
+
+def test_a_pause_ends_by_itself_over_a_restart(pc: Product) -> None:
+    """It holds for the next agent too, and is over when its time is."""
+    answers(pc)
+    began = time.time()
+    paused = node(pc, "pause", "--for", "8s", "--now")
+    assert paused.returncode == 0, paused.stderr
+    assert "paused by its owner until" in paused.stdout
+    pc.kill("agent")
+    eventually("the next agent", lambda: node(pc, "status").returncode == 0, 30)
+    answers(pc)
+    assert time.time() - began >= 8.0
+
+
+def test_resume_ends_a_pause(pc: Product) -> None:
+    """Paused without an end, and taken back."""
+    answers(pc)
+    assert node(pc, "pause").returncode == 0
+    eventually("the pause", lambda: guard(pc)["action"] == "release")
+    assert node(pc, "resume").returncode == 0
+    assert guard(pc)["action"] == "serve"
+    answers(pc)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["--schedule", "whenever"], "are not hours"),
+        (["--max-price", "1.50"], "A price needs an area"),
+        (["--max-upload", "many"], "is not an amount of data"),
+        (["--max-cpu", "500"], "no possible limit"),
+    ],
+)
+def test_a_mistake_is_said_and_nothing_changes(argv: list[str], said: str, pc: Product) -> None:
+    """In one sentence, with exit code 2."""
+    before = node(pc, "limits", "--json").stdout
+    made = node(pc, "limits", *argv)
+    assert (made.returncode, made.stdout) == (2, "")
+    assert said in made.stderr
+    assert node(pc, "limits", "--json").stdout == before
+
+
+def test_a_limit_is_taken_away_with_off(pc: Product) -> None:
+    """What was set goes back to what it was before anybody said anything."""
+    set_to = node(pc, "limits", "--max-upload", "50GB", "--max-temperature", "85")
+    assert "50.0 GB" in set_to.stdout
+    assert "85 °C" in set_to.stdout
+    gone = node(pc, "limits", "--max-upload", "off", "--max-temperature", "off", "--json")
+    shown = json.loads(gone.stdout)
+    assert (shown["max_upload"], shown["max_temperature"]) == (None, None)
