@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         NoAgent,
         NodeError,
         NotEnrolled,
+        NotPossible,
         Removed,
     )
     from garage_ai.node.folder import Choice, NodeFolder, Record
@@ -29,6 +30,7 @@ _HOMES: Final = {
     "NodeError": "errors",
     "NodeFolder": "folder",
     "NotEnrolled": "errors",
+    "NotPossible": "errors",
     "Record": "folder",
     "Removed": "errors",
     "Status": "status",
@@ -54,6 +56,7 @@ __all__ = [
     "NodeError",
     "NodeFolder",
     "NotEnrolled",
+    "NotPossible",
     "Record",
     "Removed",
     "Status",

@@ -58,6 +58,17 @@ def test_fleet(tmp_path: Path) -> None:
     assert len(report["choices"]) == 3
 
 
+def test_guard(tmp_path: Path) -> None:
+    """Every game ends the engine, and every end of a game brings an answer."""
+    report = run_short("guard", tmp_path)
+    assert len(report["runs"]) == 5
+    for run in report["runs"]:
+        assert run["freed"] > 0
+        assert run["stream_ended"] > 0
+        assert run["back"] > report["resume_after"]
+        assert run["resident"] > 50e6
+
+
 def test_soak(tmp_path: Path) -> None:
     """No request fails, clients that leave are noticed, and nothing is left running."""
     report = run_short("soak", tmp_path)

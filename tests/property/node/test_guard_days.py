@@ -144,7 +144,7 @@ def test_what_was_reached_stays_until_all_is_over(
     """The node never goes back halfway: from freed memory only to serving."""
     before = -1
     for moment in lived(day, drain, resume_after):
-        level = -1 if serves(moment) else LEVELS.index(moment.decision.action)  # type: ignore[arg-type]
+        level = -1 if serves(moment) else LEVELS.index(moment.decision.action)
         assert level == -1 or level >= before
         before = level
 
