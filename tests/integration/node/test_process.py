@@ -278,6 +278,21 @@ async def test_is_small_and_quiet_when_idle(home: Home, calls: Calls) -> None:
     assert used < 0.01
 
 
+async def test_is_small_and_quiet_with_every_limit_set(home: Home, calls: Calls) -> None:
+    """Watching for all that the owner may want costs no more than that."""
+    await home.join()
+    await (await calls.to(await home.node())).ready()
+    limits = ["--pause-on", "some-game", "--max-cpu", "100", "--schedule", "00:00-24:00"]
+    assert (await home.type("limits", *limits, "--max-upload", "50GB"))[0] == 0
+    agent = psutil.Process(int(str((await home.status())["pid"])))
+    before = agent.cpu_times()
+    await asyncio.sleep(IDLE_SECONDS)
+    after = agent.cpu_times()
+    used = (after.user + after.system - before.user - before.system) / IDLE_SECONDS
+    assert agent.memory_info().rss < 80e6
+    assert used < 0.01
+
+
 async def test_a_mistake_is_said_in_one_sentence(home: Home) -> None:
     """Nothing is asked and no trace is shown."""
     code, said = await home.type("join", "not-a-url", "token")

@@ -11,6 +11,7 @@ from garage_ai.cli.words import Language, in_language
 PAIRS = [
     ("README.md", "README.sv.md"),
     ("docs/tutorial/quick-start.md", "docs/tutorial/kom-igang.md"),
+    ("docs/how-to/limits.md", "docs/how-to/granser.md"),
 ]
 STEPS = ("keys", "nats", "gateway", "node", "model")
 
