@@ -51,6 +51,12 @@ def answers(pc: Product) -> None:
     eventually("an answer", lambda: pc.http.chat(REAL, max_tokens=1).status == 200, 40)
 
 
+def test_a_networks_own_node_serves_on_battery_too(pc: Product) -> None:
+    """Whoever has just started a network wants it to serve."""
+    shown = json.loads(node(pc, "limits", "--json").stdout)
+    assert (shown["on_battery"], shown["on_metered"]) == (True, True)
+
+
 def test_a_game_comes_first(pc: Product, tmp_path: Path) -> None:
     """Named while the agent runs; the engine is gone while it runs, and back after it."""
     made = node(pc, "limits", "--pause-on", GAME, "--resume-after", "1s", "--json")

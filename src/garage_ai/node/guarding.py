@@ -113,13 +113,15 @@ class Guarding:
             self._count()
             self._book.keep()
 
-    def changed(self) -> None:
-        """Take over what the owner has changed in the folder. Raises: NotPossible."""
-        self._limits = load_limits(self._folder.path)
+    def paused_or_resumed(self) -> None:
+        """Take over the owner's pause at once: he sees in the answer what came of it."""
         self._agent.core.paused = self._folder.paused
-        self._watch.heed(self._limits)
-        # The owner has just spoken, and sees at once what came of it.
         self._watch.take("owner", self._owner.look())
+
+    def limits_changed(self) -> None:
+        """Take over the limits in the folder. Raises: NotPossible."""
+        self._limits = load_limits(self._folder.path)
+        self._watch.heed(self._limits)
 
     async def _follow(self) -> None:
         """Let the engine run or not, as was decided last."""

@@ -283,13 +283,13 @@ class NodeSession:
         op = ask.op
         if op == "pause":
             self._folder.pause = ask.pause or Pause()
-            self._guard.changed()
+            self._guard.paused_or_resumed()
         elif op == "resume":
             self._folder.pause = None
             core.undrain("owner")
-            self._guard.changed()
+            self._guard.paused_or_resumed()
         elif op == "limits":
-            self._guard.changed()
+            self._guard.limits_changed()
         elif op == "drain":
             core.drain("owner", "drained by its owner")
         elif op == "rotate":

@@ -212,3 +212,4 @@ async def test_limits_that_cannot_be_read_change_nothing(pc: Pc) -> None:
     status = await pc.ask("status")
     assert status.guard is not None
     assert status.guard.limits == LIMITS
+    assert (await pc.ask("pause", Pause(now=True))).state == "paused"

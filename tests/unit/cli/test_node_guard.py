@@ -15,6 +15,7 @@ from garage_ai.node.events import State
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.status import DayStatus, GuardStatus, PauseStatus, SignalStatus
 from garage_ai.node.guard.words import sentence
+from garage_ai.node.status import Status
 
 GAME = sentence("game", name="factorio")
 NO_CARD = sentence("gpu.none")
@@ -87,6 +88,24 @@ def test_live_off_a_terminal_shows_it_once(capsys: pytest.CaptureFixture[str]) -
     """A log gets one picture and no movement."""
     node_status.show_live(lambda: STATUS)
     assert capsys.readouterr().out.count("small sha256") == 1
+
+
+def test_live_goes_on_until_ctrl_c(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each look asks anew; Ctrl-C is the way out and no error."""
+    looks = iter([STATUS, msgspec.structs.replace(STATUS, running=7)])
+
+    def ask() -> Status:
+        try:
+            return next(looks)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("garage_ai.cli.output.is_rich", lambda _: True)
+    monkeypatch.setattr(node_status, "LOOK_SECONDS", 0)
+    node_status.show_live(ask)
+    assert "7/8" in capsys.readouterr().out
 
 
 @pytest.mark.usefixtures("swedish")

@@ -9,6 +9,7 @@ from garage_ai.node.core import (
     GATEWAY_SECONDS,
     MAX_TOMBSTONES,
     Core,
+    Hold,
     Step,
 )
 from garage_ai.node.engines.port import Offer
@@ -167,6 +168,31 @@ def test_pauses_and_drains() -> None:
     assert refusal(greeted(core, job(), 0.0)) == "draining"
     core.undrain("owner")
     assert frames(greeted(core, job(), 0.0)) == [Accepted()]
+
+
+@pytest.mark.parametrize("state", ["paused", "draining"])
+def test_the_guard_holds_it_back(state: Hold) -> None:
+    """With the guard's reason; what runs goes on, and afterwards work is taken again."""
+    core = ready()
+    core.job(job(), 1.0)
+    core.hold(state, "a game is running")
+    assert (core.state, core.reason) == (state, "a game is running")
+    refused = core.job(job("a2"), 2.0)
+    assert refusal(refused) == state
+    assert "a1" in core.running
+    core.hold("paused", "another game is running")
+    assert core.reason == "another game is running"
+    core.unhold()
+    assert (core.state, core.reason) == ("ready", "")
+
+
+def test_a_pause_is_told_as_one_while_the_guard_drains() -> None:
+    """The owner's word is the code; the guard has the better reason."""
+    core = ready()
+    core.paused = True
+    core.hold("draining", "paused by its owner until noon")
+    assert core.reason == "paused by its owner until noon"
+    assert refusal(core.job(job(), 1.0)) == "paused"
 
 
 def test_finishes_what_runs_while_draining() -> None:

@@ -31,6 +31,16 @@ def test_counts_events_that_come_together() -> None:
     assert paced(5, 0.1, each=TOKEN * 3).decode == pytest.approx(30)
 
 
+def test_counts_all_tokens_whatever_their_pace() -> None:
+    """Those of the first read too, and those of a stream that waited for its reader."""
+    pace = Pace()
+    pace.read(TOKEN * 3, 0.0)
+    pace.stalled()
+    pace.read(TOKEN, 1.0)
+    pace.read(TOKEN + DONE, 2.0, last=True)
+    assert pace.tokens == 4
+
+
 @pytest.mark.parametrize(("reads", "step"), [(LEAST_EVENTS, 1.0), (40, 0.001), (1, 1.0), (0, 1.0)])
 def test_a_short_stream_tells_nothing(reads: int, step: float) -> None:
     """Too few events, or too little time, is no measurement."""
