@@ -153,11 +153,19 @@ async def _one(session: aiohttp.ClientSession, pc: Pc) -> Run:
 
 async def _gone(engine: psutil.Process) -> float:
     deadline = time.monotonic() + PATIENCE
-    while engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE:
+    while _lives(engine):
         if time.monotonic() > deadline:
             raise StartError(f"the engine was still there after {PATIENCE:g} s")
         await asyncio.sleep(LOOK)
     return time.monotonic()
+
+
+def _lives(engine: psutil.Process) -> bool:
+    """Tell whether it holds memory; one that waits to be reaped holds none."""
+    try:
+        return engine.is_running() and engine.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def _stream(session: aiohttp.ClientSession, pc: Pc, begun: asyncio.Future[None]) -> float:

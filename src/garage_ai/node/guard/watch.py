@@ -20,6 +20,14 @@ FIRST_SECONDS: Final = 3.0
 
 READ_SECONDS: Final = 15.0
 TICK_SECONDS: Final = 0.5
+"""Between two decisions while the node stands back and may come back."""
+
+CALM_SECONDS: Final = 1.0
+"""Between two decisions otherwise; a reading brings one with it besides."""
+
+UNKNOWN_SECONDS: Final = 30.0
+"""Between two readings of what could not be read: what is not installed costs next to nothing."""
+
 _UNWANTED_SECONDS: Final = 60.0
 
 
@@ -74,17 +82,25 @@ class Watch:
                 group.create_task(self._read_for_ever(reader), name=f"guard-{reader.signal}")
             while True:
                 self._decide()
-                await asyncio.sleep(TICK_SECONDS)
+                serves = self.decision.action in ("serve", "resume")
+                await asyncio.sleep(CALM_SECONDS if serves else TICK_SECONDS)
 
     async def _read_for_ever(self, reader: Reader) -> None:
         wake = self._wakes[reader.signal]
         while True:
             wake.clear()
             await self._read(reader)
-            wait = reader.every if reader.wanted(self._limits) else _UNWANTED_SECONDS
+            wait = self._wait(reader)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(wait):
                     await wake.wait()
+
+    def _wait(self, reader: Reader) -> float:
+        if not reader.wanted(self._limits):
+            return _UNWANTED_SECONDS
+        reading = self.readings.get(reader.signal)
+        blind = reading is not None and reading.verdict == "unknown"
+        return max(reader.every, UNKNOWN_SECONDS) if blind else reader.every
 
     async def _read(self, reader: Reader) -> None:
         limits = self._limits
@@ -118,4 +134,4 @@ class Watch:
             self._decided(decision)
 
 
-__all__ = ["FIRST_SECONDS", "READ_SECONDS", "TICK_SECONDS", "Watch"]
+__all__ = ["FIRST_SECONDS", "READ_SECONDS", "Watch"]

@@ -115,7 +115,7 @@ class GameMode:
     """Whether a game has asked GameMode for the PC. Fails open: many PCs have no GameMode."""
 
     signal: SignalName = "gamemode"
-    every = 2.0
+    every = 3.0
 
     def __init__(self, ask: Ask = ask_bus) -> None:
         self._ask = ask

@@ -16,7 +16,7 @@ class OwnersPause:
     """Whether the owner has paused the node; a pause with an end ends by itself."""
 
     signal: SignalName = "owner"
-    every = 1.0
+    every = 2.0
 
     def __init__(self, pause: Callable[[], Pause | None]) -> None:
         self._pause = pause
