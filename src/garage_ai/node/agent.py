@@ -69,7 +69,7 @@ class Agent:
             subjects.to_node(node, "control"): self._heard_control,
         }
         self._pumps: dict[AttemptId, tuple[Pump, asyncio.Task[None]]] = {}
-        self._speeds: dict[Digest, Speeds] = {}
+        self.speeds: dict[Digest, Speeds] = {}
         self._stops: dict[AttemptId, str] = {}
         self._idle = asyncio.Event()
         self._idle.set()
@@ -139,10 +139,6 @@ class Agent:
     def busy(self) -> bool:
         """Whether a request is under way."""
         return bool(self.core.running or self._pumps)
-
-    def decode_speed(self, digest: Digest) -> float:
-        """Give the tokens a second of one stream of a model; 0 when not measured."""
-        return self._speeds[digest].decode if digest in self._speeds else 0.0
 
     async def wait_idle(self) -> None:
         """Wait until no request is under way."""
@@ -285,7 +281,7 @@ class Agent:
         task.add_done_callback(partial(self._ended, exchange))
 
     def _paced(self, exchange: Exchange, pace: Pace) -> None:
-        self._speeds.setdefault(exchange.offer.digest, Speeds()).take(pace)
+        self.speeds.setdefault(exchange.offer.digest, Speeds()).take(pace)
         self.tokens += pace.tokens
 
     def _stop(self, exchange: Exchange, code: str) -> None:
@@ -382,7 +378,7 @@ class Agent:
             _log.debug("beat_unsent", code=error.code)
 
     def _served(self, offer: Offer, running: dict[str, int]) -> messages.ModelServed:
-        speeds = self._speeds.get(offer.digest) or Speeds()
+        speeds = self.speeds.get(offer.digest) or Speeds()
         return messages.ModelServed(
             name=offer.name,
             digest=offer.digest,

@@ -314,7 +314,7 @@ class NodeSession:
         return agent_status(
             self._record,
             self.agent.core,
-            speed_of=self.agent.decode_speed,
+            speeds=self.agent.speeds,
             engine=self._engine.kind,
             link=self._link,
             notices=tuple(self.agent.notices),

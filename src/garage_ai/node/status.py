@@ -1,7 +1,7 @@
 """What an agent says about itself to its owner."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Literal, Protocol
 
 import msgspec
@@ -10,6 +10,7 @@ from garage_ai import __version__
 from garage_ai.node.core import Core
 from garage_ai.node.folder import Record
 from garage_ai.node.guard.status import GuardStatus
+from garage_ai.node.speeds import Speeds
 from garage_ai.wire.frames import VERSIONS
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import AgentState, EngineState
@@ -111,7 +112,7 @@ def agent_status(
     record: Record,
     core: Core,
     *,
-    speed_of: Callable[[Digest], float],
+    speeds: Mapping[Digest, Speeds],
     engine: str,
     link: LinkView,
     notices: tuple[NoticeStatus, ...],
@@ -144,7 +145,7 @@ def agent_status(
                 context=each.context,
                 slots=each.slots,
                 running=running.count(each.digest),
-                decode_speed=speed_of(each.digest),
+                decode_speed=speeds[each.digest].decode if each.digest in speeds else 0.0,
             )
             for each in core.offers
         ),
