@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from garage_ai.node.agent import Agent
+from garage_ai.node.core import Hold
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.guard.limits import load_limits
@@ -23,7 +24,7 @@ from garage_ai.node.guard.readers.nvml import Cards, NvmlCards
 from garage_ai.node.guard.readers.port import Reader
 from garage_ai.node.guard.readers.processor import ProcessorOfOthers
 from garage_ai.node.guard.readers.programs import NamedPrograms
-from garage_ai.node.guard.signals import RULES
+from garage_ai.node.guard.signals import RULES, TOLD
 from garage_ai.node.guard.status import DayStatus, GuardStatus, PauseStatus, SignalStatus
 from garage_ai.node.guard.tally import KEEP_SECONDS, Book
 from garage_ai.node.guard.watch import Watch
@@ -44,12 +45,14 @@ class Guarding:
         engine: Engine,
         agent: Agent,
         *,
+        on_change: Callable[[], None],
         wall: Callable[[], float] = time.time,
         cards: Cards | None = None,
     ) -> None:
         self._folder = folder
         self._engine = engine
         self._agent = agent
+        self._on_change = on_change
         self._wall = wall
         self._clock = asyncio.get_running_loop().time
         self._book = Book(folder.path, wall=wall)
@@ -140,8 +143,9 @@ class Guarding:
         if decision.action == "resume":
             core.unhold()
             self._engine_wanted = True
-        elif decision.action != "serve":
-            core.hold("draining" if decision.action == "drain" else "paused", decision.reason.en)
+        elif decision.signal is not None:
+            state: Hold = "draining" if decision.action == "drain" else "paused"
+            core.hold(state, TOLD[decision.signal])
         if decision.action == "release" and self._engine_wanted:
             self._engine_wanted = False
             # Before the engine is gone, so that they end as given back and not as lost.
@@ -149,6 +153,7 @@ class Guarding:
         self._note(decision)
         self._wake.set()
         self._agent.look()
+        self._on_change()
 
     def _note(self, decision: Decision) -> None:
         now = self._wall()

@@ -92,7 +92,7 @@ class NodeSession:
             free_memory=free_memory,
             paused=folder.paused,
         )
-        self._guard = Guarding(folder, engine, self.agent)
+        self._guard = Guarding(folder, engine, self.agent, on_change=self._changed)
         self._control = ControlServer(folder.run, self._act)
         self._stop_asked = asyncio.Event()
 
@@ -304,7 +304,7 @@ class NodeSession:
         core = self.agent.core
         names = tuple(offer.name for offer in core.offers)
         why = self._guard.reason
-        state = State(core.state, core.reason, names, why.sv if why.en == core.reason else "")
+        state = State(core.state, why.en or core.reason, names, why.sv)
         if state != self._told:
             self._told = state
             self._tell(state)

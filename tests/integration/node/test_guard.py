@@ -129,9 +129,10 @@ async def test_a_game_takes_the_pc_and_gives_it_back(pc: Pc) -> None:
         assert (await call.over()).last == Fail("yielded")
         await until(lambda: not psutil.pid_exists(pid))
         beat = await pc.stands_back()
-        assert beat.reason == f"{GAME} is running"
+        # Which game it is stays at home.
+        assert beat.reason == "its owner needs the PC"
         refused = await pc.caller.call("a2", chat(max_tokens=1)).over()
-        assert refused.last == Refused("paused", f"{GAME} is running")
+        assert refused.last == Refused("paused", "its owner needs the PC")
         status = await pc.ask("status")
         assert status.guard is not None
         assert (status.guard.action, status.guard.signal) == ("release", "game")
@@ -151,7 +152,7 @@ async def test_an_agent_that_starts_under_a_game_loads_nothing(pc: Pc) -> None:
     """It looks before it loads; when the game is over, it loads."""
     with pc.running():
         pc.node.start_with(pc.engine)
-        assert (await pc.stands_back()).reason == f"{GAME} is running"
+        assert (await pc.stands_back()).reason == "its owner needs the PC"
         assert pc.engine.state == "stopped"
         assert not (pc.node.folder.path / "logs/engine.log").exists()
     await pc.serves()
@@ -164,8 +165,10 @@ async def test_the_processor_can_be_wanted_too(pc: Pc) -> None:
     await pc.serves()
     spin = "while True: pass"
     with pc.running(spin), pc.running(spin), pc.running(spin):
-        beat = await pc.stands_back()
-        assert "of the processor" in beat.reason
+        await pc.stands_back()
+        status = await pc.ask("status")
+        assert status.guard is not None
+        assert "of the processor" in status.guard.reason.en
         await until(lambda: not pc.engine.pids)
         pc.set(Limits(resume_after=1.0))
         await pc.ask("limits")
@@ -182,8 +185,10 @@ async def test_a_pause_frees_the_memory_and_ends_by_itself(pc: Pc) -> None:
     status = await pc.ask("pause", Pause(until_then))
     assert status.state in ("draining", "paused")
     assert isinstance((await call.over()).last, End)
-    beat = await pc.stands_back()
-    assert beat.reason.startswith("paused by its owner until 20")
+    assert (await pc.stands_back()).reason == "paused by its owner"
+    status = await pc.ask("status")
+    assert status.guard is not None
+    assert status.guard.reason.en.startswith("paused by its owner until 20")
     await until(lambda: not pc.engine.pids)
     await pc.serves()
     assert time.time() >= until_then
@@ -200,6 +205,17 @@ async def test_a_pause_that_is_urgent_gives_up_what_runs(pc: Pc) -> None:
     assert (await call.over()).last == Fail("yielded")
     assert (await pc.ask("resume")).state == "ready"
     await pc.serves()
+
+
+async def test_stopped_while_it_frees_the_memory(pc: Pc) -> None:
+    """The end of the agent in the middle of a release leaves no process behind."""
+    pc.node.start_with(pc.engine)
+    await pc.serves()
+    (pid,) = pc.engine.pids
+    await pc.ask("pause", Pause(now=True))
+    await pc.node.stop()
+    assert not psutil.pid_exists(pid)
+    assert pc.engine.state == "stopped"
 
 
 async def test_limits_that_cannot_be_read_change_nothing(pc: Pc) -> None:

@@ -1,7 +1,6 @@
 """llama.cpp (xllamacpp) in a process of its own, behind a unix socket that only this user opens."""
 
 import asyncio
-import contextlib
 import os
 import random
 import sys
@@ -152,11 +151,17 @@ class LlamaEngine:
         return GatheredAnswer(answer, route) if answer.status == _OK else answer
 
     async def _end_process(self) -> None:
-        task, self._task = self._task, None
-        if task is not None:
+        """End the process; whoever is cancelled meanwhile leaves the waiting to the next one."""
+        task = self._task
+        if task is None:
+            return
+        if not task.cancelling():
+            # A second time would break off the process's own end.
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.wait({task})
+        self._task = None
+        if not task.cancelled():
+            task.result()
 
     def _socket(self) -> str:
         return socket_path(self._folder_handle, _SOCKET)

@@ -77,11 +77,30 @@ RULES: Final[dict[SignalName, Rule]] = {
     "metered": Rule("no_new_work", fails_closed=False),
 }
 
+_NEEDED: Final = "its owner needs the PC"
+
+TOLD: Final[dict[SignalName, str]] = {
+    "owner": "paused by its owner",
+    "game": _NEEDED,
+    "gamemode": _NEEDED,
+    "gpu": _NEEDED,
+    "cpu": _NEEDED,
+    "idle": _NEEDED,
+    "battery": "the PC runs on battery",
+    "temperature": "the PC is too hot",
+    "metered": "its owner's network limit",
+    "upload": "its owner's network limit",
+    "schedule": "outside its owner's hours",
+    "price": "electricity is too expensive",
+}
+"""What the network is told: which program somebody runs at home is nobody's business there."""
+
 __all__ = [
     "LEVELS",
     "ORDER",
     "RULES",
     "STALE_SECONDS",
+    "TOLD",
     "Level",
     "Reading",
     "Rule",

@@ -7,6 +7,7 @@ from garage_ai.node.guard.signals import (
     ORDER,
     RULES,
     STALE_SECONDS,
+    TOLD,
     Reading,
     SignalName,
     Verdict,
@@ -30,7 +31,7 @@ def say(
 
 def test_every_signal_has_a_rule_and_a_name() -> None:
     """The tables cover each other."""
-    assert set(RULES) == set(ORDER) == set(SIGNALS)
+    assert set(RULES) == set(ORDER) == set(SIGNALS) == set(TOLD)
 
 
 def test_serves_as_long_as_nothing_is_said() -> None:
