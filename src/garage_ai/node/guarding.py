@@ -1,6 +1,7 @@
 """The guard of one agent: its decisions become the agent's state and the engine's life."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -178,6 +179,10 @@ class Guarding:
         while True:
             await asyncio.sleep(COUNT_SECONDS)
             self._count()
+            if not self._limits.gpu:
+                # Nobody else looks at the cards, and watts and degrees are wanted all the same.
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._graphics.read(self._limits), COUNT_SECONDS)
             self._book.drawing(self._watts(), self._electricity.price, self._clock())
             if self._clock() - kept_at >= KEEP_SECONDS:
                 kept_at = self._clock()

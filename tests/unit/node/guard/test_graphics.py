@@ -1,7 +1,9 @@
 """The graphics card, on recorded tables of processes."""
 
+import asyncio
 import json
 import os
+import threading
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -182,6 +184,30 @@ async def test_children_of_the_agent_are_ours() -> None:
         assert finding.verdict == verdict
     engine = Graphics(OneCard(os.getppid()), lambda: frozenset({os.getppid()}))
     assert (await engine.read(LIMITS)).verdict == "free"
+
+
+async def test_a_driver_that_hangs_takes_one_thread(tmp_path: Path) -> None:
+    """While it is silent nothing is known, and it is not asked again."""
+    asked = threading.Semaphore(0)
+    go_on = threading.Event()
+
+    class Hanging:
+        def look(self) -> list[Card]:
+            asked.release()
+            go_on.wait(10)
+            return []
+
+    reader = Graphics(Hanging(), frozenset)
+    first = asyncio.create_task(reader.read(LIMITS))
+    assert await asyncio.to_thread(asked.acquire, timeout=10)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    finding = await reader.read(LIMITS)
+    assert (finding.verdict, finding.why) == ("unknown", sentence("no_answer", name="NVML"))
+    go_on.set()
+    assert reader._looking is not None
+    await reader._looking
+    assert (await reader.read(LIMITS)).verdict == "free"
 
 
 async def test_the_owners_server_cannot_be_told_from_a_game() -> None:

@@ -1,5 +1,6 @@
 """Whether somebody else wants the graphics card: memory or use by a process that is not ours."""
 
+import asyncio
 import os
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -59,6 +60,7 @@ class Graphics:
         self._proc = proc
         self.last: Sequence[Card] = ()
         """What the cards said the last time, for those who want watts and degrees."""
+        self._looking: asyncio.Future[Sequence[Card]] | None = None
 
     def wanted(self, limits: Limits) -> bool:
         """Tell whether the owner wants it."""
@@ -68,7 +70,7 @@ class Graphics:
         """Look at the cards."""
         engine = self._engine()
         try:
-            self.last = self._cards.look()
+            self.last = await self._look()
         except NoCards as none:
             self.last = ()
             return unknown(none.why)
@@ -76,6 +78,16 @@ class Graphics:
             return unknown(sentence("own_server"))
         ours = {os.getpid(), *engine}
         return judge(self.last, limits, lambda pid: self._is_ours(pid, ours), self._name)
+
+    async def _look(self) -> Sequence[Card]:
+        """Look in a thread: a driver that hangs must not stop the agent, nor take more threads.
+
+        Raises: NoCards.
+        """
+        if self._looking is not None and not self._looking.done():
+            raise NoCards(sentence("no_answer", name="NVML"))
+        self._looking = asyncio.ensure_future(asyncio.to_thread(self._cards.look))
+        return await asyncio.shield(self._looking)
 
     def _is_ours(self, pid: int, ours: Collection[int]) -> bool:
         """Tell whether a process is the agent's or its engine's, or a child of theirs."""
