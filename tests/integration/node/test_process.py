@@ -29,6 +29,7 @@ pytestmark = pytest.mark.anyio
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
 IDLE_SECONDS = 5.0
+WATCHING_SECONDS = 15.0
 
 
 class Home:
@@ -286,9 +287,9 @@ async def test_is_small_and_quiet_with_every_limit_set(home: Home, calls: Calls)
     assert (await home.type("limits", *limits, "--max-upload", "50GB"))[0] == 0
     agent = psutil.Process(int(str((await home.status())["pid"])))
     before = agent.cpu_times()
-    await asyncio.sleep(IDLE_SECONDS)
+    await asyncio.sleep(WATCHING_SECONDS)
     after = agent.cpu_times()
-    used = (after.user + after.system - before.user - before.system) / IDLE_SECONDS
+    used = (after.user + after.system - before.user - before.system) / WATCHING_SECONDS
     assert agent.memory_info().rss < 80e6
     assert used < 0.01
 

@@ -9,11 +9,11 @@ from garage_ai.node.guard.readers.port import FREE, Finding, unknown
 from garage_ai.node.guard.signals import SignalName
 from garage_ai.node.guard.words import sentence
 
-YOUNG_LOOKS: Final = 10
-"""Looks at which a new process is read again: it may still become another program (exec)."""
+YOUNG: Final = frozenset({0, 1, 2, 4, 8, 16})
+"""Ages, in looks, at which a process is read: it may still become another program (exec)."""
 
-FRESH_LOOKS: Final = 120
-"""Looks after which everything is read again: a number may have gone to another process."""
+SPREAD: Final = 40
+"""Looks in which every process is read once however old it is, a few at each look."""
 
 _COMM: Final = 15
 """Letters of a name that the kernel keeps (TASK_COMM_LEN, proc(5))."""
@@ -26,14 +26,12 @@ class Programs:
 
     def __init__(self, proc: Path = _PROC) -> None:
         self._proc = proc
-        self._names: dict[str, tuple[str, str, int]] = {}
+        self._known: dict[str, tuple[str, str, int]] = {}
         self._looks = 0
 
     def running(self, wanted: frozenset[str]) -> str:
         """Give the first wanted name that runs, empty if none does. Raises: OSError."""
         self._looks += 1
-        if self._looks % FRESH_LOOKS == 0:
-            self._names.clear()
         short = {name[:_COMM]: name for name in wanted}
         seen: dict[str, tuple[str, str, int]] = {}
         found = ""
@@ -41,12 +39,12 @@ class Programs:
         for pid in os.listdir(self._proc):  # noqa: PTH208
             if not pid.isdigit():
                 continue
-            comm, program, looks = self._names.get(pid, ("", "", YOUNG_LOOKS))
-            if looks:
+            comm, program, age = self._known.get(pid, ("", "", 0))
+            if age in YOUNG or (int(pid) + self._looks) % SPREAD == 0:
                 comm, program = self._read(pid)
-            seen[pid] = (comm, program, max(0, looks - 1))
+            seen[pid] = (comm, program, age + 1)
             found = found or _match(comm, program, wanted, short)
-        self._names = seen
+        self._known = seen
         return found
 
     def _read(self, pid: str) -> tuple[str, str]:
@@ -89,4 +87,4 @@ class NamedPrograms:
         return Finding("busy", sentence("game", name=name)) if name else FREE
 
 
-__all__ = ["FRESH_LOOKS", "YOUNG_LOOKS", "NamedPrograms", "Programs"]
+__all__ = ["SPREAD", "YOUNG", "NamedPrograms", "Programs"]
