@@ -87,6 +87,7 @@ def cut(draw: st.DrawFn, source: st.SearchStrategy[bytes]) -> list[bytes]:
 
 @given(cut(answers() | damaged()), st.booleans(), st.booleans())
 @example([b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na", b"\r\n"], True, False)
+@example([b"HTTP/1.1 200 OK\r\nContent-Type: a\r\nC", b"\x00"], False, False)
 def test_any_cut_gives_the_same_answer(
     pieces: list[bytes],
     cleanly: bool,

@@ -64,8 +64,9 @@ class Reader:
 
     @property
     def content_type(self) -> str:
-        """What the answer says that it is; empty if it does not say."""
-        return (self._content_type or b"").strip().decode("latin-1")
+        """What the answer says that it is; empty if it does not say, or its head broke off."""
+        said = self._content_type if self.status else None
+        return (said or b"").strip().decode("latin-1")
 
     @property
     def ready(self) -> bool:
