@@ -23,6 +23,7 @@ STOP_SECONDS: Final = 35.0
 """Longest wait for an agent to finish what it does before it leaves the network."""
 
 EngineName = Literal["llamacpp", "external"]
+DoctorEngine = Literal["llamacpp", "external", "vllm"]
 
 Engine = Annotated[EngineName | None, typer.Option("--engine", help=say("option.engine"))]
 EngineUrl = Annotated[
@@ -193,6 +194,23 @@ def rotate(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     from garage_ai.cli.node_run import folder_at
 
     rotate_key(folder_at(data_dir), as_json=as_json)
+
+
+@app.command(help=say("help.doctor"))
+def doctor(
+    *,
+    engine: Annotated[
+        DoctorEngine | None, typer.Option("--engine", help=say("option.doctor_engine"))
+    ] = None,
+    fix: Annotated[bool, typer.Option("--fix", help=say("option.fix"))] = False,
+    data_dir: NodeDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Check this PC."""
+    from garage_ai.cli.node_doctor import doctor as check_pc
+    from garage_ai.cli.node_run import folder_at
+
+    check_pc(folder_at(data_dir), engine, fix=fix, as_json=as_json)
 
 
 @app.command(help=say("help.leave"))

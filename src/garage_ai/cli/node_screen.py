@@ -7,9 +7,10 @@ from rich.status import Status
 
 from garage_ai.catalog import Progress
 from garage_ai.cli import output
+from garage_ai.cli.node_doctor import show_findings
 from garage_ai.cli.node_words import say
 from garage_ai.cli.words import language
-from garage_ai.node.events import Begun, Done, Event, Fetching, Link, State, Stopping
+from garage_ai.node.events import Begun, Done, Event, Fetching, Link, Missing, State, Stopping
 
 _MEGABYTE = 1_000_000
 
@@ -35,6 +36,9 @@ class NodeScreen:
                 self._move(f"{say(f'step.{step}')} {output.harmless(detail)}")
             case Done(step, detail):
                 self._done(say(f"done.{step}", detail=output.harmless(detail)))
+            case Missing(findings):
+                self.end()
+                show_findings(findings)
             case Fetching(progress):
                 self._fetching(progress)
             case Link(url, ""):

@@ -36,6 +36,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Give the node a new key and let the old one be refused; also ends a change cut short.",
         "Ge noden en ny nyckel och låt den gamla avvisas; slutför också ett avbrutet byte.",
     ),
+    "help.doctor": (
+        "Check what this PC can do, and say how to put right what it cannot.",
+        "Kontrollera vad datorn klarar, och säg hur det som inte går rättas till.",
+    ),
     "help.leave": (
         "Leave the network for good and forget the identity.",
         "Lämna nätet för gott och glöm identiteten.",
@@ -47,6 +51,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "option.engine": (
         "llamacpp, or external for a server you run yourself.",
         "llamacpp, eller external för en server du själv kör.",
+    ),
+    "option.doctor_engine": (
+        "Check for this engine; if not given, for the one chosen last.",
+        "Kontrollera för den här motorn; annars för den som valdes senast.",
+    ),
+    "option.fix": (
+        "Put right what needs neither root nor a decision.",
+        "Rätta till det som varken kräver root eller ett beslut.",
     ),
     "option.engine_url": (
         "Address of your own OpenAI server, http://HOST:PORT/v1; GAI_ENGINE_KEY holds its key.",
@@ -145,11 +157,13 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "argument.url": ("Base URL of the gateway.", "Gatewayens bas-URL."),
     "argument.token": ("The enrolment token.", "Inbjudan."),
     "title": ("Garage AI node, folder {folder}", "Garage AI-nod, mapp {folder}"),
+    "step.preflight": ("looking at this PC", "ser efter hur datorn är"),
     "step.check": ("checking the engine", "kontrollerar motorn"),
     "step.identity": ("reading the identity", "läser identiteten"),
     "step.enrol": ("enrolling", "skriver in noden"),
     "step.model": ("preparing the model", "förbereder modellen"),
     "step.network": ("connecting to the network", "ansluter till nätet"),
+    "done.preflight": ("this PC: nothing is missing", "datorn: inget saknas"),
     "done.check": ("engine: {detail}", "motor: {detail}"),
     "done.identity": ("identity: {detail}", "identitet: {detail}"),
     "done.enrol": ("enrolled as {detail}", "inskriven som {detail}"),
@@ -192,6 +206,15 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "The agent has not changed its key yet; it goes on, and `gai node rotate` tells how.",
         "Agenten har inte bytt nyckel än; den fortsätter, och `gai node rotate` berättar hur.",
     ),
+    "doctor.ok": (
+        "This PC has all that {engine} needs.",
+        "Datorn har allt som {engine} behöver.",
+    ),
+    "doctor.failed": (
+        "{n} of these must be put right before {engine} can serve here.",
+        "{n} av dem måste rättas till innan {engine} kan köras här.",
+    ),
+    "doctor.fixed": ("closed to others: {path}", "stängd för andra: {path}"),
     "token.made": (
         "good for one node; on its PC:  gai node join {url} TOKEN",
         "gäller för en nod; på den datorn:  gai node join {url} TOKEN",

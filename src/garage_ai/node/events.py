@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from garage_ai.catalog import Progress
+from garage_ai.node.preflight.models import Finding
 
-Step = Literal["check", "identity", "enrol", "model", "network"]
+Step = Literal["preflight", "check", "identity", "enrol", "model", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,13 @@ class Done:
 
     step: Step
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What this PC lacks for the chosen engine."""
+
+    findings: tuple[Finding, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,6 @@ class Stopping:
     seconds: float
 
 
-Event = Begun | Done | Fetching | State | Link | Stopping
+Event = Begun | Done | Missing | Fetching | State | Link | Stopping
 
-__all__ = ["Begun", "Done", "Event", "Fetching", "Link", "State", "Step", "Stopping"]
+__all__ = ["Begun", "Done", "Event", "Fetching", "Link", "Missing", "State", "Step", "Stopping"]

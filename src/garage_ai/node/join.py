@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from garage_ai.node.errors import EnrolmentFailed, GatewayAway, NotEnrolled, NotPossible
-from garage_ai.node.events import Begun, Done, Event
+from garage_ai.node.events import Begun, Done, Event, Missing
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import (
     GatewayClient,
@@ -16,6 +16,7 @@ from garage_ai.node.gateway_client import (
     NodeGoneForGood,
     gateway_base,
 )
+from garage_ai.node.preflight.service import inspect_needs
 from garage_ai.node.records import record_with, tls_for
 from garage_ai.node.rotation import settled
 from garage_ai.node.setup import check
@@ -42,6 +43,7 @@ async def join(
         tell(Begun("check", choice.engine))
         await check(choice)
         tell(Done("check", choice.engine))
+        await _look_at_pc(folder, choice.engine, tell)
         tell(Begun("identity", str(folder.path)))
         record = await _known(folder, base)
         if record is None:
@@ -52,6 +54,17 @@ async def join(
             folder.save(record)
         tell(Done("enrol", record.node))
         return record
+
+
+async def _look_at_pc(folder: NodeFolder, engine: str, tell: Tell) -> None:
+    """Tell what this PC lacks for the engine. Raises: NotPossible if anything."""
+    tell(Begun("preflight"))
+    failed = (await inspect_needs(folder, engine)).failed
+    if failed:
+        tell(Missing(failed))
+        lacking = ", ".join(each.check for each in failed)
+        raise NotPossible(f"This PC is not ready for {engine} ({lacking}); see: gai node doctor")
+    tell(Done("preflight"))
 
 
 async def leave(folder: NodeFolder) -> Record:

@@ -223,7 +223,11 @@ async def test_tells_its_steps(edge: Edge, folder: NodeFolder, choice: Choice) -
     """The owner sees what is being done, in order."""
     told: list[Event] = []
     await join(edge.url, await token(edge), folder, choice=choice, name="rig", tell=told.append)
-    assert [event.step for event in told if isinstance(event, Done)] == ["check", "enrol"]
+    assert [event.step for event in told if isinstance(event, Done)] == [
+        "check",
+        "preflight",
+        "enrol",
+    ]
 
 
 async def test_gives_up_on_a_gateway_that_is_away(folder: NodeFolder) -> None:

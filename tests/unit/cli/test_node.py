@@ -31,6 +31,7 @@ COMMANDS = [
     "limits",
     "drain",
     "rotate",
+    "doctor",
     "leave",
 ]
 STATUS = Status(

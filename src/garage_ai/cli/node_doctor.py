@@ -1,0 +1,80 @@
+"""`gai node doctor`: what this PC can do, and what keeps it from more."""
+
+import sys
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+import typer
+
+from garage_ai.cli import output
+from garage_ai.cli.node_run import run_async
+from garage_ai.cli.node_words import say
+from garage_ai.cli.preflight_words import name_of, sentence
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.hardware.models import Pc
+from garage_ai.node.preflight.mend import mend
+from garage_ai.node.preflight.models import EngineKind, Finding, Report, State
+from garage_ai.node.preflight.service import inspect_all
+
+_STYLES: Final[dict[State, output.Style]] = {"ok": "green", "warn": "yellow", "fail": "red"}
+
+
+class Shown(msgspec.Struct, frozen=True):
+    """A finding for programs: the case is stable, the sentences are for people."""
+
+    check: str
+    state: State
+    case: str
+    sentence: str
+    fix: str
+    values: dict[str, str]
+
+
+class ReportShown(msgspec.Struct, frozen=True):
+    """What `gai node doctor --json` prints."""
+
+    ok: bool
+    engine: EngineKind
+    fixed: tuple[str, ...]
+    pc: Pc
+    findings: tuple[Shown, ...]
+
+
+def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json: bool) -> None:
+    """Look at this PC and show the checklist. Raises: typer.Exit with 1 when something fails."""
+    fixed = tuple(str(path) for path in mend(folder)) if fix else ()
+    report = run_async(inspect_all(folder, engine))
+    if as_json:
+        output.write_json(_for_programs(report, fixed))
+    else:
+        for path in fixed:
+            output.write(say("doctor.fixed", path=path))
+        show_findings(report.findings)
+        failed = len(report.failed)
+        output.write(
+            say("doctor.failed" if failed else "doctor.ok", engine=report.engine, n=failed)
+        )
+    if report.failed:
+        raise typer.Exit(1)
+
+
+def show_findings(findings: Sequence[Finding]) -> None:
+    """Print a line for each finding, and below it how to put it right."""
+    for finding in findings:
+        text, remedy = sentence(finding)
+        mark = output.styled(f"{finding.state:<4}", _STYLES[finding.state], sys.stdout)
+        output.write(f"  {mark} {name_of(finding.check)}: {output.harmless(text)}")
+        if remedy and finding.state != "ok":
+            output.write(f"       → {output.harmless(remedy)}")
+
+
+def _for_programs(report: Report, fixed: tuple[str, ...]) -> ReportShown:
+    shown = []
+    for each in report.findings:
+        text, remedy = sentence(each)
+        shown.append(Shown(each.check, each.state, each.case, text, remedy, each.values))
+    return ReportShown(not report.failed, report.engine, fixed, report.pc, tuple(shown))
+
+
+__all__ = ["doctor", "show_findings"]

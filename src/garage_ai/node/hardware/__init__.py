@@ -1,0 +1,1 @@
+"""What this PC is: processor, memory, system, disk and graphics cards."""

@@ -1,0 +1,55 @@
+"""What a PC is made of, as plain data; sizes in bytes, None for what nobody told."""
+
+from typing import Final, Literal
+
+import msgspec
+
+MEBIBYTE: Final = 1 << 20
+
+GpuSource = Literal["nvml", "nvidia-smi", "none"]
+
+
+class Gpu(msgspec.Struct, frozen=True, kw_only=True):
+    """One NVIDIA card.
+
+    `total` is what the card says it has, `free` what no program holds now; the driver keeps a few
+    hundred megabytes for itself, which are in neither `free` nor the owner's use. Watts as set.
+    """
+
+    name: str
+    uuid: str
+    total: int
+    free: int
+    compute: tuple[int, int] | None = None
+    power_limit: float | None = None
+    power_default: float | None = None
+
+
+class Gpus(msgspec.Struct, frozen=True, kw_only=True):
+    """All NVIDIA cards and their driver; `cuda` is the newest CUDA that the driver speaks."""
+
+    source: GpuSource = "none"
+    cards: tuple[Gpu, ...] = ()
+    driver: str = ""
+    cuda: tuple[int, int] | None = None
+    problem: str = ""
+
+
+class Pc(msgspec.Struct, frozen=True, kw_only=True):
+    """A PC: `others` names cards that are seen but not supported yet, by their maker."""
+
+    system: str
+    distribution: str
+    kernel: tuple[int, int]
+    wsl: bool
+    python: tuple[int, int]
+    cpu: str
+    cores: int
+    memory: int
+    memory_free: int
+    disk_free: int
+    gpus: Gpus
+    others: tuple[str, ...] = ()
+
+
+__all__ = ["MEBIBYTE", "Gpu", "GpuSource", "Gpus", "Pc"]

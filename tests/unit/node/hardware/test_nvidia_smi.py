@@ -1,0 +1,116 @@
+"""Cards read from what nvidia-smi really printed on PCs of others (tests/recorded)."""
+
+from collections.abc import Sequence
+
+import pytest
+from tests.parts.tree import ROOT
+
+from garage_ai.node.hardware.commands import Ran, run
+from garage_ai.node.hardware.models import MEBIBYTE
+from garage_ai.node.hardware.nvidia_smi import (
+    QUERY_COMPUTE,
+    QUERY_XML,
+    parse_compute,
+    parse_version,
+    read_nvidia_smi,
+)
+
+RECORDED = ROOT / "tests/recorded/nvidia_smi"
+
+
+def recorded(name: str) -> str:
+    return (RECORDED / name).read_text()
+
+
+class Driver:
+    """An nvidia-smi that prints what was recorded."""
+
+    def __init__(self, xml: Ran, compute: Ran) -> None:
+        self._answers: dict[tuple[str, ...], Ran] = {QUERY_XML: xml, QUERY_COMPUTE: compute}
+
+    def __call__(self, argv: Sequence[str]) -> Ran:
+        return self._answers[tuple(argv)]
+
+
+@pytest.mark.parametrize(
+    ("file", "driver", "memory", "watts"),
+    [
+        ("rtx-3060.xml", ("570.124.04", (12, 8)), (12288, 11806), (170, 170)),
+        ("rtx-3080.xml", ("595.58.03", (13, 2)), (10240, 660), (320, 320)),
+        ("rtx-3090.xml", ("525.147.05", (12, 0)), (24576, 24258), (200, 350)),
+    ],
+)
+def test_reads_recorded_cards(
+    file: str,
+    driver: tuple[str, tuple[int, int]],
+    memory: tuple[int, int],
+    watts: tuple[float, float],
+) -> None:
+    """Name, driver, memory and power limit of three generations of drivers."""
+    gpus = read_nvidia_smi(Driver(Ran(0, recorded(file)), Ran(2)))
+    (card,) = gpus.cards
+    assert (gpus.source, gpus.driver, gpus.cuda) == ("nvidia-smi", *driver)
+    assert card.name == f"NVIDIA GeForce {file[:8].upper().replace('-', ' ')}"
+    assert (card.total // MEBIBYTE, card.free // MEBIBYTE) == memory
+    assert (card.power_limit, card.power_default) == watts
+    assert card.uuid.startswith("GPU-")
+    assert card.compute is None
+
+
+def test_the_capability_comes_from_the_other_query() -> None:
+    """CSV and XML tell of one card by its UUID."""
+    xml = recorded("rtx-3060.xml")
+    uuid = "GPU-d6889ff6-2523-9142-ca3c-1ca3f396a625"
+    gpus = read_nvidia_smi(Driver(Ran(0, xml), Ran(0, f"uuid, compute_cap\n{uuid}, 8.6\n")))
+    assert [card.compute for card in gpus.cards] == [(8, 6)]
+
+
+@pytest.mark.parametrize(
+    ("file", "capability"), [("rtx-4080-super.csv", (8, 9)), ("rtx-2080-super.csv", (7, 5))]
+)
+def test_reads_recorded_csv(file: str, capability: tuple[int, int]) -> None:
+    """Columns are found by name, wherever they stand in the line."""
+    assert list(parse_compute(recorded(file)).values()) == [capability]
+
+
+@pytest.mark.parametrize("text", ["", "no header", "uuid\nGPU-1\n", "uuid, compute_cap\nGPU-1\n"])
+def test_other_text_tells_no_capability(text: str) -> None:
+    """A driver that does not know the column prints something else."""
+    assert parse_compute(text) == {}
+
+
+def test_a_driver_that_does_not_answer_is_quoted() -> None:
+    """What nvidia-smi says of a broken driver reaches the owner."""
+    words = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version\n"
+    gpus = read_nvidia_smi(Driver(Ran(18, words), Ran(18)))
+    assert (gpus.cards, gpus.problem) == ((), words.splitlines()[0])
+
+
+def test_no_nvidia_smi_is_no_problem() -> None:
+    """A PC without it has no card, and nothing to complain of."""
+    gpus = read_nvidia_smi(Driver(Ran(None), Ran(None)))
+    assert (gpus.source, gpus.cards, gpus.problem) == ("none", (), "")
+
+
+def test_text_that_is_no_xml_is_told() -> None:
+    """Half an answer is not taken for none."""
+    assert "no XML" in read_nvidia_smi(Driver(Ran(0, "<nvidia_smi_log>"), Ran(None))).problem
+
+
+@pytest.mark.parametrize(
+    ("text", "version"),
+    [("13.2", (13, 2)), (" 535.129.03", (535, 129)), ("6.1.0-18-amd64", (6, 1)), ("N/A", None)],
+)
+def test_versions(text: str, version: tuple[int, int] | None) -> None:
+    """The first two numbers count."""
+    assert parse_version(text) == version
+
+
+def test_a_program_that_is_not_there() -> None:
+    """It gives no exit code."""
+    assert run(("gai-no-such-program",)) == Ran(None)
+
+
+def test_a_program_that_is_there() -> None:
+    """Its output and exit code are given."""
+    assert run(("sh", "-c", "echo hello; exit 3")) == Ran(3, "hello\n")

@@ -1,0 +1,216 @@
+"""The checklist: facts in, findings out."""
+
+import msgspec
+import pytest
+
+from garage_ai.cli.preflight_words import CASES, NAMES, sentence
+from garage_ai.node.hardware.models import Gpu, Gpus, Pc
+from garage_ai.node.preflight.checks import CHECKS, examine
+from garage_ai.node.preflight.models import (
+    NEEDS,
+    CdiSpec,
+    Facts,
+    Finding,
+    Folder,
+    Namespaces,
+    Reach,
+    Tool,
+)
+
+GIB = 1 << 30
+CARD = Gpu(
+    name="NVIDIA GeForce RTX 3090", uuid="GPU-1", total=24 * GIB, free=23 * GIB, compute=(8, 6)
+)
+GPUS = Gpus(source="nvml", cards=(CARD,), driver="590.44.01", cuda=(13, 1))
+PC = Pc(
+    system="Linux",
+    distribution="Ubuntu 24.04.3 LTS",
+    kernel=(6, 8),
+    wsl=False,
+    python=(3, 12),
+    cpu="AMD Ryzen 7 5800X",
+    cores=16,
+    memory=32 * GIB,
+    memory_free=20 * GIB,
+    disk_free=200 * 10**9,
+    gpus=GPUS,
+)
+REACH = Reach(
+    gateway="https://g.example",
+    round_trip=0.012,
+    skew=0.2,
+    nats=("tls://g.example:4222", "wss://g.example:4223"),
+    nats_open=("tls://g.example:4222",),
+)
+GOOD = Facts(
+    pc=PC,
+    folder=Folder("/home/anna/.local/share/garage-ai", exists=True, writable=True),
+    user="anna",
+    nvidia_plugged_in=True,
+    podman=Tool("/usr/bin/podman", (4, 9)),
+    cdi=(CdiSpec("/var/run/cdi/nvidia.yaml", "590.44.01"),),
+    namespaces=Namespaces(most=127_000, restricted=True),
+    subuids=65_536,
+    subgids=65_536,
+    cgroup="v2",
+    controllers=frozenset({"cpu", "memory", "pids"}),
+    linger=True,
+    reach=REACH,
+)
+
+
+def but(**changes: object) -> Facts:
+    return msgspec.structs.replace(GOOD, **changes)
+
+
+def pc(**changes: object) -> Facts:
+    return but(pc=msgspec.structs.replace(PC, **changes))
+
+
+def gpus(**changes: object) -> Facts:
+    return pc(gpus=msgspec.structs.replace(GPUS, **changes))
+
+
+def card(**changes: object) -> Facts:
+    return gpus(cards=(msgspec.structs.replace(CARD, **changes),))
+
+
+def reach(**changes: object) -> Facts:
+    return but(reach=msgspec.structs.replace(REACH, **changes))
+
+
+OLD = msgspec.structs.replace(CARD, compute=(6, 1))
+NO_GPUS = Gpus()
+
+FOUND: list[tuple[Facts, str, str, str]] = [
+    (pc(system="Windows"), "os", "fail", "other"),
+    (pc(wsl=True), "os", "warn", "wsl"),
+    (pc(kernel=(5, 4)), "os", "warn", "old"),
+    (pc(python=(3, 10)), "python", "fail", "old"),
+    (pc(python=(3, 15)), "python", "warn", "new"),
+    (but(folder=Folder("/d", exists=False, writable=True)), "folder", "ok", "new"),
+    (but(folder=Folder("/d", exists=True, writable=False)), "folder", "fail", "not_writable"),
+    (but(folder=Folder("/d", True, True, ("/d/node.nk",))), "folder", "fail", "exposed"),
+    (pc(disk_free=10**9), "disk", "fail", "full"),
+    (pc(disk_free=10 * 10**9), "disk", "warn", "little"),
+    (gpus(cards=(), problem="mismatch"), "gpu", "fail", "no_driver"),
+    (
+        but(nvidia_plugged_in=False, pc=msgspec.structs.replace(PC, gpus=NO_GPUS)),
+        "gpu",
+        "fail",
+        "none",
+    ),
+    (
+        but(nvidia_plugged_in=False, pc=msgspec.structs.replace(PC, gpus=NO_GPUS, others=("AMD",))),
+        "gpu",
+        "fail",
+        "others",
+    ),
+    (gpus(cuda=(12, 4)), "driver", "fail", "old"),
+    (gpus(cuda=None), "driver", "warn", "unknown"),
+    (card(compute=(6, 1)), "compute", "fail", "old"),
+    (card(compute=None), "compute", "warn", "unknown"),
+    (gpus(cards=(CARD, OLD)), "compute", "warn", "some_old"),
+    (card(free=14 * GIB), "vram", "warn", "held"),
+    (but(podman=None, docker=Tool("/usr/bin/docker", (28, 1))), "container", "ok", "docker"),
+    (but(podman=Tool("/usr/bin/podman", (3, 4))), "container", "fail", "old"),
+    (but(podman=None), "container", "fail", "none"),
+    (but(cdi=()), "cdi", "fail", "none"),
+    (but(cdi=(CdiSpec("/etc/cdi/nvidia.yaml", "570.124.04"),)), "cdi", "fail", "stale"),
+    (but(cdi=(CdiSpec("/var/run/cdi/nvidia.yaml", ""),)), "cdi", "ok", "undated"),
+    (but(namespaces=Namespaces(most=0)), "userns", "fail", "none"),
+    (but(namespaces=Namespaces(cloning=False)), "userns", "fail", "forbidden"),
+    (but(podman=Tool("/home/anna/podman", (5, 0))), "userns", "warn", "restricted"),
+    (but(subuids=0), "subids", "fail", "none"),
+    (but(subgids=1000), "subids", "fail", "few"),
+    (but(cgroup="hybrid"), "cgroup", "fail", "old"),
+    (but(controllers=frozenset({"cpu"})), "cgroup", "fail", "not_given"),
+    (but(linger=False), "linger", "warn", "off"),
+    (reach(skew=60.0), "clock", "warn", "ahead"),
+    (reach(skew=-60.0), "clock", "warn", "behind"),
+    (reach(skew=7200.0), "clock", "warn", "wrong"),
+    (reach(round_trip=None, error="refused"), "gateway", "fail", "away"),
+    (reach(nats_open=()), "nats", "fail", "closed"),
+]
+
+
+def of(facts: Facts, check: str) -> Finding:
+    return next(each for each in examine(facts, "vllm").findings if each.check == check)
+
+
+def test_a_good_pc_has_nothing_to_put_right() -> None:
+    """Every check speaks, and all is well."""
+    report = examine(GOOD, "vllm")
+    assert [each.check for each in report.findings] == list(CHECKS)
+    assert {each.state for each in report.findings} == {"ok"}
+    assert report.failed == ()
+
+
+@pytest.mark.parametrize(("facts", "check", "state", "case"), FOUND)
+def test_finds(facts: Facts, check: str, state: str, case: str) -> None:
+    """One thing that is amiss is found, and named for what it is."""
+    finding = of(facts, check)
+    assert (finding.state, finding.case) == (state, case)
+
+
+@pytest.mark.parametrize("language", ["en", "sv"])
+def test_every_case_has_its_sentence(language: str) -> None:
+    """Whatever a check finds is said, with all places filled, and trouble comes with a way out."""
+    cases = {(finding.check, finding.case): finding for finding in examine(GOOD, "vllm").findings}
+    for facts, check, _, _ in FOUND:
+        finding = of(facts, check)
+        cases[finding.check, finding.case] = finding
+    for (check, case), finding in cases.items():
+        text, remedy = sentence(finding, "sv" if language == "sv" else "en")
+        assert text, (check, case)
+        assert "{" not in text
+        if finding.state == "fail":
+            assert remedy, (check, case)
+    assert {f"{check}.{case}" for check, case in cases} == set(CASES)
+
+
+def test_every_check_has_a_name() -> None:
+    """And nothing else has."""
+    assert set(NAMES) == set(CHECKS)
+
+
+@pytest.mark.parametrize("engine", ["external", "llamacpp"])
+def test_a_pc_without_card_and_containers_serves_what_needs_none(engine: str) -> None:
+    """What the chosen engine does not need is told, and keeps nobody from serving."""
+    bare = but(
+        pc=msgspec.structs.replace(PC, gpus=NO_GPUS),
+        nvidia_plugged_in=False,
+        podman=None,
+        cdi=(),
+        subuids=0,
+        cgroup="v1",
+    )
+    report = examine(bare, "external" if engine == "external" else "llamacpp")
+    assert report.failed == ()
+    assert {each.check for each in report.findings if each.state == "warn"} >= {"gpu", "container"}
+    assert {each.check for each in examine(bare, "vllm").failed} >= {"gpu", "container", "cgroup"}
+
+
+def test_only_what_is_wanted_is_checked() -> None:
+    """Before a node is enrolled, only what its engine cannot do without."""
+    report = examine(GOOD, "external", NEEDS["external"])
+    assert [each.check for each in report.findings] == ["os", "python", "folder", "gateway", "nats"]
+
+
+def test_root_needs_no_ids_and_no_namespaces() -> None:
+    """Rootful containers are not held back by what ordinary users lack."""
+    report = examine(but(root=True, subuids=0, controllers=frozenset(), linger=False), "vllm")
+    assert report.failed == ()
+    assert not {"userns", "subids", "linger"} & {each.check for each in report.findings}
+
+
+def test_docker_needs_no_cdi() -> None:
+    """It has --gpus."""
+    facts = but(podman=None, docker=Tool("/usr/bin/docker", (28, 1)), cdi=())
+    assert "cdi" not in {each.check for each in examine(facts, "vllm").findings}
+
+
+def test_a_pc_that_is_not_enrolled_has_no_network_to_reach() -> None:
+    """Nothing is said of a gateway nobody has named."""
+    found = {each.check for each in examine(but(reach=None), "vllm").findings}
+    assert not {"clock", "gateway", "nats"} & found
