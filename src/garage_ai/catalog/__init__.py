@@ -1,5 +1,6 @@
 """Models: what they are, how they are named, where their files are and how they get here."""
 
+from garage_ai.catalog.cards import REFERENCE, Card, find_card, known_cards
 from garage_ai.catalog.catalogue import CHAT_ALIAS, DEFAULT_MODEL, Catalog
 from garage_ai.catalog.digests import Digest, canonical_json, parse_digest
 from garage_ai.catalog.errors import (
@@ -20,9 +21,13 @@ from garage_ai.catalog.errors import (
     WrongSize,
 )
 from garage_ai.catalog.gguf import GgufHeader, read_gguf
+from garage_ai.catalog.known_shapes import KNOWN, Known
 from garage_ai.catalog.local_file import manifest_for_file
 from garage_ai.catalog.manifest import Manifest, ModelFile, ModelKind, decode_manifest, digest_of
+from garage_ai.catalog.planner import RESERVE, Fit, Place, Refusal, Wish, plan
 from garage_ai.catalog.progress import OnProgress, Progress
+from garage_ai.catalog.quantisations import QUANTISATIONS, Quantisation
+from garage_ai.catalog.shapes import Shape
 from garage_ai.catalog.sources import (
     Hub,
     InFolder,
@@ -39,16 +44,23 @@ from garage_ai.catalog.transfer import Limits
 __all__ = [
     "CHAT_ALIAS",
     "DEFAULT_MODEL",
+    "KNOWN",
+    "QUANTISATIONS",
+    "REFERENCE",
+    "RESERVE",
+    "Card",
     "Catalog",
     "CatalogError",
     "Digest",
     "DiskFull",
     "FetchError",
+    "Fit",
     "GgufHeader",
     "GgufInvalid",
     "Hub",
     "InFolder",
     "InPackage",
+    "Known",
     "Limits",
     "LocalSource",
     "Manifest",
@@ -60,8 +72,12 @@ __all__ = [
     "OnHuggingFace",
     "OnProgress",
     "OverHttps",
+    "Place",
     "Progress",
+    "Quantisation",
+    "Refusal",
     "RemoteSource",
+    "Shape",
     "Source",
     "SourceAbsent",
     "SourceBroken",
@@ -70,12 +86,16 @@ __all__ = [
     "StoreBroken",
     "StoreBusy",
     "UnsafeRedirect",
+    "Wish",
     "WrongDigest",
     "WrongSize",
     "canonical_json",
     "decode_manifest",
     "digest_of",
+    "find_card",
+    "known_cards",
     "manifest_for_file",
     "parse_digest",
+    "plan",
     "read_gguf",
 ]

@@ -1,17 +1,69 @@
-"""`gai models`: what is being served."""
+"""`gai models`: what is being served, and what could be served here."""
+
+from typing import Annotated
+
+import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.errors import Misused
+from garage_ai.cli.fits_words import say as say_fits
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.words import say
 
 
 def models(
+    *,
+    fits: Annotated[bool, typer.Option("--fits", help=say_fits("option.fits"))] = False,
+    card: Annotated[
+        list[str] | None, typer.Option("--card", metavar="NAME", help=say_fits("option.card"))
+    ] = None,
+    vram: Annotated[
+        list[float] | None,
+        typer.Option("--vram", min=1, max=1024, metavar="GIB", help=say_fits("option.vram")),
+    ] = None,
+    context: Annotated[
+        int | None,
+        typer.Option(
+            "--context", min=128, max=1 << 24, metavar="N", help=say_fits("option.context")
+        ),
+    ] = None,
+    sequences: Annotated[
+        int | None,
+        typer.Option(
+            "--sequences", min=1, max=4096, metavar="N", help=say_fits("option.sequences")
+        ),
+    ] = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """List the models being served."""
+    """List the models being served, or what would fit here."""
+    if fits:
+        _fits(card or [], vram or [], context, sequences, as_json=as_json)
+        return
+    if card or vram or context or sequences:
+        raise Misused(say_fits("needs_fits"))
+    _served(gateway, api_key, data_dir, as_json=as_json)
+
+
+def _fits(
+    cards: list[str],
+    vram: list[float],
+    context: int | None,
+    sequences: int | None,
+    *,
+    as_json: bool,
+) -> None:
+    from garage_ai.catalog import Wish
+    from garage_ai.cli.models_fits import show_fits
+
+    usual = Wish()
+    wish = Wish(context or usual.context, sequences or usual.sequences)
+    show_fits(cards, vram, wish, as_json=as_json)
+
+
+def _served(gateway: GatewayUrl, api_key: ApiKey, data_dir: DataDir, *, as_json: bool) -> None:
     found = client(gateway, api_key, data_dir).models()
     if as_json:
         output.write_json(found)

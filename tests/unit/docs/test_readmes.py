@@ -12,6 +12,7 @@ PAIRS = [
     ("README.md", "README.sv.md"),
     ("docs/tutorial/quick-start.md", "docs/tutorial/kom-igang.md"),
     ("docs/how-to/limits.md", "docs/how-to/granser.md"),
+    ("docs/how-to/fit.md", "docs/how-to/duger.md"),
 ]
 STEPS = ("keys", "nats", "gateway", "node", "model")
 
