@@ -57,7 +57,7 @@ stops the work on the node.
 
 def described() -> Json:
     """Give the description without starting a gateway."""
-    services = Services(*[ABSENT] * 8)
+    services = Services(*[ABSENT] * 9)
     doorkeeper = Doorkeeper(ABSENT, FailureLimit(), lambda: None)
     return describe(create_coordination(services, doorkeeper))
 

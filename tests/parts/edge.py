@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from garage_ai.accounts import EnrolmentTokens, ExternalModels, KeyRing, Nodes
+from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Nodes
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
 from garage_ai.gateway.body import BodyLimits
@@ -301,6 +301,7 @@ async def running_edge(
             claims=ExternalModels(storage),
             network=network,
             enrolment=Enrolment(authority, Nodes(storage), revoker, urls=nats_urls),
+            benchmarks=Benchmarks(storage),
             usage=Usage(storage),
             metrics=metrics,
             limits=limits or BodyLimits(),

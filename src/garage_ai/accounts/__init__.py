@@ -1,5 +1,6 @@
 """Members and what they own: API keys, enrolment tokens, nodes and model names."""
 
+from garage_ai.accounts.benchmarks import Benchmarks, NodeBenchmark
 from garage_ai.accounts.errors import (
     AccountError,
     AdminKeyUnusable,
@@ -50,6 +51,7 @@ __all__ = [
     "SCOPES",
     "AccountError",
     "AdminKeyUnusable",
+    "Benchmarks",
     "ClaimNotFound",
     "Clock",
     "Conflict",
@@ -72,6 +74,7 @@ __all__ = [
     "MemberNotFound",
     "Members",
     "Node",
+    "NodeBenchmark",
     "NodeId",
     "NodeKeyStale",
     "NodeKeyTaken",

@@ -213,6 +213,15 @@ def doctor(
     check_pc(folder_at(data_dir), engine, fix=fix, as_json=as_json)
 
 
+@app.command(help=say("help.bench"))
+def bench(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
+    """Measure the engine; the agent must not be running."""
+    from garage_ai.cli.node_bench import bench as measure
+    from garage_ai.cli.node_run import folder_at
+
+    measure(folder_at(data_dir), as_json=as_json)
+
+
 @app.command(help=say("help.leave"))
 def leave(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     """Stop the agent, leave the network and forget the identity."""

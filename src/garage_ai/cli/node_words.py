@@ -40,6 +40,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Check what this PC can do, and say how to put right what it cannot.",
         "Kontrollera vad datorn klarar, och säg hur det som inte går rättas till.",
     ),
+    "help.bench": (
+        "Measure the engine, keep the result and send it to the network. Takes up to 3 minutes.",
+        "Mät motorn, spara resultatet och skicka det till nätet. Tar upp till 3 minuter.",
+    ),
     "help.leave": (
         "Leave the network for good and forget the identity.",
         "Lämna nätet för gott och glöm identiteten.",
@@ -206,6 +210,27 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "The agent has not changed its key yet; it goes on, and `gai node rotate` tells how.",
         "Agenten har inte bytt nyckel än; den fortsätter, och `gai node rotate` berättar hur.",
     ),
+    "bench.level": ("streams at a time: {streams}", "strömmar samtidigt: {streams}"),
+    "bench.streams": ("streams", "strömmar"),
+    "bench.decode": ("tokens/s", "token/s"),
+    "bench.prefill": ("prompt tokens/s", "prompttoken/s"),
+    "bench.ttft": ("first token", "första token"),
+    "bench.worst": ("at worst", "som sämst"),
+    "bench.failed": ("failed", "misslyckade"),
+    "bench.load": ("ready after {seconds:.1f} s", "redo efter {seconds:.1f} s"),
+    "bench.round_trip": (
+        "to the gateway and back: {ms:.1f} ms",
+        "till gatewayen och åter: {ms:.1f} ms",
+    ),
+    "bench.drift": (
+        "{change:+.0%} since the last time at {streams} streams: {before:.1f} then, {now:.1f} now",
+        "{change:+.0%} sedan förra gången vid {streams} strömmar: {before:.1f} då, {now:.1f} nu",
+    ),
+    "bench.sent": (
+        "kept, signed and sent to {gateway}",
+        "sparat, signerat och skickat till {gateway}",
+    ),
+    "bench.unsent": ("kept, but not sent: {reason}", "sparat, men inte skickat: {reason}"),
     "doctor.ok": (
         "This PC has all that {engine} needs.",
         "Datorn har allt som {engine} behöver.",

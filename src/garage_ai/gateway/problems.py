@@ -69,6 +69,11 @@ _TABLE: Final = (
         ),
         ("bad_node_key", "That is no node's public key.", "Send a user NKEY, `U…`."),
         (
+            "bad_benchmark",
+            "The measurement is signed, but is none that this version understands.",
+            "Bring the node's agent to the gateway's version.",
+        ),
+        (
             "invalid_field",
             "A value that cannot be kept.",
             "Correct the field that the message names.",

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from garage_ai.accounts import EnrolmentTokens, ExternalModels, KeyRing, Nodes
+from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Nodes
 from garage_ai.catalog import Catalog, digest_of
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.body import BodyLimits
@@ -121,6 +121,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         claims=claims,
         network=network,
         enrolment=enrolment,
+        benchmarks=Benchmarks(books.storage),
         usage=StoredUsage(books.storage),
         metrics=metrics,
         limits=BodyLimits(size=settings.max_body),

@@ -1,6 +1,6 @@
 """What the edge needs of the rooms below it, as protocols: it joins them and decides nothing."""
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -13,6 +13,7 @@ from garage_ai.accounts import (
     Key,
     KeyId,
     MemberId,
+    NodeBenchmark,
     Scope,
     TokenId,
 )
@@ -21,6 +22,7 @@ from garage_ai.gateway.metrics import Metrics
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.serving.models import Call
 from garage_ai.storage import Grouping, UsagePage, UsageTotal
+from garage_ai.wire.benchmarks import SignedBenchmark
 from garage_ai.wire.enrolment import Enrolled, EnrolRequest, FreshJwt, Proof
 from garage_ai.wire.identity import KeyRotation
 from garage_ai.wire.ids import NodeId
@@ -166,11 +168,27 @@ class Enrolment(Protocol):
         """Put a new key in a node's place."""
         ...
 
+    async def benchmark(self, signed: SignedBenchmark) -> str:
+        """Check who measured, and give the key that signed."""
+        ...
+
     async def leave(self, proof: Proof) -> None:
         """Let a node go at its own wish."""
 
     async def remove(self, node: NodeId) -> bool:
         """Cut a node off for good; True if the servers have done so already."""
+        ...
+
+
+class Benchmarks(Protocol):
+    """What nodes measured of themselves."""
+
+    async def record(self, signed: SignedBenchmark, public_key: str) -> NodeBenchmark:
+        """Keep a measurement."""
+        ...
+
+    async def latest(self, node: NodeId | None = None) -> Mapping[NodeId, NodeBenchmark]:
+        """Give the newest of each node, or of one."""
         ...
 
 
@@ -202,6 +220,7 @@ class Services:
     claims: Claims
     network: Network
     enrolment: Enrolment
+    benchmarks: Benchmarks
     usage: Usage
     metrics: Metrics
     limits: BodyLimits = field(default_factory=BodyLimits)
@@ -211,6 +230,7 @@ class Services:
 
 
 __all__ = [
+    "Benchmarks",
     "Claims",
     "Enrolment",
     "Keys",

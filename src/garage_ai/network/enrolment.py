@@ -8,9 +8,11 @@ from typing import Literal, Protocol
 import structlog
 
 from garage_ai.network.authority import Authority
-from garage_ai.network.enrolment_errors import NodeGone, ProofRefused
+from garage_ai.network.enrolment_errors import BadBenchmark, NodeGone, ProofRefused
 from garage_ai.network.nonces import Nonces
+from garage_ai.wire.benchmarks import SignedBenchmark, open_benchmark
 from garage_ai.wire.enrolment import Enrolled, EnrolRequest, FreshJwt, Proof
+from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import VERSIONS
 from garage_ai.wire.identity import (
     KeyRotation,
@@ -159,6 +161,21 @@ class Enrolment:
         await self._revoker.revoke(old)
         _log.info("node_key_rotated", node=record.id)
         return FreshJwt(self._jwt(record), self._urls)
+
+    async def benchmark(self, signed: SignedBenchmark) -> str:
+        """Check that a node signed what it measured, and give the key it did so with.
+
+        Raises: NonceUnusable, ProofRefused, NodeGone, BadBenchmark.
+        """
+        self._nonces.check(signed.nonce)
+        record = await self._present(signed.node)
+        try:
+            open_benchmark(signed, record.public_key)
+        except NkeyError as error:
+            raise ProofRefused(str(error)) from error
+        except Malformed as error:
+            raise BadBenchmark(str(error)) from error
+        return record.public_key
 
     async def leave(self, proof: Proof) -> None:
         """Let a node remove itself. Raises: NonceUnusable, ProofRefused, NodeGone."""

@@ -2,6 +2,7 @@
 
 EnrolmentError         code                HTTP
 ├── NonceUnusable      nonce_unusable      400    not ours, or older than two minutes
+├── BadBenchmark       bad_benchmark       400    well signed, but no measurement we know
 ├── ProofRefused       proof_refused       401    the signature is not this key's over this text
 └── NodeGone           node_gone           410    the node was removed, for good
 """
@@ -16,6 +17,10 @@ class EnrolmentError(Exception):
 
 class NonceUnusable(EnrolmentError):
     code = "nonce_unusable"
+
+
+class BadBenchmark(EnrolmentError):
+    code = "bad_benchmark"
 
 
 class ProofRefused(EnrolmentError):

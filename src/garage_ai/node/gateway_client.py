@@ -1,4 +1,4 @@
-"""What a node asks of a gateway over HTTP: to be let in, a new JWT or key, to be let go.
+"""What a node asks of a gateway over HTTP: to be let in, a new JWT or key, to be let go; its speed.
 
 A gateway that is not reached, or answers 429 or 5xx, is asked a few times before it counts as away.
 """
@@ -14,6 +14,7 @@ import aiohttp
 import msgspec
 
 from garage_ai.node.errors import EnrolmentFailed, GatewayAway, NodeError, NotPossible
+from garage_ai.wire.benchmarks import Benchmark, sign_benchmark
 from garage_ai.wire.enrolment import Enrolled, FreshJwt, sign_enrolment, sign_proof
 from garage_ai.wire.identity import NodeIdentity, make_rotation
 from garage_ai.wire.ids import NodeId
@@ -120,6 +121,16 @@ class GatewayClient:
         """Leave the network for good. Raises: GatewayAway, GatewayRefused."""
         proof = sign_proof(identity, "leave", node, await self._nonce())
         await self._request(f"/api/v1/nodes/{node}/leave", proof)
+
+    async def send_benchmark(
+        self, identity: NodeIdentity, node: NodeId, benchmark: Benchmark
+    ) -> None:
+        """Hand in what was measured, signed; again changes nothing.
+
+        Raises: GatewayAway, GatewayRefused.
+        """
+        signed = sign_benchmark(identity, node, await self._nonce(), benchmark)
+        await self._request(f"/api/v1/nodes/{node}/benchmarks", signed)
 
     async def _nonce(self) -> str:
         return (await self._post("/api/v1/nonces", None, Nonce)).nonce

@@ -19,6 +19,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     UniqueConstraint,
 )
 from sqlalchemy.types import TypeDecorator
@@ -133,6 +134,26 @@ external_models = Table(
     Column("by_admin", Boolean, nullable=False),
 )
 
+# Kept as it was signed, so that anyone can check it again.
+benchmarks = Table(
+    "benchmarks",
+    metadata,
+    Column(
+        "seq",
+        BigInteger().with_variant(Integer(), "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    Column("node_id", String(64), ForeignKey("nodes.id"), nullable=False),
+    Column("received_at", Utc, nullable=False),
+    Column("body_digest", LargeBinary(32), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("nonce", String(256), nullable=False),
+    Column("signature", String(128), nullable=False),
+    Column("public_key", String(64), nullable=False),
+    UniqueConstraint("node_id", "body_digest"),
+)
+
 # No foreign keys: a usage record is evidence of what happened, so nothing may refuse it.
 usage = Table(
     "usage",
@@ -167,6 +188,7 @@ usage = Table(
 
 __all__ = [
     "Utc",
+    "benchmarks",
     "enrolment_tokens",
     "external_models",
     "keys",

@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from tests.parts.edge import DIGEST, NODE, Edge, running_edge
 from tests.parts.raw_http import Answer, ask
+from tests.unit.wire.test_benchmarks import BENCHMARK
 
 from garage_ai.accounts import OPERATOR, ExternalModels, KeyId
 from garage_ai.storage import UsageRecord
+from garage_ai.storage.tables import nodes
+from garage_ai.wire.benchmarks import benchmark_text, sign_benchmark
 from garage_ai.wire.enrolment import sign_enrolment, sign_proof
 from garage_ai.wire.identity import NodeIdentity, make_rotation
 from garage_ai.wire.ids import Digest, NodeId
@@ -123,6 +127,71 @@ async def test_a_node_changes_its_key_and_leaves(edge: Edge) -> None:
     assert (gone.status, gone.code) == (410, "node_gone")
     back = await enrol(edge, new, await new_token(edge))
     assert back.code == "node_removed"
+
+
+async def test_a_node_hands_in_what_it_measured(edge: Edge) -> None:
+    """Signed by its key it is kept, once; by another key, changed or misshapen it is refused."""
+    identity = new_identity()
+    node = NodeId(told(await enrol(edge, identity, await new_token(edge)), 201)["node"])
+    path = f"/nodes/{node}/benchmarks"
+
+    async def hand_in(signer: NodeIdentity = identity, **changes: str) -> Answer:
+        signed = sign_benchmark(signer, node, await nonce(edge), BENCHMARK)
+        return await api(edge, "POST", path, fields_of(signed) | changes, key=False)
+
+    kept = told(await hand_in(), 201)
+    assert kept["levels"][0]["decode"] == BENCHMARK.levels[0].decode
+    assert (kept["gpus"], kept["load"]) == (["NVIDIA GeForce RTX 3090"], 2.5)
+    assert told(await hand_in(), 201)["received_at"] == kept["received_at"]
+    stranger = await hand_in(new_identity())
+    assert (stranger.status, stranger.code) == (401, "proof_refused")
+    assert (await hand_in(body="{}")).code == "proof_refused"
+    assert (await hand_in(nonce=secrets.token_urlsafe(40))).code == "nonce_unusable"
+    assert (await hand_in(node="nother")).code == "invalid_value"
+    assert (await hand_in(body="x" * 20_000)).status == 400
+    assert (await hand_in(body="\ud800")).status in (400, 401)
+    told(await api(edge, "DELETE", f"/nodes/{node}"))
+    assert (await hand_in()).code == "node_gone"
+
+
+async def test_a_node_signs_nonsense(edge: Edge) -> None:
+    """A good signature does not make a measurement of it."""
+    identity = new_identity()
+    node = NodeId(told(await enrol(edge, identity, await new_token(edge)), 201)["node"])
+    for body in ("null", "[" * 2000, '{"version": 1}'):
+        made = await nonce(edge)
+        text = benchmark_text(node, made, body, identity.public_key)
+        fields = {
+            "node": node,
+            "nonce": made,
+            "body": body,
+            "signature": identity.sign_text(text),
+        }
+        refused = await api(edge, "POST", f"/nodes/{node}/benchmarks", fields, key=False)
+        assert (refused.status, refused.code) == (400, "bad_benchmark")
+
+
+async def test_the_list_of_nodes_shows_what_they_measured(edge: Edge) -> None:
+    """Beside each node, null where it has measured nothing."""
+    assert told(await api(edge, "GET", f"/nodes/{NODE}"))["benchmark"] is None
+    identity = new_identity()
+    async with edge.storage.write() as connection:
+        await connection.execute(
+            insert(nodes).values(
+                id=NODE,
+                member_id=OPERATOR,
+                name="garage",
+                public_key=identity.public_key,
+                trust="unverified",
+                created_at=datetime.now(UTC),
+            )
+        )
+    signed = sign_benchmark(identity, NODE, await nonce(edge), BENCHMARK)
+    path = f"/nodes/{NODE}/benchmarks"
+    told(await api(edge, "POST", path, fields_of(signed), key=False), 201)
+    (shown,) = told(await api(edge, "GET", "/nodes"))["data"]
+    assert shown["benchmark"]["model"] == BENCHMARK.model
+    assert told(await api(edge, "GET", f"/nodes/{NODE}")) == shown
 
 
 async def test_an_admin_moves_nodes(edge: Edge) -> None:

@@ -1,7 +1,6 @@
 """The checklist on this PC, with a real gateway to reach and real ports that are closed."""
 
 import socket
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -65,12 +64,10 @@ async def test_a_gateway_that_is_away_is_told(tmp_path: Path, closed: int) -> No
 
 
 async def test_this_pc_can_lend_a_server(tmp_path: Path) -> None:
-    """An engine of the owner's own needs neither card nor containers, and the check is quick."""
-    before = time.monotonic()
+    """An engine of the owner's own needs neither card nor containers."""
     report = await inspect_needs(NodeFolder(tmp_path / "node"), "external")
     assert report.failed == ()
     assert {each.check for each in report.findings} == {"os", "python", "folder"}
-    assert time.monotonic() - before < 30
 
 
 async def test_a_pc_that_lacks_something_does_not_enrol(

@@ -32,6 +32,7 @@ COMMANDS = [
     "drain",
     "rotate",
     "doctor",
+    "bench",
     "leave",
 ]
 STATUS = Status(

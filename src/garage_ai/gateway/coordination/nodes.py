@@ -13,6 +13,7 @@ from garage_ai.gateway.coordination.access import OPEN, SECURITY, errors, needs
 from garage_ai.gateway.errors import BadRequest, GatewayError
 from garage_ai.gateway.services import Services
 from garage_ai.network.models import EnrolledNode, NodeView
+from garage_ai.wire.benchmarks import SignedBenchmark
 from garage_ai.wire.enrolment import EnrolRequest, Proof
 from garage_ai.wire.identity import KeyRotation
 from garage_ai.wire.ids import NodeId
@@ -107,6 +108,26 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         return schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
 
     @routes.post(
+        "/nodes/{node}/benchmarks",
+        status_code=201,
+        responses=errors(*_PROVED, "bad_benchmark", key=False),
+        openapi_extra=OPEN,
+    )
+    async def keep_benchmark(
+        node: NodePath, asked: schemas.BenchmarkAsked
+    ) -> schemas.BenchmarkGiven:
+        """Keep what a node measured of itself, signed by its key; the same again changes nothing.
+
+        It is the node's own word and is shown as such; routing and money do not rest on it.
+        """
+        _same(node, asked.node)
+        signed = SignedBenchmark(
+            node=NodeId(node), nonce=asked.nonce, body=asked.body, signature=asked.signature
+        )
+        key = await enrolment.benchmark(signed)
+        return schemas.BenchmarkGiven.of(await services.benchmarks.record(signed, key))
+
+    @routes.post(
         "/nodes/{node}/leave",
         status_code=204,
         responses=errors(*_PROVED, key=False),
@@ -129,12 +150,14 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     @routes.get("/nodes", responses=errors(), openapi_extra=SECURITY)
     async def list_nodes() -> schemas.NodesGiven:
         """List all nodes, by name."""
-        return schemas.NodesGiven(data=[schemas.NodeGiven.of(view) for view in network.nodes()])
+        kept = await services.benchmarks.latest()
+        shown = [schemas.NodeGiven.of(view, kept.get(view.id)) for view in network.nodes()]
+        return schemas.NodesGiven(data=shown)
 
     @routes.get("/nodes/{node}", responses=errors("node_not_found"), openapi_extra=SECURITY)
     async def show_node(node: NodePath) -> schemas.NodeGiven:
         """Show one node."""
-        return schemas.NodeGiven.of(_view(services, node))
+        return await _shown(services, node)
 
     @routes.post("/nodes/{node}/drain", responses=errors("node_not_found"), openapi_extra=SECURITY)
     async def drain(
@@ -143,7 +166,7 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         """Let a node finish what it does and take nothing new."""
         view = _view(services, node)
         network.drain(view.id, asked.reason if asked else "")
-        return schemas.NodeGiven.of(_view(services, node))
+        return await _shown(services, node)
 
     @routes.post(
         "/nodes/{node}/undrain", responses=errors("node_not_found"), openapi_extra=SECURITY
@@ -151,7 +174,7 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     async def undrain(node: NodePath) -> schemas.NodeGiven:
         """Let a drained node work again."""
         network.undrain(_view(services, node).id)
-        return schemas.NodeGiven.of(_view(services, node))
+        return await _shown(services, node)
 
     @routes.delete("/nodes/{node}", responses=errors("node_not_found"), openapi_extra=SECURITY)
     async def remove(node: NodePath) -> schemas.RemovedGiven:
@@ -161,6 +184,12 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         return schemas.RemovedGiven(id=node, cut_off=told)
 
     return routes
+
+
+async def _shown(services: Services, node: str) -> schemas.NodeGiven:
+    view = _view(services, node)
+    kept = await services.benchmarks.latest(view.id)
+    return schemas.NodeGiven.of(view, kept.get(view.id))
 
 
 def _view(services: Services, node: str) -> NodeView:

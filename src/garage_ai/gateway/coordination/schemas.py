@@ -5,9 +5,18 @@ from typing import Annotated, Final, Literal, Self
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
-from garage_ai.accounts import SCOPES, EnrolmentToken, ExternalModel, Key, Scope, TokenState
+from garage_ai.accounts import (
+    SCOPES,
+    EnrolmentToken,
+    ExternalModel,
+    Key,
+    NodeBenchmark,
+    Scope,
+    TokenState,
+)
 from garage_ai.network.models import ModelView, NodeState, NodeView
 from garage_ai.storage import UsageRecord, UsageTotal
+from garage_ai.wire.benchmarks import MAX_BODY, Benchmark
 
 DAY: Final = 86_400
 
@@ -96,6 +105,54 @@ class ModelOffered(Given):
     decode_speed: float = Field(description="Tokens per second, the node's own word.")
 
 
+class BenchmarkAsked(Asked):
+    node: Annotated[str, Field(min_length=1, max_length=64)]
+    nonce: NonceText
+    body: Annotated[
+        str, Field(min_length=2, max_length=MAX_BODY, description="The measurement, as JSON text.")
+    ]
+    signature: SignatureText
+
+
+class LevelGiven(Given):
+    streams: int
+    answered: int
+    failed: int
+    decode: float = Field(description="Tokens per second of all streams together.")
+    prefill: float = Field(description="Tokens per second of all prompts together.")
+    ttft: float = Field(description="Seconds, median.")
+    ttft_worst: float = Field(description="Seconds.")
+
+
+class BenchmarkGiven(Given):
+    received_at: datetime
+    at: float = Field(description="The node's clock, seconds since 1970.")
+    agent: str
+    engine: str
+    model: str
+    digest: str
+    context: int
+    slots: int
+    cpu: str
+    gpus: list[str]
+    levels: list[LevelGiven]
+    seconds: float
+    load: float | None = Field(description="Seconds until the engine was ready.")
+    round_trip: float | None = Field(description="Seconds to the gateway and back.")
+
+    @classmethod
+    def of(cls, kept: NodeBenchmark) -> Self:
+        """Show a measurement."""
+        fields = {name: getattr(kept.benchmark, name) for name in Benchmark.__struct_fields__}
+        del fields["version"]
+        fields["gpus"] = list(kept.benchmark.gpus)
+        fields["levels"] = [
+            LevelGiven.model_validate(level, from_attributes=True)
+            for level in kept.benchmark.levels
+        ]
+        return cls(received_at=kept.received_at, **fields)
+
+
 class NodeGiven(Given):
     id: str
     name: str
@@ -111,9 +168,10 @@ class NodeGiven(Given):
     agent: str
     free_memory: int = Field(description="Bytes.")
     free_vram: int = Field(description="Bytes.")
+    benchmark: BenchmarkGiven | None = Field(description="The node's own word, signed; the newest.")
 
     @classmethod
-    def of(cls, view: NodeView) -> Self:
+    def of(cls, view: NodeView, kept: NodeBenchmark | None) -> Self:
         """Show a node."""
         return cls(
             id=view.id,
@@ -132,6 +190,7 @@ class NodeGiven(Given):
             agent=view.agent,
             free_memory=view.free_memory,
             free_vram=view.free_vram,
+            benchmark=BenchmarkGiven.of(kept) if kept else None,
         )
 
 

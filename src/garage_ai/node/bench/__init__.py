@@ -1,0 +1,1 @@
+"""How fast this PC's engine is: measured on purpose, kept, signed, compared with the last time."""
