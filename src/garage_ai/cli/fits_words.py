@@ -19,7 +19,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "option.context": (
         "With --fits: tokens of context to hope for.",
-        "Med --fits: kontext i tokens att hoppas på.",
+        "Med --fits: kontext i token att hoppas på.",
     ),
     "option.sequences": (
         "With --fits: requests at a time to hope for.",

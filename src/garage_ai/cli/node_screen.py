@@ -7,7 +7,6 @@ from rich.status import Status
 
 from garage_ai.catalog import Progress
 from garage_ai.cli import output
-from garage_ai.cli.node_doctor import show_findings
 from garage_ai.cli.node_words import say
 from garage_ai.cli.words import language
 from garage_ai.node.events import Begun, Done, Event, Fetching, Link, Missing, State, Stopping
@@ -37,6 +36,8 @@ class NodeScreen:
             case Done(step, detail):
                 self._done(say(f"done.{step}", detail=output.harmless(detail)))
             case Missing(findings):
+                from garage_ai.cli.node_doctor import show_findings
+
                 self.end()
                 show_findings(findings)
             case Fetching(progress):

@@ -10,8 +10,9 @@ from garage_ai.cli import node, node_words
 from garage_ai.cli.node_run import NodeFailed
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.node import errors
-from garage_ai.node.events import Begun, Done, Link, State, Stopping
+from garage_ai.node.events import Begun, Done, Link, Missing, State, Stopping
 from garage_ai.node.folder import Choice
+from garage_ai.node.preflight.models import Finding
 from garage_ai.node.status import (
     EngineStatus,
     LinkStatus,
@@ -117,6 +118,14 @@ def test_shows_a_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert "1/8" in shown
     assert "small sha256:aaaa" in shown
     assert "\x1b" not in shown
+
+
+def test_what_a_pc_lacks_is_told_with_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
+    """`gai node join` says what is missing and what to type."""
+    NodeScreen().tell(Missing((Finding("container", "fail", "none"),)))
+    shown = capsys.readouterr().out
+    assert "Podman" in shown
+    assert "sudo apt install podman" in shown
 
 
 def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
