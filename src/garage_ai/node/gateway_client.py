@@ -79,7 +79,7 @@ class GatewayClient:
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
-            trust_env=urlsplit(self.base).hostname not in _HERE,
+            trust_env=may_be_proxied(self.base),
         )
         return self
 
@@ -196,6 +196,11 @@ class GatewayClient:
         return GatewayRefused(words, status=status, reason=said.code or "")
 
 
+def may_be_proxied(base: str) -> bool:
+    """Tell whether the way to a gateway may lead through the owner's proxy."""
+    return urlsplit(base).hostname not in _HERE
+
+
 def gateway_base(text: str) -> str:
     """Give a gateway's base as the owner may type it, `/v1` and slashes cut off.
 
@@ -213,4 +218,5 @@ __all__ = [
     "GatewayRefused",
     "NodeGoneForGood",
     "gateway_base",
+    "may_be_proxied",
 ]

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from garage_ai.node.folder import Record
+from garage_ai.node.gateway_client import may_be_proxied
 from garage_ai.node.preflight.models import Reach
 from garage_ai.node.records import tls_for
 from garage_ai.wire.trust import TrustError
@@ -44,7 +45,11 @@ async def _ask_gateway(record: Record) -> tuple[float | None, float | None, str]
     """Give the round trip, the clock's skew and what went wrong."""
     try:
         tls = tls_for(record)
-        async with asyncio.timeout(GATEWAY_SECONDS), aiohttp.ClientSession() as session:
+        proxied = may_be_proxied(record.gateway)
+        async with (
+            asyncio.timeout(GATEWAY_SECONDS),
+            aiohttp.ClientSession(trust_env=proxied) as session,
+        ):
             times = [await _round_trip(session, record.gateway, tls) for _ in range(SAMPLES)]
     except (aiohttp.ClientError, OSError, ValueError, TrustError) as error:
         return None, None, (str(error) or "no answer in time")[:200]
