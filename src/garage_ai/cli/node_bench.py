@@ -54,8 +54,8 @@ class _Bar:
 
 def bench(folder: NodeFolder, *, as_json: bool) -> None:
     """Measure, and show what was found. Raises: CliError."""
-    configure_logs()
     record = guarded(folder.load)
+    configure_logs()
     screen, bar = NodeScreen(), _Bar()
     try:
         tell = (lambda _: None) if as_json else screen.tell
