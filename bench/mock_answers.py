@@ -31,6 +31,7 @@ __all__ = [
 ]
 
 Route = Literal["chat", "completions"]
+NOTHING = msgspec.Raw()
 CREATED = 1_700_000_000
 DONE = b"data: [DONE]\n\n"
 END = b"0\r\n\r\n"
@@ -53,6 +54,10 @@ class _Tool(msgspec.Struct):
     function: _Function = msgspec.field(default_factory=_Function)
 
 
+class _Turn(msgspec.Struct):
+    content: msgspec.Raw = NOTHING
+
+
 class Generation(msgspec.Struct):
     """The fields of a chat, completion or embedding request that shape the answer."""
 
@@ -64,6 +69,9 @@ class Generation(msgspec.Struct):
     tools: list[_Tool] = []
     tool_choice: str | _Tool | None = None
     input: str | list[str | int | list[int]] = ""
+    messages: msgspec.Raw = NOTHING
+    prompt: msgspec.Raw = NOTHING
+    continue_final_message: bool = False
 
     @property
     def limit(self) -> int | None:
@@ -74,6 +82,13 @@ class Generation(msgspec.Struct):
     def wants_usage(self) -> bool:
         """Say whether the stream ends with a usage event."""
         return self.stream_options is not None and self.stream_options.include_usage
+
+    @property
+    def said(self) -> int:
+        """Count the chunks that the request brings along, to be gone on from."""
+        if self.continue_final_message:
+            return _count_said(msgspec.json.decode(self.messages, type=list[_Turn])[-1].content)
+        return _count_said(self.prompt)
 
     @property
     def forced_tool(self) -> str:
@@ -92,6 +107,7 @@ class Shape(NamedTuple):
     finish: str
     tool: str  # the tool to call, empty for text
     prompt_tokens: int
+    start: int = 0  # chunks said before, by another engine
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +119,19 @@ class StreamParts:
     done: bytes
 
 
-def text_of(chunks: int) -> str:
+def text_of(chunks: int, start: int = 0) -> str:
     """Return the whole text of an answer of that many chunks."""
-    return "".join(f" w{index}" for index in range(chunks))
+    return "".join(f" w{index}" for index in range(start, start + chunks))
+
+
+def _count_said(raw: msgspec.Raw) -> int:
+    """Count the chunks at the end of a text; what brings none is not even decoded."""
+    if not bytes(raw).startswith(b'"') or b" w0" not in bytes(raw):
+        return 0
+    text = msgspec.json.decode(raw, type=str)
+    count = text[text.rfind(" w") + 2 :]
+    said = int(count) + 1 if count.isdigit() else 0
+    return said if text.endswith(text_of(said)) else 0
 
 
 def chunked(data: bytes) -> bytes:
@@ -130,9 +156,10 @@ def error_answer(status: int, message: str) -> bytes:
 
 
 def _usage(shape: Shape) -> dict[str, int]:
-    total = shape.prompt_tokens + shape.chunks
+    prompt = shape.prompt_tokens + shape.start
+    total = prompt + shape.chunks
     return {
-        "prompt_tokens": shape.prompt_tokens,
+        "prompt_tokens": prompt,
         "completion_tokens": shape.chunks,
         "total_tokens": total,
     }
@@ -144,7 +171,7 @@ def _text_choices(shape: Shape) -> list[dict[str, object]]:
 
 def _text_choice(shape: Shape, index: int) -> dict[str, object]:
     finish = shape.finish if index == shape.chunks - 1 else None
-    text = f" w{index}"
+    text = f" w{shape.start + index}"
     if shape.route == "completions":
         return {"index": 0, "text": text, "logprobs": None, "finish_reason": finish}
     delta = {"role": "assistant", "content": text} if index == 0 else {"content": text}
@@ -198,7 +225,7 @@ def stream_parts(shape: Shape) -> StreamParts:
 @lru_cache(maxsize=256)
 def plain_answer(shape: Shape) -> bytes:
     """Return a whole HTTP answer for a request that is not streamed."""
-    text = text_of(shape.chunks)
+    text = text_of(shape.chunks, shape.start)
     choice: dict[str, object] = {"index": 0, "logprobs": None, "finish_reason": shape.finish}
     if shape.tool:
         function = {"name": shape.tool, "arguments": '{"word": "w0"}'}

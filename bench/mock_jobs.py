@@ -193,13 +193,15 @@ class Job:
 
     def _shape(self) -> Shape:
         request, options, limit = self._request, self._bench.options, self._request.limit
+        said = request.said
         return Shape(
             route=self._route,
             model=request.model,
-            chunks=options.chunks if limit is None else max(1, limit),
+            chunks=max(1, options.chunks - said if limit is None else limit),
             finish="stop" if limit is None else "length",
             tool=request.forced_tool,
             prompt_tokens=options.prompt_tokens,
+            start=said,
         )
 
     def _answer_plain(self) -> None:

@@ -38,7 +38,9 @@ One port serves everything. A running gateway shows the same at `/docs` and give
   scope `inference` may use `/v1`, one with `admin` also `/api/v1`.
 - **Errors** have OpenAI's envelope and a stable code, see [error codes](errors.md).
 - **Headers of every answer:** `x-request-id`. Answers that a node gave also have `x-gai-node`,
-  `x-gai-region` (`none` if unset) and `x-gai-trust`.
+  `x-gai-region` (`none` if unset) and `x-gai-trust`. They tell of the node that began: a stream
+  may go on at another, in the region that was asked for and with no less trust. Which ones had a
+  part in it is in the usage record.
 - **Bodies** are JSON of at most 8 MB (`GAI_MAX_BODY`), on `/api/v1` 64 KiB.
 - Of the OpenAI API, what is not listed here answers 404 `unsupported_endpoint`.
 """

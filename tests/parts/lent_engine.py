@@ -88,13 +88,16 @@ class Engine:
 
 
 class Node:
-    """A node that lends an engine: `gai node join` first, `gai node run` from then on."""
+    """A node that lends an engine: `gai node join` first, `gai node run` from then on.
+
+    Without one it runs llama.cpp itself.
+    """
 
     def __init__(
         self,
         folder: Path,
         product: Product,
-        engine: Engine,
+        engine: Engine | None,
         *,
         gateway: str | None = None,
         slots: int = 8,
@@ -110,7 +113,9 @@ class Node:
         self.gateway = gateway or product.url
         self.environment = at_home(folder, **(environment or {}))
         self._before = before
-        self._options = ["--engine", "external", "--engine-url", engine.url, "--model", model]
+        self._model = model
+        lends = ["--engine", "external", "--engine-url", engine.url] if engine else []
+        self._options = [*(lends or ["--engine", "llamacpp"]), "--model", model]
         self._options += ["--slots", str(slots), "--data-dir", str(self.data)]
         self._program: Program | None = None
 
@@ -156,7 +161,7 @@ class Node:
         """Wait until it is in choice and its model is served."""
         try:
             eventually("a node that is ready", lambda: self.seen.get("state") == "ready", seconds)
-            self.product.serves(self._options[5], seconds)
+            self.product.serves(self._model, seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.program.tail()}") from None
 

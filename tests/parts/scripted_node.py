@@ -38,8 +38,8 @@ def event(text: str, **fields: object) -> bytes:
     return b"data: " + msgspec.json.encode({"id": "c", "choices": [choice], **fields}) + b"\n\n"
 
 
-ROLE = b'data: {"choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
-STOP = b'data: {"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+ROLE = b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant"}}]}\n\n'
+STOP = b'data: {"id":"c","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
 DONE = b"data: [DONE]\n\n"
 PLAIN = (
     b'{"choices":[{"message":{"content":"hej"}}],"usage":{"prompt_tokens":3,"completion_tokens":1}}'

@@ -6,6 +6,7 @@ others are `other`. No label names a key, a member or a node, so /metrics needs 
 
 from collections import Counter as Count
 from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from typing import Final, NamedTuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
@@ -51,6 +52,7 @@ _FIRST_SECONDS: Final = (
     7.5,
     10.0,
 )
+_GAP_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
 _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
 _OPERATIONS: Final = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
@@ -94,11 +96,23 @@ class Metrics:
             ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
             bounds=_TOKENS,
         )
-        for histogram in (self._duration, self._first, self._tokens):
-            self.registry.register(histogram)
         self._retries = Counter(
             "gai_retries", "Attempts beyond a request's first.", registry=self.registry
         )
+        self._moves = Counter(
+            "gai_stream_moves",
+            "Streams that went on at another node, by what became of the one before.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._gaps = Histogram(
+            "gai_stream_gap_seconds",
+            "Time between the last words of one node and the first of the next.",
+            (),
+            bounds=_GAP_SECONDS,
+        )
+        for histogram in (self._duration, self._first, self._tokens, self._gaps):
+            self.registry.register(histogram)
         self._usage_dropped = Counter(
             "gai_usage_dropped",
             "Usage records that could not be kept.",
@@ -129,6 +143,10 @@ class Metrics:
             series.completion.observe(record.completion_tokens)
         if record.attempts > 1:
             self._retries.inc(record.attempts - 1)
+        for before, part in pairwise(record.parts):
+            self._moves.labels(before.outcome).inc()
+            if part.gap_s is not None:
+                self._gaps.labels().observe(part.gap_s)
 
     def _find(self, route: str, model: str, outcome: str) -> "_Series":
         operation = _OPERATIONS.get(route, OTHER)

@@ -49,7 +49,7 @@ _REQUEST_ERRORS: Final = (
 )
 _HEADERS: Final[Json] = {
     "x-request-id": "Names the request in logs and usage.",
-    "x-gai-node": "The node that answered.",
+    "x-gai-node": "The node that answered; of a stream that went on elsewhere, the one that began.",
     "x-gai-region": "Its region, or none.",
     "x-gai-trust": "Its trust class.",
     "x-gai-dropped": "Fields that were left out, comma-separated.",

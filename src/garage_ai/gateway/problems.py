@@ -226,7 +226,12 @@ _TABLE: Final = (
         502,
         "server_error",
         ("engine_error", "The node's engine failed.", "Try again."),
-        ("node_lost", "The node vanished while it worked.", "Try again."),
+        ("node_lost", "The node vanished while it worked, and no other could go on.", "Try again."),
+        (
+            "continuation_unsound",
+            "The node was lost in the middle of an answer that no other can go on with.",
+            "Ask again; the message says what kept others from it.",
+        ),
         ("bad_node_reply", "The node answered something that is no answer.", "Try again."),
     ),
     *_rows(

@@ -1,5 +1,6 @@
 """Who is out there and who gets the work: registry, router, dispatch."""
 
+from garage_ai.network.continuation import Part
 from garage_ai.network.dispatcher import Answer, DispatchLimits, Request
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
@@ -18,5 +19,6 @@ __all__ = [
     "Names",
     "Network",
     "NodeView",
+    "Part",
     "Request",
 ]

@@ -34,6 +34,8 @@ from garage_ai.wire.window import Receiver, Sender
 MAX_COMPLAINT: Final = 64 * 1024
 LINK_LOST: Final = "link_lost"
 """A loss that is the gateway's own and says nothing about the node."""
+REPLACED: Final = "session_replaced"
+"""A loss of what a node's process before the present one was doing."""
 
 Phase = Literal["sent", "accepted", "answering", "complaining", "over"]
 
@@ -85,6 +87,8 @@ class Attempt:
     """One try of a request on a node.
 
     `ended_by_node` tells that the node itself said the last word: it works on this no more.
+    `begun`, `last_frame` and `last_data` are the moments of its start, of its newest frame and of
+    its newest piece of an answer.
     """
 
     def __init__(
@@ -109,8 +113,8 @@ class Attempt:
         self._receiver = Receiver(max_answer)
         self._complaint = bytearray()
         self._status = 0
-        self._started = now
-        self._last_frame = now
+        self.begun = now
+        self.last_frame = self.last_data = now
         self._ended_upload = False
 
     def start(self, opening: Open) -> Step:
@@ -128,7 +132,7 @@ class Attempt:
         """Take a packet of the node."""
         if self.phase == "over":
             return Step()
-        self._last_frame = now
+        self.last_frame = now
         step = Step()
         try:
             for frame in self._receiver.accept(packet):
@@ -156,6 +160,10 @@ class Attempt:
         """End the attempt because the gateway lost its own link."""
         return self._ended(Verdict("lost", "the gateway lost its link", LINK_LOST))
 
+    def replaced(self) -> Step:
+        """End the attempt because its node is another process by now."""
+        return self._ended(Verdict("lost", "the node began anew", REPLACED))
+
     def cancel(self) -> Step:
         """End the attempt because the client no longer wants it."""
         return self._ended(Verdict("cancelled"))
@@ -172,19 +180,24 @@ class Attempt:
     def due(self) -> float:
         """When the next limit falls, if nothing comes before."""
         return min(
-            self._last_frame + self._limits.silence,
-            self._started + self._limits.total,
+            self.last_frame + self._limits.silence,
+            self.ends_at,
             self._phase_limit(),
         )
+
+    @property
+    def ends_at(self) -> float:
+        """When the time for all of it is over."""
+        return self.begun + self._limits.total
 
     def late(self, now: float) -> Step:
         """Take the time; ends the attempt when a limit was passed."""
         step = Step()
         if self.phase == "over" or now < self.due:
             return step
-        if self.phase == "sent" or now >= self._last_frame + self._limits.silence:
+        if self.phase == "sent" or now >= self.last_frame + self._limits.silence:
             self._over(step, Verdict("lost", "the node is silent", "silence"))
-        elif now >= self._started + self._limits.total:
+        elif now >= self.ends_at:
             self._over(step, Verdict("timeout", "the answer took too long", "total"))
         else:
             self._over(step, Verdict("timeout", "the first token took too long", "first_byte"))
@@ -192,11 +205,11 @@ class Attempt:
 
     def _phase_limit(self) -> float:
         if self.phase == "sent":
-            return self._started + self._limits.accepted
+            return self.begun + self._limits.accepted
         # A plain answer comes whole: when its first token was made is not seen from here.
         if self.reader.has_content or not self.reader.gives_early:
             return float("inf")
-        return self._started + self._limits.first_byte
+        return self.begun + self._limits.first_byte
 
     def _ended(self, verdict: Verdict) -> Step:
         step = Step()
@@ -257,6 +270,9 @@ class Attempt:
                 step.deliver.append((self.reader.salvaged, len(body)))
                 raise
             step.deliver.append((out, len(body)))
+            self.last_data = self.last_frame
+            if self.reader.whole:
+                self._end(step)
         elif self.phase == "complaining":
             self._complaint += body
             step.deliver.append((b"", len(body)))
@@ -303,6 +319,7 @@ def _failed(frame: Fail) -> Verdict:
 __all__ = [
     "LINK_LOST",
     "MAX_COMPLAINT",
+    "REPLACED",
     "Attempt",
     "Limits",
     "Phase",

@@ -10,14 +10,18 @@ LONGEST_PAUSE: Final = 300.0
 class Breaker:
     """Count failures in a row; open for 10 s, doubling to 300 s, until one trial succeeds.
 
+    What was under way when a failure was counted and then fails too, fails of the same cause: a
+    node that is killed with eight requests on it has failed once.
+
     Pure: the caller gives the time in seconds. Refusals (`busy`), rejections of a request and an
     engine's 401, 403 or 429 are no failures and must not be told to it.
     """
 
-    __slots__ = ("_failures", "_open_until", "_pause", "_trial")
+    __slots__ = ("_failed_at", "_failures", "_open_until", "_pause", "_trial")
 
     def __init__(self) -> None:
         self._failures = 0
+        self._failed_at = float("-inf")
         self._open_until = 0.0
         self._pause = FIRST_PAUSE
         self._trial = False
@@ -39,9 +43,12 @@ class Breaker:
         self._pause = FIRST_PAUSE
         self._trial = False
 
-    def failed(self, now: float) -> None:
-        """Note a failure of the node or its engine."""
+    def failed(self, now: float, begun: float) -> None:
+        """Note that a request which began at a moment failed through the node or its engine."""
+        if begun < self._failed_at:
+            return
         self._failures += 1
+        self._failed_at = now
         if self._failures < FAILURES_TO_OPEN:
             return
         self._open_until = now + self._pause

@@ -5,19 +5,21 @@ import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Final, Protocol, Self
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
 
 import structlog
 
-from garage_ai.network.attempt import LINK_LOST, Attempt, Limits, Verdict
-from garage_ai.network.errors import NoNode
+from garage_ai.network.answer import Answer, Request
+from garage_ai.network.attempt import Attempt, Limits, Verdict
+from garage_ai.network.continuation import Continuation, Move
+from garage_ai.network.errors import DispatchError, NoNode
 from garage_ai.network.flight import Flight
 from garage_ai.network.models import Replica
-from garage_ai.network.placement import RETRY_AFTER, Placement
-from garage_ai.network.plan import Again, Plan, as_error, blame
+from garage_ai.network.placement import RETRY_AFTER, GoingOn, Placement
+from garage_ai.network.plan import Again, Plan, as_error, blame, is_well
 from garage_ai.network.registry import Effect, Registry
-from garage_ai.network.replies import Seen, reader_for
+from garage_ai.network.replies import Reader, reader_for
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import (
@@ -27,12 +29,11 @@ from garage_ai.wire.frames import (
     Open,
     Packet,
     Refused,
-    Route,
     cancel_packet,
     decode,
     encode,
 )
-from garage_ai.wire.ids import AttemptId, Digest, GatewayId
+from garage_ai.wire.ids import AttemptId, Digest, GatewayId, NodeId
 from garage_ai.wire.link_errors import LinkError
 from garage_ai.wire.session import Handler, Message
 from garage_ai.wire.subjects import NodeChannel
@@ -75,64 +76,10 @@ class DispatchLimits:
     queue_seconds: float = 30.0
     retries: int = 3
     max_answer: int = 64_000_000
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """What is to be asked of which model; `model` is a served name, no alias."""
-
-    route: Route
-    model: str
-    body: bytes
-    stream: bool
-    include_usage: bool
-    region: str | None = None
-
-
-class Answer:
-    """A request that has begun to be answered: the bytes for the client, as they come.
-
-    Iterating raises a DispatchError when the node is lost on the way. `emitted` keeps what was
-    given, so that another node could go on from there.
-    """
-
-    def __init__(self, flight: Flight, tries: int) -> None:
-        self._flight = flight
-        self.tries = tries
-        self.emitted: list[bytes] = []
-
-    @property
-    def replica(self) -> Replica:
-        """Who answers."""
-        return self._flight.replica
-
-    @property
-    def seen(self) -> Seen:
-        """What was seen of the answer so far."""
-        return self._flight.attempt.reader.seen
-
-    def __aiter__(self) -> Self:
-        """Give the bytes; a streamed answer ends with `[DONE]`."""
-        return self
-
-    async def __anext__(self) -> bytes:
-        # No generator: the loop keeps a book of those, and each piece would pass through one more.
-        chunk = await self._flight.take()
-        if chunk:
-            self.emitted.append(chunk)
-            return chunk
-        verdict = self._flight.verdict
-        if verdict is not None and verdict.kind != "answered":
-            raise as_error(verdict)
-        raise StopAsyncIteration
-
-    async def whole(self) -> bytes:
-        """Give the whole answer at once: how a plain one comes."""
-        return b"".join([chunk async for chunk in self])
-
-    def cancel(self) -> None:
-        """Stop, because the client is gone; harmless at the end."""
-        self._flight.cancel()
+    move_wait: float = 10.0
+    """How long a stream that lost its node waits for room on another; it comes before others."""
+    move_first_byte: float = 60.0
+    """Its prompt is read anew there, which takes a long one its time."""
 
 
 class Dispatcher:
@@ -195,37 +142,82 @@ class Dispatcher:
         Raises: DispatchError. Cancelling the caller cancels the work on the node.
         """
         plan = Plan(self._limits.retries)
-        doubted: list[Replica] = []
+        doubted: list[Flight] = []
         while True:
             await self._await_link()
             replica = await self.placement.find(
                 request.model,
                 region=request.region,
                 excluded=plan.excluded,
+                avoided=plan.avoided,
                 failure=as_error(plan.last) if plan.last is not None else None,
             )
-            flight = self._launch(request, replica)
-            try:
-                await flight.settled()
-            except asyncio.CancelledError:
-                flight.cancel()
-                raise
+            reader = reader_for(
+                request.route,
+                stream=request.stream,
+                include_usage=request.include_usage,
+                max_bytes=self._limits.max_answer,
+            )
+            flight = self._launch(request, replica, reader, self._limits.attempt)
+            await _settled(flight)
             if flight.committed:
                 for failed in doubted:
-                    failed.node.breaker.failed(self._now())
-                return Answer(flight, plan.tries + 1)
+                    failed.replica.node.breaker.failed(self._now(), failed.attempt.begun)
+                return Answer(request, flight, plan, self, self._chance)
             assert flight.verdict is not None  # noqa: S101 - settled means committed or over
             if blame(flight.verdict) == "doubt":
-                doubted.append(replica)
-            step = plan.after(flight.verdict, replica.node.id, committed=False, chance=self._chance)
+                doubted.append(flight)
+            step = plan.after(flight.verdict, replica.node.id, self._chance)
             if not isinstance(step, Again):
                 raise step.error
             await asyncio.sleep(step.delay)
+
+    async def move(self, request: Request, step: Move, story: Continuation, old: Flight) -> Flight:
+        """Put the rest of an answer to another node; return when it has content or has failed.
+
+        Raises: DispatchError, the loss that made it necessary where nobody can go on.
+        """
+        try:
+            await self._await_link()
+            replica = await self.placement.find(
+                request.model,
+                region=request.region,
+                excluded=story.plan.excluded,
+                avoided=story.plan.avoided,
+                failure=story.failure,
+                going_on=GoingOn(old.replica, self._limits.move_wait),
+            )
+        except DispatchError as error:
+            raise story.failure or error from error
+        flight = self._launch(
+            replace(request, body=step.body), replica, step.reader, self._move_limits(old)
+        )
+        await _settled(flight)
+        return flight
+
+    def _move_limits(self, old: Flight) -> Limits:
+        """Give a part that goes on less time for its first content, and what is left of all."""
+        limits = self._limits.attempt
+        return Limits(
+            accepted=limits.accepted,
+            first_byte=min(limits.first_byte, self._limits.move_first_byte),
+            silence=limits.silence,
+            total=max(1.0, old.attempt.ends_at - self._now()),
+        )
 
     def link_lost(self) -> None:
         """End all attempts: what nodes say while the gateway is off the network is gone."""
         for flight in list(self._flights.values()):
             flight.apply(flight.attempt.abandoned())
+
+    def session_replaced(self, node: NodeId) -> None:
+        """End the attempts of a node's process before: the one that answers now knows none of them.
+
+        A node that is killed and started again soon leaves no silence on its subject to be noticed.
+        """
+        for flight in list(self._flights.values()):
+            if flight.replica.node.id == node and flight.session != flight.replica.node.session:
+                flight.apply(flight.attempt.replaced())
 
     async def _await_link(self) -> None:
         if self._link.is_connected:
@@ -237,7 +229,7 @@ class Dispatcher:
                 "The gateway has no link to its nodes just now.", retry_after=RETRY_AFTER
             ) from error
 
-    def _launch(self, request: Request, replica: Replica) -> Flight:
+    def _launch(self, request: Request, replica: Replica, reader: Reader, limits: Limits) -> Flight:
         self._number += 1
         attempt_id = AttemptId(f"{self._prefix}{self._number:x}")
         now = self._now()
@@ -245,13 +237,8 @@ class Dispatcher:
             attempt_id,
             replica.node.id,
             body=request.body,
-            reader=reader_for(
-                request.route,
-                stream=request.stream,
-                include_usage=request.include_usage,
-                max_bytes=self._limits.max_answer,
-            ),
-            limits=self._limits.attempt,
+            reader=reader,
+            limits=limits,
             max_answer=self._limits.max_answer,
             now=now,
         )
@@ -259,10 +246,12 @@ class Dispatcher:
         flight.check_at = attempt.due
         flight.signed_at = now
         self._flights[attempt_id] = flight
-        flight.apply(attempt.start(self._opening(request, replica, attempt_id)))
+        flight.apply(attempt.start(self._opening(request, replica, attempt_id, limits)))
         return flight
 
-    def _opening(self, request: Request, replica: Replica, attempt_id: AttemptId) -> Open:
+    def _opening(
+        self, request: Request, replica: Replica, attempt_id: AttemptId, limits: Limits
+    ) -> Open:
         return Open(
             version=VERSION,
             session=replica.node.session or "",
@@ -271,17 +260,16 @@ class Dispatcher:
             digest=Digest(replica.digest),
             stream=request.stream,
             content_length=len(request.body),
-            time_limit=self._limits.attempt.total,
+            time_limit=limits.total,
         )
 
-    def _send(self, flight: Flight, channel: NodeChannel, packet: Packet) -> None:
+    def _send(
+        self, flight: Flight, channel: NodeChannel, packet: Packet, *, asks: bool = False
+    ) -> None:
         node = flight.replica.node.id
         # With a reply subject the server itself says when nobody hears the node's.
-        reply = (
-            subjects.reply(self._gateway, node, flight.attempt.id)
-            if channel == "job" and packet.seq == 0
-            else ""
-        )
+        asks = asks or (channel == "job" and packet.seq == 0)
+        reply = subjects.reply(self._gateway, node, flight.attempt.id) if asks else ""
         try:
             self._link.publish(subjects.to_node(node, channel), encode(packet), reply)
         except LinkError as error:
@@ -352,7 +340,7 @@ class Dispatcher:
                 if speed is not None:
                     replica.ran_at(speed)
             case "failure":
-                node.breaker.failed(now)
+                node.breaker.failed(now, flight.attempt.begun)
             case "doubt" | "none":
                 node.breaker.spared()
         if said in ("failure", "doubt"):
@@ -362,7 +350,7 @@ class Dispatcher:
             asyncio.get_running_loop().call_later(
                 BUSY_SECONDS, self.placement.room_made, replica.name
             )
-        elif verdict.kind == "lost" and verdict.code != LINK_LOST:
+        elif verdict.kind == "lost" and not is_well(verdict):
             self._registry.lost(node.id, now)
 
     async def _sweep(self) -> None:
@@ -379,3 +367,15 @@ class Dispatcher:
                     continue
                 flight.apply(flight.attempt.late(now))
                 flight.check_at = flight.attempt.due
+
+
+async def _settled(flight: Flight) -> None:
+    """Wait for the first content or the end; one who leaves meanwhile stops the work."""
+    try:
+        await flight.settled()
+    except asyncio.CancelledError:
+        flight.cancel()
+        raise
+
+
+__all__ = ["Answer", "DispatchLimits", "Dispatcher", "Link", "Request"]

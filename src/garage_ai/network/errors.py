@@ -11,6 +11,7 @@ DispatchError                 code                 HTTP   whose fault
 ├── EngineFailed              engine_error         502    the engine's
 ├── NodeLost                  node_lost            502    the node's
 ├── BadNodeReply              bad_node_reply       502    the node's
+├── ContinuationUnsound       continuation_unsound 502    the node's; another cannot go on
 ├── NodeTimeout               timeout              504    the node's
 └── ClientGone                client_closed        499    the client's
 """
@@ -79,6 +80,11 @@ class NodeLost(DispatchError):
 
 class BadNodeReply(DispatchError):
     code = "bad_node_reply"
+    status = 502
+
+
+class ContinuationUnsound(DispatchError):
+    code = "continuation_unsound"
     status = 502
 
 

@@ -4,16 +4,31 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Protocol
 
 from garage_ai.network.attempt import Attempt, Step, Verdict
 from garage_ai.network.models import Replica
 from garage_ai.wire.frames import SIGN_SECONDS, Packet, credit_packet
 from garage_ai.wire.subjects import NodeChannel
 
+PROBE_SECONDS: Final = 0.5
+"""After so long without a frame the server is asked, with a sign of life, whether a node is there.
+
+A node that works is heard every second at least, so it is asked about once a second at most. One
+whose process was killed is found out within this time and a sweep, not only by its silence.
+"""
 MEASURED_EVENTS: Final = 8
 MEASURED_SECONDS: Final = 0.05
 """A stream shorter than this says more about the line than about the node."""
+
+
+class Send(Protocol):
+    """How a flight's packets leave; with `asks` the server tells when nobody hears them."""
+
+    def __call__(
+        self, flight: "Flight", channel: NodeChannel, packet: Packet, *, asks: bool = False
+    ) -> None:
+        """Send a packet without waiting."""
 
 
 class Flight:
@@ -32,6 +47,7 @@ class Flight:
         "committed",
         "committed_at",
         "replica",
+        "session",
         "signed_at",
         "verdict",
     )
@@ -40,11 +56,12 @@ class Flight:
         self,
         attempt: Attempt,
         replica: Replica,
-        send: Callable[["Flight", NodeChannel, Packet], None],
+        send: "Send",
         on_over: Callable[["Flight"], None],
     ) -> None:
         self.attempt = attempt
         self.replica = replica
+        self.session = replica.node.session
         self.verdict: Verdict | None = None
         self.committed = False
         self.committed_at = 0.0
@@ -91,9 +108,11 @@ class Flight:
 
     def sign(self, now: float) -> None:
         """Tell the node, if that is due, that somebody still waits for its answer."""
-        if now - self.signed_at >= SIGN_SECONDS:
+        asks = now - self.attempt.last_frame >= PROBE_SECONDS
+        if now - self.signed_at >= (PROBE_SECONDS if asks else SIGN_SECONDS):
             self.signed_at = now
-            self._send(self, "credit", credit_packet(self.attempt.id, self.attempt.credit()))
+            credit = credit_packet(self.attempt.id, self.attempt.credit())
+            self._send(self, "credit", credit, asks=asks)
 
     def speed(self, now: float) -> float | None:
         """Give the stream's content events per second; None where it was too short to tell."""
@@ -101,14 +120,19 @@ class Flight:
         told = self.committed_at > 0 and events >= MEASURED_EVENTS and seconds >= MEASURED_SECONDS
         return (events - 1) / seconds if told else None
 
+    def gap_since(self, old: "Flight") -> float:
+        """Give the seconds between the last of another flight's answer and the first of this."""
+        return self.committed_at - old.attempt.last_data
+
     def cancel(self) -> None:
         """End the attempt because nobody wants it; harmless when it is over."""
         self.apply(self.attempt.cancel())
 
     def _end(self, verdict: Verdict) -> None:
         self.verdict = verdict
-        if verdict.kind == "answered":
+        if verdict.kind == "answered" and not self.committed:
             self.committed = True
+            self.committed_at = time.monotonic()
         self._wake()
         self._on_over(self)
 

@@ -267,6 +267,7 @@ class Network:
                 case Supersede():
                     _log.warning("session_superseded", node=effect.node)
                     self._control(effect.node, Superseded(effect.session))
+                    self.dispatcher.session_replaced(effect.node)
                 case Tell():
                     _log.warning("node_told", node=effect.node, code=effect.code)
                     self._control(effect.node, Notice(effect.code, effect.message))

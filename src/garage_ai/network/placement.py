@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from garage_ai.network.errors import (
@@ -23,6 +23,17 @@ from garage_ai.network.waiting import WaitingRoom
 from garage_ai.wire.ids import NodeId
 
 RETRY_AFTER: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class GoingOn:
+    """An answer under way that needs another node: like the one before, and before all others.
+
+    `wait` is how many seconds its client can be kept waiting for room.
+    """
+
+    before: Replica
+    wait: float
 
 
 @dataclass(slots=True)
@@ -63,26 +74,42 @@ class Placement:
         *,
         region: str | None,
         excluded: Collection[NodeId],
+        avoided: Collection[NodeId] = (),
         failure: DispatchError | None,
+        going_on: GoingOn | None = None,
     ) -> Replica:
-        """Give a replica of a model, none of the excluded nodes'.
+        """Give a replica of a model, none of the excluded nodes', an avoided one's only in need.
 
         `failure` is what an earlier try ended in: it is raised when nobody else is left.
         Raises: DispatchError.
         """
         wanted = Wanted(region, frozenset(excluded))
+        if going_on is not None:
+            old = going_on.before
+            fenced = old.node.trust != "unsandboxed"
+            wanted = replace(wanted, digest=old.digest, fenced=fenced)
         pool = self._registry.pool(name)
         now = time.monotonic()
         if pool is None:
             raise failure or self._why_nobody(name, region)
-        if not self._room.waits(name):
-            replica = choose(pool, wanted, now, self._chance)
+        if going_on is not None or not self._room.waits(name):
+            replica = self._choose(pool, wanted, avoided, now)
             if replica is not None:
                 self._registry.acquire(replica)
                 return replica
         if not could_serve(pool, wanted, now):
             raise failure or self._why_nobody(name, region)
-        return await self._queue(name, wanted)
+        return await self._queue(name, wanted, going_on)
+
+    def _choose(
+        self, pool: Pool, wanted: Wanted, avoided: Collection[NodeId], now: float
+    ) -> Replica | None:
+        if avoided:
+            others = replace(wanted, excluded=wanted.excluded.union(avoided))
+            replica = choose(pool, others, now, self._chance)
+            if replica is not None:
+                return replica
+        return choose(pool, wanted, now, self._chance)
 
     def room_made(self, name: str) -> None:
         """Let those in who wait for the model."""
@@ -90,11 +117,11 @@ class Placement:
         if pool is not None and self._room.waits(name):
             self._room.serve(name, lambda waiter: self._offer(pool, waiter))
 
-    async def _queue(self, name: str, wanted: Wanted) -> Replica:
+    async def _queue(self, name: str, wanted: Wanted, going_on: GoingOn | None) -> Replica:
         waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
-        number = self._room.enter(name, waiter)
+        number = self._room.enter(name, waiter, first=going_on is not None)
         try:
-            async with asyncio.timeout(self._queue_seconds):
+            async with asyncio.timeout(going_on.wait if going_on else self._queue_seconds):
                 return await waiter.turn
         except TimeoutError:
             self._give_back(waiter)

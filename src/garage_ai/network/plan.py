@@ -1,7 +1,8 @@
 """What follows an attempt: done, another try, or giving up. Pure.
 
-Nothing is tried again once content has gone to the client. `busy` and `away` are no failures and
-cost no try; a node that failed is not asked again for the same request.
+`busy` and `away` are no failures and cost no try; a node that failed is not asked again for the
+same request. One that is well, though words of it were lost on the way, is asked again where nobody
+else has room. What follows once content has gone to the client is `continuation`'s.
 """
 
 import random
@@ -9,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from garage_ai.network.attempt import LINK_LOST, Verdict, VerdictKind
+from garage_ai.network.attempt import LINK_LOST, REPLACED, Verdict, VerdictKind
 from garage_ai.network.errors import (
     BadNodeReply,
     ClientGone,
@@ -72,6 +73,11 @@ def blame(verdict: Verdict, *, committed: bool = False) -> Blame:
     return "failure" if verdict.kind in _FAILURES else "none"
 
 
+def is_well(verdict: Verdict) -> bool:
+    """Tell whether the node is well by now: it was the way that failed, or it has begun anew."""
+    return verdict.code in (LINK_LOST, REPLACED) or verdict.code.startswith("frame_")
+
+
 _LOST: Final = (NodeLost, "The node that ran the request was lost.", 1.0)
 
 _SAID: Final[dict[VerdictKind, tuple[type[DispatchError], str, float | None]]] = {
@@ -109,18 +115,17 @@ class Plan:
     tries: int = 0
     bounces: int = 0
     excluded: set[NodeId] = field(default_factory=set)
+    avoided: set[NodeId] = field(default_factory=set)
     last: Verdict | None = None
 
-    def after(
-        self, verdict: Verdict, node: NodeId, *, committed: bool, chance: random.Random
-    ) -> Again | GiveUp:
+    def after(self, verdict: Verdict, node: NodeId, chance: random.Random) -> Again | GiveUp:
         """Decide what follows an attempt that did not answer."""
         self.last = verdict
-        if committed or verdict.kind in _FINAL:
+        if verdict.kind in _FINAL:
             return GiveUp(as_error(verdict))
         if verdict.kind in _NO_TRY:
             return self._bounced(verdict, node)
-        self.excluded.add(node)
+        (self.avoided if is_well(verdict) else self.excluded).add(node)
         self.tries += 1
         if self.tries > self.retries:
             return GiveUp(as_error(verdict))

@@ -75,10 +75,10 @@ class _ErrorEnvelope(msgspec.Struct, frozen=True):
 
 
 _LINES: Final = (b":", b"data", b"event", b"id", b"retry")
-_UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _events: Final = msgspec.json.Decoder(_Event)
 _plain: Final = msgspec.json.Decoder(_Plain)
-_objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _errors: Final = msgspec.json.Decoder(_ErrorEnvelope)
 _encoder: Final = msgspec.json.Encoder()
 
@@ -101,6 +101,8 @@ class Reader(Protocol):
     seen: Seen
     salvaged: bytes
     """What a frame held before the fault for which `feed` raised; it may go to the client."""
+    whole: bool
+    """Whether the answer came to its end here, though the node may have more to say."""
 
     def feed(self, data: bytes) -> bytes:
         """Take a frame's data and give what may go to the client.
@@ -120,13 +122,18 @@ class Reader(Protocol):
 class StreamReader:
     """Read a streamed answer event by event.
 
-    `include_usage` tells whether the client asked for usage itself.
+    `include_usage` tells whether the client asked for usage itself. `first` (an event), `text` and
+    `beyond_text` (tool calls, reasoning, refusals) are what another node would need to go on.
     """
 
     gives_early: ClassVar[bool] = True
     include_usage: bool
     seen: Seen = field(default_factory=Seen)
     salvaged: bytes = b""
+    whole: bool = False
+    first: bytes = b""
+    text: list[str] = field(default_factory=list)
+    beyond_text: bool = False
     _rest: bytes = b""
     _done: bool = False
 
@@ -157,6 +164,8 @@ class StreamReader:
     def _joined(self, passed: list[bytes]) -> bytes:
         if not passed:
             return b""
+        if not self.first:
+            self.first = passed[0]
         joined = b"\n\n".join(passed) + b"\n\n"
         self.seen.bytes_out += len(joined)
         return joined
@@ -183,7 +192,7 @@ class StreamReader:
             raise BadNodeReply("an event after [DONE]")
         try:
             seen = _events.decode(payload)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
         if seen.error is not ABSENT and _is_there(seen.error):
             raise EngineErrorEvent(error_message(payload))
@@ -203,16 +212,39 @@ class StreamReader:
         if choice.finish_reason is not None:
             self.seen.finished = True
         delta = choice.delta
-        # Most events hold a word of the answer and nothing else.
-        if (delta is not None and delta.content) or _holds_content(choice):
+        text = choice.text if delta is None else delta.content or choice.text
+        if text:
             self.seen.content_events += 1
+            self.text.append(text)
+        if delta is not None and (
+            delta.tool_calls is not ABSENT
+            or delta.reasoning_content
+            or delta.reasoning
+            or delta.refusal
+            or delta.function_call is not ABSENT
+        ):
+            self._beyond_text(delta, counted=bool(text))
+
+    def _beyond_text(self, delta: _Delta, *, counted: bool) -> None:
+        if (
+            delta.reasoning_content
+            or delta.reasoning
+            or delta.refusal
+            or _is_there(delta.tool_calls)
+            or _is_there(delta.function_call)
+        ):
+            self.beyond_text = True
+            self.seen.content_events += not counted
 
     def _with_usage(self, event: bytes, payload: bytes, seen: _Event) -> bytes:
         if isinstance(seen.usage, Usage):
             self.seen.usage = seen.usage
         if self.include_usage:
             return event
-        return _without_usage(payload) if seen.choices else b""
+        try:
+            return _without_usage(payload) if seen.choices else b""
+        except UNDECODABLE as error:
+            raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
 
 
 @dataclass(slots=True)
@@ -224,6 +256,7 @@ class PlainReader:
     max_bytes: int
     seen: Seen = field(default_factory=Seen)
     salvaged: bytes = b""
+    whole: bool = False
     _parts: list[bytes] = field(default_factory=list)
     _size: int = 0
 
@@ -245,7 +278,7 @@ class PlainReader:
         body = b"".join(self._parts)
         try:
             answer = _plain.decode(body)
-        except _UNDECODABLE as error:
+        except UNDECODABLE as error:
             raise BadNodeReply(f"an answer that cannot be read: {str(error)[:100]}") from error
         items = answer.data if self.route == "embeddings" else answer.choices
         if _is_there(answer.error) or not items:
@@ -278,7 +311,7 @@ def error_message(body: bytes) -> str:
     """Read an engine's error text, at most 500 characters, whatever shape it has."""
     try:
         envelope = _errors.decode(body)
-    except _UNDECODABLE:
+    except UNDECODABLE:
         return ""
     inner = envelope.error
     if isinstance(inner, _ErrorBody):
@@ -317,23 +350,7 @@ def _is_there(raw: msgspec.Raw) -> bool:
     return bytes(raw) not in (b"", b"null", b"[]")
 
 
-def _holds_content(choice: _Choice) -> bool:
-    delta = choice.delta
-    if delta is None:
-        return bool(choice.text)
-    if delta.content:
-        return True
-    return bool(
-        choice.text
-        or delta.reasoning_content
-        or delta.reasoning
-        or delta.refusal
-        or _is_there(delta.tool_calls)
-        or _is_there(delta.function_call)
-    )
-
-
 def _without_usage(payload: bytes) -> bytes:
-    parts = _objects.decode(payload)
+    parts = objects.decode(payload)
     del parts["usage"]
     return b"data: " + _encoder.encode(parts)

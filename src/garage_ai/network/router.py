@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from garage_ai.network.models import Replica
 from garage_ai.network.pool import Pool
-from garage_ai.wire.ids import NodeId
+from garage_ai.wire.ids import Digest, NodeId
 
 CANDIDATES: Final = 2
 DRAWS: Final = 8
@@ -19,10 +19,15 @@ DRAWS: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What a request asks of a replica."""
+    """What a request asks of a replica.
+
+    With a digest it must be of that very model, `fenced` that its engine must not be unsandboxed.
+    """
 
     region: str | None = None
     excluded: frozenset[NodeId] = frozenset()
+    digest: Digest | None = None
+    fenced: bool = False
 
 
 class Filter(Protocol):
@@ -38,6 +43,25 @@ class NotTriedYet:
     def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
         """Say in a few words why not, or None."""
         return "it failed this request" if replica.node.id in wanted.excluded else None
+
+
+class SameModel:
+    """An answer is only continued by the model that began it."""
+
+    def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
+        """Say in a few words why not, or None."""
+        if wanted.digest is None or replica.digest == wanted.digest:
+            return None
+        return "it serves another model under this name"
+
+
+class AsTrusted:
+    """An answer that began in a sandbox does not go on outside one: its headers have said so."""
+
+    def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
+        """Say in a few words why not, or None."""
+        outside = wanted.fenced and replica.node.trust == "unsandboxed"
+        return "its engine has no sandbox" if outside else None
 
 
 class InRegion:
@@ -67,7 +91,13 @@ class NotJustFull:
         return "it said it is busy" if now < replica.full_until else None
 
 
-FIT: Final[tuple[Filter, ...]] = (NotTriedYet(), InRegion(), BreakerClosed())
+FIT: Final[tuple[Filter, ...]] = (
+    NotTriedYet(),
+    SameModel(),
+    AsTrusted(),
+    InRegion(),
+    BreakerClosed(),
+)
 """Whether a replica can serve the request at all."""
 FILTERS: Final[tuple[Filter, ...]] = (*FIT, NotJustFull())
 """Whether it can now."""

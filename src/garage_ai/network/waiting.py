@@ -30,12 +30,18 @@ class WaitingRoom(Generic[Ticket]):
         """Tell whether anybody waits for the model; who comes later must then wait too."""
         return name in self._lines
 
-    def enter(self, name: str, ticket: Ticket) -> int:
-        """Queue up and get a number. Raises: NoCapacity when the room is full."""
+    def enter(self, name: str, ticket: Ticket, *, first: bool = False) -> int:
+        """Queue up, at the head if `first`, and get a number.
+
+        Raises: NoCapacity when the room is full.
+        """
         if self._count >= self._size:
             raise NoCapacity("Every node is busy and the queue is full.", retry_after=RETRY_AFTER)
         self._next += 1
-        self._lines.setdefault(name, OrderedDict())[self._next] = ticket
+        line = self._lines.setdefault(name, OrderedDict())
+        line[self._next] = ticket
+        if first:
+            line.move_to_end(self._next, last=False)
         self._count += 1
         return self._next
 

@@ -26,6 +26,7 @@ from garage_ai.wire.frames import (
     Cancel,
     Credit,
     Fail,
+    FailureCode,
     Open,
     Packet,
     RefusalCode,
@@ -52,6 +53,9 @@ ENGINE_SECONDS: Final = 300.0
 
 GATEWAY_SECONDS: Final = 4 * SIGN_SECONDS
 """Without a word of the gateway for so long nobody is there to take the answer."""
+
+_HANDED_BACK: Final[frozenset[FailureCode]] = frozenset({"yielded", "shutdown"})
+"""Codes of attempts that the owner takes back: another node goes on with them, nobody failed."""
 
 _ROUTES: Final[dict[str, Route]] = {route: route for route in get_args(Route)}
 
@@ -80,6 +84,7 @@ class Totals:
     failed: int = 0
     cancelled: int = 0
     refused: int = 0
+    yielded: int = 0
 
 
 class Core:
@@ -234,7 +239,7 @@ class Core:
         return step
 
     def stop_all(self, code: str, now: float) -> Step:
-        """Stop every attempt: the process ends, or the owner wants the PC at once."""
+        """Stop every attempt with one code: `yielded` to the owner, `shutdown` of the process."""
         step = Step()
         for exchange in list(self.running.values()):
             self._stop(exchange, code, "", now, step)
@@ -255,6 +260,8 @@ class Core:
             return step
         if code == "cancelled":
             self.totals.cancelled += 1
+        elif code in _HANDED_BACK:
+            self.totals.yielded += 1
         else:
             self.totals.failed += 1
         return step

@@ -44,6 +44,7 @@ class TotalsStatus(msgspec.Struct, frozen=True):
     failed: int
     cancelled: int
     refused: int
+    yielded: int = 0
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
@@ -150,7 +151,12 @@ def agent_status(
             for each in core.offers
         ),
         totals=TotalsStatus(
-            totals.accepted, totals.answered, totals.failed, totals.cancelled, totals.refused
+            totals.accepted,
+            totals.answered,
+            totals.failed,
+            totals.cancelled,
+            totals.refused,
+            totals.yielded,
         ),
         link=LinkStatus(link.state, link.url, str(link.last_error) if link.last_error else None),
         notices=notices,

@@ -5,7 +5,7 @@ from typing import Final, Self
 
 import msgspec
 
-from garage_ai.network.dispatcher import Answer
+from garage_ai.network import Answer
 from garage_ai.serving.errors import ServingError
 
 OK: Final = "ok"

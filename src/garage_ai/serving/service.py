@@ -6,11 +6,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
-from garage_ai.network.dispatcher import Answer, Request
+from garage_ai.network import Answer, Part, Request
 from garage_ai.serving.errors import RegionForbidden, ServingError
 from garage_ai.serving.models import Call
 from garage_ai.serving.reply import CLIENT_GONE, Reply
-from garage_ai.storage.usage import UsageRecord
+from garage_ai.storage.usage import UsagePart, UsageRecord
 
 
 class Network(Protocol):
@@ -123,8 +123,21 @@ class _Account:
                 ttft_s=self._first,
                 duration_s=time.perf_counter() - self._started,
                 attempts=answer.tries if answer is not None else 0,
+                parts=tuple(map(_part, answer.parts)) if answer is not None else (),
             )
         )
+
+
+def _part(part: Part) -> UsagePart:
+    return UsagePart(
+        part.node,
+        part.digest,
+        part.prompt_tokens,
+        part.completion_tokens,
+        part.content_events,
+        part.outcome,
+        part.gap_s,
+    )
 
 
 def _region(call: Call) -> str | None:

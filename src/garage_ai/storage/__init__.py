@@ -26,6 +26,7 @@ from garage_ai.storage.ids import OPERATOR, KeyId, MemberId, TokenId
 from garage_ai.storage.usage import (
     Grouping,
     UsagePage,
+    UsagePart,
     UsageRecord,
     UsageTotal,
     usage_list,
@@ -57,6 +58,7 @@ __all__ = [
     "TokenId",
     "UsageCounts",
     "UsagePage",
+    "UsagePart",
     "UsageRecord",
     "UsageTotal",
     "UsageWriter",

@@ -182,6 +182,7 @@ usage = Table(
     Column("ttft_s", Float),
     Column("duration_s", Float, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("parts", Text),  # JSON of `UsagePart`s, where more than one node answered
     Index("ix_usage_member_id_at", "member_id", "at"),
 )
 

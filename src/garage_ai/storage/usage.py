@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal
 
+import msgspec
 from sqlalchemy import ColumnElement, Row, String, case, cast, func, literal_column, select
 
 from garage_ai.storage.database import Storage
@@ -28,11 +29,30 @@ _COLUMN: Final[dict[Grouping, ColumnElement[str | None]]] = {
 
 
 @dataclass(frozen=True, slots=True)
+class UsagePart:
+    """What one node contributed to an answer that several gave.
+
+    `outcome` is `ok`, `yielded` (its owner took it back) or an error's code. `gap_s` is how many
+    seconds passed between the last words of the node before and its first; None for the first
+    node and for one that said nothing.
+    """
+
+    node: str
+    digest: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    content_events: int
+    outcome: str
+    gap_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class UsageRecord:
     """What one request used and how it ended.
 
     Tokens are the engine's word, None where it said nothing; content events and bytes are what
-    the gateway saw. Times are in seconds; `ttft_s` is None when no content came.
+    the gateway saw. Times are in seconds; `ttft_s` is None when no content came. `node` began to
+    answer; `parts` tells of each where others went on.
     """
 
     request_id: str
@@ -52,6 +72,7 @@ class UsageRecord:
     ttft_s: float | None
     duration_s: float
     attempts: int
+    parts: tuple[UsagePart, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +98,9 @@ class UsageTotal:
     content_events: int
     bytes_out: int
     duration_s: float
+
+
+_parts: Final = msgspec.json.Decoder(tuple[UsagePart, ...])
 
 
 async def usage_list(
@@ -147,4 +171,6 @@ def _record(row: Row[tuple[object, ...]]) -> UsageRecord:
     del fields["seq"]
     fields["member"] = fields.pop("member_id")
     fields["node"] = fields.pop("node_id")
+    parts = fields.pop("parts")
+    fields["parts"] = _parts.decode(parts) if parts else ()
     return UsageRecord(**fields)

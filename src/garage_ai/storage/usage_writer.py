@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Literal, Self
 
+import msgspec
 import structlog
 from sqlalchemy import Column, Update, bindparam, or_, update
 
@@ -36,6 +37,8 @@ TOUCH_SECONDS: Final = 1.0
 """How often last-used and last-seen moments are written."""
 
 CLOSE_SECONDS: Final = 5.0
+
+_encoder: Final = msgspec.json.Encoder()
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
@@ -268,6 +271,7 @@ _COLUMNS: Final = (
     "ttft_s",
     "duration_s",
     "attempts",
+    "parts",
 )
 
 
@@ -290,4 +294,5 @@ def _row(record: UsageRecord) -> tuple[object, ...]:
         record.ttft_s,
         record.duration_s,
         record.attempts,
+        _encoder.encode(record.parts).decode() if record.parts else None,
     )

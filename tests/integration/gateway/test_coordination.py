@@ -14,7 +14,7 @@ from tests.parts.raw_http import Answer, ask
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
 from garage_ai.accounts import OPERATOR, ExternalModels, KeyId
-from garage_ai.storage import UsageRecord
+from garage_ai.storage import UsagePart, UsageRecord
 from garage_ai.storage.tables import nodes
 from garage_ai.wire.benchmarks import benchmark_text, sign_benchmark
 from garage_ai.wire.enrolment import sign_enrolment, sign_proof
@@ -334,6 +334,7 @@ async def test_usage(edge: Edge) -> None:
                 ttft_s=0.1,
                 duration_s=0.2,
                 attempts=1,
+                parts=(UsagePart("n1", DIGEST, 10, 5, 5, "ok", 0.5),) if number == 2 else (),
             )
         )
     await edge.usage.close()
@@ -341,6 +342,8 @@ async def test_usage(edge: Edge) -> None:
     assert page["totals"][0]["group"] == "small"
     assert page["totals"][0]["prompt_tokens"] == 30
     assert [each["request_id"] for each in page["records"]] == ["req_2", "req_1"]
+    assert [len(each["parts"]) for each in page["records"]] == [1, 0]
+    assert page["records"][0]["parts"][0]["gap_s"] == 0.5
     rest = told(await api(edge, "GET", f"/usage?before={page['before']}"))
     assert [each["request_id"] for each in rest["records"]] == ["req_0"]
     assert rest["before"] is None

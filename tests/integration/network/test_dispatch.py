@@ -55,16 +55,23 @@ from garage_ai.wire.window import WINDOW
 pytestmark = pytest.mark.anyio
 
 
+CHAT = b'{"model":"small","messages":[{"role":"user","content":"count"}]}'
+
+
 def request(
-    *, stream: bool = True, body: bytes = b"{}", region: str | None = None, model: str = "small"
+    *, stream: bool = True, body: bytes = CHAT, region: str | None = None, model: str = "small"
 ) -> Request:
     """Ask the small model something."""
     return Request("chat", model, body, stream=stream, include_usage=False, region=region)
 
 
-async def read(answer: Answer) -> bytes:
-    """Take the whole answer."""
-    return await asyncio.wait_for(answer.whole(), 10)
+async def read(answer: Answer, said: list[bytes] | None = None) -> bytes:
+    """Take the whole answer; `said` has what came also where it breaks."""
+    said = [] if said is None else said
+    async with asyncio.timeout(10):
+        async for chunk in answer:
+            said.append(chunk)
+    return b"".join(said)
 
 
 def free_of_work(network: Network) -> bool:
@@ -376,9 +383,10 @@ async def test_what_shares_a_frame_with_nonsense_still_comes(
     node = await make_node()
     node.scripts = [content_and_nonsense]
     answer = await network.open(request())
+    said: list[bytes] = []
     with pytest.raises(BadNodeReply):
-        await read(answer)
-    assert b"".join(answer.emitted) == event("one") + event("two")
+        await read(answer, said)
+    assert b"".join(said) == event("one") + event("two")
 
 
 @pytest.mark.parametrize(
@@ -393,15 +401,15 @@ async def test_what_shares_a_frame_with_nonsense_still_comes(
 async def test_after_content_the_stream_ends_in_a_typed_error(
     network: Network, make_node: MakeNode, fault: Script, error: type[DispatchError]
 ) -> None:
-    """What was said is not said again by another; it is kept for one that goes on from there."""
-    nodes = [await make_node("n0"), await make_node("n1")]
-    for node in nodes:
-        node.scripts = [fault]
+    """Where no other node can go on, the client hears what became of the one."""
+    node = await make_node()
+    node.scripts = [fault]
     answer = await network.open(request())
+    said: list[bytes] = []
     with pytest.raises(error):
-        await read(answer)
-    assert answer.emitted == [event("one")]
-    assert len(nodes[0].jobs) + len(nodes[1].jobs) == 1
+        await read(answer, said)
+    assert said == [event("one")]
+    assert len(node.jobs) == 1
 
 
 @pytest.mark.parametrize(
@@ -687,7 +695,7 @@ async def test_another_nodes_reply_is_not_heard(network: Network, make_node: Mak
 async def test_a_server_that_dies_ends_streams_and_heals(
     network: Network, make_node: MakeNode, nats: NatsProcess
 ) -> None:
-    """Streams under way end at once in a typed error; after the restart all goes on."""
+    """Streams end in a typed error when it is not back soon; after the restart all goes on."""
     node = await make_node()
 
     async def hold(job: Job) -> None:

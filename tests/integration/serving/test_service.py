@@ -6,7 +6,16 @@ from datetime import UTC, datetime
 
 import pytest
 from tests.integration.network.conftest import MakeNode, until
-from tests.parts.scripted_node import DONE, PLAIN, ROLE, STOP, Job, answer_plainly, event
+from tests.parts.scripted_node import (
+    DONE,
+    PLAIN,
+    ROLE,
+    STOP,
+    Job,
+    Script,
+    answer_plainly,
+    event,
+)
 
 from garage_ai.accounts import Key
 from garage_ai.network.network import Network
@@ -18,6 +27,8 @@ from garage_ai.wire.frames import Accepted, Data, End, Fail, Head
 pytestmark = pytest.mark.anyio
 
 KEY = Key(KeyId("key_1"), MemberId("mbr_1"), "k", frozenset({"inference"}), None, datetime.now(UTC))
+
+CHAT = b'{"model":"small","messages":[{"role":"user","content":"count"}]}'
 
 
 @dataclass
@@ -50,7 +61,7 @@ def service(network: Network, records: Records) -> Service:
 
 def call(*, stream: bool = True, model: str = "small", region: str | None = None) -> Call:
     """Ask for a chat."""
-    return Call("req_1", "chat", KEY, model, b"{}", stream, include_usage=False, region=region)
+    return Call("req_1", "chat", KEY, model, CHAT, stream, include_usage=False, region=region)
 
 
 async def read(reply: Reply) -> bytes:
@@ -103,6 +114,50 @@ async def test_a_stream_that_breaks_ends_in_an_error_event(
     assert DONE not in out
     assert records.one.outcome == "engine_error"
     assert records.one.content_events == 1
+
+
+async def test_a_stream_that_goes_on_elsewhere_is_one_record(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """It names the node that began, sums up, and tells each node's part."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+
+    async def yield_midway(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(ROLE + event("a") + event("b")))
+        job.say(Fail("yielded"))
+        usage = {"prompt_tokens": 9, "completion_tokens": 1}
+        for node in nodes:
+            if node is not job.node:
+                node.scripts = [go_on(event("hej") + STOP + event("", usage=usage) + DONE)]
+
+    for node in nodes:
+        node.scripts = [yield_midway]
+    reply = await service.open(call())
+    out = await read(reply)
+    assert out.startswith(ROLE + event("a") + event("b") + event("hej"))
+    record = records.one
+    assert (record.outcome, record.node, record.attempts) == ("ok", reply.node, 2)
+    assert (record.prompt_tokens, record.completion_tokens) == (7, 3)
+    assert (record.content_events, record.bytes_out) == (3, len(out))
+    first, second = record.parts
+    assert (first.node, first.outcome, first.content_events) == (reply.node, "yielded", 2)
+    assert (first.prompt_tokens, first.completion_tokens, first.gap_s) == (None, None, None)
+    assert (second.outcome, second.content_events) == ("ok", 1)
+    assert (second.prompt_tokens, second.completion_tokens) == (9, 1)
+    assert second.node != first.node
+    assert second.gap_s is not None
+    assert 0 < second.gap_s < 5
+
+
+def go_on(data: bytes) -> Script:
+    """Answer a stream with these bytes."""
+
+    async def say(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(data), End())
+
+    return say
 
 
 async def test_a_client_that_leaves_midway(

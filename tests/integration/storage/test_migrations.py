@@ -13,7 +13,14 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, select
 
-from garage_ai.storage import OPERATOR, ForeignDatabase, SchemaTooNew, Storage, sqlite_url
+from garage_ai.storage import (
+    OPERATOR,
+    ForeignDatabase,
+    SchemaTooNew,
+    Storage,
+    sqlite_url,
+    usage_list,
+)
 from garage_ai.storage.schema import HEAD, MIGRATIONS
 from garage_ai.storage.tables import members, metadata
 
@@ -57,6 +64,23 @@ async def test_opening_again_changes_nothing(database: Path) -> None:
     before = content(database)
     await (await Storage.open(sqlite_url(database))).close()
     assert content(database) == before
+
+
+async def test_usage_of_an_older_database_is_kept(database: Path) -> None:
+    """Records from before a migration are read as they were, and had one part."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE usage DROP COLUMN parts")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.execute(
+            "INSERT INTO usage (request_id, at, member_id, key_id, route, model, outcome, stream,"
+            " content_events, bytes_out, duration_s, attempts)"
+            " VALUES ('r', '2026-01-01 00:00:00', 'm', 'k', 'chat', 'x', 'ok', 1, 5, 9, 0.5, 1)"
+        )
+        connection.commit()
+    storage = await Storage.open(sqlite_url(database))
+    [record] = (await usage_list(storage)).records
+    assert (record.request_id, record.content_events, record.parts) == ("r", 5, ())
+    await storage.close()
 
 
 async def test_a_newer_database_is_refused(database: Path) -> None:

@@ -9,6 +9,7 @@ from garage_ai.storage import (
     KeyId,
     MemberId,
     Storage,
+    UsagePart,
     UsageRecord,
     UsageTotal,
     UsageWriter,
@@ -77,6 +78,19 @@ async def test_records_come_back_as_they_were(used: Storage) -> None:
     page = await usage_list(used)
     assert page.records == tuple(reversed(RECORDS))
     assert page.before is None
+
+
+async def test_the_parts_of_an_answer_come_back(storage: Storage) -> None:
+    """In their order, with what each node's engine said and did not say."""
+    parts = (
+        UsagePart("naaaaaaaaaaaa", "sha256:00", None, None, 9, "yielded", None),
+        UsagePart("nbbbbbbbbbbbb", "sha256:00", 19, 11, 12, "ok", 0.5),
+    )
+    writer = UsageWriter.start(storage)
+    writer.put(replace(ANSWERED, parts=parts))
+    await writer.close()
+    [record] = (await usage_list(storage)).records
+    assert record == replace(ANSWERED, parts=parts)
 
 
 async def test_pages_follow_each_other(used: Storage) -> None:

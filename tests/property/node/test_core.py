@@ -152,7 +152,7 @@ class Node(RuleBasedStateMachine):
     @invariant()
     def books_balance(self) -> None:
         totals = self.core.totals
-        over = totals.answered + totals.failed + totals.cancelled
+        over = totals.answered + totals.failed + totals.cancelled + totals.yielded
         assert over >= totals.accepted - len(self.core.running)
 
     def teardown(self) -> None:

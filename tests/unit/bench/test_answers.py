@@ -35,6 +35,26 @@ def test_plain_answer_counts_its_tokens() -> None:
     assert payload["usage"] == {"prompt_tokens": 16, "completion_tokens": 5, "total_tokens": 21}
 
 
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"messages": [{"role": "user", "content": "x w0"}]}, 0),
+        ({"messages": [{"content": " w0 w1"}], "continue_final_message": True}, 2),
+        ({"messages": [{"content": "x w1 w2"}], "continue_final_message": True}, 0),
+        ({"messages": [{"content": [" w0"]}], "continue_final_message": True}, 0),
+        ({"prompt": "say w0 w1 w2"}, 3),
+        ({"prompt": "say w0 please"}, 0),
+        ({"prompt": [1, 2]}, 0),
+    ],
+)
+def test_an_answer_under_way_is_continued(asked: dict[str, object], said: int) -> None:
+    """The next chunk is the one after those that the request brings along."""
+    assert msgspec.json.decode(msgspec.json.encode(asked), type=Generation).said == said
+    continued = plain_answer(shape(2)._replace(start=said)).partition(b"\r\n\r\n")[2]
+    message = msgspec.json.decode(continued)["choices"][0]["message"]
+    assert message["content"] == f" w{said} w{said + 1}"
+
+
 def test_a_tool_that_is_demanded_is_called() -> None:
     """With tool_choice `required` the first tool is called with whole arguments."""
     request = msgspec.convert(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from tests.parts.edge import node_view
 
 from garage_ai.gateway.metrics import MAX_MODELS, Metrics
-from garage_ai.storage import KeyId, MemberId, UsageRecord
+from garage_ai.storage import KeyId, MemberId, UsagePart, UsageRecord
 
 RECORD = UsageRecord(
     request_id="req_1",
@@ -28,6 +28,15 @@ RECORD = UsageRecord(
     attempts=3,
 )
 
+MOVED = replace(
+    RECORD,
+    parts=(
+        UsagePart("nsecret", "sha256:0", None, None, 5, "yielded", None),
+        UsagePart("nsecret", "sha256:0", None, None, 0, "node_lost", None),
+        UsagePart("nsecret", "sha256:0", 12, 15, 15, "ok", 0.25),
+    ),
+)
+
 
 def test_a_request_is_counted() -> None:
     """One record feeds duration, first token, tokens and retries, under OTel's names."""
@@ -43,10 +52,21 @@ def test_a_request_is_counted() -> None:
     assert "gai_retries_total 2.0" in text
 
 
+def test_moves_are_counted_by_what_made_them_necessary() -> None:
+    """Each part but the first is one move; its gap is known where it said something."""
+    metrics = Metrics()
+    metrics.observe(MOVED)
+    text = metrics.render().decode()
+    assert 'gai_stream_moves_total{reason="yielded"} 1.0' in text
+    assert 'gai_stream_moves_total{reason="node_lost"} 1.0' in text
+    assert "gai_stream_gap_seconds_count 1.0" in text
+    assert "gai_stream_gap_seconds_sum 0.25" in text
+
+
 def test_nothing_personal() -> None:
     """Neither key, member nor node is named."""
     metrics = Metrics()
-    metrics.observe(RECORD)
+    metrics.observe(MOVED)
     assert b"secret" not in metrics.render()
 
 

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from garage_ai.network.attempt import LINK_LOST, Verdict, VerdictKind
+from garage_ai.network.attempt import LINK_LOST, REPLACED, Verdict, VerdictKind
 from garage_ai.network.errors import (
     ContextLengthExceeded,
     EngineRejected,
@@ -22,9 +22,9 @@ CHANCE = random.Random(3)
 KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
 
 
-def after(plan: Plan, kind: VerdictKind, code: str = "", *, committed: bool = False) -> object:
+def after(plan: Plan, kind: VerdictKind, code: str = "") -> object:
     """Ask the plan."""
-    return plan.after(Verdict(kind, "why", code), N, committed=committed, chance=CHANCE)
+    return plan.after(Verdict(kind, "why", code), N, CHANCE)
 
 
 @pytest.mark.parametrize("kind", ["engine_failed", "bad_reply", "lost", "unwilling", "yielded"])
@@ -39,10 +39,12 @@ def test_a_failed_node_is_followed_by_another_within_bounds(kind: VerdictKind) -
     assert plan.excluded == {N}
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "answered"])
-def test_nothing_follows_content(kind: VerdictKind) -> None:
-    """What was said is not said again."""
-    assert isinstance(after(Plan(retries=3), kind, committed=True), GiveUp)
+@pytest.mark.parametrize("code", ["frame_lost", "frame_repeated", LINK_LOST, REPLACED])
+def test_a_node_that_is_well_is_only_avoided(code: str) -> None:
+    """Words lost on the way say nothing of it: it is asked again where nobody else has room."""
+    plan = Plan(retries=3)
+    assert isinstance(after(plan, "lost", code), Again)
+    assert (plan.excluded, plan.avoided) == (set(), {N})
 
 
 @pytest.mark.parametrize("kind", ["rejected", "timeout", "cancelled"])

@@ -11,17 +11,19 @@ from garage_ai.network.breaker import FAILURES_TO_OPEN, FIRST_PAUSE, LONGEST_PAU
 from garage_ai.network.models import EnrolledNode, Node, Replica
 from garage_ai.network.pool import Pool
 from garage_ai.network.router import (
+    AsTrusted,
     BreakerClosed,
     InRegion,
     NotJustFull,
     NotTriedYet,
+    SameModel,
     Wanted,
     choose,
     could_serve,
     expected_wait,
 )
-from garage_ai.wire.ids import NodeId
-from garage_ai.wire.messages import ModelServed
+from garage_ai.wire.ids import Digest, NodeId, SessionId
+from garage_ai.wire.messages import Beat, ModelServed
 
 ANY = Wanted()
 CHANCE = random.Random(7)
@@ -57,6 +59,26 @@ def test_a_tried_node_says_so() -> None:
     assert NotTriedYet().refuses(replica("m"), wanted, 0.0) is None
 
 
+def test_an_answer_is_only_continued_by_the_model_that_began_it() -> None:
+    """One name may stand for two digests."""
+    other = Wanted(digest=Digest("sha256:" + "c" * 64))
+    refusal = "it serves another model under this name"
+    assert SameModel().refuses(replica(), other, 0.0) == refusal
+    assert SameModel().refuses(replica(), Wanted(digest=SMALL.digest), 0.0) is None
+    assert SameModel().refuses(replica(), ANY, 0.0) is None
+
+
+def test_an_answer_that_began_in_a_sandbox_stays_in_one() -> None:
+    """One that began outside may go on anywhere."""
+    inside, outside = replica(), replica("m")
+    model = ModelServed(SMALL.name, SMALL.digest)
+    inside.node.beat = Beat(SessionId("s"), 1, 0.0, "ready", (model,), sandboxed=True)
+    fenced = Wanted(fenced=True)
+    assert AsTrusted().refuses(outside, fenced, 0.0) == "its engine has no sandbox"
+    assert AsTrusted().refuses(inside, fenced, 0.0) is None
+    assert AsTrusted().refuses(outside, ANY, 0.0) is None
+
+
 @pytest.mark.parametrize(
     ("region", "wanted", "refusal"),
     [
@@ -87,7 +109,7 @@ def test_the_breaker_opens_lets_one_trial_through_and_closes() -> None:
     for _ in range(FAILURES_TO_OPEN):
         assert BreakerClosed().refuses(broken, ANY, 0.0) is None
         breaker.started()
-        breaker.failed(0.0)
+        breaker.failed(0.0, 0.0)
     assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE - 0.1) == "it failed too often"
     assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE) is None
     breaker.started()
@@ -101,18 +123,30 @@ def test_the_breakers_pause_doubles_to_a_bound() -> None:
     breaker, now = Breaker(), 0.0
     for _ in range(FAILURES_TO_OPEN + 10):
         breaker.started()
-        breaker.failed(now)
+        breaker.failed(now, now)
         now += LONGEST_PAUSE
-    breaker.failed(now)
+    breaker.failed(now, now)
     assert not breaker.allows(now + LONGEST_PAUSE - 1)
     assert breaker.allows(now + LONGEST_PAUSE)
+
+
+def test_what_fails_together_fails_once() -> None:
+    """A node that is killed with many requests on it may be asked again as soon as it is back."""
+    breaker = Breaker()
+    for _ in range(2 * FAILURES_TO_OPEN):
+        breaker.failed(5.0, begun=4.0)
+        breaker.failed(5.1, begun=4.5)
+    assert breaker.allows(5.1)
+    for now in range(6, 6 + FAILURES_TO_OPEN):
+        breaker.failed(now, begun=now)
+    assert not breaker.allows(10.0)
 
 
 def test_a_trial_that_says_nothing_leaves_the_door_ajar() -> None:
     """A cancelled trial is no verdict: the next request may try."""
     breaker = Breaker()
     for _ in range(FAILURES_TO_OPEN):
-        breaker.failed(0.0)
+        breaker.failed(0.0, 0.0)
     breaker.started()
     breaker.spared()
     assert breaker.allows(FIRST_PAUSE)

@@ -413,6 +413,17 @@ def test_stop_all_ends_every_attempt() -> None:
     assert frames(step) == [Fail("shutdown")]
 
 
+@pytest.mark.parametrize("code", ["yielded", "shutdown"])
+def test_what_the_owner_takes_back_is_no_failure(code: str) -> None:
+    """The gateway is told so by name, and the slot is free."""
+    core = ready()
+    running = greeted(core, job("a1"), 0.0).run
+    assert running is not None
+    assert core.stop_all(code, 0.0).stop == [(running, code)]
+    assert frames(core.failed(running, code, "", 0.0)) == [Fail(code)]
+    assert (core.totals.yielded, core.totals.failed, core.running) == (1, 0, {})
+
+
 def test_a_failure_is_told_once() -> None:
     """An attempt that is over has nothing more to say."""
     core = ready()

@@ -343,6 +343,16 @@ class UsageTotalGiven(Given):
         return cls.model_validate(total, from_attributes=True)
 
 
+class UsagePartGiven(Given):
+    node: str
+    digest: str
+    prompt_tokens: int | None
+    completion_tokens: int | None
+    content_events: int
+    outcome: str = Field(description="`ok`, `yielded` (its owner took it back) or an error's code.")
+    gap_s: float | None = Field(description="Silence before its first words, where it had any.")
+
+
 class UsageRecordGiven(Given):
     request_id: str
     at: datetime
@@ -351,7 +361,7 @@ class UsageRecordGiven(Given):
     route: str
     model: str
     digest: str | None
-    node: str | None
+    node: str | None = Field(description="The one that began to answer.")
     outcome: str
     stream: bool
     prompt_tokens: int | None
@@ -361,6 +371,9 @@ class UsageRecordGiven(Given):
     ttft_s: float | None
     duration_s: float
     attempts: int
+    parts: list[UsagePartGiven] = Field(
+        description="Each node's part, where a stream went on at another; empty otherwise."
+    )
 
     @classmethod
     def of(cls, record: UsageRecord) -> Self:
