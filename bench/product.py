@@ -15,7 +15,7 @@ import psutil
 from bench.load import Target
 from bench.processes import Child, StartError, answers, free_ports, spawn, wait_for
 
-__all__ = ["Network", "joined_node", "network_roles", "running_network"]
+__all__ = ["Network", "gai", "joined_node", "network_roles", "new_token", "running_network"]
 
 START_SECONDS = 60
 
@@ -42,7 +42,7 @@ async def running_network(
     """Run NATS and a gateway, without a node, for the length of a block."""
     port, nats_port = free_ports(), free_ports(2)
     data = folder / "network"
-    argv = _gai("up", "--no-node", "--port", str(port), "--nats-port", str(nats_port))
+    argv = gai("up", "--no-node", "--port", str(port), "--nats-port", str(nats_port))
     child = spawn("gai-up", [*argv, "--data-dir", str(data)], folder, environment)
     try:
         await wait_for(child, lambda: "\nready" in f"\n{child.output()}", START_SECONDS)
@@ -58,8 +58,8 @@ async def joined_node(
     network: Network, folder: Path, engine_url: str, model: str, slots: int
 ) -> AsyncIterator[Child]:
     """Run a node that lends an engine to the network, once its model is listed."""
-    token = await _token(network)
-    argv = _gai("node", "join", network.url, token, "--engine", "external")
+    token = await new_token(network)
+    argv = gai("node", "join", network.url, token, "--engine", "external")
     argv += ["--engine-url", engine_url, "--model", model, "--slots", str(slots)]
     child = spawn("gai-node", [*argv, "--data-dir", str(folder / "node")], folder)
     try:
@@ -71,10 +71,11 @@ async def joined_node(
         child.stop()
 
 
-async def _token(network: Network) -> str:
+async def new_token(network: Network) -> str:
+    """Make an enrolment token."""
     access = ["--gateway", network.url, "--api-key", network.key]
     process = await asyncio.create_subprocess_exec(
-        *_gai("node", "token", "--json", *access),
+        *gai("node", "token", "--json", *access),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -99,5 +100,6 @@ def _role(process: psutil.Process) -> str:
     return "gateway" if "gateway" in " ".join(process.cmdline()) else "supervisor"
 
 
-def _gai(*arguments: str) -> list[str]:
+def gai(*arguments: str) -> list[str]:
+    """Return the command line of the installed `gai`."""
     return [str(Path(sys.executable).with_name("gai")), *arguments]

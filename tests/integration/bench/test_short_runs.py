@@ -69,6 +69,16 @@ def test_guard(tmp_path: Path) -> None:
         assert run["resident"] > 50e6
 
 
+def test_moves(tmp_path: Path) -> None:
+    """No stream fails while nodes are killed and taken back under it, and gaps are told apart."""
+    report = run_short("moves", tmp_path)
+    assert report["failed"] == 0
+    assert report["gaps"].keys() == {"node_lost", "yielded", "all"}
+    assert report["gaps"]["all"]["moves"] >= 30
+    assert 0 < report["gaps"]["all"]["p50"] <= report["gaps"]["all"]["worst"]
+    assert report["heard"]["moves"] > 0
+
+
 def test_soak(tmp_path: Path) -> None:
     """No request fails, clients that leave are noticed, and nothing is left running."""
     report = run_short("soak", tmp_path)
