@@ -27,6 +27,19 @@ class Usage(msgspec.Struct, frozen=True):
     prompt_tokens: Tokens | None = None
     completion_tokens: Tokens | None = None
 
+    def beyond(self, before: "Usage | None") -> "Usage":
+        """Give the greater of each count, this one's and an earlier one's.
+
+        A server says once what was used, or again and again what was used so far (vLLM's
+        `continuous_usage_stats`): counts only grow, and are never to be added up.
+        """
+        if before is None:
+            return self
+        return Usage(
+            _greater(self.prompt_tokens, before.prompt_tokens),
+            _greater(self.completion_tokens, before.completion_tokens),
+        )
+
 
 ABSENT: Final = msgspec.Raw()
 
@@ -238,7 +251,7 @@ class StreamReader:
 
     def _with_usage(self, event: bytes, payload: bytes, seen: _Event) -> bytes:
         if isinstance(seen.usage, Usage):
-            self.seen.usage = seen.usage
+            self.seen.usage = seen.usage.beyond(self.seen.usage)
         if self.include_usage:
             return event
         try:
@@ -344,6 +357,10 @@ def _payload(event: bytes) -> bytes | None:
         raise BadNodeReply("a line that belongs to no event stream")
     data = [line[5:].removeprefix(b" ") for line in lines if line[:5] == b"data:"]
     return b" ".join(data) if data else None
+
+
+def _greater(one: int | None, other: int | None) -> int | None:
+    return max((count for count in (one, other) if count is not None), default=None)
 
 
 def _is_there(raw: msgspec.Raw) -> bool:

@@ -1,4 +1,4 @@
-"""The one change a node makes to a request: the model's name becomes the engine's own. Pure."""
+"""What a node changes in a request (the model's name becomes the engine's own) and reads. Pure."""
 
 from typing import Final
 
@@ -35,6 +35,34 @@ def streamed(body: bytes) -> bytes:
     return _encoder.encode(_fields(body) | _STREAMED)
 
 
+class Asked(msgspec.Struct, frozen=True):
+    """How much is asked for: `n` choices for each prompt."""
+
+    n: int | None = None
+    prompt: msgspec.Raw = msgspec.Raw()
+
+    @property
+    def choices(self) -> int:
+        """Choices for each prompt."""
+        return max(1, self.n or 1)
+
+    @property
+    def several(self) -> bool:
+        """Whether more than one choice may come; a list may be of prompts or of tokens."""
+        return self.choices > 1 or bytes(self.prompt).startswith(b"[")
+
+
+_asked: Final = msgspec.json.Decoder(Asked)
+
+
+def asked(body: bytes) -> Asked:
+    """Read how much a request asks for; what cannot be read the engine will refuse."""
+    try:
+        return _asked.decode(body)
+    except _UNDECODABLE:
+        return Asked()
+
+
 def _fields(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _objects.decode(body)
@@ -42,4 +70,4 @@ def _fields(body: bytes) -> dict[str, msgspec.Raw]:
         raise EngineProtocol(f"the request is no JSON object: {str(error)[:100]}") from error
 
 
-__all__ = ["streamed", "with_model"]
+__all__ = ["Asked", "asked", "streamed", "with_model"]

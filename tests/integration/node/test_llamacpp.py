@@ -20,7 +20,7 @@ from tests.parts.waiting import eventually
 from garage_ai.catalog import Catalog, InPackage
 from garage_ai.node.engines.link import EngineLink
 from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
-from garage_ai.wire.frames import Accepted, End, Fail, Head
+from garage_ai.wire.frames import Accepted, End, Fail, Head, Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import BeatNow
 
@@ -119,6 +119,29 @@ async def test_answers_through_packets(real: Rig, caller: Caller, tmp_path: Path
     folder = tmp_path / "run"
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     assert stat.S_IMODE((folder / "engine.sock").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_all_choices_and_prompts_are_counted(real: Rig, caller: Caller, stream: bool) -> None:
+    """Every choice's tokens count, each prompt once, and usage is said once."""
+    more = {"stream": True, "stream_options": {"include_usage": True}} if stream else {}
+
+    async def used(route: Route, body: bytes) -> tuple[int, int]:
+        call = await caller.call(f"{route}{stream:d}", body, route=route, stream=stream).over()
+        if not stream:
+            usages = [json.loads(call.body)["usage"]]
+        else:
+            assert call.body.endswith(b"\n\ndata: [DONE]\n\n")
+            events = [json.loads(line[6:]) for line in call.body.split(b"\n") if b"data: {" in line]
+            usages = [each["usage"] for each in events if "usage" in each]
+        (usage,) = usages
+        assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+        return usage["prompt_tokens"], usage["completion_tokens"]
+
+    prompt, completion = await used("chat", chat(max_tokens=4, n=2, ignore_eos=True, **more))
+    assert (prompt, completion) == (36, 8)
+    body = {"prompt": ["a b c d", "y z"], "max_tokens": 2, "ignore_eos": True, "n": 1} | more
+    assert await used("completions", json.dumps(body).encode()) == (6, 4)
 
 
 async def test_cancel_frees_the_slot(real: Rig, caller: Caller, slots: EngineLink) -> None:

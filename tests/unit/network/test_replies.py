@@ -71,7 +71,17 @@ def test_usage_that_was_not_asked_for_is_taken_out() -> None:
     assert reader.feed(USAGE) == b""
     assert reader.feed(both) == event(choices=[{"delta": {"content": "x"}}], extra=[1, 2])
     assert reader.feed(null) == event(choices=[{"delta": {"content": "y"}}])
-    assert reader.seen.usage == Usage(1, None)
+    assert reader.seen.usage == Usage(5, 1)
+
+
+def test_of_several_usages_the_greatest_counts() -> None:
+    """What is said again and again is what was used so far: never a sum, and never less."""
+    reader = StreamReader(include_usage=False)
+    for prompt, completion in ((5, 1), (5, 2), (5, 7), (0, 3)):
+        usage = {"prompt_tokens": prompt, "completion_tokens": completion}
+        reader.feed(event(choices=[], usage=usage))
+    reader.feed(event(choices=[], usage={}))
+    assert reader.seen.usage == Usage(5, 7)
 
 
 def test_comments_and_other_line_ends_are_understood() -> None:

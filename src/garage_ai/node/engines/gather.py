@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
+from garage_ai.node.engines.tally import Tally
 from garage_ai.node.errors import EngineProtocol
 from garage_ai.node.speeds import Pace
 from garage_ai.node.sse import EventCutter, says_done
@@ -25,13 +26,17 @@ _REPLACED: Final = frozenset({"role", "id", "type", "name"})
 
 
 class Gatherer:
-    """Take a stream's bytes, give the answer that would have come without `stream`."""
+    """Take a stream's bytes, give the answer that would have come without `stream`.
 
-    def __init__(self, route: Route) -> None:
+    `choices` were asked for each prompt.
+    """
+
+    def __init__(self, route: Route, choices: int = 1) -> None:
         self._key = "message" if route == "chat" else "text"
         self._cutter = EventCutter()
         self._top: dict[str, Any] = {}
         self._choices: dict[int, dict[str, Any]] = {}
+        self._tally = Tally(choices)
         self._size = 0
         self.error: bytes | None = None
         self.pace = Pace()
@@ -55,6 +60,9 @@ class Gatherer:
         if not choices or any(choice.get("finish_reason") is None for choice in choices):
             raise EngineProtocol("the engine's stream ends before its answer does")
         top = self._top
+        usage = self._tally.total()
+        if usage is not None:
+            top["usage"] = usage
         top["object"] = _WHOLE.get(top.get("object", ""), top.get("object"))
         return _encoder.encode({"choices": choices} | top)
 
@@ -64,6 +72,7 @@ class Gatherer:
             if event.get("error") is not None:
                 self.error = payload
                 return
+            self._tally.add(event.pop("usage", None))
             for choice in event.pop("choices", ()):
                 self._choice(choice)
         except (*_UNDECODABLE, TypeError, AttributeError, KeyError) as error:

@@ -12,11 +12,12 @@ from typing import Final
 
 import structlog
 
-from garage_ai.node.body import streamed, with_model
+from garage_ai.node.body import asked, streamed, with_model
 from garage_ai.node.engines.child import Child, describe
 from garage_ai.node.engines.gather import Gatherer
 from garage_ai.node.engines.link import EngineLink, HttpAnswer, socket_path
 from garage_ai.node.engines.port import ROUTES, Answer, Offer
+from garage_ai.node.engines.tally import OneUsage
 from garage_ai.node.errors import EngineError, EngineLost
 from garage_ai.node.logs import BoundedLog
 from garage_ai.node.speeds import Pace
@@ -145,10 +146,15 @@ class LlamaEngine:
         """Put a request to llama.cpp. Raises: EngineError."""
         body = with_model(body, offer.engine_name)
         self._last_answer = asyncio.get_running_loop().time()
-        if stream or route == "embeddings":
+        if route == "embeddings":
             return await self._link.post(route, body)
-        answer = await self._link.post(route, streamed(body))
-        return GatheredAnswer(answer, route) if answer.status == _OK else answer
+        answer = await self._link.post(route, body if stream else streamed(body))
+        if answer.status != _OK:
+            return answer
+        wanted = asked(body)
+        if not stream:
+            return GatheredAnswer(answer, route, wanted.choices)
+        return TalliedAnswer(answer, wanted.choices) if wanted.several else answer
 
     async def _end_process(self) -> None:
         """End the process; whoever is cancelled meanwhile leaves the waiting to the next one."""
@@ -245,9 +251,9 @@ class GatheredAnswer:
 
     __slots__ = ("_answer", "_gatherer", "at_end", "content_type", "status")
 
-    def __init__(self, answer: HttpAnswer, route: Route) -> None:
+    def __init__(self, answer: HttpAnswer, route: Route, choices: int) -> None:
         self._answer = answer
-        self._gatherer = Gatherer(route)
+        self._gatherer = Gatherer(route, choices)
         self.status = answer.status
         self.content_type = "application/json; charset=utf-8"
         self.at_end = False
@@ -274,6 +280,39 @@ class GatheredAnswer:
         self._answer.close()
 
 
+class TalliedAnswer:
+    """A stream of several choices or prompts, that says once what they all used."""
+
+    __slots__ = ("_answer", "_usage", "content_type", "status")
+
+    pace: Final = None
+
+    def __init__(self, answer: HttpAnswer, choices: int) -> None:
+        self._answer = answer
+        self._usage = OneUsage(choices)
+        self.status = answer.status
+        self.content_type = answer.content_type
+
+    @property
+    def at_end(self) -> bool:
+        """Whether all of it was read."""
+        return self._answer.at_end
+
+    async def read(self) -> bytes:
+        """Give the whole events that are there; empty at the end. Raises: EngineError."""
+        while chunk := await self._answer.read():
+            events = self._usage.feed(chunk)
+            if self._answer.at_end:
+                return events + self._usage.rest()
+            if events:
+                return events
+        return self._usage.rest()
+
+    def close(self) -> None:
+        """Let go of it; a stream that is not at its end is stopped."""
+        self._answer.close()
+
+
 def _wait(failures: int, draw: float) -> float:
     """Give the seconds before the next start: doubling, bounded, half of it by chance."""
     doublings = min(max(failures, 1) - 1, 10)
@@ -284,4 +323,4 @@ def _nothing() -> None:
     return None
 
 
-__all__ = ["DEFAULT_SLOTS", "GatheredAnswer", "LlamaEngine", "LlamaOptions"]
+__all__ = ["DEFAULT_SLOTS", "GatheredAnswer", "LlamaEngine", "LlamaOptions", "TalliedAnswer"]
