@@ -24,6 +24,7 @@ _TITLES: Final = {
     "joining": "Nodes: joining",
     "nodes": "Nodes: looking after them",
     "tokens": "Enrolment tokens",
+    "members": "Members",
     "keys": "Keys",
     "models": "Models",
     "usage": "Usage",

@@ -40,6 +40,59 @@ def test_a_catalogue_models_name_waits_for_an_administrator(pretender: Lent) -> 
     pretender.product.serves(DEFAULT_MODEL, 15)
 
 
+def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> None:
+    """The second serves under it when an administrator says so, and no sooner."""
+    with ExitStack() as stack:
+        members = [yard.gai("member", "create", "--name", name)["id"] for name in ("Anna", "Bo")]
+        listed = [each["id"] for each in yard.gai("member", "list")]
+        assert set(members) < set(listed)
+        nodes = [_lent_by(member, yard, tmp_path / member, stack) for member in members]
+
+        def states() -> list[tuple[str, str]]:
+            found = yard.http.get("/api/v1/models").json()["claims"]
+            return [(each["member"], each["state"]) for each in found if each["name"] == "shared"]
+
+        first, second = [(members[0], "approved")], [(members[1], "pending")]
+        eventually("both claims", lambda: states() == first + second, 15)
+        said = nodes[1].program.output
+        eventually("a word to the second", lambda: "model_name_taken" in said(), 10)
+        assert _nodes_of(yard, "shared") == 1
+        key = yard.gai("key", "create", "--name", "test", "--member", members[1])
+        assert yard.http.get("/api/v1/keys").json()["data"][-1]["member"] == members[1]
+        with yard.client(key["key"]) as client:
+            asked = [{"role": "user", "content": "Hi"}]
+            client.chat.completions.create(model="shared", messages=asked)  # type: ignore[call-overload]
+        eventually("her record", lambda: yard.records(key["id"]), 5)
+        assert yard.records(key["id"])[0]["member"] == members[1]
+        approved = {"name": "shared", "member": members[1]}
+        assert yard.http.ask("POST", "/api/v1/models/approve", approved).status == 200
+        eventually("both in one model", lambda: _nodes_of(yard, "shared") == 2, 15)
+        assert {each["member"] for each in yard.nodes()} >= set(members)
+
+
+def _lent_by(member: str, yard: Product, folder: Path, stack: ExitStack) -> Node:
+    engine = Engine(folder / "engine", "--models", "shared")
+    stack.callback(engine.stop)
+    engine.start()
+    node = Node(folder / "volunteer", yard, engine, model="shared")
+    stack.callback(lambda: yard.http.ask("DELETE", f"/api/v1/nodes/{node.id}"))
+    stack.callback(node.stop)
+    node.join(yard.gai("node", "token", "--member", member)["token"])
+    eventually("its claim", lambda: _claimed(yard, member), 15)
+    return node
+
+
+def _claimed(yard: Product, member: str) -> bool:
+    return any(
+        each["member"] == member for each in yard.http.get("/api/v1/models").json()["claims"]
+    )
+
+
+def _nodes_of(yard: Product, name: str) -> int:
+    listed = yard.http.get("/v1/models").json()["data"]
+    return sum(each["gai"]["nodes"] for each in listed if each["id"] == name)
+
+
 def claims(lent: Lent) -> list[dict[str, str]]:
     """List who claims the name."""
     listed = lent.http.get("/api/v1/models").json()["claims"]

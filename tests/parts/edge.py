@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Nodes
+from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Members, Nodes
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
 from garage_ai.gateway.body import BodyLimits
@@ -296,6 +296,7 @@ async def running_edge(
         metrics.watch_nodes(network.nodes)
         services = Services(
             serving=serving,
+            members=Members(storage),
             keys=keys,
             tokens=EnrolmentTokens(storage),
             claims=ExternalModels(storage),

@@ -1,8 +1,10 @@
 """The installed product, started, asked and hurt from outside: `gai up` in a process of its own."""
 
 import contextlib
+import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -158,6 +160,19 @@ class Product:
         assert made.status == 201, made.body
         key: dict[str, Any] = made.json()
         return key
+
+    def gai(self, *arguments: str) -> Any:
+        """Run a command as its owner, and give what it printed as JSON."""
+        done = subprocess.run(
+            [GAI, *arguments, "--json"],
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     def records(self, key_id: str | None = None) -> list[dict[str, Any]]:
         """List the newest usage records; of one key if it is named."""

@@ -12,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from garage_ai import __version__
-from garage_ai.cli import key, node, output
+from garage_ai.cli import key, member, node, output
 from garage_ai.cli.chat import chat
 from garage_ai.cli.errors import INTERRUPTED, CliError, Failed
 from garage_ai.cli.gateway import gateway
@@ -61,6 +61,7 @@ def make_app() -> typer.Typer:
     app.command("gateway", help=say("help.gateway"))(gateway)
     app.add_typer(node.app, name="node", help=say("help.node"))
     app.add_typer(key.app, name="key")
+    app.add_typer(member.app, name="member")
     app.command("models", help=say("help.models"))(models)
     app.command("chat", help=say("help.chat"))(chat)
     app.command("usage", help=say("help.usage"))(usage)

@@ -59,9 +59,11 @@ class Client:
         """List the models being served."""
         return self._ask("GET", "/v1/models", shapes.Models).data
 
-    def create_key(self, name: str, scopes: tuple[str, ...]) -> shapes.MadeKey:
-        """Make a key; its secret is in the answer this once."""
-        body = {"name": name, "scopes": list(scopes)}
+    def create_key(
+        self, name: str, scopes: tuple[str, ...], member: str | None = None
+    ) -> shapes.MadeKey:
+        """Make a key, the operator's if no member is named; its secret is told this once."""
+        body = _given(name=name, scopes=list(scopes), member=member)
         return self._ask("POST", "/api/v1/keys", shapes.MadeKey, body)
 
     def keys(self) -> tuple[shapes.Key, ...]:
@@ -72,9 +74,19 @@ class Client:
         """Revoke a key."""
         return self._ask("DELETE", f"/api/v1/keys/{quote(key, safe='')}", shapes.Key)
 
-    def create_token(self, region: str | None = None) -> shapes.MadeToken:
-        """Make an enrolment token, one use."""
-        body = {} if region is None else {"region": region}
+    def create_member(self, name: str) -> shapes.Member:
+        """Make a member."""
+        return self._ask("POST", "/api/v1/members", shapes.Member, {"name": name})
+
+    def members(self) -> tuple[shapes.Member, ...]:
+        """List all members."""
+        return self._ask("GET", "/api/v1/members", shapes.Members).data
+
+    def create_token(
+        self, region: str | None = None, member: str | None = None
+    ) -> shapes.MadeToken:
+        """Make an enrolment token, one use; its node is the member's, or the operator's."""
+        body = _given(region=region, member=member)
         return self._ask("POST", "/api/v1/tokens", shapes.MadeToken, body)
 
     def usage(self, by: str, since: datetime | None = None) -> shapes.Usage:
@@ -176,6 +188,10 @@ class _Connection(http.client.HTTPConnection):
             context = ssl.create_default_context(cafile=self._target.ca)
             context.minimum_version = ssl.TLSVersion.TLSv1_2
             self.sock = context.wrap_socket(self.sock, server_hostname=self._target.name)
+
+
+def _given(**fields: object) -> dict[str, object]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _encoded(body: Mapping[str, object] | None) -> bytes | None:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from garage_ai.cli import output
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, client
 from garage_ai.cli.shapes import Key
 from garage_ai.cli.words import say
 
@@ -17,6 +17,7 @@ def create(
     *,
     name: Annotated[str, typer.Option("--name", help=say("help.option.name"))],
     admin: Annotated[bool, typer.Option("--admin", help=say("help.option.admin"))] = False,
+    member: Member = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -24,7 +25,7 @@ def create(
 ) -> None:
     """Make a key; without --json, stdout holds the secret alone."""
     scopes = ("inference", "admin") if admin else ("inference",)
-    made = client(gateway, api_key, data_dir).create_key(name, scopes)
+    made = client(gateway, api_key, data_dir).create_key(name, scopes, member)
     if as_json:
         output.write_json({"id": made.id, "key": made.key, "name": made.name})
         return
@@ -69,15 +70,10 @@ def _row(key: Key) -> tuple[str, ...]:
         key.id,
         key.name,
         ",".join(key.scopes),
-        _minute(key.created_at),
-        _minute(key.last_used_at),
+        output.minute(key.created_at),
+        output.minute(key.last_used_at) or say("never"),
         say("key.revoked") if key.revoked_at else say("key.active"),
     )
-
-
-def _minute(moment: str | None) -> str:
-    """Cut an ISO 8601 moment to its minute."""
-    return moment[:16].replace("T", " ") if moment else say("never")
 
 
 __all__ = ["app"]

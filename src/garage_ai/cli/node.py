@@ -9,7 +9,7 @@ import typer
 from garage_ai.cli import node_limits, output
 from garage_ai.cli.errors import Failed
 from garage_ai.cli.node_words import say
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, NodeDir, client
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, NodeDir, client
 
 if TYPE_CHECKING:
     from garage_ai.node.control import Op
@@ -58,6 +58,7 @@ def token(
     region: Annotated[
         str | None, typer.Option("--region", metavar="SE-AB", help=say("option.region"))
     ] = None,
+    member: Member = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -65,7 +66,7 @@ def token(
 ) -> None:
     """Make an enrolment token; without --json, stdout holds the token alone."""
     asked = client(gateway, api_key, data_dir)
-    made = asked.create_token(region)
+    made = asked.create_token(region, member)
     if as_json:
         output.write_json({"token": made.token, "id": made.id, "expires_at": made.expires_at})
         return

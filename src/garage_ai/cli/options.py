@@ -30,6 +30,9 @@ NodeDir = Annotated[
         "--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say_of_node("option.data_dir")
     ),
 ]
+Member = Annotated[
+    str | None, typer.Option("--member", metavar="ID", help=say("help.option.member"))
+]
 AsJson = Annotated[bool, typer.Option("--json", help=say("help.option.json"))]
 
 
@@ -38,4 +41,4 @@ def client(gateway: str | None, api_key: str | None, data_dir: Path | None) -> C
     return Client(find_target(gateway, api_key, data_dir))
 
 
-__all__ = ["ApiKey", "AsJson", "DataDir", "GatewayUrl", "NodeDir", "client"]
+__all__ = ["ApiKey", "AsJson", "DataDir", "GatewayUrl", "Member", "NodeDir", "client"]

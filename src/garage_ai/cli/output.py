@@ -38,6 +38,11 @@ def harmless(text: str) -> str:
     return "".join(c for c in text if c in _KEPT or unicodedata.category(c) not in ("Cc", "Cf"))
 
 
+def minute(moment: str | None) -> str:
+    """Cut an ISO 8601 moment to its minute; empty for none."""
+    return moment[:16].replace("T", " ") if moment else ""
+
+
 def write(text: str = "", *, end: str = "\n") -> None:
     """Print a result, at once. A reader that has left is no error of ours."""
     with contextlib.suppress(BrokenPipeError):
@@ -86,6 +91,7 @@ __all__ = [
     "Style",
     "harmless",
     "is_rich",
+    "minute",
     "remark",
     "report",
     "styled",

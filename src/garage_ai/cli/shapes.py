@@ -56,6 +56,18 @@ class Keys(msgspec.Struct, frozen=True):
     data: tuple[Key, ...]
 
 
+class Member(msgspec.Struct, frozen=True):
+    """Whoever owns keys, tokens and nodes; the time is ISO 8601."""
+
+    id: str
+    name: str
+    created_at: str | None = None
+
+
+class Members(msgspec.Struct, frozen=True):
+    data: tuple[Member, ...]
+
+
 class MadeKey(msgspec.Struct, frozen=True):
     """A new key with its secret."""
 
@@ -132,6 +144,8 @@ __all__ = [
     "Keys",
     "MadeKey",
     "MadeToken",
+    "Member",
+    "Members",
     "Message",
     "Model",
     "ModelExtra",

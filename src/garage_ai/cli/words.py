@@ -36,6 +36,15 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.key.list": ("List all keys.", "Visa alla nycklar."),
     "help.key.revoke": ("Revoke a key, at once.", "Spärra en nyckel, genast."),
+    "help.member": (
+        "Members: who owns keys, tokens and nodes.",
+        "Medlemmar: vilka som äger nycklar, inbjudningar och noder.",
+    ),
+    "help.member.create": (
+        "Make a member. Its id goes into --member.",
+        "Gör en medlem. Dess id anges med --member.",
+    ),
+    "help.member.list": ("List all members.", "Visa alla medlemmar."),
     "help.models": ("List the models being served.", "Visa modellerna som finns just nu."),
     "help.usage": ("Show what was used.", "Visa vad som har använts."),
     "help.chat": (
@@ -79,6 +88,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Tillåt andra datorer utan TLS.",
     ),
     "help.option.name": ("What the key is for.", "Vad nyckeln är till."),
+    "help.option.member_name": ("What the member is called.", "Vad medlemmen heter."),
+    "help.option.member": (
+        "Whose it is, an id as `gai member list` shows; the operator's if not given.",
+        "Vems den är, ett id ur `gai member list`; annars nätets egen.",
+    ),
     "help.option.admin": (
         "Let it manage keys, nodes and tokens too.",
         "Låt den sköta nycklar, noder och inbjudningar också.",
@@ -303,6 +317,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Nyckel {id} för {name}. Den visas bara den här gången:",
     ),
     "key.revoked.done": ("Key {id} is revoked.", "Nyckel {id} är spärrad."),
+    "member.created": ("The id of member {name}:", "Medlemmen {name} har id:"),
     "models.none": (
         "No model is being served; a node that joins brings one.",
         "Ingen modell finns just nu; en nod som ansluter har med sig en.",

@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Nodes
+from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Members, Nodes
 from garage_ai.catalog import Catalog, digest_of
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.body import BodyLimits
@@ -116,6 +116,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
     await _open_network(stack, link, network)
     return Services(
         serving=Service(network, books.usage, metrics.observe),
+        members=Members(books.storage),
         keys=books.keys,
         tokens=EnrolmentTokens(books.storage),
         claims=claims,

@@ -12,6 +12,7 @@ from garage_ai.accounts import (
     IssuedToken,
     Key,
     KeyId,
+    Member,
     MemberId,
     NodeBenchmark,
     Scope,
@@ -50,6 +51,18 @@ class Serving(Protocol):
 
     async def open(self, call: Call) -> Reply:
         """Return when the answer begins. Raises: ServingError."""
+        ...
+
+
+class Members(Protocol):
+    """Members."""
+
+    async def add(self, name: str) -> Member:
+        """Make a member. Raises: InvalidField."""
+        ...
+
+    async def list(self) -> list[Member]:
+        """Give all members."""
         ...
 
 
@@ -215,6 +228,7 @@ class Services:
     """
 
     serving: Serving
+    members: Members
     keys: Keys
     tokens: Tokens
     claims: Claims
@@ -234,6 +248,7 @@ __all__ = [
     "Claims",
     "Enrolment",
     "Keys",
+    "Members",
     "Network",
     "Reply",
     "Services",

@@ -75,11 +75,16 @@ class Handler(BaseHTTPRequestHandler):
         key = {"id": "key_1", "name": "laptop", "scopes": ["inference"]}
         key |= {"created_at": "2026-11-23T15:00:00Z"}
         total = {"group": "tiny", "requests": 3, "prompt_tokens": 30, "completion_tokens": 400}
+        anna = {"id": "mbr_1", "name": "Anna", "created_at": "2026-11-23T15:00:00Z"}
+        token = {"id": "tok_1", "token": "gaij_new"}
         answers: dict[tuple[str, str], object] = {
             ("GET", "/v1/models"): {"data": MODELS},
             ("POST", "/api/v1/keys"): made,
             ("GET", "/api/v1/keys"): {"data": [key]},
             ("DELETE", "/api/v1/keys/key_1"): key | {"revoked_at": "2026-11-23T16:00:00Z"},
+            ("POST", "/api/v1/members"): anna,
+            ("GET", "/api/v1/members"): {"data": [anna]},
+            ("POST", "/api/v1/tokens"): token,
             ("GET", "/api/v1/usage"): {"totals": [total]},
         }
         if (self.command, path) in answers:

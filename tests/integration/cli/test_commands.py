@@ -19,7 +19,7 @@ def test_help_is_there_at_once(bare_cli: Cli) -> None:
         ended = bare_cli("--help")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert ended.returncode == 0
-        for command in ("up", "gateway", "node", "key", "models", "chat", "usage"):
+        for command in ("up", "gateway", "node", "key", "member", "models", "chat", "usage"):
             assert f"\n  {command} " in ended.stdout
         return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
@@ -108,6 +108,22 @@ def test_a_key_is_revoked(cli: Cli, gateway: FakeGateway) -> None:
     """By its id."""
     assert cli("key", "revoke", "key_1").stdout == "Key key_1 is revoked.\n"
     assert gateway.paths == ["DELETE /api/v1/keys/key_1"]
+
+
+def test_a_members_id_is_alone_on_stdout(cli: Cli, gateway: FakeGateway) -> None:
+    """It goes into --member of keys and tokens as it is."""
+    made = cli("member", "create", "--name", "Anna")
+    assert (made.stdout, made.stderr) == ("mbr_1\n", "The id of member Anna:\n")
+    assert json.loads(cli("member", "create", "--name", "Anna", "--json").stdout)["id"] == "mbr_1"
+    cli("key", "create", "--name", "laptop", "--member", "mbr_1")
+    assert cli("node", "token", "--member", "mbr_1").stdout == "gaij_new\n"
+    assert [asked.get("member") for asked in gateway.asked] == [None, None, "mbr_1", "mbr_1"]
+
+
+def test_members_as_a_table(cli: Cli) -> None:
+    """Golden."""
+    assert cli("member", "list").stdout == ("id     name  created\nmbr_1  Anna  2026-11-23 15:00\n")
+    assert json.loads(cli("member", "list", "--json").stdout)[0]["name"] == "Anna"
 
 
 def test_usage_as_a_table(cli: Cli, gateway: FakeGateway) -> None:

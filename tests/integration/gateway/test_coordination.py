@@ -235,6 +235,22 @@ async def test_keys(edge: Edge) -> None:
     assert (await api(edge, "DELETE", "/keys/key_none")).code == "key_not_found"
 
 
+async def test_members(edge: Edge) -> None:
+    """A member is made, listed, and keys, tokens and nodes can be its own."""
+    anna = told(await api(edge, "POST", "/members", {"name": " Anna "}), 201)
+    assert anna["name"] == "Anna"
+    listed = told(await api(edge, "GET", "/members"))["data"]
+    assert [each["id"] for each in listed] == [OPERATOR, anna["id"]]
+    key = told(await api(edge, "POST", "/keys", {"name": "a", "member": anna["id"]}), 201)
+    assert key["member"] == anna["id"]
+    token = await new_token(edge, member=anna["id"])
+    enrolled = told(await enrol(edge, new_identity(), token), 201)
+    assert enrolled["member"] == anna["id"]
+    assert (await api(edge, "POST", "/members", {"name": "\n"})).code == "invalid_field"
+    nobody = await api(edge, "POST", "/tokens", {"member": "mbr_nobody"})
+    assert (nobody.status, nobody.code) == (404, "member_not_found")
+
+
 async def test_admin_only(edge: Edge) -> None:
     """A user's key opens nothing here but the page about itself."""
     for method, path in (
@@ -242,6 +258,8 @@ async def test_admin_only(edge: Edge) -> None:
         ("GET", f"/nodes/{NODE}"),
         ("DELETE", f"/nodes/{NODE}"),
         ("POST", f"/nodes/{NODE}/drain"),
+        ("GET", "/members"),
+        ("POST", "/members"),
         ("GET", "/keys"),
         ("DELETE", "/keys/key_1"),
         ("GET", "/tokens"),

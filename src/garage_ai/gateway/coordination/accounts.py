@@ -1,4 +1,4 @@
-"""Keys, enrolment tokens and claims to model names."""
+"""Members, keys, enrolment tokens and claims to model names."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -19,6 +19,7 @@ def account_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     """Make the routes of accounts."""
     routes = APIRouter()
     admin = [Depends(needs(doorkeeper, "admin"))]
+    routes.include_router(_member_routes(services), tags=["members"], dependencies=admin)
     routes.include_router(_key_routes(services), tags=["keys"], dependencies=admin)
     routes.include_router(_token_routes(services), tags=["tokens"], dependencies=admin)
     routes.include_router(_model_routes(services), tags=["models"], dependencies=admin)
@@ -29,6 +30,25 @@ def account_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     ) -> schemas.KeyGiven:
         """Show the key that asks."""
         return schemas.KeyGiven.of(key)
+
+    return routes
+
+
+def _member_routes(services: Services) -> APIRouter:
+    routes = APIRouter()
+    members = services.members
+
+    @routes.post(
+        "/members", status_code=201, responses=errors("invalid_field"), openapi_extra=SECURITY
+    )
+    async def create_member(asked: schemas.MemberAsked) -> schemas.MemberGiven:
+        """Make a member, to whom keys, enrolment tokens and model names can belong."""
+        return schemas.MemberGiven.of(await members.add(asked.name))
+
+    @routes.get("/members", responses=errors(), openapi_extra=SECURITY)
+    async def list_members() -> schemas.MembersGiven:
+        """List all members, the operator of the network among them."""
+        return schemas.MembersGiven(data=[schemas.MemberGiven.of(m) for m in await members.list()])
 
     return routes
 

@@ -10,6 +10,7 @@ from garage_ai.accounts import (
     EnrolmentToken,
     ExternalModel,
     Key,
+    Member,
     NodeBenchmark,
     Scope,
     TokenState,
@@ -244,6 +245,25 @@ class TokenMade(TokenGiven):
 
 class TokensGiven(Given):
     data: list[TokenGiven]
+
+
+class MemberAsked(Asked):
+    name: Name
+
+
+class MemberGiven(Given):
+    id: str
+    name: str
+    created_at: datetime
+
+    @classmethod
+    def of(cls, member: Member) -> Self:
+        """Show a member."""
+        return cls.model_validate(member, from_attributes=True)
+
+
+class MembersGiven(Given):
+    data: list[MemberGiven]
 
 
 class KeyAsked(Asked):
