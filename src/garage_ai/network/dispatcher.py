@@ -141,7 +141,14 @@ class Dispatcher:
 
         Raises: DispatchError. Cancelling the caller cancels the work on the node.
         """
-        plan = Plan(self._limits.retries)
+        plan, asked = Plan(self._limits.retries), list[Replica]()
+        try:
+            return await self._open(request, plan, asked)
+        except DispatchError as error:
+            error.tries, error.asked = plan.tries, asked[-1] if asked else None
+            raise
+
+    async def _open(self, request: Request, plan: Plan, asked: list[Replica]) -> Answer:
         doubted: list[Flight] = []
         while True:
             await self._await_link()
@@ -152,6 +159,7 @@ class Dispatcher:
                 avoided=plan.avoided,
                 failure=as_error(plan.last) if plan.last is not None else None,
             )
+            asked.append(replica)
             reader = reader_for(
                 request.route,
                 stream=request.stream,

@@ -122,6 +122,7 @@ class Plan:
         """Decide what follows an attempt that did not answer."""
         self.last = verdict
         if verdict.kind in _FINAL:
+            self.tries += 1
             return GiveUp(as_error(verdict))
         if verdict.kind in _NO_TRY:
             return self._bounced(verdict, node)

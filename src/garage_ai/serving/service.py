@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Protocol
 
 from garage_ai.network import Answer, Part, Request
+from garage_ai.network.models import Replica
 from garage_ai.serving.errors import RegionForbidden, ServingError
 from garage_ai.serving.models import Call
 from garage_ai.serving.reply import CLIENT_GONE, Reply
@@ -66,7 +67,7 @@ class Service:
                 )
             )
         except ServingError as error:
-            account.close(error.code)
+            account.fails(error)
             raise
         except asyncio.CancelledError:
             account.close(CLIENT_GONE)
@@ -93,15 +94,23 @@ class _Account:
         self._started = time.perf_counter()
         self._first: float | None = None
         self._answer: Answer | None = None
+        self._asked: Replica | None = None
+        self._tries = 0
 
     def begins(self, answer: Answer) -> None:
         """Note who answers, and that the first content is there."""
         self._answer = answer
         self._first = time.perf_counter() - self._started
 
+    def fails(self, error: ServingError) -> None:
+        """Note who was asked in vain, and write the record."""
+        self._asked, self._tries = error.asked, error.tries
+        self.close(error.code)
+
     def close(self, outcome: str) -> None:
         """Write the record."""
         call, answer = self._call, self._answer
+        replica = answer.replica if answer is not None else self._asked
         seen = answer.seen if answer is not None else None
         usage = seen.usage if seen is not None else None
         self._write(
@@ -112,8 +121,8 @@ class _Account:
                 key_id=call.key.id,
                 route=call.route,
                 model=self.model,
-                digest=answer.replica.digest if answer is not None else None,
-                node=answer.replica.node.id if answer is not None else None,
+                digest=replica.digest if replica is not None else None,
+                node=replica.node.id if replica is not None else None,
                 outcome=outcome,
                 stream=call.stream,
                 prompt_tokens=usage.prompt_tokens if usage is not None else None,
@@ -122,7 +131,7 @@ class _Account:
                 bytes_out=seen.bytes_out if seen is not None else 0,
                 ttft_s=self._first,
                 duration_s=time.perf_counter() - self._started,
-                attempts=answer.tries if answer is not None else 0,
+                attempts=answer.tries if answer is not None else self._tries,
                 parts=tuple(map(_part, answer.parts)) if answer is not None else (),
             )
         )

@@ -18,6 +18,7 @@ from tests.parts.scripted_node import (
 )
 
 from garage_ai.accounts import Key
+from garage_ai.gateway.metrics import Metrics
 from garage_ai.network.network import Network
 from garage_ai.serving import Call, RegionForbidden, Reply, Service, ServingError
 from garage_ai.storage.ids import KeyId, MemberId
@@ -224,6 +225,49 @@ async def test_a_plain_answer_that_breaks(
     with pytest.raises(ServingError):
         await service.open(call(stream=False))
     assert records.one.outcome == "bad_node_reply"
+
+
+async def test_who_was_asked_in_vain_is_recorded(
+    network: Network, records: Records, make_node: MakeNode
+) -> None:
+    """Node, model and tries stand in the record and the metrics, though no answer came."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+
+    async def fail(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Fail("engine_lost", "died"))
+
+    for node in nodes:
+        node.scripts = [fail]
+    metrics = Metrics()
+
+    with pytest.raises(ServingError) as raised:
+        await Service(network, records, metrics.observe).open(call())
+    assert raised.value.code == "engine_error"
+    record = records.one
+    assert record.node in {node.id for node in nodes}
+    assert (record.digest, record.attempts) == (nodes[0].model.digest, 2)
+    shown = metrics.render().decode()
+    assert "gai_retries_total 1.0" in shown
+    assert 'error_type="engine_error"' in shown
+    assert 'gen_ai_request_model="small"' in shown
+
+
+async def test_what_the_engine_rejects_was_one_try(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """The node that refused the request for good is the one that had it."""
+    node = await make_node()
+
+    async def reject(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Head(400, "application/json"), Data(b'{"error": {"message": "no"}}'), End())
+
+    node.scripts = [reject]
+    with pytest.raises(ServingError):
+        await service.open(call())
+    assert (records.one.outcome, records.one.node) == ("engine_rejected", node.id)
+    assert records.one.attempts == 1
 
 
 async def test_a_key_bound_to_a_region_stays_there(
