@@ -86,7 +86,7 @@ class Metrics:
         )
         self._first = Histogram(
             "gen_ai_server_time_to_first_token_seconds",
-            "Time from the request's admission to the first content.",
+            "Time from a stream's admission to its first content; plain answers have none.",
             ("gen_ai_operation_name", "gen_ai_request_model"),
             bounds=_FIRST_SECONDS,
         )

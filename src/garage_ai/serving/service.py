@@ -98,9 +98,10 @@ class _Account:
         self._tries = 0
 
     def begins(self, answer: Answer) -> None:
-        """Note who answers, and that the first content is there."""
+        """Note who answers, and that the first content is there; a plain answer comes whole."""
         self._answer = answer
-        self._first = time.perf_counter() - self._started
+        if self._call.stream:
+            self._first = time.perf_counter() - self._started
 
     def fails(self, error: ServingError) -> None:
         """Note who was asked in vain, and write the record."""

@@ -51,8 +51,9 @@ class UsageRecord:
     """What one request used and how it ended.
 
     Tokens are the engine's word, None where it said nothing; content events and bytes are what
-    the gateway saw. Times are in seconds; `ttft_s` is None when no content came. `node` began to
-    answer; `parts` tells of each where others went on.
+    the gateway saw. Times are in seconds; `ttft_s` is None when no content came, and for answers
+    that are not streamed: their first token is not seen. `node` began to answer; `parts` tells of
+    each where others went on.
     """
 
     request_id: str

@@ -83,6 +83,17 @@ async def test_a_whole_answer(service: Service, records: Records, make_node: Mak
     assert (record.prompt_tokens, record.completion_tokens) == (3, 1)
     assert record.digest == node.model.digest
     assert record.bytes_out == len(PLAIN)
+    assert record.ttft_s is None
+    assert record.duration_s > 0
+
+
+async def test_a_streams_first_token_is_timed(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """It comes before the end; of a plain answer it is not seen."""
+    await make_node()
+    await read(await service.open(call()))
+    record = records.one
     assert record.ttft_s is not None
     assert 0 < record.ttft_s <= record.duration_s
 
