@@ -39,6 +39,7 @@ _REQUEST_ERRORS: Final = (
     "engine_error",
     "node_lost",
     "bad_node_reply",
+    "nats_unavailable",
     "no_node",
     "no_capacity",
     "model_loading",

@@ -13,7 +13,7 @@ import structlog
 from garage_ai.network.answer import Answer, Request
 from garage_ai.network.attempt import Attempt, Limits, Verdict
 from garage_ai.network.continuation import Continuation, Move
-from garage_ai.network.errors import DispatchError, NoNode
+from garage_ai.network.errors import DispatchError, NatsUnavailable
 from garage_ai.network.flight import Flight
 from garage_ai.network.models import Replica
 from garage_ai.network.placement import RETRY_AFTER, GoingOn, Placement
@@ -233,7 +233,7 @@ class Dispatcher:
         try:
             await self._link.wait_connected(self._limits.connect)
         except LinkError as error:
-            raise NoNode(
+            raise NatsUnavailable(
                 "The gateway has no link to its nodes just now.", retry_after=RETRY_AFTER
             ) from error
 

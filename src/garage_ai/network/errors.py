@@ -3,6 +3,7 @@
 DispatchError                 code                 HTTP   whose fault
 ├── UnknownModel              model_not_found      404    the client's
 ├── NoNode                    no_node              503    nobody serves it now
+├── NatsUnavailable           nats_unavailable     503    the gateway has no link to its nodes
 ├── NoCapacity                no_capacity          503    all are busy
 ├── ModelLoading              model_loading        503    an engine is still loading
 ├── RegionUnavailable         region_unavailable   503    none in the region asked for
@@ -50,6 +51,11 @@ class UnknownModel(DispatchError):
 
 class NoNode(DispatchError):
     code = "no_node"
+    status = 503
+
+
+class NatsUnavailable(DispatchError):
+    code = "nats_unavailable"
     status = 503
 
 

@@ -93,7 +93,7 @@ async def _port(process: asyncio.subprocess.Process) -> int:
 
 
 async def test_alone(tmp_path: Path) -> None:
-    """Without NATS it starts, answers with its admin key, and says that nobody serves."""
+    """Without NATS it starts, answers with its admin key, and says that its link is away."""
     async with running(tmp_path, nats_urls="nats://127.0.0.1:1") as gateway:
         assert (await gateway.ask("/health/live", key=False)).status == 200
         assert (await gateway.ask("/v1/models", key=False)).status == 401
@@ -101,13 +101,13 @@ async def test_alone(tmp_path: Path) -> None:
         assert (await gateway.ask("/api/v1/nodes")).status == 200
         assert b"gai_nats_connected 0.0" in (await gateway.ask("/metrics")).body
         answer = await gateway.ask("/v1/chat/completions", "POST", chat())
-        assert (answer.status, answer.code) == (503, "no_node")
+        assert (answer.status, answer.code) == (503, "nats_unavailable")
         key = gateway.bearer
         assert oct((tmp_path / "admin.key").stat().st_mode & 0o777) == "0o600"
     async with running(tmp_path, nats_urls="nats://127.0.0.1:1") as gateway:
         assert gateway.bearer == key
         usage = json.loads((await gateway.ask("/api/v1/usage?by=outcome")).body)
-        assert usage["totals"][0]["group"] == "no_node"
+        assert usage["totals"][0]["group"] == "nats_unavailable"
 
 
 async def test_with_nats(tmp_path: Path, make_nats: MakeNats) -> None:

@@ -29,6 +29,7 @@ from garage_ai.network.errors import (
     EngineFailed,
     EngineRejected,
     ModelLoading,
+    NatsUnavailable,
     NoCapacity,
     NodeLost,
     NodeTimeout,
@@ -712,6 +713,19 @@ async def test_a_server_that_dies_ends_streams_and_heals(
     await node.beat()
     await until(lambda: network.registry.nodes[node.id].state == "ready")
     assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
+
+
+async def test_without_a_link_no_node_is_blamed(
+    network: Network, make_node: MakeNode, nats: NatsProcess
+) -> None:
+    """The gateway's own link is away, and the client is told so and when to try again."""
+    await make_node()
+    nats.stop(signal.SIGKILL)
+    await until(lambda: not network.dispatcher._link.is_connected)
+    with pytest.raises(NatsUnavailable) as raised:
+        await network.open(request())
+    assert raised.value.retry_after
+    await nats.start()
 
 
 async def test_the_gateway_measures_a_streams_speed(network: Network, make_node: MakeNode) -> None:
