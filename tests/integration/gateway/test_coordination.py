@@ -251,6 +251,17 @@ async def test_members(edge: Edge) -> None:
     assert (nobody.status, nobody.code) == (404, "member_not_found")
 
 
+@pytest.mark.parametrize("kind", [None, "application/x-www-form-urlencoded", "text/plain"])
+async def test_json_is_json_whatever_it_is_called(edge: Edge, kind: str | None) -> None:
+    """A bare `curl -d` names another type, as /v1 takes it too; what is no JSON is told so."""
+    headers = edge.admin_bearer | ({"content-type": kind} if kind else {})
+    path = "/api/v1/keys"
+    made = await ask(edge, path, method="POST", headers=headers, body=b'{"name": "bare"}')
+    assert told(made, 201)["name"] == "bare"
+    refused = await ask(edge, path, method="POST", headers=headers, body=b"name=bare")
+    assert (refused.status, refused.code) == (400, "invalid_json")
+
+
 async def test_admin_only(edge: Edge) -> None:
     """A user's key opens nothing here but the page about itself."""
     for method, path in (
