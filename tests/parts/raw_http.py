@@ -33,6 +33,8 @@ async def read_answer(reader: asyncio.StreamReader, seconds: float = 5.0) -> Ans
             name.lower(): value.strip()
             for name, _, value in (line.partition(":") for line in head[1:] if line)
         }
+        twice = [line for line in head[1:] if line][len(headers) :]
+        assert not twice, f"a header is said twice: {head}"
         body = b""
         if headers.get("transfer-encoding") == "chunked":
             while size := int(await reader.readline(), 16):

@@ -144,7 +144,8 @@ class Edge:
                 where=[f"{f.filename}:{f.lineno} {f.name}" for f in _frames(error)],
             )
         self._metrics.error_answered(known.code)
-        headers = (asgi.CLOSE,) if asgi.header(scope, b"expect") else ()
+        closes = asgi.header(scope, b"expect") and asgi.CLOSE not in known.headers
+        headers = (asgi.CLOSE,) if closes else ()
         await asgi.answer_error(send, known, request, headers)
 
 

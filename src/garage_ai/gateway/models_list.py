@@ -67,7 +67,9 @@ class Models:
         name = scope["path"].removeprefix(PREFIX)
         view = self._network.model(name)
         if view is None:
-            raise GatewayError("model_not_found", f"No model {name[:200]!r} is served.", param="id")
+            raise GatewayError(
+                "model_not_found", f"No model {name[:200]!r} is served.", param="model"
+            )
         await self._answer(scope, send, _encoder.encode(self._shown(view)))
 
     def _shown(self, view: ModelView) -> Model:

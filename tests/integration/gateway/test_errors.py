@@ -51,6 +51,12 @@ async def test_paths_and_methods(
     assert ("allow" in answer.headers) is (status == 405)
 
 
+async def test_a_model_that_is_not_there_is_named_as_such(edge: Edge) -> None:
+    """`param` says `model`, as for a chat with it."""
+    answer = await ask(edge, "/v1/models/nope", headers=edge.bearer)
+    assert json.loads(answer.body)["error"]["param"] == "model"
+
+
 @pytest.mark.parametrize(
     ("model", "status", "code"),
     [
