@@ -60,10 +60,14 @@ class Client:
         return self._ask("GET", "/v1/models", shapes.Models).data
 
     def create_key(
-        self, name: str, scopes: tuple[str, ...], member: str | None = None
+        self,
+        name: str,
+        scopes: tuple[str, ...],
+        region: str | None = None,
+        member: str | None = None,
     ) -> shapes.MadeKey:
         """Make a key, the operator's if no member is named; its secret is told this once."""
-        body = _given(name=name, scopes=list(scopes), member=member)
+        body = _given(name=name, scopes=list(scopes), region=region, member=member)
         return self._ask("POST", "/api/v1/keys", shapes.MadeKey, body)
 
     def keys(self) -> tuple[shapes.Key, ...]:

@@ -17,6 +17,9 @@ def create(
     *,
     name: Annotated[str, typer.Option("--name", help=say("help.option.name"))],
     admin: Annotated[bool, typer.Option("--admin", help=say("help.option.admin"))] = False,
+    region: Annotated[
+        str | None, typer.Option("--region", metavar="SE-AB", help=say("help.option.key_region"))
+    ] = None,
     member: Member = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
@@ -25,7 +28,7 @@ def create(
 ) -> None:
     """Make a key; without --json, stdout holds the secret alone."""
     scopes = ("inference", "admin") if admin else ("inference",)
-    made = client(gateway, api_key, data_dir).create_key(name, scopes, member)
+    made = client(gateway, api_key, data_dir).create_key(name, scopes, region, member)
     if as_json:
         output.write_json({"id": made.id, "key": made.key, "name": made.name})
         return

@@ -93,6 +93,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Whose it is, an id as `gai member list` shows; the operator's if not given.",
         "Vems den är, ett id ur `gai member list`; annars nätets egen.",
     ),
+    "help.option.key_region": (
+        "County that its requests stay in, for instance SE-AB.",
+        "Län som dess förfrågningar stannar i, till exempel SE-AB.",
+    ),
     "help.option.admin": (
         "Let it manage keys, nodes and tokens too.",
         "Låt den sköta nycklar, noder och inbjudningar också.",

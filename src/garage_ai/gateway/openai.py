@@ -6,7 +6,6 @@ cancels the handler wherever it waits, and the handler then stops the node.
 
 import asyncio
 import contextlib
-import re
 from typing import Final, Self
 
 import structlog
@@ -26,10 +25,10 @@ from garage_ai.gateway.request import read_request
 from garage_ai.gateway.services import Reply, Serving
 from garage_ai.serving.models import Call
 from garage_ai.wire.frames import Route
+from garage_ai.wire.regions import COUNTIES, COUNTY
 
 _log = structlog.get_logger(__name__)
 
-_REGION: Final = re.compile(r"[A-Z]{2}-[A-Z0-9]{1,3}\Z")
 _STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -89,8 +88,8 @@ class Completions:
 
 def _asked_region(scope: asgi.Scope) -> str | None:
     region = asgi.header(scope, b"x-gai-region")
-    if region is not None and not _REGION.match(region):
-        message = "'x-gai-region': not an ISO 3166-2 code such as SE-AB."
+    if region is not None and region not in COUNTIES:
+        message = f"'x-gai-region': not {COUNTY}."
         raise BadRequest("invalid_value", message, param="x-gai-region")
     return region
 

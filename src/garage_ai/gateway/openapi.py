@@ -13,6 +13,7 @@ from garage_ai.gateway.fields import FIELDS, Field
 from garage_ai.gateway.models_list import Model, ModelList
 from garage_ai.gateway.shapes import MAX_INPUTS, MAX_PROMPTS, sequence_types
 from garage_ai.wire.frames import Route
+from garage_ai.wire.regions import COUNTIES
 
 Json = dict[str, Any]
 
@@ -90,7 +91,7 @@ def _operation(route: Route, schemas: Json) -> Json:
                 "name": "x-gai-region",
                 "in": "header",
                 "description": "Answer from this region or not at all.",
-                "schema": {"type": "string", "pattern": r"^[A-Z]{2}-[A-Z0-9]{1,3}$"},
+                "schema": {"type": "string", "enum": sorted(COUNTIES)},
             }
         ],
         "requestBody": {

@@ -96,6 +96,12 @@ def test_an_admin_key(cli: Cli, gateway: FakeGateway) -> None:
     assert gateway.asked[-1]["scopes"] == ["inference", "admin"]
 
 
+def test_a_key_of_a_county(cli: Cli, gateway: FakeGateway) -> None:
+    """--region binds it; what is a region the gateway knows."""
+    cli("key", "create", "--name", "laptop", "--region", "SE-AB")
+    assert gateway.asked[-1]["region"] == "SE-AB"
+
+
 def test_keys_as_a_table(cli: Cli) -> None:
     """Golden: no secret in it."""
     assert cli("key", "list").stdout == (

@@ -21,6 +21,7 @@ from garage_ai.wire.enrolment import sign_enrolment, sign_proof
 from garage_ai.wire.identity import NodeIdentity, make_rotation
 from garage_ai.wire.ids import Digest, NodeId
 from garage_ai.wire.nkey import KeyPair, Role
+from garage_ai.wire.regions import COUNTIES
 
 pytestmark = pytest.mark.anyio
 
@@ -260,6 +261,21 @@ async def test_json_is_json_whatever_it_is_called(edge: Edge, kind: str | None) 
     assert told(made, 201)["name"] == "bare"
     refused = await ask(edge, path, method="POST", headers=headers, body=b"name=bare")
     assert (refused.status, refused.code) == (400, "invalid_json")
+
+
+@pytest.mark.parametrize("path", ["/keys", "/tokens"])
+async def test_a_region_is_a_county(edge: Edge, path: str) -> None:
+    """Any of the 21 counties will do, and nothing that only looks like one."""
+    named = {"name": "a"} if path == "/keys" else {}
+    for county in COUNTIES:
+        told(await api(edge, "POST", path, named | {"region": county}), 201)
+    assert len(COUNTIES) == 21
+    for wrong in ("SE-XX", "NO-03", "se-ab", "SE"):
+        refused = await api(edge, "POST", path, named | {"region": wrong})
+        assert (refused.status, refused.code) == (400, "invalid_value")
+        error = json.loads(refused.body)["error"]
+        assert error["param"] == "region"
+        assert "'SE-AB'" in error["message"]
 
 
 async def test_admin_only(edge: Edge) -> None:

@@ -136,7 +136,7 @@ async def test_faults_are_told_by_their_id_alone(edge: Edge) -> None:
 
 async def test_bad_region(edge: Edge) -> None:
     """A region header that names none is refused; a good one reaches serving."""
-    for region, status in (("Stockholm", 400), ("SE-AB", 200)):
+    for region, status in (("Stockholm", 400), ("SE-XX", 400), ("SE-AB", 200)):
         answer = await ask(
             edge,
             "/v1/chat/completions",

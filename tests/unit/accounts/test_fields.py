@@ -35,7 +35,11 @@ def test_names_that_would_mislead_are_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("check", "good", "bad"),
     [
-        (checked_region, ["SE-AB", "SE-Z", None], ["", "se-ab", "SE1", "SE-AB\n", "SE-ABCD"]),
+        (
+            checked_region,
+            ["SE-AB", "SE-Z", None],
+            ["", "se-ab", "SE-AB\n", "SE-XX", "NO-03"],
+        ),
         (checked_public_key, ["U" + "A" * 55], ["", "U" * 55, "N" + "A" * 55, "U" + "a" * 55]),
         (checked_idempotency_key, ["k", None], ["", " ", "x" * 256, "å", "a\n"]),
         (

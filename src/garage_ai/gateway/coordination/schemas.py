@@ -18,11 +18,12 @@ from garage_ai.accounts import (
 from garage_ai.network.models import ModelView, NodeState, NodeView
 from garage_ai.storage import UsageRecord, UsageTotal
 from garage_ai.wire.benchmarks import MAX_BODY, Benchmark
+from garage_ai.wire.regions import County
 
 DAY: Final = 86_400
 
 Name = Annotated[str, Field(min_length=1, max_length=200, examples=["Anna's gaming PC"])]
-Region = Annotated[str, Field(pattern=r"^[A-Z]{2}-[A-Z0-9]{1,3}$", examples=["SE-AB"])]
+Region = Annotated[County, Field(examples=["SE-AB"])]
 MemberText = Annotated[str, Field(min_length=1, max_length=64, examples=["mbr_operator"])]
 NonceText = Annotated[str, Field(min_length=1, max_length=256)]
 SignatureText = Annotated[str, Field(min_length=1, max_length=128)]
