@@ -121,6 +121,33 @@ async def test_answers_through_packets(real: Rig, caller: Caller, tmp_path: Path
     assert stat.S_IMODE((folder / "engine.sock").stat().st_mode) == 0o600
 
 
+PIXEL = "data:image/gif;base64,R0lGODlhAQABAAAAACwAAAAAAQABAAACAkQBADs="
+IMAGE = {"type": "image_url", "image_url": {"url": PIXEL}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"messages": [{"role": "user", "content": [IMAGE]}]},
+        {"tools": [{"type": "custom", "custom": {"name": "SECRET"}}]},
+        {"tools": [{"type": "function", "SECRET": 1}]},
+    ],
+    ids=["image", "custom tool", "no function"],
+)
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_it_does_not_support_is_the_requests_fault(
+    real: Rig, caller: Caller, more: dict[str, object], stream: bool
+) -> None:
+    """llama.cpp calls it a failure of its own; the client is told what cannot be taken."""
+    body = streamed(**more) if stream else chat(**more)
+    refused = await caller.call("a1", body, stream=stream).over()
+    assert refused.head is not None
+    assert refused.head.status == 400
+    assert isinstance(refused.last, End)
+    assert b"SECRET" not in refused.body
+    assert json.loads(refused.body)["error"]["message"]
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_all_choices_and_prompts_are_counted(real: Rig, caller: Caller, stream: bool) -> None:
     """Every choice's tokens count, each prompt once, and usage is said once."""

@@ -14,6 +14,7 @@ import structlog
 
 from garage_ai.node.body import asked, streamed, with_model
 from garage_ai.node.engines.child import Child, describe
+from garage_ai.node.engines.complaints import rejection
 from garage_ai.node.engines.gather import Gatherer
 from garage_ai.node.engines.link import EngineLink, HttpAnswer, socket_path
 from garage_ai.node.engines.port import ROUTES, Answer, Offer
@@ -42,6 +43,8 @@ _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 30.0
 _SOCKET: Final = "engine.sock"
 _OK: Final = 200
+_FAILED: Final = 500
+_MAX_COMPLAINT: Final = 1024 * 1024
 _CHAT_BODY: Final = b'{"prompt":"1","max_tokens":1,"cache_prompt":false}'
 _EMBEDDING_BODY: Final = b'{"input":"1"}'
 
@@ -149,6 +152,8 @@ class LlamaEngine:
         if route == "embeddings":
             return await self._link.post(route, body)
         answer = await self._link.post(route, body if stream else streamed(body))
+        if answer.status == _FAILED:
+            return await _complaint(answer)
         if answer.status != _OK:
             return answer
         wanted = asked(body)
@@ -280,6 +285,41 @@ class GatheredAnswer:
         self._answer.close()
 
 
+class ToldAnswer:
+    """An answer that is there already."""
+
+    __slots__ = ("_body", "at_end", "content_type", "status")
+
+    pace: Final = None
+
+    def __init__(self, status: int, body: bytes) -> None:
+        self._body = body
+        self.status = status
+        self.content_type = "application/json; charset=utf-8"
+        self.at_end = False
+
+    async def read(self) -> bytes:
+        """Give all of it at once; empty after that."""
+        body, self._body = self._body, b""
+        self.at_end = True
+        return body
+
+    def close(self) -> None:
+        """Do nothing: nobody else is part of it."""
+
+
+async def _complaint(answer: HttpAnswer) -> ToldAnswer:
+    """Read what the engine says it failed at, and whose fault that is. Raises: EngineError."""
+    said = bytearray()
+    try:
+        while len(said) < _MAX_COMPLAINT and (part := await answer.read()):
+            said += part
+    finally:
+        answer.close()
+    rejected = rejection(bytes(said))
+    return ToldAnswer(_FAILED, bytes(said)) if rejected is None else ToldAnswer(400, rejected)
+
+
 class TalliedAnswer:
     """A stream of several choices or prompts, that says once what they all used."""
 
@@ -323,4 +363,11 @@ def _nothing() -> None:
     return None
 
 
-__all__ = ["DEFAULT_SLOTS", "GatheredAnswer", "LlamaEngine", "LlamaOptions", "TalliedAnswer"]
+__all__ = [
+    "DEFAULT_SLOTS",
+    "GatheredAnswer",
+    "LlamaEngine",
+    "LlamaOptions",
+    "TalliedAnswer",
+    "ToldAnswer",
+]
