@@ -38,6 +38,8 @@ TICK_SECONDS: Final = 1.0
 BOOKS_SECONDS: Final = 5.0
 SECONDS_PER_BEAT: Final = 0.001
 """Nodes that are asked to beat spread over this much time each; taking one in costs 50 µs."""
+COMPARE_SECONDS: Final = 15.0
+"""Between two looks at which nodes were removed through another gateway; one short query."""
 MAX_ERRANDS: Final = 256
 """Look-ups in the books under way at once; more are dropped, since beats come again."""
 UNKNOWN_SECONDS: Final = 30.0
@@ -294,6 +296,13 @@ class Network:
         if node is not None:
             self.enrol(node)
 
+    async def _compare(self) -> None:
+        """Forget the nodes that the books no longer have; those let in meanwhile are not judged."""
+        known = set(self.registry.nodes)
+        for node_id in known.difference(node.id for node in await self._books.nodes()):
+            _log.info("node_removed_elsewhere", node=node_id)
+            self.remove(node_id)
+
     async def _renew(self, node_id: NodeId) -> None:
         self._control(node_id, Renewed(await self._books.renew(node_id)))
 
@@ -312,10 +321,13 @@ class Network:
             self._link.publish(subjects.to_node(node_id, "control"), encode_message(control))
 
     async def _tick(self) -> None:
-        last = time.monotonic()
+        last = compared = time.monotonic()
         while True:
             await asyncio.sleep(TICK_SECONDS)
             now = time.monotonic()
+            if now - compared >= COMPARE_SECONDS:
+                compared = now
+                self._errand(self._compare())
             # After a sleep of this process, or without a link, silence says nothing of the nodes.
             if now - last < 2 * TICK_SECONDS and self._link.is_connected:
                 self.registry.tick(now)

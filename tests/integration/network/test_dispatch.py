@@ -728,6 +728,17 @@ async def test_without_a_link_no_node_is_blamed(
     await nats.start()
 
 
+async def test_a_node_removed_elsewhere_is_forgotten(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The books are the gateways' common word: what is not in them is not listed for long."""
+    kept, removed = await make_node("n0"), await make_node("n1")
+    monkeypatch.setattr("garage_ai.network.network.COMPARE_SECONDS", 0.0)
+    del books.enrolled[removed.id]
+    await until(lambda: [view.id for view in network.nodes()] == [kept.id])
+    assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
+
+
 async def test_the_gateway_measures_a_streams_speed(network: Network, make_node: MakeNode) -> None:
     """Content events per second, from the first to the last, count for the next choice."""
     node = await make_node()
