@@ -307,6 +307,8 @@ def _refused(frame: Refused) -> Verdict:
 def _failed(frame: Fail) -> Verdict:
     if frame.code in ("yielded", "shutdown"):
         return Verdict("yielded", "the node's owner took it back", frame.code)
+    if frame.code == "unknown_model":
+        return Verdict("away", "the node's engine no longer has the model", frame.code)
     if frame.code == "cancelled":
         return Verdict("cancelled")
     if frame.code == "gateway_silent":

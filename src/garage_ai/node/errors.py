@@ -4,6 +4,7 @@ NodeError                  code             exit
 ├── EngineError                                   inside a request; the code goes into its Fail
 │   ├── EngineLost         engine_lost            the engine died or does not answer
 │   ├── EngineTimeout      engine_timeout         the engine works, but too long or in silence
+│   ├── ModelMissing       unknown_model          the owner's server no longer has the model
 │   └── EngineProtocol     engine_protocol        the engine speaks no HTTP that we understand
 ├── NotPossible            not_possible      2    this PC or these options cannot serve
 ├── GatewayAway            gateway_away      3    the gateway was not reached
@@ -37,6 +38,10 @@ class EngineTimeout(EngineError):
 
 class EngineProtocol(EngineError):
     code = "engine_protocol"
+
+
+class ModelMissing(EngineError):
+    code = "unknown_model"
 
 
 class NotPossible(NodeError):

@@ -45,6 +45,7 @@ FailureCode = Literal[
     "engine_lost",
     "engine_timeout",
     "engine_protocol",
+    "unknown_model",
     "cancelled",
     "yielded",
     "shutdown",

@@ -514,6 +514,26 @@ async def test_a_node_whose_engine_fails_what_another_serves_is_left_alone(
     assert len(bad.jobs) == 3
 
 
+async def test_a_model_that_an_engine_lost_is_asked_of_others(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Nobody failed: another node serves, and with no other left nobody serves just now."""
+
+    async def lost(job: Job) -> None:
+        job.say(Accepted())
+        job.say(Fail("unknown_model"))
+
+    first = await make_node("n0")
+    first.scripts = [lost]
+    with pytest.raises(NoNode):
+        await network.open(request())
+    second = await make_node("n1")
+    first.scripts = [lost]
+    answer = await network.open(request())
+    assert await read(answer) == ROLE + event("hej") + STOP + DONE
+    assert (answer.replica.node.id, answer.tries) == (second.id, 1)
+
+
 async def test_busy_is_no_failure(network: Network, make_node: MakeNode) -> None:
     """A refusal for want of a slot costs neither a try nor trust; the request waits its turn."""
     node = await make_node()

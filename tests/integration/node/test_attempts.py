@@ -205,6 +205,27 @@ async def test_an_engines_error_passes(
     assert isinstance(call.last, End)
 
 
+async def test_a_model_that_the_server_lost(rig: Rig, mock: MockEngine, caller: Caller) -> None:
+    """It is not the request's fault; the server is looked at at once, and the model is away."""
+    mock.options.models = "another"
+    call = await caller.call("a1", PLAIN).over()
+    assert isinstance(call.last, Fail)
+    assert call.last.code == "unknown_model"
+    beat = await caller.beat(lambda beat: beat.models[0].engine == "loading", 5)
+    assert "does not list" in beat.reason
+
+
+async def test_a_path_that_the_server_does_not_have(
+    make_agent: MakeAgent, make_mock: MakeMock, caller: Caller
+) -> None:
+    """That is no lost model: the server's own words pass."""
+    await make_agent(external(await make_mock(Options(fail_every=1, fail_status=404))))
+    await caller.ready()
+    call = await caller.call("a1", PLAIN).over()
+    assert call.head is not None
+    assert (call.head.status, isinstance(call.last, End)) == (404, True)
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_an_engine_that_hangs_up_in_the_middle(
     make_agent: MakeAgent, make_mock: MakeMock, caller: Caller, *, stream: bool

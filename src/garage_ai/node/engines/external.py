@@ -12,8 +12,9 @@ import structlog
 
 from garage_ai.node.body import with_model
 from garage_ai.node.engines.link import EngineLink, HttpAnswer
-from garage_ai.node.engines.port import Offer
-from garage_ai.node.errors import EngineError
+from garage_ai.node.engines.port import Answer, Offer
+from garage_ai.node.engines.told import Told, read_whole
+from garage_ai.node.errors import EngineError, ModelMissing
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineState
@@ -28,6 +29,7 @@ ANSWER_SECONDS: Final = 5.0
 _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 15.0
 _OK: Final = 200
+_NOT_FOUND: Final = 404
 
 
 class _Listed(msgspec.Struct):
@@ -122,10 +124,11 @@ class ExternalEngine:
         await self._link.close()
         self._become("stopped", "")
 
-    async def ask(self, route: Route, body: bytes, *, offer: Offer, stream: bool) -> HttpAnswer:  # noqa: ARG002 - the body says whether it streams
+    async def ask(self, route: Route, body: bytes, *, offer: Offer, stream: bool) -> Answer:  # noqa: ARG002 - the body says whether it streams
         """Put a request to the server. Raises: EngineError."""
         try:
-            return await self._link.post(route, with_model(body, offer.engine_name))
+            answer = await self._link.post(route, with_model(body, offer.engine_name))
+            return answer if answer.status != _NOT_FOUND else await _not_found(answer)
         except EngineError:
             self._doubted.set()
             raise
@@ -184,6 +187,17 @@ class ExternalEngine:
             _log.info("engine_state", engine=self.kind, state=state, reason=reason)
         self._state, self._reason = state, reason
         self._listener()
+
+
+async def _not_found(answer: HttpAnswer) -> Told:
+    """Tell a model that is gone, which every server names as such, from a path that never was.
+
+    Raises: ModelMissing, EngineError.
+    """
+    told = await read_whole(answer)
+    if b"model" in told.body.lower():
+        raise ModelMissing("the server no longer has the model")
+    return told
 
 
 def _wait(failures: int, draw: float) -> float:

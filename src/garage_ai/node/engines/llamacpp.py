@@ -19,6 +19,7 @@ from garage_ai.node.engines.gather import Gatherer
 from garage_ai.node.engines.link import EngineLink, HttpAnswer, socket_path
 from garage_ai.node.engines.port import ROUTES, Answer, Offer
 from garage_ai.node.engines.tally import OneUsage
+from garage_ai.node.engines.told import Told, read_whole
 from garage_ai.node.errors import EngineError, EngineLost
 from garage_ai.node.logs import BoundedLog
 from garage_ai.node.speeds import Pace
@@ -44,7 +45,6 @@ _LONGEST_WAIT: Final = 30.0
 _SOCKET: Final = "engine.sock"
 _OK: Final = 200
 _FAILED: Final = 500
-_MAX_COMPLAINT: Final = 1024 * 1024
 _CHAT_BODY: Final = b'{"prompt":"1","max_tokens":1,"cache_prompt":false}'
 _EMBEDDING_BODY: Final = b'{"input":"1"}'
 
@@ -285,39 +285,11 @@ class GatheredAnswer:
         self._answer.close()
 
 
-class ToldAnswer:
-    """An answer that is there already."""
-
-    __slots__ = ("_body", "at_end", "content_type", "status")
-
-    pace: Final = None
-
-    def __init__(self, status: int, body: bytes) -> None:
-        self._body = body
-        self.status = status
-        self.content_type = "application/json; charset=utf-8"
-        self.at_end = False
-
-    async def read(self) -> bytes:
-        """Give all of it at once; empty after that."""
-        body, self._body = self._body, b""
-        self.at_end = True
-        return body
-
-    def close(self) -> None:
-        """Do nothing: nobody else is part of it."""
-
-
-async def _complaint(answer: HttpAnswer) -> ToldAnswer:
+async def _complaint(answer: HttpAnswer) -> Told:
     """Read what the engine says it failed at, and whose fault that is. Raises: EngineError."""
-    said = bytearray()
-    try:
-        while len(said) < _MAX_COMPLAINT and (part := await answer.read()):
-            said += part
-    finally:
-        answer.close()
-    rejected = rejection(bytes(said))
-    return ToldAnswer(_FAILED, bytes(said)) if rejected is None else ToldAnswer(400, rejected)
+    told = await read_whole(answer)
+    rejected = rejection(told.body)
+    return told if rejected is None else Told(400, told.content_type, rejected)
 
 
 class TalliedAnswer:
@@ -369,5 +341,4 @@ __all__ = [
     "LlamaEngine",
     "LlamaOptions",
     "TalliedAnswer",
-    "ToldAnswer",
 ]
