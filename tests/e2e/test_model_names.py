@@ -60,8 +60,9 @@ def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> N
         key = yard.gai("key", "create", "--name", "test", "--member", members[1])
         assert yard.http.get("/api/v1/keys").json()["data"][-1]["member"] == members[1]
         with yard.client(key["key"]) as client:
-            asked = [{"role": "user", "content": "Hi"}]
-            client.chat.completions.create(model="shared", messages=asked)  # type: ignore[call-overload]
+            client.chat.completions.create(
+                model="shared", messages=[{"role": "user", "content": "Hi"}]
+            )
         eventually("her record", lambda: yard.records(key["id"]), 5)
         assert yard.records(key["id"])[0]["member"] == members[1]
         approved = {"name": "shared", "member": members[1]}

@@ -152,7 +152,7 @@ class Edge:
 def _as_json(scope: asgi.Scope) -> asgi.Scope:
     """Say that the body is JSON, as /v1 takes it, whatever a bare `curl -d` calls it."""
     others = [each for each in scope["headers"] if each[0] != asgi.JSON[0]]
-    return scope | {"headers": [*others, asgi.JSON]}
+    return {**scope, "headers": [*others, asgi.JSON]}
 
 
 def _with_cors(app: App, origins: tuple[str, ...]) -> App | None:
