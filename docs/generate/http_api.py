@@ -60,7 +60,7 @@ stops the work on the node.
 
 def described() -> Json:
     """Give the description without starting a gateway."""
-    services = Services(*[ABSENT] * 9)
+    services = Services(*[ABSENT] * 10)
     doorkeeper = Doorkeeper(ABSENT, FailureLimit(), lambda: None)
     return describe(create_coordination(services, doorkeeper))
 

@@ -35,6 +35,7 @@ _REQUEST_ERRORS: Final = (
     "media_url_unsupported",
     "engine_rejected",
     "context_length_exceeded",
+    "model_kind",
     "region_forbidden",
     "model_not_found",
     "engine_error",

@@ -63,6 +63,11 @@ _TABLE: Final = (
             "Shorten the prompt, lower max_tokens or take another model.",
         ),
         (
+            "model_kind",
+            "The model is of another kind: an embedding model does not chat, nor the reverse.",
+            "Take a model of the kind that GET /v1/models names.",
+        ),
+        (
             "nonce_unusable",
             "The nonce is not of this network or older than two minutes.",
             "Ask for a new nonce and sign that.",

@@ -13,7 +13,7 @@ import structlog
 from garage_ai.network.answer import Answer, Request
 from garage_ai.network.attempt import Attempt, Limits, Verdict
 from garage_ai.network.continuation import Continuation, Move
-from garage_ai.network.errors import DispatchError, NatsUnavailable
+from garage_ai.network.errors import DispatchError, NatsUnavailable, WrongKind
 from garage_ai.network.flight import Flight
 from garage_ai.network.models import Replica
 from garage_ai.network.placement import RETRY_AFTER, GoingOn, Placement
@@ -141,6 +141,9 @@ class Dispatcher:
 
         Raises: DispatchError. Cancelling the caller cancels the work on the node.
         """
+        pool = self._registry.pool(request.model)
+        if pool is not None and not any(replica.takes(request.route) for replica in pool):
+            raise WrongKind(f"{request.model} is of another kind: it cannot be asked this.")
         plan, asked = Plan(self._limits.retries), list[Replica]()
         try:
             return await self._open(request, plan, asked)

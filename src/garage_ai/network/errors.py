@@ -2,6 +2,7 @@
 
 DispatchError                 code                 HTTP   whose fault
 ├── UnknownModel              model_not_found      404    the client's
+├── WrongKind                 model_kind           400    the client's: no chat of an embedder
 ├── NoNode                    no_node              503    nobody serves it now
 ├── NatsUnavailable           nats_unavailable     503    the gateway has no link to its nodes
 ├── NoCapacity                no_capacity          503    all are busy
@@ -45,6 +46,13 @@ class DispatchError(Exception):
 class UnknownModel(DispatchError):
     code = "model_not_found"
     status = 404
+    type = "invalid_request_error"
+    param = "model"
+
+
+class WrongKind(DispatchError):
+    code = "model_kind"
+    status = 400
     type = "invalid_request_error"
     param = "model"
 

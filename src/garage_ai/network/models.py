@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from garage_ai.network.breaker import Breaker
+from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import Beat, ModelServed
+from garage_ai.wire.messages import ROUTES, Beat, ModelServed
 
 NodeState = Literal["joining", "ready", "busy", "draining", "paused", "suspect", "gone"]
 Trust = Literal["unverified", "unsandboxed"]
@@ -60,6 +61,11 @@ class Replica:
     def has_room(self) -> bool:
         """Tell whether a slot is free."""
         return self.inflight + self.others < self.served.slots
+
+    def takes(self, route: Route) -> bool:
+        """Tell whether the model can be asked this; an owner's own server must be asked to know."""
+        routes = ROUTES.get(self.served.kind)
+        return self.served.external or routes is None or route in routes
 
     @property
     def speed(self) -> float:

@@ -23,6 +23,7 @@ from garage_ai.network.errors import (
     NodeLost,
     NodeTimeout,
     NoNode,
+    WrongKind,
 )
 from garage_ai.wire.ids import NodeId
 
@@ -102,6 +103,8 @@ _EXPLAINED: Final[frozenset[VerdictKind]] = frozenset({"rejected", "bad_reply", 
 def as_error(verdict: Verdict) -> DispatchError:
     """Turn an attempt's end into the error that the client sees."""
     kind, message, retry_after = _SAID.get(verdict.kind, _LOST)
+    if verdict.code == "unsupported":
+        return WrongKind("The model is of another kind: it cannot be asked this.")
     if verdict.kind in _EXPLAINED:
         message = f"{message}: {verdict.message or 'no reason given'}."
     return _BY_CODE.get(verdict.code, kind)(message, retry_after=retry_after)
@@ -135,6 +138,8 @@ class Plan:
 
     def _bounced(self, verdict: Verdict, node: NodeId) -> Again | GiveUp:
         self.bounces += 1
+        if verdict.code == "unsupported":
+            return GiveUp(as_error(verdict))
         if verdict.kind == "away" and verdict.code != "wrong_session":
             self.excluded.add(node)
         if self.bounces > MAX_BOUNCES:

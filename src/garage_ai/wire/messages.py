@@ -3,12 +3,13 @@
 MessagePack maps, so that fields can be added.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
 from garage_ai.wire.errors import Malformed
-from garage_ai.wire.frames import Count, Short, Text
+from garage_ai.wire.frames import Count, Route, Short, Text
 from garage_ai.wire.ids import SessionId
 
 BEAT_INTERVAL: Final = 5.0
@@ -18,6 +19,13 @@ MAX_MODELS: Final = 64
 MAX_MESSAGE: Final = 64 * 1024
 
 ModelKind = Literal["chat", "completion", "embedding"]
+ROUTES: Final[Mapping[str, frozenset[Route]]] = {
+    "chat": frozenset({"chat", "completions"}),
+    "completion": frozenset({"completions"}),
+    "embedding": frozenset({"embeddings"}),
+}
+"""What each kind of model can be asked."""
+
 AgentState = Literal["joining", "ready", "draining", "paused", "gone"]
 EngineState = Literal["stopped", "loading", "ready", "failed"]
 

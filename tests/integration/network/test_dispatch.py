@@ -3,6 +3,8 @@
 import asyncio
 import gc
 import signal
+from functools import partial
+from typing import get_args
 
 import msgspec
 import pytest
@@ -36,7 +38,9 @@ from garage_ai.network.errors import (
     NoNode,
     RegionUnavailable,
     UnknownModel,
+    WrongKind,
 )
+from garage_ai.network.models import EnrolledNode, Node, Replica
 from garage_ai.network.network import Network
 from garage_ai.wire.frames import (
     MAX_DATA,
@@ -48,9 +52,10 @@ from garage_ai.wire.frames import (
     Head,
     Packet,
     Refused,
+    Route,
 )
-from garage_ai.wire.ids import AttemptId
-from garage_ai.wire.messages import BEAT_INTERVAL, BeatNow
+from garage_ai.wire.ids import AttemptId, NodeId
+from garage_ai.wire.messages import BEAT_INTERVAL, BeatNow, ModelServed
 from garage_ai.wire.window import WINDOW
 
 pytestmark = pytest.mark.anyio
@@ -532,6 +537,39 @@ async def test_a_model_that_an_engine_lost_is_asked_of_others(
     answer = await network.open(request())
     assert await read(answer) == ROLE + event("hej") + STOP + DONE
     assert (answer.replica.node.id, answer.tries) == (second.id, 1)
+
+
+async def test_a_model_of_another_kind_is_the_requests_fault(
+    network: Network, make_node: MakeNode
+) -> None:
+    """What beats tell is answered at once, what only the node knows after one question."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    embeddings = Request("embeddings", "small", b"{}", stream=False, include_usage=False)
+    with pytest.raises(WrongKind) as raised:
+        await network.open(embeddings)
+    assert (raised.value.status, raised.value.param) == (400, "model")
+    assert [node.jobs for node in nodes] == [[], []]
+    for node in nodes:
+        node.scripts = [partial(refuse, code="unsupported")]
+    with pytest.raises(WrongKind):
+        await network.open(request())
+    assert sum(len(node.jobs) for node in nodes) == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "external", "routes"),
+    [
+        ("chat", False, {"chat", "completions"}),
+        ("embedding", False, {"embeddings"}),
+        ("embedding", True, {"chat", "completions", "embeddings"}),
+        ("of tomorrow", False, {"chat", "completions", "embeddings"}),
+    ],
+)
+def test_what_a_model_can_be_asked(kind: str, external: bool, routes: set[str]) -> None:
+    """Its kind says so; an owner's server, and a kind not known here, are asked."""
+    served = ModelServed("m", "sha256:" + "0" * 64, kind=kind, external=external)
+    replica = Replica(Node(EnrolledNode(NodeId("n"), "mbr", "n", None)), served)
+    assert {route for route in get_args(Route) if replica.takes(route)} == routes
 
 
 async def test_busy_is_no_failure(network: Network, make_node: MakeNode) -> None:

@@ -70,7 +70,7 @@ async def test_usage_of_an_older_database_is_kept(database: Path) -> None:
     """Records from before a migration are read as they were, and had one part."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("ALTER TABLE usage DROP COLUMN parts")
-        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.execute("UPDATE alembic_version SET version_num = '0002'")
         connection.execute(
             "INSERT INTO usage (request_id, at, member_id, key_id, route, model, outcome, stream,"
             " content_events, bytes_out, duration_s, attempts)"

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from garage_ai.node.speeds import Pace
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import EngineState, ModelKind
+from garage_ai.wire.messages import ROUTES, EngineState, ModelKind
 
 PATHS: Final[dict[Route, str]] = {
     "chat": "/v1/chat/completions",
@@ -15,12 +15,6 @@ PATHS: Final[dict[Route, str]] = {
     "embeddings": "/v1/embeddings",
 }
 """The only paths of an engine that a request from the network ever reaches."""
-
-ROUTES: Final[dict[ModelKind, frozenset[Route]]] = {
-    "chat": frozenset({"chat", "completions"}),
-    "completion": frozenset({"completions"}),
-    "embedding": frozenset({"embeddings"}),
-}
 
 
 @dataclass(frozen=True, slots=True)
