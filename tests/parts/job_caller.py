@@ -50,6 +50,7 @@ class Job(TypedDict, total=False):
     stream: bool
     version: int
     time_limit: float
+    salt: str
 
 
 class Call:
@@ -172,6 +173,7 @@ class Caller:
             job.get("stream", False),
             size,
             job.get("time_limit", 60.0),
+            job.get("salt", ""),
         )
         call = self._calls[attempt_id] = Call(self, attempt_id, greedy=greedy)
         sender = self._senders[attempt_id] = Sender(attempt_id)

@@ -28,6 +28,7 @@ from garage_ai.network.attempt import Limits
 from garage_ai.network.authority import DAY, Authority
 from garage_ai.network.claims_push import ClaimsPusher
 from garage_ai.network.enrolment import Enrolment
+from garage_ai.network.salts import Salts
 from garage_ai.serving import Service
 from garage_ai.settings import GatewaySettings
 from garage_ai.storage import Storage, UsageWriter, sqlite_url
@@ -166,6 +167,7 @@ def _make_network(
         names=_known_names(),
         limits=_dispatch_limits(settings),
         on_beat=lambda node: usage.touch_node(node, datetime.now(UTC)),
+        salts=Salts(authority.salt_key),
     )
     return link, network
 

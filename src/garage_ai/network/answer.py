@@ -19,7 +19,10 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be asked of which model; `model` is a served name, no alias."""
+    """What is to be asked of which model; `model` is a served name, no alias.
+
+    `member` is who asks, empty where that is not known; a node is told no more than a salt of it.
+    """
 
     route: Route
     model: str
@@ -27,6 +30,7 @@ class Request:
     stream: bool
     include_usage: bool
     region: str | None = None
+    member: str = ""
 
 
 class Mover(Protocol):

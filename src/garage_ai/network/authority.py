@@ -112,6 +112,11 @@ class Authority:
         """The HMAC key of enrolment nonces; 32 bytes."""
         return self._keys.nonce_key
 
+    @property
+    def salt_key(self) -> bytes:
+        """The key that `Salts` derives its own from; 32 bytes, the same at every gateway."""
+        return self._keys.nonce_key
+
     def account_jwts(self) -> Mapping[PublicKey, str]:
         """Give the accounts as they stand now, for a server's start. Raises: AuthorityDamaged."""
         return {self._keys.system: self._keys.system_jwt, self._keys.garage: self.garage_jwt()}

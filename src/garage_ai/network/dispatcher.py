@@ -20,6 +20,7 @@ from garage_ai.network.placement import RETRY_AFTER, GoingOn, Placement
 from garage_ai.network.plan import Again, Plan, as_error, blame, is_well
 from garage_ai.network.registry import Effect, Registry
 from garage_ai.network.replies import Reader, reader_for
+from garage_ai.network.salts import Salts
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import (
@@ -94,7 +95,9 @@ class Dispatcher:
         limits: DispatchLimits,
         apply_effects: Callable[[list[Effect]], None],
         chance: random.Random | None = None,
+        salts: Salts | None = None,
     ) -> None:
+        self._salts = salts
         self._link = link
         self._gateway = gateway
         self._registry = registry
@@ -272,7 +275,13 @@ class Dispatcher:
             stream=request.stream,
             content_length=len(request.body),
             time_limit=limits.total,
+            salt=self._salt(request, replica),
         )
+
+    def _salt(self, request: Request, replica: Replica) -> str:
+        if self._salts is None or not request.member:
+            return ""
+        return self._salts.salt(request.member, replica.node.id, time.time())
 
     def _send(
         self, flight: Flight, channel: NodeChannel, packet: Packet, *, asks: bool = False

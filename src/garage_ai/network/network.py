@@ -13,6 +13,7 @@ from garage_ai.network.errors import UnknownModel
 from garage_ai.network.models import EnrolledNode, ModelView, Node, NodeView
 from garage_ai.network.names import CHAT_ALIAS, Names
 from garage_ai.network.registry import Claim, Effect, Registry, RoomMade, Supersede, Tell
+from garage_ai.network.salts import Salts
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
@@ -83,13 +84,14 @@ class Network:
         names: Names,
         limits: DispatchLimits,
         on_beat: Callable[[NodeId], None] = _ignore,
+        salts: Salts | None = None,
     ) -> None:
         self._link = link
         self._on_beat = on_beat
         self._books = books
         self.registry = Registry(names)
         self.dispatcher = Dispatcher(
-            link, gateway, self.registry, limits=limits, apply_effects=self._apply
+            link, gateway, self.registry, limits=limits, apply_effects=self._apply, salts=salts
         )
         self._errands: set[asyncio.Task[None]] = set()
         self._claiming: set[tuple[str, Digest]] = set()

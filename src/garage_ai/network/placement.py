@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +23,8 @@ from garage_ai.network.waiting import WaitingRoom
 from garage_ai.wire.ids import NodeId
 
 RETRY_AFTER: Final = 5.0
+LONGEST_RETRY: Final = 120.0
+"""A node's guess how long its engine loads is believed up to here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,15 +159,22 @@ class Placement:
             return RegionUnavailable(
                 f"No node in {region} serves {name} just now.", retry_after=RETRY_AFTER
             )
-        if self._is_loading(name):
-            return ModelLoading(f"{name} is being loaded.", retry_after=RETRY_AFTER)
+        loading = self._loading(name)
+        if loading:
+            return ModelLoading(f"{name} is being loaded.", retry_after=_ready_in(loading))
         return NoNode(f"No node serves {name} just now.", retry_after=RETRY_AFTER)
 
-    def _is_loading(self, name: str) -> bool:
-        return any(
-            replica.served.engine == "loading"
+    def _loading(self, name: str) -> list[Replica]:
+        return [
+            replica
             for node in self._registry.nodes.values()
             if node.state in ("joining", "ready")
             for replica in node.replicas.values()
-            if replica.name == name
-        )
+            if replica.name == name and replica.served.engine == "loading"
+        ]
+
+
+def _ready_in(loading: Sequence[Replica]) -> float:
+    """Give the seconds until the first of them may serve; their own guesses, within bounds."""
+    guesses = [replica.served.ready_in for replica in loading if replica.served.ready_in]
+    return max(RETRY_AFTER, min([*guesses, LONGEST_RETRY])) if guesses else RETRY_AFTER

@@ -56,6 +56,7 @@ class Exchange:
         "phase",
         "reply",
         "route",
+        "salt",
         "size",
         "stream",
     )
@@ -68,6 +69,7 @@ class Exchange:
         self.route = route
         self.offer = offer
         self.stream = opening.stream
+        self.salt = opening.salt
         self.size = opening.content_length
         self.phase: Phase = "receiving"
         self.deadline = now + opening.time_limit

@@ -64,6 +64,7 @@ class Service:
                     stream=call.stream,
                     include_usage=call.include_usage,
                     region=region,
+                    member=call.key.member,
                 )
             )
         except ServingError as error:

@@ -56,7 +56,9 @@ FailureCode = Literal[
 class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     """Begin an attempt: what to ask of which model, and where to answer.
 
-    `content_length` is the body's size in bytes, `time_limit` the seconds the node may use.
+    `content_length` is the body's size in bytes, `time_limit` the seconds the node may use. `salt`
+    parts one member's prompts from the others' in an engine's cache; it names nobody. A gateway
+    that knows none leaves it empty, and nothing is shared then.
     """
 
     version: Count
@@ -67,6 +69,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     stream: bool
     content_length: Count
     time_limit: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
+    salt: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag=2):

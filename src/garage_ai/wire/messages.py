@@ -37,8 +37,9 @@ class ModelServed(msgspec.Struct, frozen=True, omit_defaults=True):
     """One model a node offers.
 
     `context` in tokens; `external` marks a server the owner runs himself. Speeds are the node's
-    own word, tokens per second of one stream, 0 when not measured. An agent that keeps no queue,
-    as ours, has nothing `waiting`: beyond its slots it refuses as `busy`.
+    own word, tokens per second of one stream, 0 when not measured. Our agent keeps no queue: beyond
+    its slots it refuses as `busy`, and `waiting` is what its engine says of its own. `ready_in` is
+    a guess, in seconds, how long the engine still loads; 0 when there is none.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -52,6 +53,7 @@ class ModelServed(msgspec.Struct, frozen=True, omit_defaults=True):
     external: bool = False
     prefill_speed: Measure = 0.0
     decode_speed: Measure = 0.0
+    ready_in: Measure = 0.0
 
 
 class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
