@@ -7,6 +7,7 @@ from garage_ai.catalog.errors import (
     CatalogError,
     DiskFull,
     FetchError,
+    FolderInvalid,
     GgufInvalid,
     ManifestInvalid,
     NoSourceLeft,
@@ -23,6 +24,12 @@ from garage_ai.catalog.errors import (
 from garage_ai.catalog.gguf import GgufHeader, read_gguf
 from garage_ai.catalog.known_shapes import KNOWN, Known
 from garage_ai.catalog.local_file import manifest_for_file
+from garage_ai.catalog.local_folder import (
+    CONFIG,
+    FolderConfig,
+    manifest_for_folder,
+    read_folder_config,
+)
 from garage_ai.catalog.manifest import Manifest, ModelFile, ModelKind, decode_manifest, digest_of
 from garage_ai.catalog.planner import RESERVE, Fit, Place, Refusal, Wish, plan
 from garage_ai.catalog.progress import OnProgress, Progress
@@ -43,6 +50,7 @@ from garage_ai.catalog.transfer import Limits
 
 __all__ = [
     "CHAT_ALIAS",
+    "CONFIG",
     "DEFAULT_MODEL",
     "KNOWN",
     "QUANTISATIONS",
@@ -55,6 +63,8 @@ __all__ = [
     "DiskFull",
     "FetchError",
     "Fit",
+    "FolderConfig",
+    "FolderInvalid",
     "GgufHeader",
     "GgufInvalid",
     "Hub",
@@ -95,7 +105,9 @@ __all__ = [
     "find_card",
     "known_cards",
     "manifest_for_file",
+    "manifest_for_folder",
     "parse_digest",
     "plan",
+    "read_folder_config",
     "read_gguf",
 ]

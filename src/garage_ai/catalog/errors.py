@@ -3,6 +3,7 @@
 CatalogError
 ├── ManifestInvalid          manifest_invalid   the description itself does not hold
 ├── GgufInvalid              gguf_invalid       the file is not a GGUF we can read
+├── FolderInvalid            folder_invalid     the folder is no model of safetensors we can use
 └── FetchError
     ├── DiskFull             disk_full          says how many GiB are missing
     ├── StoreBusy            store_busy         another process held the model for too long
@@ -39,6 +40,12 @@ class GgufInvalid(CatalogError):
     """A file that is not GGUF, is cut short, or claims more than it holds."""
 
     code = "gguf_invalid"
+
+
+class FolderInvalid(CatalogError):
+    """A folder without a config or whole weights, or with a model that brings its own code."""
+
+    code = "folder_invalid"
 
 
 class FetchError(CatalogError):

@@ -27,7 +27,7 @@ def manifest_for_file(
     header = read_gguf(path)
     if (header.number("split.count") or 1) > 1:
         raise GgufInvalid(f"{path.name} is one part of several; join them with llama-gguf-split")
-    called = name or _name_of(path)
+    called = name or name_from(path.stem)
     return check_manifest(
         Manifest(
             id=called,
@@ -61,6 +61,6 @@ def _kind(header: GgufHeader) -> ModelKind:
     return "completion" if header.template is None else "chat"
 
 
-def _name_of(path: Path) -> str:
-    """Make a model's name out of a file's: lower case, no spaces."""
-    return _UNFIT.sub("-", path.stem.lower()).strip("-._")[:96] or "model"
+def name_from(stem: str) -> str:
+    """Make a model's name out of a file's or a folder's: lower case, no spaces."""
+    return _UNFIT.sub("-", stem.lower()).strip("-._")[:96] or "model"

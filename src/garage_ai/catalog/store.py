@@ -24,6 +24,7 @@ from garage_ai.catalog.errors import (
 )
 from garage_ai.catalog.integrity import Notary, hash_file, stamp_of
 from garage_ai.catalog.local_file import manifest_for_file
+from garage_ai.catalog.local_folder import files_of, manifest_for_folder
 from garage_ai.catalog.locks import file_lock
 from garage_ai.catalog.manifest import Manifest, ModelFile, digest_of
 from garage_ai.catalog.partial import Partial
@@ -124,6 +125,20 @@ class ModelStore:
             meter = Meter(on_progress, path.name, "checking", size)
             sha256 = await self._notary.sha256(path, meter.at)
             return await asyncio.to_thread(manifest_for_file, path, name=name, sha256=sha256)
+
+    async def adopt_folder(self, folder: Path, on_progress: OnProgress | None = None) -> Manifest:
+        """Describe the owner's folder of safetensors; unchanged files are hashed only once.
+
+        Raises FetchError when it cannot be read and FolderInvalid when it is something else.
+        """
+        folder = folder.absolute()  # noqa: ASYNC240  touches no disk
+        with _os_errors(self._root):
+            sha256 = {}
+            for name in await asyncio.to_thread(files_of, folder):
+                path = folder / name
+                meter = Meter(on_progress, name, "checking", stamp_of(path).size)
+                sha256[name] = await self._notary.sha256(path, meter.at)
+            return await asyncio.to_thread(manifest_for_folder, folder, sha256)
 
     async def _find(self, want: _Want, manifest: Manifest) -> Path | None:
         """Look for a good copy on this machine, first in the store, then in other places."""
