@@ -3,7 +3,8 @@
     python -m bench.mock_engine --port 0 --print-port      prints `listening PORT` when ready
     python -m bench.mock_engine --socket /run/x/engine.sock --chunk-delay 0.02 --slots 4
 
-It serves `/v1/models`, `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings` and `/health`.
+It serves `/v1/models`, `/v1/chat/completions`, `/v1/completions`, `/v1/embeddings`, `/health`, and
+`/metrics` with vLLM's gauges of load.
 For tests: `GET /mock/state` (running, waiting, served, cancelled, ...), `GET /mock/last` (the
 newest request as it arrived), `POST /mock/options` (change any option of a running engine),
 `POST /mock/reset` (count from zero).

@@ -130,6 +130,8 @@ class EngineProtocol(asyncio.Protocol):
             return json_answer(msgspec.json.encode({"object": "list", "data": models}))
         if path == b"/health":
             return json_answer(b'{"status":"ok"}')
+        if path == b"/metrics":
+            return json_answer(_metrics(self._bench))
         return error_answer(404, "no such path")
 
     def _control(self, method: bytes, path: bytes, body: bytes) -> bytes:
@@ -166,6 +168,18 @@ def _content_length(head: bytes) -> int:
         return -1 if b"\r\ntransfer-encoding:" in lowered else 0
     value = lowered[at + 17 :].partition(b"\r\n")[0].strip()
     return int(value) if value.isdigit() else -1
+
+
+def _metrics(bench: Bench) -> bytes:
+    """Say the load as vLLM does; nothing here looks at the type of a page."""
+    state = bench.state
+    gauges = {
+        "num_requests_running": state.running,
+        "num_requests_waiting": state.waiting,
+        "kv_cache_usage_perc": 0.25 if state.running else 0.0,
+    }
+    lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
+    return "".join(lines).encode()
 
 
 def _described(head: bytes, body: bytes) -> bytes:

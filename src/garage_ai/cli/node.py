@@ -8,6 +8,13 @@ import typer
 
 from garage_ai.cli import node_limits, output
 from garage_ai.cli.errors import Failed
+from garage_ai.cli.node_vllm import (
+    CacheGib,
+    ChatTemplate,
+    MemoryShare,
+    TensorParallel,
+    VllmPython,
+)
 from garage_ai.cli.node_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, NodeDir, client
 
@@ -22,8 +29,8 @@ app = typer.Typer(help=say("help"), no_args_is_help=True)
 STOP_SECONDS: Final = 35.0
 """Longest wait for an agent to finish what it does before it leaves the network."""
 
-EngineName = Literal["llamacpp", "external"]
 DoctorEngine = Literal["llamacpp", "external", "vllm"]
+EngineName = Literal["llamacpp", "vllm", "external"]
 
 Engine = Annotated[EngineName | None, typer.Option("--engine", help=say("option.engine"))]
 EngineUrl = Annotated[
@@ -87,6 +94,11 @@ def join(
     slots: Slots = None,
     context: Context = None,
     threads: Threads = None,
+    vllm_python: VllmPython = None,
+    tensor_parallel: TensorParallel = None,
+    memory_share: MemoryShare = None,
+    kv_cache_gib: CacheGib = None,
+    chat_template: ChatTemplate = None,
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", envvar="GAI_NODE_NAME", help=say("option.name"))
     ] = "",
@@ -104,6 +116,11 @@ def join(
         slots=slots,
         context=context,
         threads=threads,
+        vllm_python=vllm_python,
+        tensor_parallel=tensor_parallel,
+        memory_share=memory_share,
+        kv_cache_gib=kv_cache_gib,
+        chat_template=chat_template,
     )
     join_and_serve(url, enrolment_token, folder_at(data_dir), chosen, name)
 
@@ -117,6 +134,11 @@ def run(
     slots: Slots = None,
     context: Context = None,
     threads: Threads = None,
+    vllm_python: VllmPython = None,
+    tensor_parallel: TensorParallel = None,
+    memory_share: MemoryShare = None,
+    kv_cache_gib: CacheGib = None,
+    chat_template: ChatTemplate = None,
     data_dir: NodeDir = None,
     gateway: Annotated[
         str | None, typer.Option("--gateway", metavar="URL", help=say("option.gateway"))
@@ -134,6 +156,11 @@ def run(
         slots=slots,
         context=context,
         threads=threads,
+        vllm_python=vllm_python,
+        tensor_parallel=tensor_parallel,
+        memory_share=memory_share,
+        kv_cache_gib=kv_cache_gib,
+        chat_template=chat_template,
     )
     serve_again(folder, chosen, gateway)
 
@@ -248,6 +275,11 @@ def _choice(
     slots: int | None,
     context: int | None,
     threads: int | None,
+    vllm_python: Path | None = None,
+    tensor_parallel: int | None = None,
+    memory_share: float | None = None,
+    kv_cache_gib: int | None = None,
+    chat_template: Path | None = None,
 ) -> "Choice":
     """Put what was said in place of what was chosen before; another engine begins anew."""
     from garage_ai.node.folder import Choice
@@ -261,7 +293,17 @@ def _choice(
         slots=slots or before.slots,
         context=context or before.context,
         threads=threads or before.threads,
+        vllm_python=_absolute(vllm_python) or before.vllm_python,
+        tensor_parallel=tensor_parallel or before.tensor_parallel,
+        memory_share=memory_share or before.memory_share,
+        kv_cache_gib=kv_cache_gib or before.kv_cache_gib,
+        chat_template=_absolute(chat_template) or before.chat_template,
     )
+
+
+def _absolute(path: Path | None) -> str | None:
+    """Give a path that holds wherever the node is run from the next time."""
+    return None if path is None else str(path.expanduser().absolute())
 
 
 def _ask(data_dir: Path | None, op: "Op") -> "Status":

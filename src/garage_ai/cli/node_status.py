@@ -63,6 +63,7 @@ def _rows(shown: "Status") -> list[Row]:
         (say("status.state"), shown.state),
         (say("status.why"), why(shown)),
         (say("status.engine"), f"{shown.engine.kind} {shown.engine.state} {shown.engine.reason}"),
+        *_load_rows(shown),
         *((say("status.model"), _model(each)) for each in shown.models),
         (say("status.running"), f"{shown.running}/{shown.slots}"),
         (say("status.since"), _totals(shown)),
@@ -124,6 +125,19 @@ def _in_words(text: Sentence) -> str:
 
 def _clock(at: float) -> str:
     return f"{datetime.fromtimestamp(at).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
+def _load_rows(shown: "Status") -> list[tuple[str, str]]:
+    engine = shown.engine
+    if engine.running is None:
+        return []
+    words = say(
+        "status.load",
+        running=engine.running,
+        waiting=engine.waiting,
+        cache=round(100 * (engine.cache_used or 0.0)),
+    )
+    return [(say("status.in_engine"), words)]
 
 
 __all__ = ["LOOK_SECONDS", "lines", "show_live", "why"]

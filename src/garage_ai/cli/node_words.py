@@ -53,8 +53,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Nodens län, till exempel SE-AB.",
     ),
     "option.engine": (
-        "llamacpp, or external for a server you run yourself.",
-        "llamacpp, eller external för en server du själv kör.",
+        "llamacpp, vllm, or external for a server you run yourself.",
+        "llamacpp, vllm, eller external för en server du själv kör.",
     ),
     "option.doctor_engine": (
         "Check for this engine; if not given, for the one chosen last.",
@@ -69,12 +69,18 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Adressen till din egen OpenAI-server, http://HOST:PORT/v1; GAI_ENGINE_KEY är dess nyckel.",
     ),
     "option.model": (
-        "Model to serve; a name in the catalogue or a .gguf file, or what the server calls it.",
-        "Modell att köra; ett namn i katalogen eller en .gguf-fil, eller serverns namn på den.",
+        (
+            "Model to serve; a name in the catalogue, a .gguf file, a folder of safetensors for "
+            "vllm, or what the server calls it."
+        ),
+        (
+            "Modell att köra; ett namn i katalogen, en .gguf-fil, en mapp med safetensors för "
+            "vllm, eller serverns namn på den."
+        ),
     ),
     "option.slots": (
-        "Requests at a time; 8, or 32 for external.",
-        "Förfrågningar samtidigt; 8, eller 32 för external.",
+        "Requests at a time; 8, 16 for vllm, 32 for external.",
+        "Förfrågningar samtidigt; 8, 16 för vllm, 32 för external.",
     ),
     "option.context": ("Tokens of context for each slot.", "Kontext i token för varje plats."),
     "option.threads": ("Processor threads of the engine.", "Motorns processortrådar."),
@@ -151,6 +157,26 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "limits.later": (
         "no agent is running; the limits hold from its next start",
         "ingen agent är igång; gränserna gäller från nästa start",
+    ),
+    "option.vllm_python": (
+        "Python of the environment that vLLM is installed in; else that of `vllm` on PATH.",
+        "Python i miljön där vLLM är installerat; annars den som `vllm` på PATH har.",
+    ),
+    "option.tensor_parallel": (
+        "Cards that vLLM shares the model out to; else all equal ones that divide it.",
+        "Kort som vLLM delar modellen mellan; annars alla lika som går jämnt upp.",
+    ),
+    "option.memory_share": (
+        "Share of each card's memory for vLLM; else what is free now, less a reserve.",
+        "Andel av varje korts minne för vLLM; annars det som är ledigt nu, minus en reserv.",
+    ),
+    "option.kv_cache_gib": (
+        "Memory in GiB for vLLM's cache where it runs on the processor; 2.",
+        "Minne i GiB för vLLM:s cache när den kör på processorn; 2.",
+    ),
+    "option.chat_template": (
+        "Chat template for vLLM in place of the model's own.",
+        "Chattmall för vLLM i stället för modellens egen.",
     ),
     "option.data_dir": (
         "Folder of the node: identity, logs, models.",
@@ -290,6 +316,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "status.pause.row": ("{since} to {until}: {reason}", "{since} till {until}: {reason}"),
     "status.pause.now": ("now", "nu"),
     "status.engine": ("engine", "motor"),
+    "status.in_engine": ("in the engine", "i motorn"),
+    "status.load": (
+        "{running} at work, {waiting} waiting, {cache} % of the cache in use",
+        "{running} i arbete, {waiting} väntar, {cache} % av cachen används",
+    ),
     "status.model": ("model", "modell"),
     "status.running": ("running", "pågår"),
     "status.since": ("since start", "sedan start"),
@@ -318,6 +349,23 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Mappen har ingen nod. Skriv in datorn med: gai node join URL INBJUDAN",
     ),
     "next.already_running": ("", "En annan agent arbetar redan från mappen."),
+    "next.engine_missing": (
+        (
+            "vLLM lives in an environment of its own: python3 -m venv ~/vllm, then "
+            "~/vllm/bin/pip install vllm, then --vllm-python ~/vllm/bin/python"
+        ),
+        (
+            "vLLM saknas. Den har en egen miljö: python3 -m venv ~/vllm, sedan "
+            "~/vllm/bin/pip install vllm, sedan --vllm-python ~/vllm/bin/python"
+        ),
+    ),
+    "next.engine_unfit": (
+        "Update it with that Python: PYTHON -m pip install --upgrade vllm",
+        (
+            "Den vLLM som finns duger inte. Uppdatera med samma Python: "
+            "PYTHON -m pip install --upgrade vllm"
+        ),
+    ),
     "next.no_agent": ("", "Ingen agent är igång. Starta den med: gai node run"),
     "next.gateway_away": ("", "Gatewayen svarar inte. Kontrollera adressen och försök igen."),
 }

@@ -379,6 +379,7 @@ class Agent:
 
     def _served(self, offer: Offer, running: dict[str, int]) -> messages.ModelServed:
         speeds = self.speeds.get(offer.digest) or Speeds()
+        load = self._engine.load
         return messages.ModelServed(
             name=offer.name,
             digest=offer.digest,
@@ -386,10 +387,12 @@ class Agent:
             context=offer.context,
             slots=offer.slots,
             running=running.get(offer.digest, 0),
+            waiting=load.waiting if load is not None else 0,
             engine=self.core.engine,
             external=offer.external,
             prefill_speed=speeds.prefill,
             decode_speed=speeds.decode,
+            ready_in=self._engine.seconds_left,
         )
 
 

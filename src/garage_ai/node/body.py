@@ -1,4 +1,7 @@
-"""What a node changes in a request (the model's name becomes the engine's own) and reads. Pure."""
+"""What a node changes in a request (the model's name becomes the engine's own) and reads. Pure.
+
+For an engine whose cache all members share, the salt of the one who asks is set besides.
+"""
 
 from typing import Final
 
@@ -24,6 +27,17 @@ def with_model(body: bytes, engine_name: str) -> bytes:
     """
     fields = _fields(body)
     fields["model"] = msgspec.Raw(_encoder.encode(engine_name))
+    return _encoder.encode(fields)
+
+
+def salted(body: bytes, engine_name: str, salt: str) -> bytes:
+    """Put the engine's name for the model and the cache's salt into a request body.
+
+    Whatever salt was there is gone. Raises: EngineProtocol if the body is no JSON object.
+    """
+    fields = _fields(body)
+    fields["model"] = msgspec.Raw(_encoder.encode(engine_name))
+    fields["cache_salt"] = msgspec.Raw(_encoder.encode(salt))
     return _encoder.encode(fields)
 
 
@@ -70,4 +84,4 @@ def _fields(body: bytes) -> dict[str, msgspec.Raw]:
         raise EngineProtocol(f"the request is no JSON object: {str(error)[:100]}") from error
 
 
-__all__ = ["Asked", "asked", "streamed", "with_model"]
+__all__ = ["Asked", "asked", "salted", "streamed", "with_model"]

@@ -7,6 +7,8 @@ NodeError                  code             exit
 │   ├── ModelMissing       unknown_model          the owner's server no longer has the model
 │   └── EngineProtocol     engine_protocol        the engine speaks no HTTP that we understand
 ├── NotPossible            not_possible      2    this PC or these options cannot serve
+│   ├── EngineMissing      engine_missing    21   the chosen engine is not installed
+│   └── EngineUnfit        engine_unfit      22   it is, in a version or build that cannot be used
 ├── GatewayAway            gateway_away      3    the gateway was not reached
 ├── EnrolmentFailed        enrolment_failed  4    the gateway refused the node, or its new key
 ├── NotEnrolled            not_enrolled      5    there is no identity in the folder
@@ -47,6 +49,16 @@ class ModelMissing(EngineError):
 class NotPossible(NodeError):
     code = "not_possible"
     exit_code = 2
+
+
+class EngineMissing(NotPossible):
+    code = "engine_missing"
+    exit_code = 21
+
+
+class EngineUnfit(NotPossible):
+    code = "engine_unfit"
+    exit_code = 22
 
 
 class GatewayAway(NodeError):

@@ -49,6 +49,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     context: Annotated[int, msgspec.Meta(ge=128, le=1 << 24)] | None = None
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
+    vllm_python: Text | None = None
+    tensor_parallel: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    memory_share: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    kv_cache_gib: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
+    chat_template: Text | None = None
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

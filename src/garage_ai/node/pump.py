@@ -69,7 +69,11 @@ class Pump:
         body = exchange.body
         exchange.forget_body()
         answer = await self._engine.ask(
-            exchange.route, body, offer=exchange.offer, stream=exchange.stream
+            exchange.route,
+            body,
+            offer=exchange.offer,
+            stream=exchange.stream,
+            salt=exchange.salt,
         )
         try:
             if exchange.stream and answer.status < _REFUSED and _EVENTS in answer.content_type:

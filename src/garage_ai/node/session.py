@@ -315,7 +315,7 @@ class NodeSession:
             self._record,
             self.agent.core,
             speeds=self.agent.speeds,
-            engine=self._engine.kind,
+            engine=self._engine,
             link=self._link,
             notices=tuple(self.agent.notices),
             started_at=self._started_at,

@@ -21,6 +21,7 @@ from garage_ai.node.engines.link import base_of
 from garage_ai.node.engines.llamacpp import DEFAULT_SLOTS as LLAMA_SLOTS
 from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
 from garage_ai.node.engines.port import Engine
+from garage_ai.node.engines.vllm_setup import check_vllm, make_vllm
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.wire.ids import Digest
@@ -41,8 +42,12 @@ async def check(choice: Choice, member: str = "") -> None:
         await _check_external(choice, member)
     elif choice.engine == "llamacpp":
         _check_llamacpp(choice)
+    elif choice.engine == "vllm":
+        await check_vllm(choice)
     else:
-        raise NotPossible(f"There is no engine {choice.engine!r}; choose llamacpp or external.")
+        raise NotPossible(
+            f"There is no engine {choice.engine!r}; choose llamacpp, vllm or external."
+        )
 
 
 async def make_engine(
@@ -54,6 +59,8 @@ async def make_engine(
     """
     if choice.engine == "external":
         return _external(choice, member)
+    if choice.engine == "vllm":
+        return await make_vllm(choice, folder, on_progress)
     _check_llamacpp(choice)
     name = choice.models[0] if choice.models else DEFAULT_MODEL
     try:

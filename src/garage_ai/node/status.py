@@ -8,6 +8,7 @@ import msgspec
 
 from garage_ai import __version__
 from garage_ai.node.core import Core
+from garage_ai.node.engines.port import Engine
 from garage_ai.node.folder import Record
 from garage_ai.node.guard.status import GuardStatus
 from garage_ai.node.speeds import Speeds
@@ -29,11 +30,17 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
-    """The engine and why it is not ready, if it is not."""
+    """The engine and why it is not ready, if it is not.
+
+    `running`, `waiting` and `cache_used` (a share) are its own word, None where it says nothing.
+    """
 
     kind: str
     state: EngineState
     reason: str
+    running: int | None = None
+    waiting: int | None = None
+    cache_used: float | None = None
 
 
 class TotalsStatus(msgspec.Struct, frozen=True):
@@ -114,7 +121,7 @@ def agent_status(
     core: Core,
     *,
     speeds: Mapping[Digest, Speeds],
-    engine: str,
+    engine: Engine,
     link: LinkView,
     notices: tuple[NoticeStatus, ...],
     started_at: float,
@@ -137,7 +144,7 @@ def agent_status(
         reason=core.reason,
         running=len(running),
         slots=core.slots,
-        engine=EngineStatus(engine, core.engine, core.engine_reason),
+        engine=_engine_status(engine, core),
         models=tuple(
             ModelStatus(
                 name=each.name,
@@ -167,6 +174,20 @@ def agent_status(
         public_key=public_key,
         rotation=rotation,
         guard=guard,
+    )
+
+
+def _engine_status(engine: Engine, core: Core) -> EngineStatus:
+    load = engine.load
+    if load is None:
+        return EngineStatus(engine.kind, core.engine, core.engine_reason)
+    return EngineStatus(
+        engine.kind,
+        core.engine,
+        core.engine_reason,
+        running=load.running,
+        waiting=load.waiting,
+        cache_used=round(load.cache_used, 3),
     )
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from garage_ai.node.body import streamed, with_model
+from garage_ai.node.body import salted, streamed, with_model
 from garage_ai.node.errors import EngineProtocol
 
 
@@ -41,3 +41,12 @@ def test_asks_for_a_stream_with_usage() -> None:
     """What the client said about streaming is replaced."""
     body = streamed(b'{"stream":false,"stream_options":{"include_usage":false},"n":2}')
     assert json.loads(body) == {"stream": True, "stream_options": {"include_usage": True}, "n": 2}
+
+
+def test_the_salt_is_put_in_and_cannot_be_brought() -> None:
+    """Whatever a client wrote there, once or twice, is replaced."""
+    body = salted(b'{"cache_salt":"mine","n":1,"cache_salt":"too"}', "m", "ours")
+    assert body.count(b"cache_salt") == 1
+    assert json.loads(body) == {"cache_salt": "ours", "n": 1, "model": "m"}
+    with pytest.raises(EngineProtocol):
+        salted(b"[]", "m", "ours")

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import signal
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,17 +22,32 @@ _MAX_LINE: Final = 64 * 1024
 class Child:
     """One run of an engine's process; what it says goes to the log."""
 
-    def __init__(self, process: asyncio.subprocess.Process, log: BoundedLog) -> None:
+    def __init__(
+        self,
+        process: asyncio.subprocess.Process,
+        log: BoundedLog,
+        on_line: Callable[[str], None] | None = None,
+    ) -> None:
         self._process = process
         self._log = log
+        self._on_line = on_line
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
         self._ready = asyncio.Event()
         self._reader = asyncio.create_task(self._read(), name="engine-log")
 
     @classmethod
-    async def start(cls, argv: Sequence[str], log: BoundedLog, folder: Path) -> "Child":
+    async def start(
+        cls,
+        argv: Sequence[str],
+        log: BoundedLog,
+        folder: Path,
+        *,
+        environment: Mapping[str, str] | None = None,
+        on_line: Callable[[str], None] | None = None,
+    ) -> "Child":
         """Start it in a session of its own: Ctrl-C at the terminal is the agent's to handle.
 
+        `environment` None is the agent's own; `on_line` hears all that it says.
         Raises: EngineLost when it cannot be started.
         """
         try:
@@ -42,12 +57,13 @@ class Child:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 cwd=folder,
+                env=environment,
                 start_new_session=True,
                 limit=_MAX_LINE,
             )
         except OSError as error:
             raise EngineLost(f"the engine cannot be started: {error.strerror}") from error
-        return cls(process, log)
+        return cls(process, log, on_line)
 
     @property
     def pid(self) -> int:
@@ -74,6 +90,15 @@ class Child:
         """Wait for its end and give the exit status; negative for a signal."""
         return await self._process.wait()
 
+    @property
+    def last_words(self) -> str:
+        """The last line it said that is not empty; empty when there was none."""
+        return next((line for line in reversed(self._last) if line), "")
+
+    async def all_read(self) -> None:
+        """Wait, a second at most, until all that it said before its end was heard."""
+        await asyncio.wait({self._reader}, timeout=1)
+
     async def stop(self) -> None:
         """End it: asked first, killed after three seconds."""
         for how in (signal.SIGTERM, signal.SIGKILL):
@@ -92,6 +117,11 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
+    def interrupt(self) -> None:
+        """Have its warden end it now, without asking it first."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGINT)
+
     async def _read(self) -> None:
         output = self._process.stdout
         if output is None:
@@ -108,11 +138,14 @@ class Child:
                 self._ready.set()
             if line.startswith(_QUOTES):
                 continue
-            self._last.append(line.decode(errors="replace").strip()[:200])
+            words = line.decode(errors="replace").strip()
+            self._last.append(words[:200])
             self._log.write(line)
+            if self._on_line is not None:
+                self._on_line(words)
 
     def _said(self) -> str:
-        return f"; it said: {self._last[-1]}" if self._last else ""
+        return f"; it said: {self.last_words}" if self.last_words else ""
 
 
 def describe(code: int) -> str:

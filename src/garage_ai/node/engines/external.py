@@ -99,6 +99,15 @@ class ExternalEngine:
         """Not ours to know: the server is the owner's."""
         return
 
+    @property
+    def load(self) -> None:
+        """Say nothing: what the server does for others is its owner's business."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Give no guess."""
+        return 0.0
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the state has changed."""
         self._listener = listener
@@ -124,7 +133,15 @@ class ExternalEngine:
         await self._link.close()
         self._become("stopped", "")
 
-    async def ask(self, route: Route, body: bytes, *, offer: Offer, stream: bool) -> Answer:  # noqa: ARG002 - the body says whether it streams
+    async def ask(
+        self,
+        route: Route,
+        body: bytes,
+        *,
+        offer: Offer,
+        stream: bool,  # noqa: ARG002 - the body says whether it streams
+        salt: str = "",  # noqa: ARG002 - a server we do not know may refuse the field
+    ) -> Answer:
         """Put a request to the server. Raises: EngineError."""
         try:
             answer = await self._link.post(route, with_model(body, offer.engine_name))

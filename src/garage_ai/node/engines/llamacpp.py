@@ -2,32 +2,26 @@
 
 import asyncio
 import os
-import random
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import structlog
-
 from garage_ai.node.body import asked, streamed, with_model
-from garage_ai.node.engines.child import Child, describe
+from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.complaints import rejection
 from garage_ai.node.engines.gather import Gatherer
-from garage_ai.node.engines.link import EngineLink, HttpAnswer, socket_path
+from garage_ai.node.engines.link import HttpAnswer
 from garage_ai.node.engines.port import ROUTES, Answer, Offer
+from garage_ai.node.engines.supervised import SOCKET, SupervisedEngine
 from garage_ai.node.engines.tally import OneUsage
 from garage_ai.node.engines.told import Told, read_whole
-from garage_ai.node.errors import EngineError, EngineLost
-from garage_ai.node.logs import BoundedLog
+from garage_ai.node.errors import EngineLost
 from garage_ai.node.speeds import Pace
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import EngineState, ModelKind
-
-_log = structlog.get_logger(__name__)
+from garage_ai.wire.messages import ModelKind
 
 DEFAULT_SLOTS: Final = 8
 LOAD_SECONDS: Final = 600.0
@@ -36,13 +30,6 @@ LOAD_SECONDS: Final = 600.0
 HEALTH_SECONDS: Final = 60.0
 """Longest answer of one token; the very first one may compile kernels."""
 
-CHECK_SECONDS: Final = 60.0
-"""An engine that has answered nobody for so long is asked for a token, to see that it works."""
-
-_GOOD_SECONDS: Final = 30.0
-_FIRST_WAIT: Final = 0.5
-_LONGEST_WAIT: Final = 30.0
-_SOCKET: Final = "engine.sock"
 _OK: Final = 200
 _FAILED: Final = 500
 _CHAT_BODY: Final = b'{"prompt":"1","max_tokens":1,"cache_prompt":false}'
@@ -62,18 +49,13 @@ class LlamaOptions:
     threads: int
 
 
-class LlamaEngine:
+class LlamaEngine(SupervisedEngine):
     """llama.cpp, started again with back-off whenever it dies or hangs."""
 
     kind = "llamacpp"
 
     def __init__(self, options: LlamaOptions, *, run: Path, logs: Path) -> None:
-        self._options = options
-        self._run_folder = run
-        self._folder_handle = -1
-        self._log = BoundedLog(logs / "engine.log")
-        self._link = EngineLink("http://engine", socket=self._socket)
-        self._offer = Offer(
+        offer = Offer(
             options.name,
             options.digest,
             options.name,
@@ -82,70 +64,18 @@ class LlamaEngine:
             slots=options.slots,
             routes=ROUTES[options.kind],
         )
-        self._state: EngineState = "stopped"
-        self._reason = ""
-        self._listener: Callable[[], None] = _nothing
-        self._task: asyncio.Task[None] | None = None
-        self._child: Child | None = None
-        self._last_answer = 0.0
+        super().__init__(offer, run=run, logs=logs)
+        self._options = options
 
-    @property
-    def state(self) -> EngineState:
-        """Where it stands now."""
-        return self._state
-
-    @property
-    def reason(self) -> str:
-        """Why it is not ready; empty when it is."""
-        return self._reason
-
-    @property
-    def offers(self) -> tuple[Offer, ...]:
-        """The one model it serves."""
-        return (self._offer,)
-
-    @property
-    def pid(self) -> int | None:
-        """The process id of the engine, while it runs."""
-        return self._child.pid if self._child is not None else None
-
-    @property
-    def pids(self) -> frozenset[int]:
-        """Its one process, while it runs."""
-        return frozenset() if self.pid is None else frozenset({self.pid})
-
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` whenever the state has changed."""
-        self._listener = listener
-
-    async def start(self) -> None:
-        """Begin to run the process."""
-        if self._folder_handle < 0:
-            self._run_folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._run_folder.chmod(0o700)
-            self._folder_handle = os.open(self._run_folder, os.O_PATH | os.O_DIRECTORY)
-            self._link.open()
-        self._become("loading", "the engine is starting")
-        self._task = asyncio.create_task(self._supervise(), name="llamacpp")
-
-    async def release(self) -> None:
-        """End the process at once: nobody waits for it to be polite."""
-        if self._child is not None:
-            self._child.kill()
-        await self._end_process()
-        self._become("stopped", "the PC is its owner's now")
-
-    async def stop(self) -> None:
-        """End the process; idempotent."""
-        await self._end_process()
-        await self._link.close()
-        self._log.close()
-        if self._folder_handle >= 0:
-            os.close(self._folder_handle)
-            self._folder_handle = -1
-        self._become("stopped", "")
-
-    async def ask(self, route: Route, body: bytes, *, offer: Offer, stream: bool) -> Answer:
+    async def ask(
+        self,
+        route: Route,
+        body: bytes,
+        *,
+        offer: Offer,
+        stream: bool,
+        salt: str = "",  # noqa: ARG002 - llama.cpp knows no such field
+    ) -> Answer:
         """Put a request to llama.cpp. Raises: EngineError."""
         body = with_model(body, offer.engine_name)
         self._last_answer = asyncio.get_running_loop().time()
@@ -161,28 +91,18 @@ class LlamaEngine:
             return GatheredAnswer(answer, route, wanted.choices)
         return TalliedAnswer(answer, wanted.choices) if wanted.several else answer
 
-    async def _end_process(self) -> None:
-        """End the process; whoever is cancelled meanwhile leaves the waiting to the next one."""
-        task = self._task
-        if task is None:
-            return
-        if not task.cancelling():
-            # A second time would break off the process's own end.
-            task.cancel()
-        await asyncio.wait({task})
-        self._task = None
-        if not task.cancelled():
-            task.result()
+    async def _launch(self) -> Child:
+        return await Child.start(self._argv(), self._log, self._run_folder)
 
-    def _socket(self) -> str:
-        return socket_path(self._folder_handle, _SOCKET)
+    async def _until_ready(self, child: Child) -> None:
+        await child.ready(LOAD_SECONDS)
 
     def _argv(self) -> list[str]:
         options = self._options
         words = {
             "--model": options.weights,
             "--alias": options.name,
-            "--socket": self._run_folder.absolute() / _SOCKET,
+            "--socket": self._run_folder.absolute() / SOCKET,
             "--slots": options.slots,
             "--context": options.context,
             "--threads": options.threads,
@@ -191,44 +111,6 @@ class LlamaEngine:
         argv = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
         argv += [str(word) for pair in words.items() for word in pair]
         return [*argv, "--embedding"] if options.kind == "embedding" else argv
-
-    async def _supervise(self) -> None:
-        failures = 0
-        loop = asyncio.get_running_loop()
-        while True:
-            ready_at = None
-            try:
-                child = self._child = await Child.start(self._argv(), self._log, self._run_folder)
-                try:
-                    await child.ready(LOAD_SECONDS)
-                    await self._prove()
-                    ready_at = loop.time()
-                    self._become("ready", "")
-                    await self._watch(child)
-                finally:
-                    self._child = None
-                    await child.stop()
-            except EngineError as error:
-                good = ready_at is not None and loop.time() - ready_at > _GOOD_SECONDS
-                failures = 1 if good else failures + 1
-                _log.warning("engine_lost", engine=self.kind, failures=failures, detail=str(error))
-                self._become("loading", str(error))
-            await asyncio.sleep(_wait(failures, random.random()))  # noqa: S311 - jitter
-
-    async def _watch(self, child: Child) -> None:
-        """Wait for the end of a process that works. Raises: EngineError, always."""
-        end = asyncio.ensure_future(child.ended())
-        try:
-            while True:
-                await asyncio.wait({end}, timeout=CHECK_SECONDS)
-                if end.done():
-                    raise EngineLost(f"the engine ended with {describe(end.result())}")
-                # With every slot taken a token of ours would wait for the slowest answer.
-                idle = asyncio.get_running_loop().time() - self._last_answer
-                if idle > CHECK_SECONDS and not self._link.open_answers:
-                    await self._prove()
-        finally:
-            end.cancel()
 
     async def _prove(self) -> None:
         """Have it make one token: a server that answers may still not work. Raises: EngineError."""
@@ -241,14 +123,6 @@ class LlamaEngine:
         if status != _OK:
             words = page[:200].decode(errors="replace")
             raise EngineLost(f"the engine answers {status} to one token: {words}")
-
-    def _become(self, state: EngineState, reason: str) -> None:
-        if (state, reason) == (self._state, self._reason):
-            return
-        if state != self._state:
-            _log.info("engine_state", engine=self.kind, state=state, reason=reason)
-        self._state, self._reason = state, reason
-        self._listener()
 
 
 class GatheredAnswer:
@@ -323,16 +197,6 @@ class TalliedAnswer:
     def close(self) -> None:
         """Let go of it; a stream that is not at its end is stopped."""
         self._answer.close()
-
-
-def _wait(failures: int, draw: float) -> float:
-    """Give the seconds before the next start: doubling, bounded, half of it by chance."""
-    doublings = min(max(failures, 1) - 1, 10)
-    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**doublings) * (0.5 + draw / 2)
-
-
-def _nothing() -> None:
-    return None
 
 
 __all__ = [

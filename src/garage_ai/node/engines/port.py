@@ -35,6 +35,15 @@ class Offer:
     routes: frozenset[Route] = frozenset(PATHS)
 
 
+@dataclass(frozen=True, slots=True)
+class EngineLoad:
+    """What an engine says of itself: requests at work and waiting, share of its cache in use."""
+
+    running: int
+    waiting: int
+    cache_used: float
+
+
 class Answer(Protocol):
     """An engine's answer while it comes in."""
 
@@ -82,6 +91,14 @@ class Engine(Protocol):
     def pids(self) -> frozenset[int] | None:
         """The processes it runs in now; None where they are not the agent's to know."""
 
+    @property
+    def load(self) -> EngineLoad | None:
+        """What it says of its own load; None where it says nothing."""
+
+    @property
+    def seconds_left(self) -> float:
+        """Its guess how long it still loads; 0 when it has none."""
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever `state`, `reason` or `offers` has changed."""
 
@@ -97,11 +114,14 @@ class Engine(Protocol):
     async def stop(self) -> None:
         """End it; running answers break. Idempotent."""
 
-    async def ask(self, route: Route, body: bytes, *, offer: Offer, stream: bool) -> Answer:
+    async def ask(
+        self, route: Route, body: bytes, *, offer: Offer, stream: bool, salt: str = ""
+    ) -> Answer:
         """Put a request (a JSON body) to a model it offers, and wait for the answer's head.
 
+        `salt` keeps what one member's prompts leave in a shared cache from all others.
         Raises: EngineError.
         """
 
 
-__all__ = ["PATHS", "ROUTES", "Answer", "Engine", "Offer"]
+__all__ = ["PATHS", "ROUTES", "Answer", "Engine", "EngineLoad", "Offer"]
