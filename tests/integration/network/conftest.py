@@ -15,6 +15,7 @@ from garage_ai.network.dispatcher import DispatchLimits
 from garage_ai.network.models import EnrolledNode
 from garage_ai.network.names import KnownModel, Names
 from garage_ai.network.network import Network
+from garage_ai.network.salts import Salts
 from garage_ai.wire.connection import Listeners, connect
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
 from garage_ai.wire.messages import ModelServed
@@ -90,7 +91,15 @@ async def network(
     )
     names = Names([SMALL])
     made.append(
-        Network(link, GATEWAY, books=books, names=names, limits=LIMITS, on_beat=books.beats.append)
+        Network(
+            link,
+            GATEWAY,
+            books=books,
+            names=names,
+            limits=LIMITS,
+            on_beat=books.beats.append,
+            salts=Salts(authority.salt_key),
+        )
     )
     await made[0].start()
     yield made[0]

@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+from dataclasses import replace
 from functools import partial
 from typing import get_args
 
@@ -836,3 +837,28 @@ async def test_nothing_is_left_after_many_requests(network: Network, make_node: 
     # The scripted node keeps its jobs: eight objects or so for each. Nothing else may grow.
     assert len(gc.get_objects()) - before < 300 * 40
     assert msgspec.json.decode(PLAIN)
+
+
+@pytest.mark.parametrize(("guess", "told"), [(0.0, 5.0), (2.0, 5.0), (40.0, 40.0), (1e9, 120.0)])
+async def test_a_client_is_told_how_long_a_load_takes(
+    network: Network, make_node: MakeNode, guess: float, told: float
+) -> None:
+    """By the node's own guess, within bounds: a node cannot send clients away for good."""
+    node = await make_node()
+    await node.beat(engine="loading", ready_in=guess)
+    await until(lambda: not network.ready)
+    with pytest.raises(ModelLoading) as loading:
+        await network.open(request())
+    assert loading.value.retry_after == told
+
+
+async def test_a_node_gets_a_salt_and_not_the_member(network: Network, make_node: MakeNode) -> None:
+    """The same for each request of one member; none where nobody is named."""
+    node = await make_node()
+    for member in ("mbr_1", "mbr_1", "mbr_2", ""):
+        answer = await network.open(replace(request(), member=member))
+        await read(answer)
+    first, again, other, nobody = (job.opening.salt for job in node.jobs)
+    assert first == again != other
+    assert len(first) == len(other) == 24
+    assert nobody == ""
