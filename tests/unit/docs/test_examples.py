@@ -30,6 +30,8 @@ OTHERS = {
     "tar",
     "umask",
     "vllm",
+    "~/vllm/bin/hf",
+    "~/vllm/bin/pip",
 }
 
 
