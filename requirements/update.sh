@@ -3,6 +3,7 @@
 #   requirements/update.sh                 as little as possible changes
 #   requirements/update.sh --upgrade       everything moves to its newest release
 #   requirements/update.sh -P aiohttp      one package does
+#   TORCH_LINKS=DIR requirements/update.sh vllm.lock too; DIR holds PyTorch's wheel for the CPU
 # The locks name no index: whoever installs chooses theirs, and the hashes hold anywhere.
 set -eu
 cd "$(dirname -- "$0")/.."
@@ -25,3 +26,14 @@ done
 compile node pyproject.toml --constraint requirements/dev.lock
 compile up pyproject.toml --extra local --constraint requirements/dev.lock
 compile model requirements/model.in "$@"
+
+# PyTorch for the CPU is in no package index that serves everybody; say where it lies.
+if [ -n "${TORCH_LINKS:-}" ]; then
+  echo "requirements/vllm.lock" >&2
+  uv pip compile --quiet --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+    --override requirements/vllm.without --find-links "$TORCH_LINKS" --generate-hashes \
+    --no-emit-index-url --no-annotate --no-header --output-file requirements/vllm.lock \
+    requirements/vllm.in "$@" >/dev/null
+else
+  echo "requirements/vllm.lock stays: TORCH_LINKS names no folder or page with PyTorch for the CPU" >&2
+fi
