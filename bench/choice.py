@@ -49,6 +49,8 @@ def fleet_beat(seq: int, session: str, name: str = NAME, digest: str = DIGEST) -
         state="ready",
         models=(served,),
         agent="fleet",
+        sandbox="podman",
+        limits=True,
         free_memory=8 * 2**30,
     )
 

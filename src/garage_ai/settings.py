@@ -87,6 +87,10 @@ class GatewaySettings(_Settings):
     retries: Annotated[
         int, Field(ge=0, le=10, description="Other nodes tried before the first content.")
     ] = 3
+    allow_unsandboxed: Annotated[
+        bool,
+        Field(description="Let nodes serve without a sandbox, or one whose limits do not hold."),
+    ] = False
     node_jwt_days: Annotated[
         int, Field(ge=1, le=365, description="Life of a node's JWT; renewed after two thirds.")
     ] = 30

@@ -163,10 +163,12 @@ class PlayedNetwork:
     enrolled: list[EnrolledNode] = field(default_factory=list)
     drained: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    others: list[NodeView] = field(default_factory=list)
 
     def nodes(self) -> list[NodeView]:
         state = "draining" if self.drained else "ready"
-        return [] if NODE in self.removed else [node_view(state)]
+        own = [] if NODE in self.removed else [node_view(state)]
+        return [*own, *self.others]
 
     def models(self) -> list[ModelView]:
         if not self.ready:
@@ -200,6 +202,9 @@ def node_view(state: str) -> NodeView:
         member="mbr_operator",
         region="SE-AB",
         trust="unverified",
+        sandbox="podman",
+        limits=True,
+        bare_allowed=False,
         state=state,  # type: ignore[arg-type]
         reason="",
         models=(ModelServed("org/small", DIGEST),),

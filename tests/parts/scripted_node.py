@@ -102,6 +102,7 @@ class ScriptedNode:
         self.link = link
         self.id = node
         self.model = model
+        self.sandbox = "podman"
         self.session = SessionId(f"s{time.monotonic_ns()}")
         self.scripts: list[Script] = [answer_plainly]
         self.jobs: list[Job] = []
@@ -126,7 +127,15 @@ class ScriptedNode:
     async def beat(self, state: str = "ready", **fields: object) -> None:
         """Send a heartbeat and wait until the server has it."""
         model = msgspec.structs.replace(self.model, **fields)
-        beat = Beat(self.session, self._seq, time.time(), state, (model,))
+        beat = Beat(
+            self.session,
+            self._seq,
+            time.time(),
+            state,
+            (model,),
+            sandbox=self.sandbox,
+            limits=True,
+        )
         self._seq += 1
         self.link.publish(subjects.beat(None, self.id), encode_message(beat))
         await self.link.flush()

@@ -56,7 +56,10 @@ class IssuedKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EnrolmentToken:
-    """The right to enrol one node, without its secret."""
+    """The right to enrol one node, without its secret.
+
+    With `bare_allowed_at` the node may serve without a whole sandbox.
+    """
 
     id: TokenId
     member: MemberId
@@ -66,6 +69,7 @@ class EnrolmentToken:
     redeemed_at: datetime | None = None
     redeemed_by: NodeId | None = None
     revoked_at: datetime | None = None
+    bare_allowed_at: datetime | None = None
 
     def state(self, now: datetime) -> TokenState:
         """Say what the token is good for: `open` ones can be redeemed."""
@@ -93,7 +97,11 @@ class RetiredKey:
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A volunteer's PC as the accounts know it. The public key is an NKEY, `U…`."""
+    """A volunteer's PC as the accounts know it. The public key is an NKEY, `U…`.
+
+    `trust` is what the node said of itself; `bare_allowed_at` is an administrator's word that it
+    may serve without a whole sandbox.
+    """
 
     id: NodeId
     member: MemberId
@@ -104,6 +112,7 @@ class Node:
     created_at: datetime
     last_seen_at: datetime | None = None
     removed_at: datetime | None = None
+    bare_allowed_at: datetime | None = None
     retired_keys: tuple[RetiredKey, ...] = ()
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -30,7 +31,7 @@ class Nodes:
 
         The caller has checked that the other side holds the public key's seed. The same call
         again, after a lost answer, gives the same node. A key that is a node of the token's
-        member already stays that node, with the new name and trust and the token's region.
+        member already stays that node, with the new name and trust and what the token says.
         Raises: InvalidToken and its leaves, NodeKeyTaken, NodeRemoved, InvalidField, StorageError.
         """
         name, public_key = checked_name(name), checked_public_key(public_key)
@@ -45,12 +46,28 @@ class Nodes:
             node = known.id if known is not None else new_node_id()
             redeemed = await redeem_token(connection, token, now, node)
             if known is None:
-                fresh = Node(node, redeemed.member, name, public_key, redeemed.region, trust, now)
+                fresh = Node(
+                    node,
+                    redeemed.member,
+                    name,
+                    public_key,
+                    redeemed.region,
+                    trust,
+                    now,
+                    bare_allowed_at=redeemed.bare_allowed_at,
+                )
                 await _insert(connection, fresh)
                 return fresh
             if known.member != redeemed.member:
                 raise NodeKeyTaken("this public key is a node of another member")
-            await _set(connection, node, name=name, trust=trust, region=redeemed.region)
+            await _set(
+                connection,
+                node,
+                name=name,
+                trust=trust,
+                region=redeemed.region,
+                bare_allowed_at=redeemed.bare_allowed_at,
+            )
             return await _get(connection, node)
 
     async def add(
@@ -107,6 +124,17 @@ class Nodes:
             await _set(connection, node, trust=trust)
             return await _get(connection, node)
 
+    async def allow_bare(self, node: NodeId) -> Node:
+        """Let a node serve without a whole sandbox; once more changes nothing.
+
+        Raises: NodeNotFound, StorageError.
+        """
+        async with self._storage.write() as connection:
+            current = await _get(connection, node)
+            if current.bare_allowed_at is None:
+                await _set(connection, node, bare_allowed_at=self._clock())
+            return await _get(connection, node)
+
     async def rotate_key(self, node: NodeId, old: str, new: str) -> Node:
         """Give a node a new public key; the old one is retired for ever.
 
@@ -154,6 +182,7 @@ async def _insert(connection: AsyncConnection, node: Node) -> None:
             region=node.region,
             trust=node.trust,
             created_at=node.created_at,
+            bare_allowed_at=node.bare_allowed_at,
         )
     )
 
@@ -167,7 +196,7 @@ async def _require_unused(connection: AsyncConnection, public_key: str) -> None:
         raise NodeKeyTaken("a node has or had this public key")
 
 
-async def _set(connection: AsyncConnection, node: NodeId, **values: str | None) -> None:
+async def _set(connection: AsyncConnection, node: NodeId, **values: str | datetime | None) -> None:
     """Change columns of a node that is not removed. Raises: NodeNotFound."""
     result = await connection.execute(
         update(nodes).where(nodes.c.id == node, nodes.c.removed_at.is_(None)).values(**values)

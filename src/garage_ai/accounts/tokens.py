@@ -43,23 +43,32 @@ class EnrolmentTokens:
         region: str | None = None,
         ttl: timedelta = TOKEN_LIFE,
         *,
+        bare_allowed: bool = False,
         idempotency_key: str | None = None,
     ) -> IssuedToken:
         """Make a token; its secret is given this one time.
 
-        The node that redeems it belongs to `member` and stands in `region`. Called again with the
+        The node that redeems it belongs to `member`, stands in `region` and, with `bare_allowed`,
+        may serve without a whole sandbox. Called again with the
         same member and idempotency key it gives the same token, without the secret.
         Raises: InvalidField, MemberNotFound, IdempotencyConflict, StorageError.
         """
         if not timedelta() < ttl <= LONGEST_LIFE:
             raise InvalidField("ttl", f"more than nothing and at most {LONGEST_LIFE.days} days")
         now = self._clock()
-        token = EnrolmentToken(new_token_id(), member, checked_region(region), now, now + ttl)
+        token = EnrolmentToken(
+            new_token_id(),
+            member,
+            checked_region(region),
+            now,
+            now + ttl,
+            bare_allowed_at=now if bare_allowed else None,
+        )
         secret = new_secret(TOKEN_PREFIX)
         earlier = await self._insert(token, secret, checked_idempotency_key(idempotency_key))
         if earlier is None:
             return IssuedToken(token, secret)
-        if (earlier.region, earlier.expires_at - earlier.created_at) != (token.region, ttl):
+        if _asked(earlier) != _asked(token):
             raise IdempotencyConflict("that idempotency key has made another token")
         return IssuedToken(earlier, None)
 
@@ -104,6 +113,7 @@ class EnrolmentTokens:
             "digest": digest_of(TOKEN_PREFIX, secret),
             "created_at": token.created_at,
             "expires_at": token.expires_at,
+            "bare_allowed_at": token.bare_allowed_at,
             "idempotency_key": idempotency_key,
         }
         same_call = (tokens.c.member_id == token.member) & (
@@ -157,6 +167,11 @@ async def redeem_token(
             raise TokenExpired("this enrolment token has expired")
         case _:
             raise TokenUsed("this enrolment token has enrolled a node already")
+
+
+def _asked(token: EnrolmentToken) -> tuple[str | None, timedelta, bool]:
+    """Give what a caller asked for, to tell another wish from the same one once more."""
+    return (token.region, token.expires_at - token.created_at, token.bare_allowed_at is not None)
 
 
 def _token(row: Row[tuple[object, ...]]) -> EnrolmentToken:

@@ -87,11 +87,22 @@ class Client:
         return self._ask("GET", "/api/v1/members", shapes.Members).data
 
     def create_token(
-        self, region: str | None = None, member: str | None = None
+        self,
+        region: str | None = None,
+        member: str | None = None,
+        *,
+        bare_allowed: bool = False,
     ) -> shapes.MadeToken:
-        """Make an enrolment token, one use; its node is the member's, or the operator's."""
-        body = _given(region=region, member=member)
+        """Make an enrolment token, one use; its node is the member's, or the operator's.
+
+        With `bare_allowed` that node needs no sandbox.
+        """
+        body = _given(region=region, member=member, bare_allowed=bare_allowed or None)
         return self._ask("POST", "/api/v1/tokens", shapes.MadeToken, body)
+
+    def admit_node(self, node: str) -> shapes.Node:
+        """Let a node serve without a whole sandbox."""
+        return self._ask("POST", f"/api/v1/nodes/{quote(node, safe='')}/admit", shapes.Node)
 
     def usage(self, by: str, since: datetime | None = None) -> shapes.Usage:
         """Add up what was used, by one property."""

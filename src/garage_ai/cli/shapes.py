@@ -84,6 +84,15 @@ class MadeToken(msgspec.Struct, frozen=True):
     expires_at: str | None = None
 
 
+class Node(msgspec.Struct, frozen=True):
+    """A node as an administrator sees it."""
+
+    id: str
+    name: str
+    sandbox: str
+    bare_allowed: bool
+
+
 class UsageTotal(msgspec.Struct, frozen=True):
     """Sums over the requests that share one value; `untold` of them came without tokens."""
 

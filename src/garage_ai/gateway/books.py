@@ -48,7 +48,13 @@ class AccountBooks:
 
 
 def _enrolled(node: Node) -> EnrolledNode:
-    return EnrolledNode(node.id, node.member, node.name, node.region)
+    return EnrolledNode(
+        node.id,
+        node.member,
+        node.name,
+        node.region,
+        bare_allowed=node.bare_allowed_at is not None,
+    )
 
 
 class StoredUsage:

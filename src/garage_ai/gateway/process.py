@@ -166,6 +166,7 @@ def _make_network(
         books=books,
         names=_known_names(),
         limits=_dispatch_limits(settings),
+        allow_unsandboxed=settings.allow_unsandboxed,
         on_beat=lambda node: usage.touch_node(node, datetime.now(UTC)),
         salts=Salts(authority.salt_key),
     )

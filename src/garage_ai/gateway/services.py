@@ -103,6 +103,7 @@ class Tokens(Protocol):
         region: str | None = None,
         ttl: timedelta = ...,
         *,
+        bare_allowed: bool = False,
         idempotency_key: str | None = None,
     ) -> IssuedToken:
         """Make a token. Raises: AccountError."""
@@ -187,6 +188,9 @@ class Enrolment(Protocol):
 
     async def leave(self, proof: Proof) -> None:
         """Let a node go at its own wish."""
+
+    async def admit(self, node: NodeId) -> None:
+        """Let a node serve without a whole sandbox."""
 
     async def remove(self, node: NodeId) -> bool:
         """Cut a node off for good; True if the servers have done so already."""

@@ -72,6 +72,9 @@ class NodeBooks(Protocol):
     async def rotate_key(self, node: NodeId, old: str, new: str) -> NodeRecord:
         """Put a new key in the old one's place."""
 
+    async def allow_bare(self, node: NodeId) -> NodeRecord:
+        """Let a node serve without a whole sandbox; again changes nothing."""
+
     async def remove(self, node: NodeId) -> NodeRecord:
         """Mark a node removed; again changes nothing."""
 
@@ -181,6 +184,12 @@ class Enrolment:
         """Let a node remove itself. Raises: NonceUnusable, ProofRefused, NodeGone."""
         record = await self._proved(proof, "leave")
         await self.remove(record.id)
+
+    async def admit(self, node: NodeId) -> None:
+        """Let a node serve without a whole sandbox. Raises: NodeGone."""
+        await self._present(node)
+        await self._books.allow_bare(node)
+        _log.info("node_admitted_bare", node=node)
 
     async def remove(self, node: NodeId) -> bool:
         """Cut a node off for good; True if the servers have closed its connections already."""

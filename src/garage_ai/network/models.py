@@ -7,11 +7,12 @@ from typing import Final, Literal
 from garage_ai.network.breaker import Breaker
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import ROUTES, Beat, ModelServed
+from garage_ai.wire.messages import ROUTES, Beat, ModelServed, SandboxKind
 
 NodeState = Literal["joining", "ready", "busy", "draining", "paused", "suspect", "gone"]
 Trust = Literal["unverified", "unsandboxed"]
 
+_SANDBOXES: Final[dict[str, SandboxKind]] = {"podman": "podman", "docker": "docker"}
 SESSIONS_REMEMBERED: Final = 8
 SPEED_WEIGHT: Final = 0.2
 """Share of the newest stream in a replica's mean speed."""
@@ -19,12 +20,16 @@ SPEED_WEIGHT: Final = 0.2
 
 @dataclass(frozen=True, slots=True)
 class EnrolledNode:
-    """A node as it stands in the books."""
+    """A node as it stands in the books.
+
+    `bare_allowed`: an administrator lets it serve without a whole sandbox.
+    """
 
     id: NodeId
     member: str
     name: str
     region: str | None
+    bare_allowed: bool = False
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +94,7 @@ class Node:
     last_beat: float = 0.0
     clock_skew: float = 0.0
     drain_asked: bool = False
+    replicas_refused: bool = False
     replicas: dict[Digest, Replica] = field(default_factory=dict)
     retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
     breaker: Breaker = field(default_factory=Breaker)
@@ -100,8 +106,19 @@ class Node:
 
     @property
     def trust(self) -> Trust:
-        """How far its engine is fenced in."""
-        return "unverified" if self.beat is not None and self.beat.sandboxed else "unsandboxed"
+        """How far its engine is fenced in, by the node's own word."""
+        return "unsandboxed" if self.sandbox == "none" else "unverified"
+
+    @property
+    def sandbox(self) -> SandboxKind:
+        """What fences its engine in, by its own word; a word we do not know is none."""
+        said = self.beat.sandbox if self.beat is not None else "none"
+        return _SANDBOXES.get(said, "none")
+
+    @property
+    def is_fenced(self) -> bool:
+        """Whether its sandbox is whole, by its own word: a container whose limits hold."""
+        return self.sandbox != "none" and self.beat is not None and self.beat.limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +130,9 @@ class NodeView:
     member: str
     region: str | None
     trust: Trust
+    sandbox: SandboxKind
+    limits: bool
+    bare_allowed: bool
     state: NodeState
     reason: str
     models: tuple[ModelServed, ...]

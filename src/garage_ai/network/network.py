@@ -12,7 +12,7 @@ from garage_ai.network.dispatcher import Answer, Dispatcher, DispatchLimits, Lin
 from garage_ai.network.errors import UnknownModel
 from garage_ai.network.models import EnrolledNode, ModelView, Node, NodeView
 from garage_ai.network.names import CHAT_ALIAS, Names
-from garage_ai.network.registry import Claim, Effect, Registry, RoomMade, Supersede, Tell
+from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade, Supersede, Tell
 from garage_ai.network.salts import Salts
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
@@ -72,6 +72,7 @@ def _ignore(_: NodeId) -> None:
 class Network:
     """Nodes, models and the way to them; one per gateway process.
 
+    `allow_unsandboxed` lets any node serve without a whole sandbox.
     `on_beat` hears of every node that is heard; it must be quick.
     """
 
@@ -85,11 +86,12 @@ class Network:
         limits: DispatchLimits,
         on_beat: Callable[[NodeId], None] = _ignore,
         salts: Salts | None = None,
+        allow_unsandboxed: bool = False,
     ) -> None:
         self._link = link
         self._on_beat = on_beat
         self._books = books
-        self.registry = Registry(names)
+        self.registry = Registry(names, allow_unsandboxed=allow_unsandboxed)
         self.dispatcher = Dispatcher(
             link, gateway, self.registry, limits=limits, apply_effects=self._apply, salts=salts
         )
@@ -186,7 +188,7 @@ class Network:
     def enrol(self, node: EnrolledNode) -> None:
         """Let a node in that was just enrolled."""
         self._unknown.pop(node.id, None)
-        self.registry.enrol(node)
+        self._apply(self.registry.enrol(node))
 
     def drain(self, node_id: NodeId, reason: str) -> None:
         """Take a node out of choice and tell it so. Raises: KeyError for an unknown node."""
@@ -252,7 +254,7 @@ class Network:
         self._errand(self._renew(node_id))
 
     def _look_up(self, node_id: NodeId) -> None:
-        """Ask the books for a node that was enrolled elsewhere; a stranger is asked for once."""
+        """Ask the books for a node that was enrolled or let in elsewhere, but not at each beat."""
         now = time.monotonic()
         if now - self._unknown.get(node_id, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS:
             return
@@ -272,6 +274,8 @@ class Network:
                     _log.warning("session_superseded", node=effect.node)
                     self._control(effect.node, Superseded(effect.session))
                     self.dispatcher.session_replaced(effect.node)
+                case Reread():
+                    self._look_up(effect.node)
                 case Tell():
                     _log.warning("node_told", node=effect.node, code=effect.code)
                     self._control(effect.node, Notice(effect.code, effect.message))
@@ -296,7 +300,7 @@ class Network:
     async def _admit(self, node_id: NodeId) -> None:
         node = await self._books.node(node_id)
         if node is not None:
-            self.enrol(node)
+            self._apply(self.registry.enrol(node))
 
     async def _compare(self) -> None:
         """Forget the nodes that the books no longer have; those let in meanwhile are not judged."""
@@ -354,6 +358,9 @@ def _view(node: Node, now: float) -> NodeView:
         member=node.enrolled.member,
         region=node.enrolled.region,
         trust=node.trust,
+        sandbox=node.sandbox,
+        limits=beat.limits if beat else False,
+        bare_allowed=node.enrolled.bare_allowed,
         state="busy" if full else node.state,
         reason=beat.reason if beat else "",
         models=beat.models if beat else (),

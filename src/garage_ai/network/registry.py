@@ -17,7 +17,7 @@ from garage_ai.network.names import Names
 from garage_ai.network.pool import Pool
 from garage_ai.wire.frames import VERSIONS
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import BEAT_INTERVAL, Beat
+from garage_ai.wire.messages import BEAT_INTERVAL, Beat, ModelServed
 
 SUSPECT_AFTER: Final = 3.3 * BEAT_INTERVAL
 """Three beats missed, with the tenth of jitter that beats have."""
@@ -68,31 +68,52 @@ class RoomMade:
     name: str
 
 
-Effect = Supersede | Claim | Tell | RoomMade
+@dataclass(frozen=True, slots=True)
+class Reread:
+    """Look whether the books have let a node in by now that is refused as it is."""
+
+    node: NodeId
+
+
+Effect = Supersede | Claim | Tell | RoomMade | Reread
+
+SANDBOX_NEEDED: Final = (
+    "This network serves only from engines in a sandbox whose limits hold: run the node with "
+    "--sandbox auto, or let an administrator admit it as it is."
+)
 
 
 class Registry:
-    """Every enrolled node, and a pool of replicas for every model name."""
+    """Every enrolled node, and a pool of replicas for every model name.
 
-    def __init__(self, names: Names) -> None:
+    What a node says of its sandbox is its own word and keeps honest owners from mistakes; it is no
+    proof. `allow_unsandboxed` asks for no such word.
+    """
+
+    def __init__(self, names: Names, *, allow_unsandboxed: bool = False) -> None:
         self.names = names
+        self._allow_unsandboxed = allow_unsandboxed
         self.nodes: dict[NodeId, Node] = {}
         self.pools: dict[str, Pool] = {}
         self._told: dict[NodeId, set[Digest]] = {}
         """Names that owners were told they may not use, in the nodes' present sessions."""
+        self._told_of_sandbox: set[NodeId] = set()
 
-    def enrol(self, enrolled: EnrolledNode) -> None:
-        """Let a node of the books in, or note that its entry changed."""
+    def enrol(self, enrolled: EnrolledNode) -> list[Effect]:
+        """Let a node of the books in, or note what they say of it now."""
         node = self.nodes.get(enrolled.id)
         if node is None:
             self.nodes[enrolled.id] = Node(enrolled)
-        else:
-            node.enrolled = enrolled
+            return []
+        changed, node.enrolled = node.enrolled != enrolled, enrolled
+        effects = self._refresh(node) if changed else []
+        return effects + self._tell_of_sandbox(node)
 
     def remove(self, node_id: NodeId) -> None:
         """Forget a node for good."""
         node = self.nodes.pop(node_id, None)
         self._told.pop(node_id, None)
+        self._told_of_sandbox.discard(node_id)
         if node is not None:
             self._withdraw(node)
             # Requests under way still hold its replicas; their end must not bring it back.
@@ -181,6 +202,7 @@ class Registry:
             effects.append(Supersede(node.id, node.session))
         node.session = beat.session
         self._told.pop(node.id, None)
+        self._told_of_sandbox.discard(node.id)
         skew = beat.sent_at - wall
         if abs(skew) > SKEW_TOLD:
             effects.append(
@@ -195,6 +217,8 @@ class Registry:
         self._withdraw(node)
         node.state = self._state(node, beat)
         effects = self._renew_replicas(node, beat)
+        if node.state == "ready" and node.replicas_refused and not node.replicas:
+            node.state = "joining"
         if node.state == "ready":
             for replica in node.replicas.values():
                 effects += self._place(replica)
@@ -213,6 +237,7 @@ class Registry:
     def _renew_replicas(self, node: Node, beat: Beat) -> list[Effect]:
         effects: list[Effect] = []
         kept: dict[Digest, Replica] = {}
+        node.replicas_refused = False
         for served in beat.models:
             digest = Digest(served.digest)
             admission = self.names.admission(served)
@@ -221,13 +246,30 @@ class Registry:
                 effects.append(Claim(node.id, node.enrolled.member, served.name, digest))
             if admission != "admitted":
                 continue
+            if not self._may_serve(node, served):
+                node.replicas_refused = True
+                continue
             replica = node.replicas.get(digest) or Replica(node, served)
             replica.served = served
             replica.others = max(0, served.running - replica.inflight)
             replica.full_until = 0.0
             kept[digest] = replica
+        if node.replicas_refused:
+            effects.append(Reread(node.id))
         node.replicas = kept
         return effects
+
+    def _may_serve(self, node: Node, served: ModelServed) -> bool:
+        """Tell whether the engine is fenced in, or need not be; an owner's own server need not."""
+        allowed = self._allow_unsandboxed or node.enrolled.bare_allowed
+        return allowed or served.external or node.is_fenced
+
+    def _tell_of_sandbox(self, node: Node) -> list[Effect]:
+        """Tell the owner once a session, when the books have had their word."""
+        if not node.replicas_refused or node.id in self._told_of_sandbox:
+            return []
+        self._told_of_sandbox.add(node.id)
+        return [Tell(node.id, "sandbox_needed", SANDBOX_NEEDED)]
 
     def _place(self, replica: Replica) -> list[Effect]:
         node = replica.node

@@ -98,6 +98,7 @@ enrolment_tokens = Table(
     Column("redeemed_by", String(64)),  # a node id; a foreign key would order the two inserts
     Column("revoked_at", Utc),
     Column("idempotency_key", String(255)),
+    Column("bare_allowed_at", Utc),
     UniqueConstraint("member_id", "idempotency_key"),
 )
 
@@ -113,6 +114,7 @@ nodes = Table(
     Column("created_at", Utc, nullable=False),
     Column("last_seen_at", Utc),
     Column("removed_at", Utc),
+    Column("bare_allowed_at", Utc),
 )
 
 retired_node_keys = Table(

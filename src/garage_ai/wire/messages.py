@@ -27,6 +27,7 @@ ROUTES: Final[Mapping[str, frozenset[Route]]] = {
 """What each kind of model can be asked."""
 
 AgentState = Literal["joining", "ready", "draining", "paused", "gone"]
+SandboxKind = Literal["none", "podman", "docker"]
 EngineState = Literal["stopped", "loading", "ready", "failed"]
 
 Measure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
@@ -60,7 +61,9 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     """A node's heartbeat.
 
     `seq` grows within a session; `sent_at` is the node's clock in seconds since 1970 and is used
-    for nothing but telling the owner that it is wrong. `free_memory` in bytes.
+    for nothing but telling the owner that it is wrong. `sandbox` says in which program's container
+    the engine runs and `limits` whether its bounds hold there: the node's own word, as all of this.
+    `free_memory` in bytes.
     """
 
     session: Annotated[SessionId, msgspec.Meta(min_length=1, max_length=64)]
@@ -70,7 +73,8 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     models: Annotated[tuple[ModelServed, ...], msgspec.Meta(max_length=MAX_MODELS)] = ()
     versions: Annotated[tuple[int, ...], msgspec.Meta(max_length=16)] = (1,)
     agent: Short = ""
-    sandboxed: bool = False
+    sandbox: Short = "none"
+    limits: bool = False
     free_memory: Count = 0
     free_vram: Count = 0
     reason: Text = ""

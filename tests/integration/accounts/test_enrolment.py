@@ -196,6 +196,38 @@ async def test_a_known_node_may_come_with_a_new_token(
     )
 
 
+async def test_a_token_may_let_its_node_do_without_a_sandbox(
+    tokens: EnrolmentTokens, nodes: Nodes
+) -> None:
+    """An administrator says so when making it; no node can say so of itself."""
+    plain = await nodes.enrol(await token_for(tokens), public_key("A"), "garage", "unsandboxed")
+    assert plain.bare_allowed_at is None
+    issued = await tokens.create(bare_allowed=True)
+    assert issued.secret is not None
+    bare = await nodes.enrol(issued.secret, public_key("B"), "cellar")
+    assert bare.bare_allowed_at == issued.token.created_at
+    again = await nodes.enrol(await token_for(tokens), public_key("B"), "cellar")
+    assert (again.id, again.bare_allowed_at) == (bare.id, None)
+
+
+async def test_a_token_for_a_bare_node_is_another_wish(tokens: EnrolmentTokens) -> None:
+    """The same idempotency key does not turn one into the other."""
+    await tokens.create(idempotency_key="once")
+    with pytest.raises(IdempotencyConflict):
+        await tokens.create(bare_allowed=True, idempotency_key="once")
+
+
+async def test_a_node_is_let_in_as_it_is(tokens: EnrolmentTokens, nodes: Nodes) -> None:
+    """Once more changes nothing; who is not there cannot be let in."""
+    node = await nodes.enrol(await token_for(tokens), public_key("A"), "garage")
+    admitted = await nodes.allow_bare(node.id)
+    assert admitted.bare_allowed_at is not None
+    assert await nodes.allow_bare(node.id) == admitted
+    assert await nodes.get(node.id) == admitted
+    with pytest.raises(NodeNotFound):
+        await nodes.allow_bare(NodeId("nobody"))
+
+
 async def test_a_refused_enrolment_leaves_the_token(
     tokens: EnrolmentTokens, nodes: Nodes, anna: Member
 ) -> None:

@@ -3,17 +3,18 @@
 import json
 import secrets
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from sqlalchemy import insert
-from tests.parts.edge import DIGEST, NODE, Edge, running_edge
+from tests.parts.edge import DIGEST, NODE, Edge, node_view, running_edge
 from tests.parts.raw_http import Answer, ask
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
-from garage_ai.accounts import OPERATOR, ExternalModels, KeyId
+from garage_ai.accounts import OPERATOR, ExternalModels, KeyId, Nodes
 from garage_ai.storage import UsagePart, UsageRecord
 from garage_ai.storage.tables import nodes
 from garage_ai.wire.benchmarks import benchmark_text, sign_benchmark
@@ -337,6 +338,21 @@ async def test_own_ca(with_ca: Edge) -> None:
     token = await new_token(with_ca)
     assert token.endswith("." + "f" * 64)
     assert told(await enrol(with_ca, new_identity(), token), 201)
+
+
+async def test_a_node_is_admitted_as_it_is(edge: Edge) -> None:
+    """An administrator lets a node serve without a whole sandbox; a stranger cannot be let in."""
+    token = told(await api(edge, "POST", "/tokens", {"bare_allowed": True}), 201)
+    assert token["bare_allowed_at"] is not None
+    plain = told(await api(edge, "POST", "/tokens", {}), 201)
+    assert plain["bare_allowed_at"] is None
+    node = told(await enrol(edge, new_identity(), plain["token"]), 201)["node"]
+    edge.network.others.append(replace(node_view("joining"), id=NodeId(node)))
+    told(await api(edge, "POST", f"/nodes/{node}/admit"))
+    assert edge.network.enrolled[-1].bare_allowed
+    assert (await Nodes(edge.storage).get(NodeId(node))).bare_allowed_at is not None
+    missing = await api(edge, "POST", "/nodes/nnobody/admit")
+    assert missing.code == "node_not_found"
 
 
 async def test_no_ca(edge: Edge) -> None:

@@ -7,11 +7,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, create_engine, select
 
 from garage_ai.storage import (
     OPERATOR,
@@ -53,6 +54,28 @@ async def test_the_operator_is_there_from_the_start(storage: Storage) -> None:
     async with storage.read() as connection:
         row = (await connection.execute(select(members))).one()
     assert (row.id, row.name) == (OPERATOR, "the operator of this network")
+
+
+async def test_who_was_let_in_before_the_rule_stays_let_in(tmp_path: Path) -> None:
+    """Nodes enrolled when no sandbox was asked for serve on; tokens made then ask for one."""
+    path = tmp_path / "garage.db"
+    engine = create_engine(f"sqlite:///{path}")
+    with engine.begin() as old:
+        config = Config()
+        config.set_main_option("script_location", str(MIGRATIONS))
+        config.attributes["connection"] = old
+        command.upgrade(config, "0001")
+    engine.dispose()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(
+            "INSERT INTO nodes (id, member_id, name, public_key, trust, created_at)"
+            " VALUES ('n1', 'mbr_operator', 'pc', 'U1', 'unsandboxed', '2026-11-01 12:00:00')"
+        )
+        connection.commit()
+    await (await Storage.open(sqlite_url(path))).close()
+    with closing(sqlite3.connect(path)) as connection:
+        rows = connection.execute("SELECT created_at, bare_allowed_at FROM nodes").fetchall()
+    assert rows == [("2026-11-01 12:00:00", "2026-11-01 12:00:00")]
 
 
 def content(path: Path) -> bytes:

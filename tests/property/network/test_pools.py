@@ -68,7 +68,8 @@ class RegistryMachine(RuleBasedStateMachine):
             ModelServed(m.name, m.digest, slots=slots, running=running, engine=engine)
             for m, slots, running, engine in models
         )
-        beat = Beat(SessionId(session), max(0, self.seq - back), self.now, state, served)
+        seq = max(0, self.seq - back)
+        beat = Beat(SessionId(session), seq, self.now, state, served, sandbox="podman", limits=True)
         self.registry.heard(node, beat, self.now, self.now)
 
     @rule(seconds=st.floats(0, 70))

@@ -47,6 +47,8 @@ def beat() -> BeatMaker:
         sent_at: float = 1000.0,
         speed: float = 0.0,
         versions: tuple[int, ...] = (1,),
+        sandbox: str = "podman",
+        limits: bool = True,
     ) -> Beat:
         served = ModelServed(
             model.name,
@@ -56,6 +58,15 @@ def beat() -> BeatMaker:
             engine=engine,
             decode_speed=speed,
         )
-        return Beat(SessionId(session), seq, sent_at, state, (served,), versions)
+        return Beat(
+            SessionId(session),
+            seq,
+            sent_at,
+            state,
+            (served,),
+            versions,
+            sandbox=sandbox,
+            limits=limits,
+        )
 
     return make

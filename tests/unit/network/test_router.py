@@ -72,7 +72,7 @@ def test_an_answer_that_began_in_a_sandbox_stays_in_one() -> None:
     """One that began outside may go on anywhere."""
     inside, outside = replica(), replica("m")
     model = ModelServed(SMALL.name, SMALL.digest)
-    inside.node.beat = Beat(SessionId("s"), 1, 0.0, "ready", (model,), sandboxed=True)
+    inside.node.beat = Beat(SessionId("s"), 1, 0.0, "ready", (model,), sandbox="podman")
     fenced = Wanted(fenced=True)
     assert AsTrusted().refuses(outside, fenced, 0.0) == "its engine has no sandbox"
     assert AsTrusted().refuses(inside, fenced, 0.0) is None

@@ -98,6 +98,7 @@ def _token_routes(services: Services) -> APIRouter:
             MemberId(asked.member),
             asked.region,
             timedelta(seconds=asked.ttl),
+            bare_allowed=asked.bare_allowed,
             idempotency_key=idempotency_key,
         )
         shown = schemas.TokenGiven.of(made.token)

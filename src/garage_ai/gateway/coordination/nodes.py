@@ -176,6 +176,21 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         network.undrain(_view(services, node).id)
         return await _shown(services, node)
 
+    @routes.post(
+        "/nodes/{node}/admit",
+        responses=errors("node_not_found", "node_gone"),
+        openapi_extra=SECURITY,
+    )
+    async def admit(node: NodePath) -> schemas.NodeGiven:
+        """Let a node serve without a sandbox, or with one whose limits do not hold.
+
+        At once here, within half a minute at other gateways; to take it back, remove the node.
+        """
+        view = _view(services, node)
+        await services.enrolment.admit(view.id)
+        network.enrol(EnrolledNode(view.id, view.member, view.name, view.region, bare_allowed=True))
+        return await _shown(services, node)
+
     @routes.delete("/nodes/{node}", responses=errors("node_not_found"), openapi_extra=SECURITY)
     async def remove(node: NodePath) -> schemas.RemovedGiven:
         """Cut a node off for good, within five seconds."""

@@ -161,6 +161,11 @@ class NodeGiven(Given):
     member: str
     region: str | None
     trust: Literal["unverified", "unsandboxed"]
+    sandbox: Literal["none", "podman", "docker"] = Field(description="The node's own word.")
+    limits: bool = Field(description="Its sandbox's limits hold, by its own word.")
+    bare_allowed: bool = Field(
+        description="An administrator lets it serve without a whole sandbox."
+    )
     state: NodeState
     reason: str
     models: list[ModelOffered]
@@ -181,6 +186,9 @@ class NodeGiven(Given):
             member=view.member,
             region=view.region,
             trust=view.trust,
+            sandbox=view.sandbox,
+            limits=view.limits,
+            bare_allowed=view.bare_allowed,
             state=view.state,
             reason=view.reason,
             models=[
@@ -209,6 +217,9 @@ class TokenAsked(Asked):
     region: Region | None = None
     member: MemberText = "mbr_operator"
     ttl: Annotated[int, Field(ge=1, le=365 * DAY, description="Seconds.")] = DAY
+    bare_allowed: bool = Field(
+        False, description="The node may serve without a sandbox, or one whose limits do not hold."
+    )
 
 
 class TokenGiven(Given):
@@ -221,6 +232,7 @@ class TokenGiven(Given):
     redeemed_at: datetime | None
     redeemed_by: str | None
     revoked_at: datetime | None
+    bare_allowed_at: datetime | None
 
     @classmethod
     def of(cls, token: EnrolmentToken) -> Self:
@@ -235,6 +247,7 @@ class TokenGiven(Given):
             redeemed_at=token.redeemed_at,
             redeemed_by=token.redeemed_by,
             revoked_at=token.revoked_at,
+            bare_allowed_at=token.bare_allowed_at,
         )
 
 
