@@ -36,7 +36,13 @@ class Lender:
 
     def __init__(self, folder: Path, product: Product, vllm: RealVllm) -> None:
         self.data = folder / "node"
-        argv: list[str | Path] = [GAI, "node", "join", product.url, product.token()]
+        argv: list[str | Path] = [
+            GAI,
+            "node",
+            "join",
+            product.url,
+            product.token(bare_allowed=True),
+        ]
         argv += ["--engine", "vllm", "--vllm-python", vllm.python, "--model", vllm.model]
         argv += ["--slots", "4", "--context", "2048", "--kv-cache-gib", "1"]
         argv += ["--data-dir", self.data]

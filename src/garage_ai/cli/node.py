@@ -8,6 +8,7 @@ import typer
 
 from garage_ai.cli import node_limits, output
 from garage_ai.cli.errors import Failed
+from garage_ai.cli.node_sandbox import image, sandbox
 from garage_ai.cli.node_vllm import (
     CacheGib,
     ChatTemplate,
@@ -31,6 +32,7 @@ STOP_SECONDS: Final = 35.0
 
 DoctorEngine = Literal["llamacpp", "external", "vllm"]
 EngineName = Literal["llamacpp", "vllm", "external"]
+SandboxChoice = Literal["auto", "podman", "docker", "none"]
 
 Engine = Annotated[EngineName | None, typer.Option("--engine", help=say("option.engine"))]
 EngineUrl = Annotated[
@@ -40,6 +42,7 @@ EngineUrl = Annotated[
 Models = Annotated[
     list[str] | None, typer.Option("--model", metavar="NAME", help=say("option.model"))
 ]
+Sandbox = Annotated[SandboxChoice | None, typer.Option("--sandbox", help=say("option.sandbox"))]
 Slots = Annotated[
     int | None, typer.Option("--slots", min=1, max=4096, metavar="N", help=say("option.slots"))
 ]
@@ -66,6 +69,9 @@ def token(
         str | None, typer.Option("--region", metavar="SE-AB", help=say("option.region"))
     ] = None,
     member: Member = None,
+    unsandboxed: Annotated[
+        bool, typer.Option("--allow-unsandboxed", help=say("option.allow_unsandboxed"))
+    ] = False,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -73,12 +79,29 @@ def token(
 ) -> None:
     """Make an enrolment token; without --json, stdout holds the token alone."""
     asked = client(gateway, api_key, data_dir)
-    made = asked.create_token(region, member)
+    made = asked.create_token(region, member, bare_allowed=unsandboxed)
     if as_json:
         output.write_json({"token": made.token, "id": made.id, "expires_at": made.expires_at})
         return
     output.remark(say("token.made", url=asked.target.url), style=None)
     output.write(made.token)
+
+
+@app.command(help=say("help.admit"))
+def admit(
+    node: Annotated[str, typer.Argument(metavar="NODE", help=say("argument.node"))],
+    *,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a node serve although its sandbox is not whole."""
+    admitted = client(gateway, api_key, data_dir).admit_node(node)
+    if as_json:
+        output.write_json(admitted)
+        return
+    output.write(say("admitted", node=admitted.id, name=output.harmless(admitted.name)))
 
 
 @app.command(help=say("help.join"))
@@ -94,6 +117,7 @@ def join(
     slots: Slots = None,
     context: Context = None,
     threads: Threads = None,
+    sandbox_kind: Sandbox = None,
     vllm_python: VllmPython = None,
     tensor_parallel: TensorParallel = None,
     memory_share: MemoryShare = None,
@@ -116,6 +140,7 @@ def join(
         slots=slots,
         context=context,
         threads=threads,
+        sandbox=sandbox_kind,
         vllm_python=vllm_python,
         tensor_parallel=tensor_parallel,
         memory_share=memory_share,
@@ -134,6 +159,7 @@ def run(
     slots: Slots = None,
     context: Context = None,
     threads: Threads = None,
+    sandbox_kind: Sandbox = None,
     vllm_python: VllmPython = None,
     tensor_parallel: TensorParallel = None,
     memory_share: MemoryShare = None,
@@ -156,6 +182,7 @@ def run(
         slots=slots,
         context=context,
         threads=threads,
+        sandbox=sandbox_kind,
         vllm_python=vllm_python,
         tensor_parallel=tensor_parallel,
         memory_share=memory_share,
@@ -250,6 +277,10 @@ def bench(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     measure(folder_at(data_dir), as_json=as_json)
 
 
+app.command("sandbox", help=say("help.sandbox"))(sandbox)
+app.command("image", help=say("help.image"))(image)
+
+
 @app.command(help=say("help.leave"))
 def leave(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     """Stop the agent, leave the network and forget the identity."""
@@ -275,6 +306,7 @@ def _choice(
     slots: int | None,
     context: int | None,
     threads: int | None,
+    sandbox: SandboxChoice | None,
     vllm_python: Path | None = None,
     tensor_parallel: int | None = None,
     memory_share: float | None = None,
@@ -293,6 +325,7 @@ def _choice(
         slots=slots or before.slots,
         context=context or before.context,
         threads=threads or before.threads,
+        sandbox=sandbox or before.sandbox,
         vllm_python=_absolute(vllm_python) or before.vllm_python,
         tensor_parallel=tensor_parallel or before.tensor_parallel,
         memory_share=memory_share or before.memory_share,

@@ -9,7 +9,17 @@ from garage_ai.catalog import Progress
 from garage_ai.cli import output
 from garage_ai.cli.node_words import say
 from garage_ai.cli.words import language
-from garage_ai.node.events import Begun, Done, Event, Fetching, Link, Missing, State, Stopping
+from garage_ai.node.events import (
+    Begun,
+    Done,
+    Event,
+    Exposed,
+    Fetching,
+    Link,
+    Missing,
+    State,
+    Stopping,
+)
 
 _MEGABYTE = 1_000_000
 
@@ -46,6 +56,9 @@ class NodeScreen:
                 self._done(say("done.network", detail=url))
             case Link(_, error):
                 output.remark(say("link.down", error=output.harmless(error)), style="yellow")
+            case Exposed(how):
+                output.remark(say(f"exposed.{how}"), style="red")
+                output.remark(say(f"exposed.{how}.next"), style="red")
             case State():
                 self._state(event)
             case Stopping(running, seconds):

@@ -63,6 +63,7 @@ def _rows(shown: "Status") -> list[Row]:
         (say("status.state"), shown.state),
         (say("status.why"), why(shown)),
         (say("status.engine"), f"{shown.engine.kind} {shown.engine.state} {shown.engine.reason}"),
+        (say("status.sandbox"), _sandbox(shown)),
         *_load_rows(shown),
         *((say("status.model"), _model(each)) for each in shown.models),
         (say("status.running"), f"{shown.running}/{shown.slots}"),
@@ -72,6 +73,12 @@ def _rows(shown: "Status") -> list[Row]:
         *((say("status.notice"), f"{each.code}: {each.message}") for each in shown.notices),
         (say("status.version"), f"{shown.agent}, pid {shown.pid}"),
     ]
+
+
+def _sandbox(shown: "Status") -> str:
+    kind = shown.engine.sandbox
+    held = kind == "none" or shown.engine.limits
+    return kind if held else say("status.unlimited", kind=kind)
 
 
 def _model(each: "ModelStatus") -> str:

@@ -10,6 +10,19 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Make an enrolment token, one use (needs an admin key).",
         "Gör en inbjudan som gäller en gång (kräver en administratörsnyckel).",
     ),
+    "help.admit": (
+        "Let a node serve without a sandbox, or one whose limits do not hold (needs an admin key).",
+        "Låt en nod arbeta utan sandlåda eller med gränser som inte håller (för administratörer).",
+    ),
+    "option.allow_unsandboxed": (
+        "The node may serve without a sandbox.",
+        "Noden får arbeta utan sandlåda.",
+    ),
+    "argument.node": ("The node's id.", "Nodens id."),
+    "admitted": (
+        "{node} ({name}) may serve without a whole sandbox",
+        "{node} ({name}) får arbeta utan hel sandlåda",
+    ),
     "help.join": (
         "Enrol this PC with a token, then serve in the foreground.",
         "Skriv in den här datorn med en inbjudan och börja sedan arbeta.",
@@ -43,6 +56,42 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help.bench": (
         "Measure the engine, keep the result and send it to the network. Takes up to 3 minutes.",
         "Mät motorn, spara resultatet och skicka det till nätet. Tar upp till 3 minuter.",
+    ),
+    "help.sandbox": (
+        "Show the command that runs the engine in its sandbox; --check tries to break out of it.",
+        "Visa kommandot som kör motorn i sandlådan; --check försöker bryta sig ut ur den.",
+    ),
+    "help.image": (
+        "Build the engine's image out of what is installed here.",
+        "Bygg motorns avbild av det som är installerat här.",
+    ),
+    "option.check": (
+        "Try from inside what must not work, and show how it went.",
+        "Prova inifrån det som inte får gå, och visa hur det gick.",
+    ),
+    "option.base": (
+        "An image of yours that has python3 and libgomp1; nothing is fetched then.",
+        "En egen avbild som har python3 och libgomp1; då hämtas ingenting.",
+    ),
+    "option.runtime": (
+        "What builds it: auto, podman or docker.",
+        "Vad som bygger den: auto, podman eller docker.",
+    ),
+    "image.built": ("built {image} on {base}", "byggde {image} på {base}"),
+    "sandbox.none": (
+        "This node's engine has no sandbox.",
+        "Den här nodens motor har ingen sandlåda.",
+    ),
+    "sandbox.none.next": (
+        "Give it one: gai node run --sandbox auto",
+        "Ge den en: gai node run --sandbox auto",
+    ),
+    "check.held": ("holds", "håller"),
+    "check.open": ("OPEN", "ÖPPEN"),
+    "check.failed": ("The sandbox does not hold here.", "Sandlådan håller inte här."),
+    "check.failed.next": (
+        "Do not lend this PC until it does; please report what is shown.",
+        "Låna inte ut datorn förrän den gör det; rapportera gärna det som visas.",
     ),
     "help.leave": (
         "Leave the network for good and forget the identity.",
@@ -178,6 +227,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Chat template for vLLM in place of the model's own.",
         "Chattmall för vLLM i stället för modellens egen.",
     ),
+    "option.sandbox": (
+        "What fences the engine in: auto, podman, docker, or none (development only).",
+        "Vad som stänger in motorn: auto, podman, docker eller none (bara för utveckling).",
+    ),
     "option.data_dir": (
         "Folder of the node: identity, logs, models.",
         "Nodens mapp: identitet, loggar, modeller.",
@@ -191,14 +244,32 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "step.check": ("checking the engine", "kontrollerar motorn"),
     "step.identity": ("reading the identity", "läser identiteten"),
     "step.enrol": ("enrolling", "skriver in noden"),
+    "step.sandbox": ("preparing the sandbox", "förbereder sandlådan"),
     "step.model": ("preparing the model", "förbereder modellen"),
     "step.network": ("connecting to the network", "ansluter till nätet"),
     "done.preflight": ("this PC: nothing is missing", "datorn: inget saknas"),
     "done.check": ("engine: {detail}", "motor: {detail}"),
     "done.identity": ("identity: {detail}", "identitet: {detail}"),
     "done.enrol": ("enrolled as {detail}", "inskriven som {detail}"),
+    "done.sandbox": ("sandbox: {detail}", "sandlåda: {detail}"),
     "done.model": ("model: {detail}", "modell: {detail}"),
     "done.network": ("connected to {detail}", "ansluten till {detail}"),
+    "exposed.unsandboxed": (
+        "WITHOUT A SANDBOX: the engine has your rights, your files and your network here.",
+        "UTAN SANDLÅDA: motorn har dina rättigheter, dina filer och ditt nätverk här.",
+    ),
+    "exposed.unsandboxed.next": (
+        "For development; a network refuses it unless an administrator lets it in. --sandbox auto",
+        "För utveckling; nät avvisar den om inte en administratör släpper in den. --sandbox auto",
+    ),
+    "exposed.unlimited": (
+        "This host does not enforce the sandbox's limits on memory and processes.",
+        "Den här datorn upprätthåller inte sandlådans gränser för minne och processer.",
+    ),
+    "exposed.unlimited.next": (
+        "A network refuses it unless an administrator lets it in. Fix: boot with cgroup v2.",
+        "Nät avvisar den om inte en administratör släpper in den. Åtgärd: starta med cgroup v2.",
+    ),
     "fetch.checking": ("checking", "kontrollerar"),
     "fetch.waiting": ("waiting for", "väntar på"),
     "fetch.fetching": ("fetching", "hämtar"),
@@ -321,6 +392,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{running} at work, {waiting} waiting, {cache} % of the cache in use",
         "{running} i arbete, {waiting} väntar, {cache} % av cachen används",
     ),
+    "status.sandbox": ("sandbox", "sandlåda"),
+    "status.unlimited": ("{kind}, limits not enforced", "{kind}, gränser upprätthålls inte"),
     "status.model": ("model", "modell"),
     "status.running": ("running", "pågår"),
     "status.since": ("since start", "sedan start"),
@@ -367,6 +440,30 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         ),
     ),
     "next.no_agent": ("", "Ingen agent är igång. Starta den med: gai node run"),
+    "next.no_runtime": (
+        "",
+        "Motorn behöver podman eller docker: sudo apt install podman uidmap slirp4netns",
+    ),
+    "next.runtime_too_old": (
+        "",
+        "Podman måste vara minst 4.1 och Docker minst 20.10. Installera en nyare.",
+    ),
+    "next.runtime_broken": (
+        "",
+        "Programmet fungerar inte för dig. Kör `podman info` eller `docker info` och rätta felet.",
+    ),
+    "next.no_user_ids": (
+        "",
+        "Du saknar underordnade id:n; kommandot ovan ger dig dem.",
+    ),
+    "next.no_seccomp": (
+        "",
+        "Systemanrop filtreras inte här. Slå på seccomp med standardprofilen.",
+    ),
+    "next.no_image": (
+        "",
+        "Motorns avbild saknas. Bygg den med: gai node image [--base AVBILD]",
+    ),
     "next.gateway_away": ("", "Gatewayen svarar inte. Kontrollera adressen och försök igen."),
 }
 

@@ -26,6 +26,8 @@ class OwnNode:
         self._place = place
         self._token = token
         self._options = ["--engine", "llamacpp", "--model", model, "--data-dir", str(folders.node)]
+        # It is its owner's own network on his own PC, and must not wait for an image.
+        self._options += ["--sandbox", "none"]
 
     @property
     def is_enrolled(self) -> bool:

@@ -367,6 +367,8 @@ class Agent:
             models=tuple(self._served(offer, running) for offer in core.offers),
             versions=VERSIONS,
             agent=__version__,
+            sandbox=self._engine.fence.kind,
+            limits=self._engine.fence.limits,
             free_memory=self._free_memory(),
             reason=core.reason[:2000],
         )

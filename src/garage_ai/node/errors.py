@@ -7,6 +7,13 @@ NodeError                  code             exit
 │   ├── ModelMissing       unknown_model          the owner's server no longer has the model
 │   └── EngineProtocol     engine_protocol        the engine speaks no HTTP that we understand
 ├── NotPossible            not_possible      2    this PC or these options cannot serve
+│   ├── SandboxError       sandbox_error    10    an engine cannot be fenced in here
+│   │   ├── NoRuntime      no_runtime       11    there is neither podman nor docker
+│   │   ├── RuntimeTooOld  runtime_too_old  12    what there is cannot do it
+│   │   ├── RuntimeBroken  runtime_broken   13    it does not work for this user
+│   │   ├── NoUserIds      no_user_ids      14    rootless podman needs subordinate ids
+│   │   ├── NoSeccomp      no_seccomp       15    system calls are not filtered here
+│   │   └── NoImage        no_image         16    the engine's image cannot be had
 │   ├── EngineMissing      engine_missing    21   the chosen engine is not installed
 │   └── EngineUnfit        engine_unfit      22   it is, in a version or build that cannot be used
 ├── GatewayAway            gateway_away      3    the gateway was not reached
@@ -59,6 +66,41 @@ class EngineMissing(NotPossible):
 class EngineUnfit(NotPossible):
     code = "engine_unfit"
     exit_code = 22
+
+
+class SandboxError(NotPossible):
+    code = "sandbox_error"
+    exit_code = 10
+
+
+class NoRuntime(SandboxError):
+    code = "no_runtime"
+    exit_code = 11
+
+
+class RuntimeTooOld(SandboxError):
+    code = "runtime_too_old"
+    exit_code = 12
+
+
+class RuntimeBroken(SandboxError):
+    code = "runtime_broken"
+    exit_code = 13
+
+
+class NoUserIds(SandboxError):
+    code = "no_user_ids"
+    exit_code = 14
+
+
+class NoSeccomp(SandboxError):
+    code = "no_seccomp"
+    exit_code = 15
+
+
+class NoImage(SandboxError):
+    code = "no_image"
+    exit_code = 16
 
 
 class GatewayAway(NodeError):

@@ -6,7 +6,7 @@ from typing import Literal
 from garage_ai.catalog import Progress
 from garage_ai.node.preflight.models import Finding
 
-Step = Literal["preflight", "check", "identity", "enrol", "model", "network"]
+Step = Literal["preflight", "check", "identity", "enrol", "sandbox", "model", "network"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,24 @@ class Stopping:
     seconds: float
 
 
-Event = Begun | Done | Missing | Fetching | State | Link | Stopping
+@dataclass(frozen=True, slots=True)
+class Exposed:
+    """The engine is not fenced in as it should be: not at all, or without limits that hold."""
 
-__all__ = ["Begun", "Done", "Event", "Fetching", "Link", "Missing", "State", "Step", "Stopping"]
+    how: Literal["unsandboxed", "unlimited"]
+
+
+Event = Begun | Done | Missing | Fetching | State | Link | Stopping | Exposed
+
+__all__ = [
+    "Begun",
+    "Done",
+    "Event",
+    "Exposed",
+    "Fetching",
+    "Link",
+    "Missing",
+    "State",
+    "Step",
+    "Stopping",
+]

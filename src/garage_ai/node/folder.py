@@ -7,6 +7,8 @@ limits.json     when the node may serve        tally.json  what it sent, made an
 prices/         electricity prices of the last days, if the owner set a limit
 agent.lock      held by the agent that runs
 run/            sockets (0700)             logs/      what the engine says
+images.json     which images its sandbox was built from
+seccomp.json    the system calls that its engine may make
 models/         weights that were fetched
 """
 
@@ -17,7 +19,7 @@ import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -37,11 +39,12 @@ RECORD: Final = "identity.json"
 _LOCK: Final = "agent.lock"
 _PAUSED: Final = "paused"
 
+SandboxChoice = Literal["auto", "podman", "docker", "none"]
 Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the node is run: which engine, with what. None where the default is to be taken."""
+    """How the node is run: which engine, fenced in by what. None: the default is to be taken."""
 
     engine: Text = "llamacpp"
     engine_url: Text | None = None
@@ -54,6 +57,7 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_share: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     kv_cache_gib: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     chat_template: Text | None = None
+    sandbox: SandboxChoice = "auto"
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -161,4 +165,4 @@ class NodeFolder:
             os.close(handle)
 
 
-__all__ = ["RECORD", "Choice", "NodeFolder", "Record"]
+__all__ = ["RECORD", "Choice", "NodeFolder", "Record", "SandboxChoice"]

@@ -19,6 +19,7 @@ from garage_ai.node.gateway_client import (
 from garage_ai.node.preflight.service import inspect_needs
 from garage_ai.node.records import record_with, tls_for
 from garage_ai.node.rotation import settled
+from garage_ai.node.sandbox.images import remove_built
 from garage_ai.node.setup import check
 from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.trust import TrustError, fetch_ca, pinned_context
@@ -68,7 +69,7 @@ async def _look_at_pc(folder: NodeFolder, engine: str, tell: Tell) -> None:
 
 
 async def leave(folder: NodeFolder) -> Record:
-    """Tell the network goodbye and forget the identity. The agent must have stopped.
+    """Tell the network goodbye; forget the identity and the engine's image. No agent may run.
 
     Raises: NotEnrolled, AlreadyRunning, GatewayAway, EnrolmentFailed.
     """
@@ -83,6 +84,10 @@ async def leave(folder: NodeFolder) -> Record:
         except (IdentityError, TrustError) as error:
             raise NotEnrolled(str(error)) from error
         folder.forget()
+        try:
+            await remove_built(folder.path)
+        except NotPossible as error:
+            _log.warning("images_left", detail=str(error))
         return record
 
 
@@ -130,7 +135,8 @@ async def _enrol(base: str, token: str, folder: NodeFolder, choice: Choice, name
         tls = await _trust(base, fingerprint)
         identity = folder.identity.open_or_create()
         async with GatewayClient(base, tls=tls) as client:
-            enrolled = await client.enrol(identity, secret, name[:MAX_NAME], unsandboxed=True)
+            bare = choice.engine != "llamacpp" or choice.sandbox == "none"
+            enrolled = await client.enrol(identity, secret, name[:MAX_NAME], unsandboxed=bare)
     except (TrustError, IdentityError) as error:
         raise EnrolmentFailed(str(error)) from error
     record = Record(

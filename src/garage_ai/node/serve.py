@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
+from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import NotEnrolled
-from garage_ai.node.events import Begun, Done, Fetching
+from garage_ai.node.events import Begun, Done, Exposed, Fetching
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.records import record_with
 from garage_ai.node.session import NodeSession, Tell
-from garage_ai.node.setup import make_engine
+from garage_ai.node.setup import make_engine, make_launcher
 from garage_ai.node.signals import Signals
 from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.trust import TrustError
@@ -48,13 +49,27 @@ def _record(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> R
 
 
 async def _engine(record: Record, folder: NodeFolder, tell: Tell) -> Engine:
-    names = ", ".join(record.choice.models)
-    tell(Begun("model", names))
+    launcher = await _launcher(record, folder, tell)
+    tell(Begun("model", ", ".join(record.choice.models)))
     engine = await make_engine(
-        record.choice, record.member, folder, lambda progress: tell(Fetching(progress))
+        record.choice, record.member, folder, lambda progress: tell(Fetching(progress)), launcher
     )
     tell(Done("model", ", ".join(offer.name for offer in engine.offers)))
     return engine
+
+
+async def _launcher(record: Record, folder: NodeFolder, tell: Tell) -> Launcher | None:
+    """Prepare the sandbox, and say so where there is none or it is not whole."""
+    if record.choice.engine == "external":
+        return None
+    tell(Begun("sandbox", record.choice.sandbox))
+    launcher = await make_launcher(record.choice, folder, record.node)
+    tell(Done("sandbox", launcher.fence.kind))
+    if launcher.fence.kind == "none":
+        tell(Exposed("unsandboxed"))
+    elif not launcher.fence.limits:
+        tell(Exposed("unlimited"))
+    return launcher
 
 
 async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:

@@ -17,13 +17,19 @@ from garage_ai.catalog import (
 )
 from garage_ai.node.engines.external import DEFAULT_SLOTS as EXTERNAL_SLOTS
 from garage_ai.node.engines.external import ExternalEngine
+from garage_ai.node.engines.launch import BareLauncher, Launcher, LlamaOptions
 from garage_ai.node.engines.link import base_of
 from garage_ai.node.engines.llamacpp import DEFAULT_SLOTS as LLAMA_SLOTS
-from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
+from garage_ai.node.engines.llamacpp import LlamaEngine
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.engines.vllm_setup import check_vllm, make_vllm
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.sandbox.build import build_image, built_image
+from garage_ai.node.sandbox.containers import Containers
+from garage_ai.node.sandbox.detect import find_runtime
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+from garage_ai.node.sandbox.seccomp import write_profile
 from garage_ai.wire.ids import Digest
 
 ENGINE_KEY: Final = "GAI_ENGINE_KEY"
@@ -42,6 +48,8 @@ async def check(choice: Choice, member: str = "") -> None:
         await _check_external(choice, member)
     elif choice.engine == "llamacpp":
         _check_llamacpp(choice)
+        if choice.sandbox != "none":
+            await find_runtime(choice.sandbox)
     elif choice.engine == "vllm":
         await check_vllm(choice)
     else:
@@ -50,17 +58,64 @@ async def check(choice: Choice, member: str = "") -> None:
         )
 
 
+async def make_launcher(choice: Choice, folder: NodeFolder, node: str) -> Launcher:
+    """Make what starts the engine; the sandbox's image is built if it is not here.
+
+    Raises: NotPossible.
+    """
+    if choice.sandbox == "none":
+        return BareLauncher()
+    runtime = await find_runtime(choice.sandbox)
+    image = await built_image(runtime, folder.path)
+    if image is None:
+        image = (await build_image(runtime, folder.path)).image
+    seccomp = None
+    if runtime.program == "podman":
+        seccomp = await asyncio.to_thread(write_profile, runtime.profile, folder.path)
+    containers = Containers(runtime, folder.path, node)
+    return ContainerLauncher(containers, image, folder.run, seccomp)
+
+
+async def sandbox_of(folder: NodeFolder) -> tuple[ContainerLauncher | None, LlamaOptions]:
+    """Give what a node's engine is started by and how; None for one without a sandbox.
+
+    Raises: NotEnrolled, NotPossible.
+    """
+    record = folder.load()
+    launcher = await make_launcher(record.choice, folder, record.node)
+    options = await llama_options(record.choice, folder)
+    return (launcher if isinstance(launcher, ContainerLauncher) else None), options
+
+
 async def make_engine(
-    choice: Choice, member: str, folder: NodeFolder, on_progress: OnProgress | None = None
+    choice: Choice,
+    member: str,
+    folder: NodeFolder,
+    on_progress: OnProgress | None = None,
+    launcher: Launcher | None = None,
 ) -> Engine:
     """Make the chosen engine; fetches the model's files if they are not here.
 
-    Raises: NotPossible.
+    `launcher` None starts it bare. Raises: NotPossible.
     """
     if choice.engine == "external":
         return _external(choice, member)
     if choice.engine == "vllm":
         return await make_vllm(choice, folder, on_progress)
+    options = await llama_options(choice, folder, on_progress)
+    if isinstance(launcher, ContainerLauncher):
+        # What keeps it from ever starting is better said now.
+        launcher.argv(options)
+    return LlamaEngine(options, run=folder.run, logs=folder.logs, launcher=launcher)
+
+
+async def llama_options(
+    choice: Choice, folder: NodeFolder, on_progress: OnProgress | None = None
+) -> LlamaOptions:
+    """Decide how llama.cpp is run; fetches the model's files if they are not here.
+
+    Raises: NotPossible.
+    """
     _check_llamacpp(choice)
     name = choice.models[0] if choice.models else DEFAULT_MODEL
     try:
@@ -70,7 +125,7 @@ async def make_engine(
     except CatalogError as error:
         raise NotPossible(f"The model {name} cannot be used: {error}") from error
     _check_memory(manifest)
-    options = LlamaOptions(
+    return LlamaOptions(
         weights=files[manifest.weights.path],
         name=manifest.name,
         digest=Digest(digest_of(manifest)),
@@ -78,8 +133,8 @@ async def make_engine(
         slots=choice.slots or LLAMA_SLOTS,
         context=choice.context or min(DEFAULT_CONTEXT, manifest.context_length),
         threads=choice.threads or _threads(),
+        beside=tuple(files[each.path] for each in manifest.files[1:]),
     )
-    return LlamaEngine(options, run=folder.run, logs=folder.logs)
 
 
 async def _manifest(name: str, store: ModelStore, on_progress: OnProgress | None) -> Manifest:
@@ -142,4 +197,4 @@ def _threads() -> int:
     return max(1, (psutil.cpu_count(logical=False) or 2) - 1)
 
 
-__all__ = ["ENGINE_KEY", "check", "make_engine"]
+__all__ = ["ENGINE_KEY", "check", "llama_options", "make_engine", "make_launcher", "sandbox_of"]

@@ -14,7 +14,7 @@ from garage_ai.node.guard.status import GuardStatus
 from garage_ai.node.speeds import Speeds
 from garage_ai.wire.frames import VERSIONS
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import AgentState, EngineState
+from garage_ai.wire.messages import AgentState, EngineState, SandboxKind
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
@@ -30,9 +30,10 @@ class ModelStatus(msgspec.Struct, frozen=True):
 
 
 class EngineStatus(msgspec.Struct, frozen=True):
-    """The engine and why it is not ready, if it is not.
+    """The engine, why it is not ready, if it is not, and what fences it in.
 
     `running`, `waiting` and `cache_used` (a share) are its own word, None where it says nothing.
+    `limits` tells whether the sandbox's bounds on memory and processes hold here.
     """
 
     kind: str
@@ -41,6 +42,8 @@ class EngineStatus(msgspec.Struct, frozen=True):
     running: int | None = None
     waiting: int | None = None
     cache_used: float | None = None
+    sandbox: SandboxKind = "none"
+    limits: bool = False
 
 
 class TotalsStatus(msgspec.Struct, frozen=True):
@@ -178,16 +181,16 @@ def agent_status(
 
 
 def _engine_status(engine: Engine, core: Core) -> EngineStatus:
-    load = engine.load
-    if load is None:
-        return EngineStatus(engine.kind, core.engine, core.engine_reason)
+    load, fence = engine.load, engine.fence
     return EngineStatus(
         engine.kind,
         core.engine,
         core.engine_reason,
-        running=load.running,
-        waiting=load.waiting,
-        cache_used=round(load.cache_used, 3),
+        running=load.running if load is not None else None,
+        waiting=load.waiting if load is not None else None,
+        cache_used=round(load.cache_used, 3) if load is not None else None,
+        sandbox=fence.kind,
+        limits=fence.limits,
     )
 
 

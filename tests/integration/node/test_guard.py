@@ -18,7 +18,8 @@ from tests.parts.nats import NatsProcess
 
 from garage_ai.network.authority import Authority
 from garage_ai.node.control import ask_agent
-from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
+from garage_ai.node.engines.launch import LlamaOptions
+from garage_ai.node.engines.llamacpp import LlamaEngine
 from garage_ai.node.guard.limits import Limits, save_limits
 from garage_ai.node.pauses import Pause
 from garage_ai.node.session import NodeSession

@@ -18,8 +18,9 @@ from tests.parts.job_caller import Caller, until
 from tests.parts.waiting import eventually
 
 from garage_ai.catalog import Catalog, InPackage
+from garage_ai.node.engines.launch import LlamaOptions
 from garage_ai.node.engines.link import EngineLink
-from garage_ai.node.engines.llamacpp import LlamaEngine, LlamaOptions
+from garage_ai.node.engines.llamacpp import LlamaEngine
 from garage_ai.wire.frames import Accepted, End, Fail, Head, Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import BeatNow
@@ -268,6 +269,47 @@ def test_a_signal_ends_it_while_it_loads_and_when_it_serves(tmp_path: Path) -> N
         process.wait(10)
         process.stdout.close()
         assert time.monotonic() - began < 1.0
+
+
+def test_ends_with_the_other_end_of_its_stdin(tmp_path: Path) -> None:
+    """As in a container, where no parent is to be seen: at once, also while the model loads."""
+    argv = [*SERVER, "--model", str(weights()), "--socket", str(tmp_path / "e.sock")]
+    for wait in (True, False):
+        with subprocess.Popen(
+            [*argv, "--while-stdin-is-open"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            if wait:
+                assert process.stdout.readline().startswith(b"listening")
+                (child,) = psutil.Process(process.pid).children()
+            process.stdin.close()
+            assert process.wait(10) == 0
+    eventually("the engine's end", lambda: not child.is_running(), 5)
+
+
+def test_a_crash_inside_is_told_outside(tmp_path: Path) -> None:
+    """The parent that watches stdin ends with what its child ended with."""
+    argv = [*SERVER, "--model", str(weights()), "--socket", str(tmp_path / "e.sock")]
+    with subprocess.Popen(
+        [*argv, "--while-stdin-is-open"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(b"listening")
+        (child,) = psutil.Process(process.pid).children()
+        child.kill()
+        assert process.wait(10) == 128 + 9
+
+
+def test_a_shared_socket_is_for_others_too(tmp_path: Path) -> None:
+    """In a container it is made by another user than the one who asks; its folder guards it."""
+    for options, mode in (([], 0o600), (["--shared-socket"], 0o666)):
+        argv = [*SERVER, "--model", str(weights()), "--socket", str(tmp_path / "e.sock"), *options]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith(b"listening")
+            assert (tmp_path / "e.sock").stat().st_mode & 0o777 == mode
+            process.terminate()
 
 
 def test_dies_with_its_parent(tmp_path: Path) -> None:

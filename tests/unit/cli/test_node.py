@@ -10,7 +10,7 @@ from garage_ai.cli import node, node_words
 from garage_ai.cli.node_run import NodeFailed
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.node import errors
-from garage_ai.node.events import Begun, Done, Link, Missing, State, Stopping
+from garage_ai.node.events import Begun, Done, Exposed, Link, Missing, State, Stopping
 from garage_ai.node.folder import Choice
 from garage_ai.node.preflight.models import Finding
 from garage_ai.node.status import (
@@ -24,6 +24,7 @@ from garage_ai.node.status import (
 
 COMMANDS = [
     "token",
+    "admit",
     "join",
     "run",
     "status",
@@ -34,6 +35,8 @@ COMMANDS = [
     "rotate",
     "doctor",
     "bench",
+    "sandbox",
+    "image",
     "leave",
 ]
 STATUS = Status(
@@ -47,7 +50,7 @@ STATUS = Status(
     reason="",
     running=1,
     slots=8,
-    engine=EngineStatus("llamacpp", "ready", ""),
+    engine=EngineStatus("llamacpp", "ready", "", sandbox="podman"),
     models=(ModelStatus("small", "sha256:" + "a" * 64, "chat", 4096, 8, 1),),
     totals=TotalsStatus(4, 3, 1, 0, 2),
     link=LinkStatus("connected", "nats://h", None),
@@ -102,11 +105,14 @@ def test_every_failure_has_a_status_of_its_own() -> None:
 def test_what_is_not_said_stays() -> None:
     """Options replace what was chosen before; another engine begins anew."""
     before = Choice(engine="external", engine_url="http://h", models=("a",), slots=3)
-    nothing = {"engine": None, "engine_url": None, "model": None, "context": None, "threads": None}
+    names = ("engine", "engine_url", "model", "context", "threads", "sandbox")
+    nothing = dict.fromkeys(names)
     assert node._choice(before, slots=None, **nothing) == before
     changed = node._choice(before, slots=5, **nothing)
     assert (changed.slots, changed.models) == (5, ("a",))
-    anew = node._choice(before, slots=None, **(nothing | {"engine": "llamacpp"}))  # type: ignore[arg-type]
+    bare = node._choice(before, slots=None, **(nothing | {"sandbox": "none"}))
+    assert (bare.sandbox, bare.slots) == ("none", 3)
+    anew = node._choice(before, slots=None, **(nothing | {"engine": "llamacpp"}))
     assert anew == Choice(engine="llamacpp")
 
 
@@ -116,6 +122,7 @@ def test_shows_a_status(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr().out
     assert "ready" in shown
     assert "1/8" in shown
+    assert "podman, limits not enforced" in shown
     assert "small sha256:aaaa" in shown
     assert "\x1b" not in shown
 
@@ -137,6 +144,7 @@ def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> N
     screen.tell(State("ready", "", ("small",)))
     screen.tell(Link("", "gone"))
     screen.tell(State("ready", "died", ("small",)))
+    screen.tell(Exposed("unsandboxed"))
     screen.tell(Stopping(2, 30.0))
     screen.end()
     shown = capsys.readouterr()
@@ -148,6 +156,7 @@ def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> N
     ]
     assert "gone" in shown.err
     assert "died" in shown.err
+    assert "WITHOUT A SANDBOX" in shown.err
 
 
 def test_a_pause_without_an_agent_needs_a_node(tmp_path: Path) -> None:

@@ -116,6 +116,7 @@ def test_the_service_gives_up_where_a_person_is_needed() -> None:
     assert line is not None
     needing = {"not_possible", "enrolment_failed", "not_enrolled", "already_running"}
     needing |= {"superseded", "removed"}
+    needing |= {"no_runtime", "runtime_too_old", "no_user_ids", "no_seccomp"}
     kinds = {kind.code: kind.exit_code for kind in _all(NodeError)}
     assert {int(code) for code in line[1].split()} == {kinds[code] for code in needing}
 

@@ -44,16 +44,20 @@ class Child:
         *,
         environment: Mapping[str, str] | None = None,
         on_line: Callable[[str], None] | None = None,
+        hold_stdin: bool = False,
     ) -> "Child":
         """Start it in a session of its own: Ctrl-C at the terminal is the agent's to handle.
 
         `environment` None is the agent's own; `on_line` hears all that it says.
+        With `hold_stdin` its stdin stays open as long as this process lives, and no longer.
         Raises: EngineLost when it cannot be started.
         """
+        # Nothing is ever written to the pipe; the kernel closes our end whatever we die of.
+        stdin = asyncio.subprocess.PIPE if hold_stdin else asyncio.subprocess.DEVNULL
         try:
             process = await asyncio.create_subprocess_exec(
                 *argv,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 cwd=folder,

@@ -12,7 +12,7 @@ import structlog
 
 from garage_ai.node.body import with_model
 from garage_ai.node.engines.link import EngineLink, HttpAnswer
-from garage_ai.node.engines.port import Answer, Offer
+from garage_ai.node.engines.port import Answer, Fence, Offer
 from garage_ai.node.engines.told import Told, read_whole
 from garage_ai.node.errors import EngineError, ModelMissing
 from garage_ai.wire.frames import Route
@@ -56,6 +56,7 @@ class ExternalEngine:
     """
 
     kind = "external"
+    fence: Final = Fence()
 
     def __init__(
         self,

@@ -1,27 +1,27 @@
-"""llama.cpp (xllamacpp) in a process of its own, behind a unix socket that only this user opens."""
+"""llama.cpp (xllamacpp) in a process of its own, bare or in a container, behind a unix socket."""
 
 import asyncio
-import os
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+import structlog
 
 from garage_ai.node.body import asked, streamed, with_model
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.complaints import rejection
 from garage_ai.node.engines.gather import Gatherer
+from garage_ai.node.engines.launch import BareLauncher, Launcher, LlamaOptions
 from garage_ai.node.engines.link import HttpAnswer
-from garage_ai.node.engines.port import ROUTES, Answer, Offer
-from garage_ai.node.engines.supervised import SOCKET, SupervisedEngine
+from garage_ai.node.engines.port import ROUTES, Answer, Fence, Offer
+from garage_ai.node.engines.supervised import SupervisedEngine
 from garage_ai.node.engines.tally import OneUsage
 from garage_ai.node.engines.told import Told, read_whole
-from garage_ai.node.errors import EngineLost
+from garage_ai.node.errors import EngineError, EngineLost
 from garage_ai.node.speeds import Pace
 from garage_ai.wire.frames import Route
-from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import ModelKind
+
+_log = structlog.get_logger(__name__)
 
 DEFAULT_SLOTS: Final = 8
 LOAD_SECONDS: Final = 600.0
@@ -36,25 +36,14 @@ _CHAT_BODY: Final = b'{"prompt":"1","max_tokens":1,"cache_prompt":false}'
 _EMBEDDING_BODY: Final = b'{"input":"1"}'
 
 
-@dataclass(frozen=True, slots=True)
-class LlamaOptions:
-    """How llama.cpp is run; `context` in tokens for each of `slots`."""
-
-    weights: Path
-    name: str
-    digest: Digest
-    kind: ModelKind
-    slots: int
-    context: int
-    threads: int
-
-
 class LlamaEngine(SupervisedEngine):
     """llama.cpp, started again with back-off whenever it dies or hangs."""
 
     kind = "llamacpp"
 
-    def __init__(self, options: LlamaOptions, *, run: Path, logs: Path) -> None:
+    def __init__(
+        self, options: LlamaOptions, *, run: Path, logs: Path, launcher: Launcher | None = None
+    ) -> None:
         offer = Offer(
             options.name,
             options.digest,
@@ -66,6 +55,13 @@ class LlamaEngine(SupervisedEngine):
         )
         super().__init__(offer, run=run, logs=logs)
         self._options = options
+        self._launcher = launcher or BareLauncher()
+        self._socket_folder = run
+
+    @property
+    def fence(self) -> Fence:
+        """What stands between it and this PC."""
+        return self._launcher.fence
 
     async def ask(
         self,
@@ -91,26 +87,24 @@ class LlamaEngine(SupervisedEngine):
             return GatheredAnswer(answer, route, wanted.choices)
         return TalliedAnswer(answer, wanted.choices) if wanted.several else answer
 
+    def _make_folder(self) -> Path:
+        self._socket_folder = self._launcher.socket_folder(self._run_folder)
+        return self._socket_folder
+
     async def _launch(self) -> Child:
-        return await Child.start(self._argv(), self._log, self._run_folder)
+        await self._launcher.clear()
+        return await self._launcher.launch(self._options, self._socket_folder, self._log)
+
+    async def _end(self, child: Child) -> None:
+        await child.stop()
+        try:
+            await self._launcher.clear()
+        except EngineError as error:
+            # Before the next start it is tried again, and there it counts.
+            _log.warning("engine_left_behind", engine=self.kind, detail=str(error))
 
     async def _until_ready(self, child: Child) -> None:
         await child.ready(LOAD_SECONDS)
-
-    def _argv(self) -> list[str]:
-        options = self._options
-        words = {
-            "--model": options.weights,
-            "--alias": options.name,
-            "--socket": self._run_folder.absolute() / SOCKET,
-            "--slots": options.slots,
-            "--context": options.context,
-            "--threads": options.threads,
-            "--parent": os.getpid(),
-        }
-        argv = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
-        argv += [str(word) for pair in words.items() for word in pair]
-        return [*argv, "--embedding"] if options.kind == "embedding" else argv
 
     async def _prove(self) -> None:
         """Have it make one token: a server that answers may still not work. Raises: EngineError."""
@@ -203,6 +197,5 @@ __all__ = [
     "DEFAULT_SLOTS",
     "GatheredAnswer",
     "LlamaEngine",
-    "LlamaOptions",
     "TalliedAnswer",
 ]

@@ -2,11 +2,15 @@
 
 Run it as `python -m garage_ai.node.engines.llamacpp_server`. It says `listening ADDRESS` on stdout
 once it answers. SIGTERM ends it at once, also while the model loads and as PID 1. With
-`--parent PID` it dies when that process does. xllamacpp is imported here and nowhere else: a crash
-of it takes this process along and no other.
+`--parent PID` it dies when that process does; in a container, where there is no such process,
+`--while-stdin-is-open` ends it with whoever holds the other end of its stdin. xllamacpp is imported
+here and nowhere else: a crash of it takes this process along and no other.
+
+It imports nothing of ours: a container's image holds this file and xllamacpp, no more.
 """
 
 import argparse
+import contextlib
 import ctypes
 import os
 import signal
@@ -14,7 +18,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 if TYPE_CHECKING:
     import xllamacpp
@@ -46,25 +50,47 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
         "--pooling", choices=_POOLINGS, help="how to embed, where the file does not say"
     )
     parser.add_argument("--parent", type=int, help="die with this process")
+    parser.add_argument("--while-stdin-is-open", action="store_true", help="end at its end")
+    parser.add_argument("--shared-socket", action="store_true", help="the folder alone guards it")
     return parser.parse_args(argv)
 
 
-def _end_on_signals() -> None:
+def _end_on_signals(*, with_stdin: bool) -> None:
     """End this process on SIGTERM or SIGINT, also while llama.cpp keeps Python from running.
 
     The kernel's own default does that best, but has none for PID 1 (in a container): there a small
-    parent waits for the signal, and its end is the end of the container.
+    parent waits for the signal, and its end is the end of the container. The same parent watches
+    stdin, as this process may not get to it for long.
     """
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if os.getpid() != 1:
+    if os.getpid() != 1 and not with_stdin:
         return
     wanted = {signal.SIGTERM, signal.SIGINT, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, wanted)
-    if os.fork() != 0:
-        signal.sigwait(wanted)
-        os._exit(0)
+    parent = os.getpid()
+    child = os.fork()
+    if child != 0:
+        _wait_for(child, wanted, with_stdin=with_stdin)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, wanted)
+    _die_with(parent)
+
+
+def _wait_for(child: int, wanted: set[signal.Signals], *, with_stdin: bool) -> NoReturn:
+    """End with the child's status, or on the first of a signal and the end of stdin."""
+    if with_stdin:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
+    if signal.sigwait(wanted) != signal.SIGCHLD:
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    os._exit(status if status >= 0 else 128 - status)
+
+
+def _end_with_stdin() -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os._exit(0)
 
 
 def _die_with(parent: int) -> None:
@@ -83,7 +109,8 @@ def _listen_at(options: argparse.Namespace) -> tuple[str, int]:
     # A socket's address has room for 107 bytes, so it is named from inside its folder.
     os.chdir(options.socket.parent)
     Path(options.socket.name).unlink(missing_ok=True)
-    os.umask(0o177)
+    # In a container this is another user than the agent, for whom the socket is.
+    os.umask(0o111 if options.shared_socket else 0o177)
     return f"./{options.socket.name}", 0
 
 
@@ -118,7 +145,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _options(argv)
     if options.parent is not None:
         _die_with(options.parent)
-    _end_on_signals()
+    _end_on_signals(with_stdin=options.while_stdin_is_open)
     try:
         import xllamacpp
 

@@ -7,7 +7,7 @@ from typing import Final, Protocol
 from garage_ai.node.speeds import Pace
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import ROUTES, EngineState, ModelKind
+from garage_ai.wire.messages import ROUTES, EngineState, ModelKind, SandboxKind
 
 PATHS: Final[dict[Route, str]] = {
     "chat": "/v1/chat/completions",
@@ -15,6 +15,17 @@ PATHS: Final[dict[Route, str]] = {
     "embeddings": "/v1/embeddings",
 }
 """The only paths of an engine that a request from the network ever reaches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """What stands between an engine and its PC: nothing, or a container of `kind`.
+
+    `limits` tells whether its bounds on memory and processes hold on this host.
+    """
+
+    kind: SandboxKind = "none"
+    limits: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,10 @@ class Engine(Protocol):
         """What sort of engine it is, for the owner's eyes."""
 
     @property
+    def fence(self) -> Fence:
+        """What stands between it and this PC."""
+
+    @property
     def state(self) -> EngineState:
         """Where it stands now."""
 
@@ -124,4 +139,4 @@ class Engine(Protocol):
         """
 
 
-__all__ = ["PATHS", "ROUTES", "Answer", "Engine", "EngineLoad", "Offer"]
+__all__ = ["PATHS", "ROUTES", "Answer", "Engine", "EngineLoad", "Fence", "Offer"]

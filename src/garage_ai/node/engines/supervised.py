@@ -15,8 +15,9 @@ from typing import ClassVar, Final
 import structlog
 
 from garage_ai.node.engines.child import Child, describe
+from garage_ai.node.engines.launch import SOCKET
 from garage_ai.node.engines.link import EngineLink, socket_path
-from garage_ai.node.engines.port import EngineLoad, Offer
+from garage_ai.node.engines.port import EngineLoad, Fence, Offer
 from garage_ai.node.errors import EngineError, EngineLost
 from garage_ai.node.logs import BoundedLog
 from garage_ai.wire.messages import EngineState
@@ -26,7 +27,6 @@ _log = structlog.get_logger(__name__)
 CHECK_SECONDS: Final = 60.0
 """An engine that has answered nobody for so long is asked for a token, to see that it works."""
 
-SOCKET: Final = "engine.sock"
 _GOOD_SECONDS: Final = 30.0
 _FIRST_WAIT: Final = 0.5
 
@@ -79,6 +79,11 @@ class SupervisedEngine(ABC):
 
         Raises: EngineError.
         """
+
+    @property
+    def fence(self) -> Fence:
+        """What stands between it and this PC: nothing, unless whoever derives from this says so."""
+        return Fence()
 
     @property
     def state(self) -> EngineState:
@@ -237,4 +242,4 @@ def _nothing() -> None:
     return None
 
 
-__all__ = ["CHECK_SECONDS", "SOCKET", "SupervisedEngine"]
+__all__ = ["CHECK_SECONDS", "SupervisedEngine"]

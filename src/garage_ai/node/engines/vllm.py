@@ -16,10 +16,11 @@ import psutil
 from garage_ai.node.body import salted
 from garage_ai.node.engines import vllm_plan
 from garage_ai.node.engines.child import Child, describe
+from garage_ai.node.engines.launch import SOCKET
 from garage_ai.node.engines.link import HttpAnswer
 from garage_ai.node.engines.orphans import end_orphans
 from garage_ai.node.engines.port import ROUTES, EngineLoad, Offer
-from garage_ai.node.engines.supervised import SOCKET, SupervisedEngine
+from garage_ai.node.engines.supervised import SupervisedEngine
 from garage_ai.node.engines.vllm_log import Story
 from garage_ai.node.engines.vllm_metrics import read_load
 from garage_ai.node.engines.vllm_plan import VllmOptions

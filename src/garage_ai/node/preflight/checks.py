@@ -16,6 +16,7 @@ from garage_ai.node.preflight.container_checks import (
 from garage_ai.node.preflight.gpu_checks import check_compute, check_driver, check_gpu, check_vram
 from garage_ai.node.preflight.models import (
     NEEDS,
+    SANDBOX,
     CheckId,
     EngineKind,
     Facts,
@@ -41,15 +42,21 @@ WRONG_CLOCK: Final = 3600.0
 """Certificates and credentials bear dates; an hour is more than any of them forgives."""
 
 
-def examine(facts: Facts, engine: EngineKind, wanted: Collection[CheckId] = ()) -> Report:
-    """Go through the checklist, or what is wanted of it; what is not needed is only advice."""
+def examine(
+    facts: Facts, engine: EngineKind, wanted: Collection[CheckId] = (), *, bare: bool = False
+) -> Report:
+    """Go through the checklist, or what is wanted of it; what is not needed is only advice.
+
+    `bare` is an engine without a sandbox.
+    """
+    needs = NEEDS[engine] - SANDBOX if bare else NEEDS[engine]
     found = [check(facts) for name, check in CHECKS.items() if not wanted or name in wanted]
-    findings = (_weighed(each, engine) for each in found if each is not None)
+    findings = (_weighed(each, needs) for each in found if each is not None)
     return Report(engine, facts.pc, tuple(findings))
 
 
-def _weighed(finding: Finding, engine: EngineKind) -> Finding:
-    if finding.state == "fail" and finding.check not in NEEDS[engine]:
+def _weighed(finding: Finding, needs: Collection[CheckId]) -> Finding:
+    if finding.state == "fail" and finding.check not in needs:
         return msgspec.structs.replace(finding, state="warn")
     return finding
 

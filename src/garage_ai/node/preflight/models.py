@@ -31,12 +31,16 @@ CgroupKind = Literal["v2", "hybrid", "v1", "none"]
 
 _ALWAYS: Final[frozenset[CheckId]] = frozenset({"os", "python", "folder", "gateway", "nats"})
 
+FIRST: Final[frozenset[CheckId]] = _ALWAYS | {"disk"}
+"""What is looked at before a node is enrolled: of the rest the engine's own set-up knows more."""
+
+SANDBOX: Final[frozenset[CheckId]] = frozenset({"container", "userns", "subids"})
+"""What a sandbox cannot do without."""
+
 NEEDS: Final[dict[EngineKind, frozenset[CheckId]]] = {
     "external": _ALWAYS,
-    # On the processor, in a process of its own: no card, no container.
-    "llamacpp": _ALWAYS | {"disk"},
-    "vllm": _ALWAYS
-    | {"disk", "gpu", "driver", "compute", "container", "cdi", "userns", "subids", "cgroup"},
+    "llamacpp": FIRST | SANDBOX,
+    "vllm": FIRST | {"gpu", "driver", "compute"},
 }
 """What an engine cannot do without; all else is told as advice."""
 
@@ -126,7 +130,9 @@ class Report(msgspec.Struct, frozen=True):
 
 
 __all__ = [
+    "FIRST",
     "NEEDS",
+    "SANDBOX",
     "CdiSpec",
     "CgroupKind",
     "CheckId",

@@ -6,7 +6,7 @@ from typing import Final
 from garage_ai.node.errors import NotEnrolled
 from garage_ai.node.folder import NodeFolder, Record
 from garage_ai.node.preflight.checks import examine
-from garage_ai.node.preflight.models import NEEDS, EngineKind, Report
+from garage_ai.node.preflight.models import FIRST, NEEDS, EngineKind, Report
 from garage_ai.node.preflight.reach import look
 from garage_ai.node.preflight.reader import collect
 
@@ -19,14 +19,16 @@ async def inspect_all(folder: NodeFolder, engine: EngineKind | None) -> Report:
     reach = await look(record) if record is not None else None
     facts = await asyncio.to_thread(collect, folder, reach)
     chosen = _KINDS.get(record.choice.engine, "llamacpp") if record else "llamacpp"
-    return examine(facts, engine or chosen)
+    bare = record is not None and record.choice.sandbox == "none"
+    return examine(facts, engine or chosen, bare=bare)
 
 
 async def inspect_needs(folder: NodeFolder, engine: str) -> Report:
-    """Check only what an engine cannot do without, before there is a node: quick."""
+    """Check what no engine of this kind does without, before there is a node: quick."""
     kind = _KINDS.get(engine, "llamacpp")
-    facts = await asyncio.to_thread(collect, folder, None, NEEDS[kind])
-    return examine(facts, kind, NEEDS[kind])
+    wanted = NEEDS[kind] & FIRST
+    facts = await asyncio.to_thread(collect, folder, None, wanted)
+    return examine(facts, kind, wanted)
 
 
 def _known(folder: NodeFolder) -> Record | None:

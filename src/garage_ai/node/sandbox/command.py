@@ -1,0 +1,78 @@
+"""One command of podman or docker: bounded in time and in what it says."""
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from garage_ai.node.errors import RuntimeBroken
+
+SECONDS: Final = 30.0
+_ROOT: Final = Path("/")
+_MAX_OUTPUT: Final = 4 * 1024 * 1024
+_MAX_WORDS: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """How a command ended and what it printed."""
+
+    status: int
+    out: str
+    words: str
+
+    @property
+    def well(self) -> bool:
+        """Whether it did what it was asked."""
+        return self.status == 0
+
+
+async def ask(
+    argv: Sequence[str],
+    *,
+    seconds: float = SECONDS,
+    stdin: bytes | None = None,
+    folder: Path = _ROOT,
+) -> Said:
+    """Run a command in a folder and give what it says; past `seconds` it is killed.
+
+    Podman's monitor leaves a file `oom` where it was started: not where the owner happens to be.
+    Raises: RuntimeBroken when it cannot be started or does not end.
+    """
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *argv,
+            stdin=asyncio.subprocess.DEVNULL if stdin is None else asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            cwd=folder,
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise RuntimeBroken(f"{argv[0]} cannot be started: {error.strerror}.") from error
+    try:
+        async with asyncio.timeout(seconds):
+            out, words = await process.communicate(stdin)
+    except TimeoutError as error:
+        raise RuntimeBroken(f"`{' '.join(argv[:3])}` did not end within {seconds:g} s.") from error
+    finally:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+    return Said(
+        process.returncode or 0,
+        out[:_MAX_OUTPUT].decode("utf-8", "replace"),
+        last_words(words.decode("utf-8", "replace")),
+    )
+
+
+def last_words(text: str) -> str:
+    """Give the last line that says something."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1][:_MAX_WORDS] if lines else "it said nothing"
+
+
+__all__ = ["SECONDS", "Said", "ask", "last_words"]

@@ -1,0 +1,66 @@
+"""The containers of one node's folder: found by label, whoever started them, and removed."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Final
+
+from garage_ai.node.errors import RuntimeBroken
+from garage_ai.node.sandbox.argv import program
+from garage_ai.node.sandbox.command import ask
+from garage_ai.node.sandbox.spec import Runtime
+
+NODE_LABEL: Final = "garage-ai.node"
+FOLDER_LABEL: Final = "garage-ai.folder"
+AGENT_LABEL: Final = "garage-ai.agent"
+_TRIES: Final = 3
+
+
+class Containers:
+    """What runs, or has run and not been removed, for the node in `folder`.
+
+    The agent holds the folder's lock, so what bears its label and is not the agent's own is left
+    from one that died.
+    """
+
+    def __init__(self, runtime: Runtime, folder: Path, node: str = "") -> None:
+        self.runtime = runtime
+        # Names and labels are seen by others on this PC; the path is the owner's.
+        self.tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self._node = node
+
+    @property
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """What marks a container as this folder's, and says whose agent started it."""
+        marks = ((FOLDER_LABEL, self.tag), (AGENT_LABEL, str(os.getpid())))
+        return ((NODE_LABEL, self._node), *marks) if self._node else marks
+
+    async def list(self) -> list[str]:
+        """Give their ids, running or not. Raises: RuntimeBroken."""
+        said = await ask(
+            [
+                *program(self.runtime),
+                *("ps", "--all", "--quiet", "--no-trunc"),
+                f"--filter=label={FOLDER_LABEL}={self.tag}",
+            ]
+        )
+        if not said.well:
+            raise RuntimeBroken(f"{self.runtime.program} cannot list containers: {said.words}")
+        return said.out.split()
+
+    async def clear(self) -> int:
+        """Remove them all, running or not, and tell how many there were. Raises: RuntimeBroken."""
+        first = left = await self.list()
+        for _ in range(_TRIES):
+            if not left:
+                return len(first)
+            now = ["--time=1"] if self.runtime.program == "podman" else []
+            # One that ends by itself meanwhile makes this fail, so what is left decides.
+            said = await ask([*program(self.runtime), "rm", "--force", *now, *left])
+            left = await self.list()
+        if left:
+            raise RuntimeBroken(f"{self.runtime.program} cannot remove a container: {said.words}")
+        return len(first)
+
+
+__all__ = ["AGENT_LABEL", "FOLDER_LABEL", "NODE_LABEL", "Containers"]

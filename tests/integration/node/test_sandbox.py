@@ -1,0 +1,237 @@
+"""The sandbox around what podman and docker are: found, asked, obeyed and not believed.
+
+The real ones run in `tests/e2e/test_sandbox*.py`; here small programs bear their names.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from garage_ai.node.engines.launch import LlamaOptions
+from garage_ai.node.errors import (
+    EngineLost,
+    NoImage,
+    NoRuntime,
+    NotPossible,
+    RuntimeBroken,
+    RuntimeTooOld,
+)
+from garage_ai.node.folder import Choice
+from garage_ai.node.logs import BoundedLog
+from garage_ai.node.sandbox.build import build_image, built_image, content_of, parts
+from garage_ai.node.sandbox.command import ask
+from garage_ai.node.sandbox.containers import Containers
+from garage_ai.node.sandbox.detect import find_runtime
+from garage_ai.node.sandbox.images import Built, ImageBook, remove_built
+from garage_ai.node.sandbox.launcher import ContainerLauncher, readable
+from garage_ai.node.sandbox.spec import CONTROLLERS, Runtime
+from garage_ai.node.setup import check
+from garage_ai.wire.ids import Digest
+
+pytestmark = pytest.mark.anyio
+
+PODMAN = Runtime("podman", (4, 9, 3), rootless=True, cgroups=2, controllers=CONTROLLERS)
+OLD = {"host": {"security": {"rootless": False, "seccompEnabled": True}}}
+DOCKER = {
+    "ServerVersion": "27.1.1",
+    "SecurityOptions": ["name=seccomp,profile=builtin"],
+    "MemoryLimit": True,
+    "PidsLimit": True,
+}
+Stand = Callable[[str, str], None]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Stand:
+    """Put programs on the PATH that do what a line of shell says; nothing else is there."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def put(name: str, does: str) -> None:
+        path = folder / name
+        path.write_text(f"#!/bin/sh\nPATH=/usr/bin:/bin\n{does}\n")
+        path.chmod(0o755)
+
+    return put
+
+
+def says(what: object) -> str:
+    return f"cat <<'END'\n{json.dumps(what)}\nEND"
+
+
+async def test_a_pc_with_neither_is_told_what_to_install(stand_in: Stand) -> None:
+    """And a preflight finds that before anything is enrolled; without a sandbox it is not asked."""
+    with pytest.raises(NoRuntime, match="apt install podman"):
+        await find_runtime()
+    with pytest.raises(NoRuntime, match="docker not found"):
+        await find_runtime("docker")
+    with pytest.raises(NoRuntime):
+        await check(Choice())
+    await check(Choice(sandbox="none"))
+
+
+async def test_docker_is_taken_where_podman_will_not_do(stand_in: Stand) -> None:
+    """Unless podman was asked for by name."""
+    stand_in("podman", says(OLD | {"version": {"Version": "3.4.4"}}))
+    stand_in("docker", says(DOCKER))
+    assert (await find_runtime()).program == "docker"
+    with pytest.raises(RuntimeTooOld, match=r"3\.4\.4"):
+        await find_runtime("podman")
+
+
+async def test_of_two_that_fail_the_first_one_says_why(stand_in: Stand) -> None:
+    """With its last words, for they name what is wrong."""
+    stand_in("podman", "echo noise >&2; echo 'cannot find newuidmap' >&2; exit 125")
+    stand_in("docker", "exit 1")
+    with pytest.raises(RuntimeBroken, match="cannot find newuidmap"):
+        await find_runtime()
+
+
+async def test_a_command_that_does_not_end_is_ended(stand_in: Stand, tmp_path: Path) -> None:
+    """It is killed at its time limit, and nothing of it is left."""
+    stand_in("podman", f"echo $$ > {tmp_path}/pid; exec sleep 600")
+    with pytest.raises(RuntimeBroken, match="did not end"):
+        await ask(["podman", "ps"], seconds=0.5)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+async def test_what_cannot_be_removed_is_told(stand_in: Stand, tmp_path: Path) -> None:
+    """The engine is not started beside what is left of another."""
+    stand_in("podman", 'case $1 in ps) echo abc;; rm) echo "device busy" >&2; exit 1;; esac')
+    launcher = ContainerLauncher(Containers(PODMAN, tmp_path), "sha256:1", tmp_path / "run")
+    with pytest.raises(EngineLost, match="device busy"):
+        await launcher.clear()
+    stand_in("podman", "echo 'no storage' >&2; exit 125")
+    with pytest.raises(EngineLost, match="no storage"):
+        await launcher.clear()
+
+
+async def test_one_that_went_by_itself_is_no_trouble(stand_in: Stand, tmp_path: Path) -> None:
+    """Whether it is gone decides, not what `rm` says of it."""
+    mark = tmp_path / "gone"
+    stand_in(
+        "podman", f"case $1 in ps) [ -e {mark} ] || echo abc;; rm) touch {mark}; exit 1;; esac"
+    )
+    assert await Containers(PODMAN, tmp_path).clear() == 1
+
+
+async def test_containers_are_told_apart_by_folder(tmp_path: Path) -> None:
+    """Each folder has a mark of its own, which does not tell the path."""
+    one, two = Containers(PODMAN, tmp_path / "a", "n1"), Containers(PODMAN, tmp_path / "b")
+    assert one.tag != two.tag
+    assert str(tmp_path) not in str(one.labels)
+    assert ("garage-ai.node", "n1") in one.labels
+    assert ("garage-ai.agent", str(os.getpid())) in two.labels
+
+
+async def test_weights_must_be_readable_inside(tmp_path: Path) -> None:
+    """The engine's user is another; the owner is told the command instead of a puzzle."""
+    file = tmp_path / "secret.gguf"
+    file.write_bytes(b"x")
+    file.chmod(0o600)
+    with pytest.raises(NotPossible, match="chmod o"):
+        readable(file)
+    file.chmod(0o644)
+    link = tmp_path / "link.gguf"
+    link.symlink_to(file)
+    assert readable(link) == file.resolve()
+    with pytest.raises(NotPossible):
+        readable(tmp_path / "missing.gguf")
+
+
+async def test_all_files_of_a_model_go_in_beside_each_other(tmp_path: Path) -> None:
+    """Under their own names, wherever they lie here, and each read-only."""
+    first, second = tmp_path / "a" / "m-00001-of-00002.gguf", tmp_path / "m-00002-of-00002.gguf"
+    first.parent.mkdir()
+    for path in (first, second):
+        path.write_bytes(b"x")
+    digest = Digest("sha256:" + "0" * 64)
+    options = LlamaOptions(first, "m", digest, "chat", 1, 512, 1, beside=(second,))
+    launcher = ContainerLauncher(Containers(PODMAN, tmp_path), "sha256:1", tmp_path / "run")
+    argv = launcher.argv(options)
+    for path in (first, second):
+        assert f"--mount=type=bind,src={path},dst=/models/{path.name},readonly" in argv
+    assert argv[argv.index("--model") + 1] == f"/models/{first.name}"
+
+
+async def test_the_engines_folder_is_open_behind_a_closed_door(tmp_path: Path) -> None:
+    """Its user writes there from inside; from outside only the owner gets so far."""
+    run = tmp_path / "run"
+    launcher = ContainerLauncher(Containers(PODMAN, tmp_path), "sha256:1", run)
+    folder = launcher.socket_folder(run)
+    assert folder.stat().st_mode & 0o777 == 0o777
+    assert run.stat().st_mode & 0o777 == 0o700
+    assert folder.parent == run
+
+
+async def test_a_path_that_cannot_be_mounted_keeps_the_engine_away(
+    stand_in: Stand, tmp_path: Path
+) -> None:
+    """It is a reason to read, not a crash."""
+    folder = tmp_path / "a,b"
+    folder.mkdir()
+    weights = folder / "m.gguf"
+    weights.write_bytes(b"x")
+    options = LlamaOptions(weights, "m", Digest("sha256:" + "0" * 64), "chat", 1, 512, 1)
+    launcher = ContainerLauncher(Containers(PODMAN, tmp_path), "sha256:1", tmp_path / "run")
+    with pytest.raises(EngineLost, match="comma"):
+        await launcher.launch(options, tmp_path, BoundedLog(tmp_path / "log"))
+
+
+async def test_an_image_is_known_by_what_went_in(stand_in: Stand, tmp_path: Path) -> None:
+    """After an upgrade, or once it is gone from the store, it is built anew."""
+    stand_in("podman", says([{"Id": "1" * 64}]))
+    assert await built_image(PODMAN, tmp_path) is None
+    content = content_of(parts())
+    image = "sha256:" + "1" * 64
+    ImageBook(tmp_path).built("podman", Built(image, "sha256:" + "2" * 64, "base"))
+    assert await built_image(PODMAN, tmp_path) is None
+    ImageBook(tmp_path).built("podman", Built(image, content, "base"))
+    assert await built_image(PODMAN, tmp_path) == image
+    stand_in("podman", "exit 125")
+    assert await built_image(PODMAN, tmp_path) is None
+
+
+async def test_a_base_that_is_not_here_is_named(stand_in: Stand, tmp_path: Path) -> None:
+    """And a build that fails says its last words; nothing is kept as built."""
+    stand_in("podman", "exit 125")
+    with pytest.raises(NoImage, match="mine:1"):
+        await build_image(PODMAN, tmp_path, "mine:1")
+    stand_in(
+        "podman",
+        f"case $1 in image) {says([{'Id': '1' * 64}])}\n;; *) echo no apt >&2; exit 1;; esac",
+    )
+    with pytest.raises(NoImage, match="no apt"):
+        await build_image(PODMAN, tmp_path, "mine:1")
+    assert ImageBook(tmp_path).read().built == {}
+
+
+async def test_who_leaves_takes_the_image_along(stand_in: Stand, tmp_path: Path) -> None:
+    """It is removed by the program that has it; one that is gone already is no trouble."""
+    image = "sha256:" + "1" * 64
+    for does in (f'echo "$@" > {tmp_path}/asked', "echo no such image >&2; exit 1"):
+        stand_in("podman", does)
+        ImageBook(tmp_path).built("podman", Built(image, image, "base"))
+        await remove_built(tmp_path)
+        assert not (tmp_path / "images.json").exists()
+    assert (tmp_path / "asked").read_text() == f"image rm --force {image}\n"
+    await remove_built(tmp_path)
+
+
+async def test_a_broken_book_is_named(tmp_path: Path) -> None:
+    """It is not taken for an empty one: a pin must not be lost in silence."""
+    (tmp_path / "images.json").write_text("{")
+    with pytest.raises(NoImage, match=r"images\.json"):
+        ImageBook(tmp_path).read()
+
+
+async def test_what_goes_in_is_what_was_installed() -> None:
+    """The server's one file, the build file and xllamacpp, whose hashes came with its wheel."""
+    found = {part.name for part in parts()}
+    assert {"Containerfile", "llamacpp_server.py", "xllamacpp/__init__.py"} <= found
+    assert all(len(part.digest) == 64 for part in parts())
