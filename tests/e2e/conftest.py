@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.parts.guest import debian
 from tests.parts.lent_engine import MODEL, Lent, lend
 from tests.parts.product import START, Product
 from tests.parts.relay import Relay
@@ -82,3 +83,10 @@ def make_relay() -> Iterator[MakeRelay]:
             return relay
 
         yield make
+
+
+@pytest.fixture(scope="session")
+def debian_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Make the base of container images, once; `podman import` takes it."""
+    with debian(tmp_path_factory.mktemp("debian")) as archive:
+        yield archive

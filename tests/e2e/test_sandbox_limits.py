@@ -1,0 +1,140 @@
+"""The sandbox's limits, where the host enforces them: rootful Podman, the same command line."""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from tests.parts.guest import BASE
+from tests.parts.hosts import run
+from tests.parts.tree import ROOT
+
+from garage_ai.node.sandbox.argv import run_argv
+from garage_ai.node.sandbox.command import Said, ask
+from garage_ai.node.sandbox.containers import Containers
+from garage_ai.node.sandbox.detect import find_runtime
+from garage_ai.node.sandbox.images import image_id, inspect
+from garage_ai.node.sandbox.seccomp import write_profile
+from garage_ai.node.sandbox.spec import MEBI, ContainerSpec, Limits
+
+pytestmark = [pytest.mark.anyio, pytest.mark.system, pytest.mark.timeout(420)]
+
+KILLED = 128 + 9
+
+MEMORY = "x = bytearray(256 << 20); print('took it all')"
+PROCESSES = """
+import os, time
+count = 0
+try:
+    while count < 200:
+        if os.fork() == 0:
+            time.sleep(20)
+            os._exit(0)
+        count += 1
+except OSError as error:
+    print("no more:", count, error.strerror, flush=True)
+os.kill(1, 9) if os.getpid() != 1 else os._exit(0)
+"""
+FILES = """
+held = []
+try:
+    while len(held) < 5000:
+        held.append(open("/dev/null"))
+except OSError as error:
+    print("no more:", len(held), error.strerror)
+"""
+SHARED = """
+import os
+try:
+    with open("/dev/shm/x", "wb") as file:
+        for _ in range(64):
+            file.write(bytes(1 << 20))
+except OSError as error:
+    print("no more:", error.strerror)
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_storage(tmp_path_factory: pytest.TempPathFactory, debian_archive: Path) -> Iterator[None]:
+    """Keep images and containers of these tests apart from whatever the machine has."""
+    folder = tmp_path_factory.mktemp("storage")
+    settings = folder / "storage.conf"
+    settings.write_text(
+        f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
+        run("podman", "import", "--quiet", str(debian_archive), BASE)
+        yield
+    # Nothing of it is mounted: this storage copies.
+    shutil.rmtree(folder)
+
+
+async def tried(tmp_path: Path, code: str, limits: Limits) -> Said:
+    """Run some Python in a sandbox with these limits; nothing of it is left afterwards."""
+    runtime = await find_runtime("podman")
+    assert runtime.enforces
+    image = await inspect(runtime, BASE)
+    assert image is not None
+    containers = Containers(runtime, tmp_path, "nlimits")
+    spec = ContainerSpec(
+        image=image_id(image),
+        name=f"gai-{containers.tag}-engine",
+        command=("/usr/bin/python3", "-c", code),
+        limits=limits,
+        labels=containers.labels,
+        seccomp=write_profile(runtime.profile, tmp_path),
+    )
+    said = await ask(run_argv(spec, runtime), seconds=60, folder=tmp_path)
+    assert await containers.list() == []
+    return said
+
+
+LIMITS = Limits(memory=96 * MEBI, pids=24, cpus=1.0, shm=16 * MEBI, files=64)
+
+
+def test_the_bench_of_the_sandbox_runs(tmp_path: Path) -> None:
+    """Both engines answer each pair; how much it costs is judged by a person, not here."""
+    result = tmp_path / "sandbox.json"
+    argv = [sys.executable, "-m", "bench.sandbox", "--short", "--base", BASE]
+    argv += ["--json", str(result)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    written = json.loads(result.read_text())
+    assert len(written["pairs"]) == 3
+    assert all(value > 0 for pair in written["pairs"] for value in pair.values())
+    assert "tokens/s lost to the sandbox" in written["verdicts"][0]["name"]
+
+
+async def test_memory_ends_at_the_limit(tmp_path: Path) -> None:
+    """Who takes more is killed, and there is no swap to go to; with enough it works."""
+    over = await tried(tmp_path, MEMORY, LIMITS)
+    assert (over.status, over.out) == (KILLED, "")
+    under = await tried(tmp_path, MEMORY, replace(LIMITS, memory=512 * MEBI))
+    assert (under.status, under.out) == (0, "took it all\n")
+
+
+async def test_processes_end_at_the_limit(tmp_path: Path) -> None:
+    """A fork bomb stops at the limit, and the host does not notice."""
+    said = await tried(tmp_path, PROCESSES, LIMITS)
+    assert said.out.startswith("no more:"), said
+    assert 0 < int(said.out.split()[2]) < LIMITS.pids
+
+
+@pytest.mark.parametrize("code", [FILES, SHARED], ids=["files", "shared memory"])
+async def test_files_and_shared_memory_end_at_the_limit(tmp_path: Path, code: str) -> None:
+    """What is beyond is refused to the process itself."""
+    assert (await tried(tmp_path, code, LIMITS)).out.startswith("no more:")
+
+
+async def test_time_ends_at_the_limit(tmp_path: Path) -> None:
+    """A run with a limit is ended by the runtime, whether or not its agent still lives."""
+    began = time.monotonic()
+    said = await tried(tmp_path, "import time; time.sleep(600)", replace(LIMITS, seconds=3))
+    assert said.status != 0
+    assert time.monotonic() - began < 60

@@ -1,0 +1,180 @@
+"""An ordinary user of this machine with rootless Podman: whom a volunteer's agent runs as."""
+
+import contextlib
+import json
+import os
+import pwd
+import shutil
+import site
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import psutil
+from tests.parts.hosts import run
+from tests.parts.program import Program
+from tests.parts.tree import ROOT
+
+BASE = "localhost/gai-test-base:1"
+
+
+@contextmanager
+def debian(folder: Path) -> Iterator[Path]:
+    """Make a Debian with python3 and libgomp1 as a tar file that `podman import` takes."""
+    root, archive = folder / "debian", folder / "debian.tar"
+    wanted = "python3,libgomp1"
+    done = subprocess.run(
+        ["debootstrap", "--variant=minbase", f"--include={wanted}", "bookworm", root, *mirror()],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    skipped = ["./var/cache", "./var/lib/apt", "./usr/share/doc", "./usr/share/locale"]
+    run(
+        "tar", "-C", str(root), *(f"--exclude={each}" for each in skipped), "-cf", str(archive), "."
+    )
+    archive.chmod(0o644)
+    shutil.rmtree(root)
+    try:
+        yield archive
+    finally:
+        archive.unlink()
+
+
+def mirror() -> list[str]:
+    """Name the Debian mirror this machine itself uses, if it says."""
+    listed = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE)", "Codename: bookworm"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    return [next(line for line in listed.stdout.split() if "security" not in line)]
+
+
+class Guest:
+    """The user, what it can read of this checkout, and where it lives."""
+
+    def __init__(self, name: str, folder: Path) -> None:
+        self.name = name
+        self.folder = folder
+        self.home = folder / "home"
+        self.node = self.home / "node"
+        self.python = (
+            folder
+            / "python"
+            / Path(sys.executable).resolve().relative_to(Path(sys.base_prefix).resolve())
+        )
+        self.environment = {
+            "PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+            "HOME": str(self.home),
+            "USER": name,
+            "LC_ALL": "C.UTF-8",
+            "XDG_RUNTIME_DIR": str(folder / "runtime"),
+            "PYTHONPATH": f"{folder / 'src'}:{folder / 'packages'}",
+            # Its own library is named by a path that only root can walk.
+            "LD_LIBRARY_PATH": str(folder / "python" / "lib"),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "NO_COLOR": "1",
+        }
+
+    def words(self, argv: Sequence[str | Path]) -> list[str]:
+        """Put before a command what makes it this user's."""
+        become = ["setpriv", f"--reuid={self.name}", f"--regid={self.name}", "--init-groups"]
+        return [*become, "--", *(str(word) for word in argv)]
+
+    def ask(
+        self, *argv: str | Path, seconds: float = 120, stdin: BinaryIO | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command as the user, from its home."""
+        return subprocess.run(
+            self.words(argv),
+            env=self.environment,
+            cwd=self.home,
+            stdin=stdin or subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            check=False,
+        )
+
+    def well(self, *argv: str | Path, seconds: float = 120, stdin: BinaryIO | None = None) -> str:
+        """Run a command that must succeed, and give what it prints."""
+        done = self.ask(*argv, seconds=seconds, stdin=stdin)
+        assert done.returncode == 0, f"{argv}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def gai(self, *words: str | Path) -> list[str | Path]:
+        """Make a `gai` command of the user's."""
+        return [self.python, "-P", "-m", "garage_ai.cli", *words]
+
+    def start(self, name: str, *argv: str | Path) -> Program:
+        """Start a program as the user; its output is in the user's home."""
+        return Program(name, self.words(argv), self.home, self.environment)
+
+    def containers(self) -> list[str]:
+        """List the user's containers, running or not."""
+        return self.well("podman", "ps", "--all", "--quiet").split()
+
+    def inspected(self, container: str) -> dict[str, object]:
+        """Give what podman knows of a container."""
+        (found,) = json.loads(self.well("podman", "inspect", container))
+        assert isinstance(found, dict)
+        return found
+
+
+@contextmanager
+def guest(archive: Path) -> Iterator[Guest]:
+    """Make the user with its base image; it is gone at the end, with all that it had."""
+    name = f"gai{os.getpid()}"
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="gai-guest-", dir="/var/tmp"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        folder.chmod(0o755)
+        user = Guest(name, folder)
+        run("useradd", "--create-home", "--home-dir", str(user.home), "--shell", "/bin/sh", name)
+        stack.callback(run, "userdel", name)
+        entry = pwd.getpwnam(name)
+        for private in (folder / "runtime", user.home):
+            private.mkdir(mode=0o700, exist_ok=True)
+            os.chown(private, entry.pw_uid, entry.pw_gid)
+        for inside, source in _readable(folder):
+            inside.mkdir()
+            run("mount", "--bind", "-o", "ro", str(source), str(inside))
+            stack.callback(run, "umount", "--lazy", str(inside))
+        stack.callback(_end_all_of, entry.pw_uid)
+        with archive.open("rb") as image:
+            user.well("podman", "import", "--quiet", "-", BASE, stdin=image)
+        yield user
+
+
+def _end_all_of(uid: int) -> None:
+    """End what the user has running: rootless Podman keeps a process that holds its namespace."""
+    mine = [each for each in psutil.process_iter() if _uid_of(each) == uid]
+    for each in mine:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            each.kill()
+    psutil.wait_procs(mine, timeout=10)
+
+
+def _uid_of(process: psutil.Process) -> int | None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return int(process.uids().real)
+    return None
+
+
+def _readable(folder: Path) -> list[tuple[Path, Path]]:
+    """What the agent needs of this checkout, wherever it lies: the interpreter, packages, ours."""
+    packages = next(Path(each) for each in site.getsitepackages() if Path(each).is_dir())
+    return [
+        (folder / "python", Path(sys.base_prefix)),
+        (folder / "packages", packages),
+        (folder / "src", ROOT / "src"),
+    ]
