@@ -22,13 +22,14 @@ def sandbox(
     as_json: AsJson = False,
 ) -> None:
     """Show the command that runs the engine, or try from inside what must not work."""
-    from garage_ai.cli.node_run import configure_logs, folder_at, run_async
+    from garage_ai.cli.node_run import configure_logs, folder_at, guarded, run_async
     from garage_ai.node.folder import RECORD
     from garage_ai.node.sandbox.check import probe
     from garage_ai.node.setup import sandbox_of
 
-    configure_logs()
     folder = folder_at(data_dir)
+    guarded(folder.load)
+    configure_logs()
     launcher, options = run_async(sandbox_of(folder))
     if launcher is None:
         raise Failed(say("sandbox.none"), say("sandbox.none.next"))
