@@ -2,80 +2,13 @@
 
 from typing import Final
 
+from garage_ai.cli.node_help_words import HELP
 from garage_ai.cli.words import language
 
-_WORDS: Final[dict[str, tuple[str, str]]] = {
-    "help": ("Lend this PC to a network.", "Låna ut den här datorn till ett nät."),
-    "help.token": (
-        "Make an enrolment token, one use (needs an admin key).",
-        "Gör en inbjudan som gäller en gång (kräver en administratörsnyckel).",
-    ),
-    "help.admit": (
-        "Let a node serve without a sandbox, or one whose limits do not hold (needs an admin key).",
-        "Låt en nod arbeta utan sandlåda eller med gränser som inte håller (för administratörer).",
-    ),
-    "option.allow_unsandboxed": (
-        "The node may serve without a sandbox.",
-        "Noden får arbeta utan sandlåda.",
-    ),
-    "argument.node": ("The node's id.", "Nodens id."),
+_WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
     "admitted": (
         "{node} ({name}) may serve without a whole sandbox",
         "{node} ({name}) får arbeta utan hel sandlåda",
-    ),
-    "help.join": (
-        "Enrol this PC with a token, then serve in the foreground.",
-        "Skriv in den här datorn med en inbjudan och börja sedan arbeta.",
-    ),
-    "help.run": (
-        "Serve again with the identity kept in the data folder.",
-        "Arbeta igen med identiteten i datamappen.",
-    ),
-    "help.status": ("Show how the agent is doing.", "Visa hur det går för agenten."),
-    "help.pause": (
-        "Take no work and free the memory until `resume`, also after a restart.",
-        "Ta inget arbete och frigör minnet till `resume`, även efter en omstart.",
-    ),
-    "help.limits": (
-        "Show when the node may serve, or set it; `off` takes a limit away.",
-        "Visa när noden får arbeta, eller bestäm det; `off` tar bort en gräns.",
-    ),
-    "help.resume": ("Take work again.", "Ta emot arbete igen."),
-    "help.drain": (
-        "Finish what runs and take nothing new, until `resume` or a restart.",
-        "Gör klart det som pågår och ta inget nytt, till `resume` eller en omstart.",
-    ),
-    "help.rotate": (
-        "Give the node a new key and let the old one be refused; also ends a change cut short.",
-        "Ge noden en ny nyckel och låt den gamla avvisas; slutför också ett avbrutet byte.",
-    ),
-    "help.doctor": (
-        "Check what this PC can do, and say how to put right what it cannot.",
-        "Kontrollera vad datorn klarar, och säg hur det som inte går rättas till.",
-    ),
-    "help.bench": (
-        "Measure the engine, keep the result and send it to the network. Takes up to 3 minutes.",
-        "Mät motorn, spara resultatet och skicka det till nätet. Tar upp till 3 minuter.",
-    ),
-    "help.sandbox": (
-        "Show the command that runs the engine in its sandbox; --check tries to break out of it.",
-        "Visa kommandot som kör motorn i sandlådan; --check försöker bryta sig ut ur den.",
-    ),
-    "help.image": (
-        "Build the engine's image out of what is installed here.",
-        "Bygg motorns avbild av det som är installerat här.",
-    ),
-    "option.check": (
-        "Try from inside what must not work, and show how it went.",
-        "Prova inifrån det som inte får gå, och visa hur det gick.",
-    ),
-    "option.base": (
-        "An image of yours that has python3 and libgomp1; nothing is fetched then.",
-        "En egen avbild som har python3 och libgomp1; då hämtas ingenting.",
-    ),
-    "option.runtime": (
-        "What builds it: auto, podman or docker.",
-        "Vad som bygger den: auto, podman eller docker.",
     ),
     "image.built": ("built {image} on {base}", "byggde {image} på {base}"),
     "sandbox.none": (
@@ -92,55 +25,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "check.failed.next": (
         "Do not lend this PC until it does; please report what is shown.",
         "Låna inte ut datorn förrän den gör det; rapportera gärna det som visas.",
-    ),
-    "help.leave": (
-        "Leave the network for good and forget the identity.",
-        "Lämna nätet för gott och glöm identiteten.",
-    ),
-    "option.region": (
-        "County of the node, for instance SE-AB.",
-        "Nodens län, till exempel SE-AB.",
-    ),
-    "option.engine": (
-        "llamacpp, vllm, or external for a server you run yourself.",
-        "llamacpp, vllm, eller external för en server du själv kör.",
-    ),
-    "option.doctor_engine": (
-        "Check for this engine; if not given, for the one chosen last.",
-        "Kontrollera för den här motorn; annars för den som valdes senast.",
-    ),
-    "option.fix": (
-        "Put right what needs neither root nor a decision.",
-        "Rätta till det som varken kräver root eller ett beslut.",
-    ),
-    "option.engine_url": (
-        "Address of your own OpenAI server, http://HOST:PORT/v1; GAI_ENGINE_KEY holds its key.",
-        "Adressen till din egen OpenAI-server, http://HOST:PORT/v1; GAI_ENGINE_KEY är dess nyckel.",
-    ),
-    "option.model": (
-        (
-            "Model to serve; a name in the catalogue, a .gguf file, a folder of safetensors for "
-            "vllm, or what the server calls it."
-        ),
-        (
-            "Modell att köra; ett namn i katalogen, en .gguf-fil, en mapp med safetensors för "
-            "vllm, eller serverns namn på den."
-        ),
-    ),
-    "option.slots": (
-        "Requests at a time; 8, 16 for vllm, 32 for external.",
-        "Förfrågningar samtidigt; 8, 16 för vllm, 32 för external.",
-    ),
-    "option.context": ("Tokens of context for each slot.", "Kontext i token för varje plats."),
-    "option.threads": ("Processor threads of the engine.", "Motorns processortrådar."),
-    "option.live": ("Show it anew every second.", "Visa det på nytt varje sekund."),
-    "option.for": (
-        "End the pause by itself after this time, such as 90m or 2h.",
-        "Avsluta pausen av sig själv efter så lång tid, till exempel 90m eller 2h.",
-    ),
-    "option.now": (
-        "Give up what runs at once instead of finishing it.",
-        "Släpp det som pågår genast i stället för att göra klart.",
     ),
     "limits.pause_on": (
         "Program that comes first; once for each. Replaces the list; `off` empties it.",
@@ -207,38 +91,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "no agent is running; the limits hold from its next start",
         "ingen agent är igång; gränserna gäller från nästa start",
     ),
-    "option.vllm_python": (
-        "Python of the environment that vLLM is installed in; else that of `vllm` on PATH.",
-        "Python i miljön där vLLM är installerat; annars den som `vllm` på PATH har.",
-    ),
-    "option.tensor_parallel": (
-        "Cards that vLLM shares the model out to; else all equal ones that divide it.",
-        "Kort som vLLM delar modellen mellan; annars alla lika som går jämnt upp.",
-    ),
-    "option.memory_share": (
-        "Share of each card's memory for vLLM; else what is free now, less a reserve.",
-        "Andel av varje korts minne för vLLM; annars det som är ledigt nu, minus en reserv.",
-    ),
-    "option.kv_cache_gib": (
-        "Memory in GiB for vLLM's cache where it runs on the processor; 2.",
-        "Minne i GiB för vLLM:s cache när den kör på processorn; 2.",
-    ),
-    "option.chat_template": (
-        "Chat template for vLLM in place of the model's own.",
-        "Chattmall för vLLM i stället för modellens egen.",
-    ),
-    "option.sandbox": (
-        "What fences the engine in: auto, podman, docker, or none (development only).",
-        "Vad som stänger in motorn: auto, podman, docker eller none (bara för utveckling).",
-    ),
-    "option.data_dir": (
-        "Folder of the node: identity, logs, models.",
-        "Nodens mapp: identitet, loggar, modeller.",
-    ),
-    "option.gateway": ("Base URL of the gateway.", "Gatewayens bas-URL."),
-    "option.name": ("What the network calls this PC.", "Vad nätet kallar den här datorn."),
-    "argument.url": ("Base URL of the gateway.", "Gatewayens bas-URL."),
-    "argument.token": ("The enrolment token.", "Inbjudan."),
     "title": ("Garage AI node, folder {folder}", "Garage AI-nod, mapp {folder}"),
     "step.preflight": ("looking at this PC", "ser efter hur datorn är"),
     "step.check": ("checking the engine", "kontrollerar motorn"),

@@ -239,9 +239,8 @@ class Dispatcher:
         try:
             await self._link.wait_connected(self._limits.connect)
         except LinkError as error:
-            raise NatsUnavailable(
-                "The gateway has no link to its nodes just now.", retry_after=RETRY_AFTER
-            ) from error
+            words = "The gateway has no link to its nodes just now."
+            raise NatsUnavailable(words, retry_after=RETRY_AFTER) from error
 
     def _launch(self, request: Request, replica: Replica, reader: Reader, limits: Limits) -> Flight:
         self._number += 1

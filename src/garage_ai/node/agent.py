@@ -32,10 +32,6 @@ MAX_NOTICES: Final = 20
 _FLUSH_SECONDS: Final = 2.0
 
 
-def _nothing() -> None:
-    return None
-
-
 class Agent:
     """One session of a node on one link. `ended` is resolved when it cannot go on."""
 
@@ -47,7 +43,7 @@ class Agent:
         engine: Engine,
         link: Connection,
         on_renewed: Callable[[str], None],
-        on_change: Callable[[], None] = _nothing,
+        on_change: Callable[[], None] = lambda: None,
         free_memory: Callable[[], int] = lambda: 0,
         paused: bool = False,
     ) -> None:

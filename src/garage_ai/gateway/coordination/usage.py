@@ -5,7 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query
 
 from garage_ai.gateway.auth import Doorkeeper
-from garage_ai.gateway.coordination import schemas
+from garage_ai.gateway.coordination import schemas, usage_schemas
 from garage_ai.gateway.coordination.access import SECURITY, errors, needs
 from garage_ai.gateway.services import Services
 from garage_ai.storage import Grouping
@@ -22,16 +22,16 @@ def usage_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         by: Grouping = "member",
         limit: Annotated[int, Query(ge=0, le=1000, description="Records; 0 for sums alone.")] = 20,
         before: Annotated[int | None, Query(ge=0, le=2**63 - 1)] = None,
-    ) -> schemas.UsageGiven:
+    ) -> usage_schemas.UsageGiven:
         """Add usage up by one property, and list the newest records.
 
         `since` and `until` bound the sums; `before` pages through the records.
         """
         totals = await services.usage.totals(since, until, by)
         page = await services.usage.page(limit, before) if limit else None
-        return schemas.UsageGiven(
-            totals=[schemas.UsageTotalGiven.of(total) for total in totals],
-            records=[schemas.UsageRecordGiven.of(r) for r in page.records] if page else [],
+        return usage_schemas.UsageGiven(
+            totals=[usage_schemas.UsageTotalGiven.of(total) for total in totals],
+            records=[usage_schemas.UsageRecordGiven.of(r) for r in page.records] if page else [],
             before=page.before if page else None,
         )
 
