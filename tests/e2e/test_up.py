@@ -87,6 +87,13 @@ def test_chat_models_and_usage_need_no_url_and_no_key(garage: Product) -> None:
         assert sum(each["requests"] for each in json.loads(table.stdout)) > 0
 
 
+def test_its_own_node_is_found(garage: Product) -> None:
+    """`gai node status` beside `gai up` means the node that it runs."""
+    shown = json.loads(gai(garage, "node", "status", "--json").stdout)
+    assert [shown["node"]] == [node["id"] for node in garage.nodes()]
+    assert gai(garage, "node", "limits").returncode == 0
+
+
 def test_an_answer_under_way_is_finished(up: Product) -> None:
     """SIGTERM in the middle of a stream: it ends with [DONE], then all goes, with exit 0."""
     with up.http.stream(REAL, "Tell a story.", max_tokens=150) as stream:

@@ -340,19 +340,19 @@ def _absolute(path: Path | None) -> str | None:
 
 
 def _ask(data_dir: Path | None, op: "Op") -> "Status":
-    from garage_ai.cli.node_run import folder_at, guarded
+    from garage_ai.cli.node_run import folder_here, guarded
     from garage_ai.node.control import ask_agent
 
-    folder = folder_at(data_dir)
+    folder = folder_here(data_dir)
     return guarded(lambda: ask_agent(folder.run, op))
 
 
 def _pause(data_dir: Path | None, wanted: "Pause | None", *, as_json: bool) -> None:
-    from garage_ai.cli.node_run import folder_at, guarded
+    from garage_ai.cli.node_run import folder_here, guarded
     from garage_ai.node.control import ask_agent
     from garage_ai.node.errors import NoAgent
 
-    folder = folder_at(data_dir)
+    folder = folder_here(data_dir)
     try:
         shown = ask_agent(folder.run, "pause" if wanted else "resume", pause=wanted)
     except NoAgent:

@@ -81,7 +81,7 @@ def limits(
     as_json: AsJson = False,
 ) -> None:
     """Show the limits, with what was said in place of what was set before."""
-    from garage_ai.cli.node_run import folder_at
+    from garage_ai.cli.node_run import folder_here
 
     said: dict[str, object] = {
         "schedule": schedule,
@@ -103,7 +103,7 @@ def limits(
     changes = {name: value for name, value in said.items() if value is not None}
     if pause_on:
         changes["pause_on"] = tuple(each for each in pause_on if each != OFF)
-    now = _changed(folder_at(data_dir), changes)
+    now = _changed(folder_here(data_dir), changes)
     if as_json:
         output.write_json(now)
         return

@@ -13,8 +13,10 @@ from garage_ai.cli import output
 from garage_ai.cli.errors import CliError
 from garage_ai.cli.node_words import has, say
 from garage_ai.data_folder import default_data_dir
+from garage_ai.local.folders import Folders
+from garage_ai.local.whereabouts import find, find_any
 from garage_ai.node.errors import NodeError
-from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.folder import RECORD, Choice, NodeFolder
 
 T = TypeVar("T")
 
@@ -32,6 +34,15 @@ class NodeFailed(CliError):
 def folder_at(data_dir: Path | None) -> NodeFolder:
     """Give the node's folder, the default one unless another is meant."""
     return NodeFolder((data_dir or default_data_dir()).expanduser().absolute())
+
+
+def folder_here(data_dir: Path | None) -> NodeFolder:
+    """Give the folder of the node that lives there: its own, else that of a `gai up` that runs."""
+    folder = folder_at(data_dir)
+    if (folder.path / RECORD).exists():
+        return folder
+    up = find_any(folder.path) if data_dir is None else find(folder.path)
+    return folder if up is None else NodeFolder(Folders(Path(up.data_dir)).node)
 
 
 def guarded(work: Callable[[], T]) -> T:
@@ -119,6 +130,7 @@ __all__ = [
     "NodeFailed",
     "configure_logs",
     "folder_at",
+    "folder_here",
     "guarded",
     "join_and_serve",
     "run_async",
