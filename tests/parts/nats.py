@@ -19,14 +19,20 @@ def two_free_ports() -> tuple[int, int]:
 
 
 class NatsProcess:
-    """A nats-server of one folder; the ports stay the same over restarts."""
+    """A nats-server of one folder; the ports stay the same over restarts.
 
-    def __init__(self, authority: Authority, folder: Path, *, tls: TlsFiles | None = None) -> None:
+    `more` stands behind the configuration that the product writes.
+    """
+
+    def __init__(
+        self, authority: Authority, folder: Path, *, tls: TlsFiles | None = None, more: str = ""
+    ) -> None:
         tcp, web = two_free_ports()
         self.authority = authority
         self.server = NatsServer(
             authority, folder / "nats", folder / "logs", port=tcp, websocket_port=web, tls=tls
         )
+        self._more = more
         self._process: subprocess.Popen[bytes] | None = None
         names = ("tls", "wss") if tls else ("nats", "ws")
         self.tcp_url = f"{names[0]}://127.0.0.1:{tcp}"
@@ -35,6 +41,8 @@ class NatsProcess:
     async def start(self) -> None:
         """Start it and wait until it answers."""
         self.server.prepare()
+        with self.server.config_file.open("a") as config:
+            config.write(self._more)
         self._process = subprocess.Popen(self.server.argv())  # noqa: ASYNC220
         await self.server.wait_ready()
 

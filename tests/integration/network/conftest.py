@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import pytest
@@ -76,14 +77,14 @@ def books() -> FakeBooks:
     return FakeBooks()
 
 
-@pytest.fixture
-async def network(
-    nats: NatsProcess, authority: Authority, books: FakeBooks
+@asynccontextmanager
+async def a_network(
+    urls: Sequence[str], authority: Authority, books: FakeBooks
 ) -> AsyncIterator[Network]:
-    """A gateway's view of a network without nodes."""
+    """Open a gateway's view of the network at these servers."""
     made: list[Network] = []
     link = await connect(
-        [nats.tcp_url],
+        urls,
         credentials=authority.gateway_credentials(GATEWAY),
         name="gateway",
         listeners=Listeners(on_disconnect=lambda _: made[0].link_lost()),
@@ -105,6 +106,15 @@ async def network(
     yield made[0]
     await made[0].close()
     await link.close()
+
+
+@pytest.fixture
+async def network(
+    nats: NatsProcess, authority: Authority, books: FakeBooks
+) -> AsyncIterator[Network]:
+    """A gateway's view of a network without nodes."""
+    async with a_network([nats.tcp_url], authority, books) as network:
+        yield network
 
 
 @pytest.fixture
