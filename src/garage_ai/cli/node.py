@@ -30,7 +30,6 @@ app = typer.Typer(help=say("help"), no_args_is_help=True)
 STOP_SECONDS: Final = 35.0
 """Longest wait for an agent to finish what it does before it leaves the network."""
 
-DoctorEngine = Literal["llamacpp", "external", "vllm"]
 EngineName = Literal["llamacpp", "vllm", "external"]
 SandboxChoice = Literal["auto", "podman", "docker", "none"]
 
@@ -255,7 +254,7 @@ def rotate(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
 def doctor(
     *,
     engine: Annotated[
-        DoctorEngine | None, typer.Option("--engine", help=say("option.doctor_engine"))
+        EngineName | None, typer.Option("--engine", help=say("option.doctor_engine"))
     ] = None,
     fix: Annotated[bool, typer.Option("--fix", help=say("option.fix"))] = False,
     data_dir: NodeDir = None,
