@@ -15,6 +15,8 @@ from tests.parts.product import Product
 from tests.parts.program import Program
 from tests.parts.waiting import eventually
 
+from garage_ai.node.engines.link import listener_of
+
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
 MODEL = "smollm2-135m-instruct"
@@ -106,6 +108,14 @@ def told(rig: Rig) -> str:
     """Give what the agent has logged and printed."""
     shown = rig.user.ask(*rig.user.gai("node", "status", "--json", "--data-dir", rig.user.node))
     return shown.stdout
+
+
+def test_the_engine_is_known_by_its_socket(rig: Rig) -> None:
+    """In a container it is no child of the agent; who listens is its process, seen from outside."""
+    rig.serving()
+    pid = listener_of(str(rig.user.node / "run" / "engine" / "engine.sock"))
+    assert pid is not None
+    assert any("llamacpp_server" in word for word in psutil.Process(pid).cmdline())
 
 
 def test_the_owner_sees_the_very_command_that_runs(rig: Rig) -> None:

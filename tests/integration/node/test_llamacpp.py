@@ -19,7 +19,7 @@ from tests.parts.waiting import eventually
 
 from garage_ai.catalog import Catalog, InPackage
 from garage_ai.node.engines.launch import LlamaOptions
-from garage_ai.node.engines.link import EngineLink
+from garage_ai.node.engines.link import EngineLink, listener_of
 from garage_ai.node.engines.llamacpp import LlamaEngine
 from garage_ai.wire.frames import Accepted, End, Fail, Head, Route
 from garage_ai.wire.ids import Digest
@@ -83,6 +83,15 @@ async def working(link: EngineLink) -> int:
     """Count the slots at work, as llama.cpp sees it."""
     _, page = await link.get("/slots", seconds=5)
     return sum(slot["is_processing"] for slot in json.loads(page))
+
+
+async def test_its_process_is_the_one_that_listens(
+    real: Rig, engine: LlamaEngine, tmp_path: Path
+) -> None:
+    """Bare, the process that was started and the one that answers are one and the same."""
+    assert listener_of(str(tmp_path / "run" / "engine.sock")) == engine.pid
+    assert engine.pids == {engine.pid}
+    assert listener_of(str(tmp_path / "run" / "none.sock")) is None
 
 
 async def test_answers_through_packets(real: Rig, caller: Caller, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ silence is watched by the agent, for all attempts at once.
 """
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
@@ -20,6 +22,7 @@ from garage_ai.wire.frames import Route
 
 _MAX_SMALL_ANSWER: Final = 4 * 1024 * 1024
 _MAX_CONTENT_TYPE: Final = 128
+_CREDENTIALS: Final = struct.Struct("3i")  # process, user, group
 _REDIRECT: Final = range(300, 400)
 _CLOSING: Final = b"Connection: close\r\n"
 _BODY: Final = b"Content-Type: application/json\r\nContent-Length: %d\r\n"
@@ -205,4 +208,20 @@ def socket_path(folder: int, name: str) -> str:
     return str(Path("/proc/self/fd", str(folder), name))
 
 
-__all__ = ["EngineLink", "HttpAnswer", "base_of", "socket_path"]
+def listener_of(path: str) -> int | None:
+    """Give the process that listens on a unix socket, as this process sees it (unix(7)).
+
+    One in a container is no child of ours, so nothing else tells.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
+        asking.setblocking(False)
+        try:
+            asking.connect(path)
+        except OSError:
+            return None
+        said = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    pid: int = _CREDENTIALS.unpack(said)[0]
+    return pid or None
+
+
+__all__ = ["EngineLink", "HttpAnswer", "base_of", "listener_of", "socket_path"]

@@ -16,7 +16,7 @@ import structlog
 
 from garage_ai.node.engines.child import Child, describe
 from garage_ai.node.engines.launch import SOCKET
-from garage_ai.node.engines.link import EngineLink, socket_path
+from garage_ai.node.engines.link import EngineLink, listener_of, socket_path
 from garage_ai.node.engines.port import EngineLoad, Fence, Offer
 from garage_ai.node.errors import EngineError, EngineLost
 from garage_ai.node.logs import BoundedLog
@@ -61,6 +61,7 @@ class SupervisedEngine(ABC):
         self._listener: Callable[[], None] = _nothing
         self._task: asyncio.Task[None] | None = None
         self._child: Child | None = None
+        self._listener_pid: int | None = None
         self._last_answer = 0.0
         self._look_seconds = look_seconds
         self._idle_seconds = idle_seconds
@@ -117,8 +118,8 @@ class SupervisedEngine(ABC):
 
     @property
     def pids(self) -> frozenset[int]:
-        """Its processes, while it runs: one, unless whoever derives from this knows of more."""
-        return frozenset() if self.pid is None else frozenset({self.pid})
+        """Its processes, while it runs: the one we started, and the one that answers."""
+        return frozenset(pid for pid in (self.pid, self._listener_pid) if pid is not None)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the state has changed."""
@@ -179,11 +180,12 @@ class SupervisedEngine(ABC):
                 try:
                     await self._until_ready(child)
                     await self._prove()
+                    self._listener_pid = listener_of(self._socket())
                     ready_at = loop.time()
                     self._become("ready", "")
                     await self._watch(child)
                 finally:
-                    self._child = None
+                    self._child = self._listener_pid = None
                     await self._end(child)
             except EngineError as error:
                 good = ready_at is not None and loop.time() - ready_at > _GOOD_SECONDS
