@@ -90,7 +90,7 @@ class Engine:
 class Node:
     """A node that lends an engine: `gai node join` first, `gai node run` from then on.
 
-    Without one it runs llama.cpp itself.
+    Without one it runs llama.cpp itself, bare: the sandbox is tried elsewhere.
     """
 
     def __init__(
@@ -114,8 +114,10 @@ class Node:
         self.environment = at_home(folder, **(environment or {}))
         self._before = before
         self._model = model
+        self._bare = engine is None
         lends = ["--engine", "external", "--engine-url", engine.url] if engine else []
-        self._options = [*(lends or ["--engine", "llamacpp"]), "--model", model]
+        runs = ["--engine", "llamacpp", "--sandbox", "none"]
+        self._options = [*(lends or runs), "--model", model]
         self._options += ["--slots", str(slots), "--data-dir", str(self.data)]
         self._program: Program | None = None
 
@@ -146,7 +148,8 @@ class Node:
 
     def join(self, token: str | None = None) -> None:
         """Enrol it and serve."""
-        self._run("join", self.gateway, token or self.product.token(), *self._options)
+        token = token or self.product.token(bare_allowed=self._bare)
+        self._run("join", self.gateway, token, *self._options)
 
     def run(self) -> None:
         """Serve again with the identity it has."""

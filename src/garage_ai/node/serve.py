@@ -62,6 +62,9 @@ async def _launcher(record: Record, folder: NodeFolder, tell: Tell) -> Launcher 
     """Prepare the sandbox, and say so where there is none or it is not whole."""
     if record.choice.engine == "external":
         return None
+    if record.choice.engine != "llamacpp":
+        tell(Exposed("unsandboxed"))
+        return None
     tell(Begun("sandbox", record.choice.sandbox))
     launcher = await make_launcher(record.choice, folder, record.node)
     tell(Done("sandbox", launcher.fence.kind))
