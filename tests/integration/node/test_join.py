@@ -157,7 +157,7 @@ async def test_checks_the_engine_before_the_token_is_used(
     with pytest.raises(NotPossible, match="--model"):
         await enrol(edge, folder, Choice(engine="external", engine_url="http://h/v1"), secret)
     with pytest.raises(NotPossible, match="no engine"):
-        await enrol(edge, folder, Choice(engine="vllm"), secret)
+        await enrol(edge, folder, Choice(engine="other"), secret)
     assert edge.network.enrolled == []
 
 

@@ -74,7 +74,7 @@ async def test_a_whole_answer(service: Service, records: Records, make_node: Mak
     """What engine and gateway saw is in the record."""
     node = await make_node()
     reply = await service.open(call(stream=False))
-    assert (reply.node, reply.region, reply.trust) == (node.id, "none", "unsandboxed")
+    assert (reply.node, reply.region, reply.trust) == (node.id, "none", "unverified")
     assert reply.content_type == "application/json"
     assert await read(reply) == PLAIN
     await reply.aclose()

@@ -56,16 +56,21 @@ async def test_the_operator_is_there_from_the_start(storage: Storage) -> None:
     assert (row.id, row.name) == (OPERATOR, "the operator of this network")
 
 
-async def test_who_was_let_in_before_the_rule_stays_let_in(tmp_path: Path) -> None:
-    """Nodes enrolled when no sandbox was asked for serve on; tokens made then ask for one."""
-    path = tmp_path / "garage.db"
+def made_by(path: Path, revision: str) -> None:
+    """Make a database as a version of that revision left it."""
     engine = create_engine(f"sqlite:///{path}")
     with engine.begin() as old:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         config.attributes["connection"] = old
-        command.upgrade(config, "0001")
+        command.upgrade(config, revision)
     engine.dispose()
+
+
+async def test_who_was_let_in_before_the_rule_stays_let_in(tmp_path: Path) -> None:
+    """Nodes enrolled when no sandbox was asked for serve on; tokens made then ask for one."""
+    path = tmp_path / "garage.db"
+    made_by(path, "0001")
     with closing(sqlite3.connect(path)) as connection:
         connection.execute(
             "INSERT INTO nodes (id, member_id, name, public_key, trust, created_at)"
@@ -89,11 +94,11 @@ async def test_opening_again_changes_nothing(database: Path) -> None:
     assert content(database) == before
 
 
-async def test_usage_of_an_older_database_is_kept(database: Path) -> None:
+async def test_usage_of_an_older_database_is_kept(tmp_path: Path) -> None:
     """Records from before a migration are read as they were, and had one part."""
+    database = tmp_path / "garage.db"
+    made_by(database, "0001")
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("ALTER TABLE usage DROP COLUMN parts")
-        connection.execute("UPDATE alembic_version SET version_num = '0002'")
         connection.execute(
             "INSERT INTO usage (request_id, at, member_id, key_id, route, model, outcome, stream,"
             " content_events, bytes_out, duration_s, attempts)"
