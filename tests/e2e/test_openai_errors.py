@@ -87,6 +87,12 @@ def test_completions(lent: Lent) -> None:
     assert answer.choices[0].text == text_of(3)
 
 
+def mistyped(lent: Lent) -> str:
+    """Give the key with another last letter."""
+    key = lent.product.key
+    return key[:-1] + ("y" if key.endswith("x") else "x")
+
+
 def revoked(lent: Lent) -> str:
     """Make a key and revoke it."""
     key = lent.product.new_key()
@@ -98,7 +104,7 @@ def revoked(lent: Lent) -> str:
     ("make", "code"),
     [
         (lambda _: "sk-other", "invalid_api_key"),
-        (lambda lent: lent.product.key[:-1] + "x", "invalid_api_key"),
+        (mistyped, "invalid_api_key"),
         (revoked, "revoked_api_key"),
     ],
     ids=["foreign", "mistyped", "revoked"],
