@@ -20,6 +20,7 @@ MAX_BODY: Final = 16_384
 
 Rate = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
 Spell = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
+LineRate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
 
 
@@ -42,7 +43,12 @@ class Level(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Benchmark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One measurement of one model on one node; None for what is not known.
 
-    `at` is the node's clock in seconds since 1970, `context` in tokens of each slot.
+    `at` is the node's clock in seconds since 1970, `context` in tokens of each slot. `memory` is
+    the most bytes the engine held, of the cards or the PC. `watts` is the mean over the run: of
+    whole cards by their own word (`nvml`), or an estimate from the counters of whole processor
+    packages (`rapl`), other programs' share and nothing of the rest of the PC in it. `watt_hours`
+    went into 1,000 tokens of answers, prompts included. `up` and `down` in bytes per second.
+    `factor` is the cards' published speed beside the reference card's.
     """
 
     version: Literal[1] = 1
@@ -59,6 +65,16 @@ class Benchmark(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     seconds: Spell
     load: Spell | None = None
     round_trip: Spell | None = None
+    engine_version: Name = ""
+    driver: Name = ""
+    memory: Annotated[int, msgspec.Meta(ge=0, le=1 << 50)] | None = None
+    memory_on: Literal["", "cards", "pc"] = ""
+    watts: Annotated[float, msgspec.Meta(ge=0, le=1e5)] | None = None
+    watts_by: Literal["", "nvml", "rapl"] = ""
+    watt_hours: Annotated[float, msgspec.Meta(ge=0, le=1e6)] | None = None
+    up: LineRate | None = None
+    down: LineRate | None = None
+    factor: Annotated[float, msgspec.Meta(ge=0, le=1000)] | None = None
 
 
 class SignedBenchmark(msgspec.Struct, frozen=True, kw_only=True):

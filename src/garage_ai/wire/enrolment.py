@@ -27,7 +27,10 @@ NodeText = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
 
 
 class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """Ask to become a node; `unsandboxed` says that an engine runs without a sandbox."""
+    """Ask to become a node; `unsandboxed` says that an engine runs without a sandbox.
+
+    `agent` is the version of the node's agent.
+    """
 
     token: Token
     public_key: KeyText
@@ -35,6 +38,7 @@ class EnrolRequest(msgspec.Struct, frozen=True, kw_only=True):
     signature: Signature
     name: NodeName
     unsandboxed: bool = False
+    agent: Annotated[str, msgspec.Meta(max_length=128)] = ""
 
 
 class Enrolled(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +73,13 @@ class FreshJwt(msgspec.Struct, frozen=True):
 
 
 def sign_enrolment(
-    identity: NodeIdentity, token: str, nonce: str, name: str, *, unsandboxed: bool = False
+    identity: NodeIdentity,
+    token: str,
+    nonce: str,
+    name: str,
+    *,
+    unsandboxed: bool = False,
+    agent: str = "",
 ) -> EnrolRequest:
     """Make a node's request, signed over the gateway's nonce; the key itself stays."""
     text = enrolment_text(nonce, token_digest(token), identity.public_key)
@@ -80,6 +90,7 @@ def sign_enrolment(
         signature=identity.sign_text(text),
         name=name,
         unsandboxed=unsandboxed,
+        agent=agent,
     )
 
 

@@ -10,6 +10,7 @@ from 0; credits and cancels stand outside it (`UNNUMBERED`) because repeating th
                      Credit                    for the request's body
                      Head (Data…) End | Fail   the engine's answer
                      Alive                     every second while the engine works
+                     Leaving                   in its place when it will soon be stopped
 
 Frames of an unknown kind are ignored, so that a newer peer can say more; fields appended to a known
 kind are ignored too.
@@ -38,8 +39,17 @@ Text = Annotated[str, msgspec.Meta(max_length=2000)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 
 Route = Literal["chat", "completions", "embeddings"]
+Priority = Literal["chat", "batch"]
+"""Whether somebody waits for the answer as it comes, or it has time until the others are served."""
 RefusalCode = Literal[
-    "busy", "draining", "paused", "loading", "unknown_model", "unsupported", "wrong_session"
+    "busy",
+    "draining",
+    "paused",
+    "loading",
+    "unknown_model",
+    "unsupported",
+    "wrong_session",
+    "not_shared",
 ]
 FailureCode = Literal[
     "engine_lost",
@@ -50,6 +60,7 @@ FailureCode = Literal[
     "yielded",
     "shutdown",
     "gateway_silent",
+    "preempted",
 ]
 
 
@@ -58,7 +69,10 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
 
     `content_length` is the body's size in bytes, `time_limit` the seconds the node may use. `salt`
     parts one member's prompts from the others' in an engine's cache; it names nobody. A gateway
-    that knows none leaves it empty, and nothing is shared then.
+    that knows none leaves it empty, and nothing is shared then. `asker` says who asks, as far as a
+    node must know that does not serve everybody: `own`, `member` or `other`; else it is empty.
+    `batch_age` marks one that has time, with the seconds since its first attempt: of these the
+    youngest gives way (`preempted`) where one without finds no slot.
     """
 
     version: Count
@@ -70,6 +84,8 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     content_length: Count
     time_limit: Annotated[float, msgspec.Meta(gt=0, le=86_400)]
     salt: Annotated[str, msgspec.Meta(max_length=64)] = ""
+    asker: Short = ""
+    batch_age: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag=2):
@@ -128,8 +144,15 @@ class Cancel(msgspec.Struct, frozen=True, array_like=True, tag=10):
     reason: Short = ""
 
 
-Frame = Open | Data | End | Accepted | Refused | Head | Alive | Credit | Fail | Cancel
-_KINDS: Final = range(1, 11)
+class Leaving(msgspec.Struct, frozen=True, array_like=True, tag=11):
+    """Say that the engine still works, and that within seconds its owner will have it stopped.
+
+    A gateway may let another node go on before that; one that does not know the frame ignores it.
+    """
+
+
+Frame = Open | Data | End | Accepted | Refused | Head | Alive | Credit | Fail | Cancel | Leaving
+_KINDS: Final = range(1, 12)
 
 
 class Packet(msgspec.Struct, frozen=True, array_like=True):
@@ -224,8 +247,10 @@ __all__ = [
     "FailureCode",
     "Frame",
     "Head",
+    "Leaving",
     "Open",
     "Packet",
+    "Priority",
     "RefusalCode",
     "Refused",
     "Route",

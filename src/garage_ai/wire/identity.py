@@ -44,7 +44,7 @@ _NEXT: Final = ".next"
 Signature = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 KeyText = Annotated[str, msgspec.Meta(min_length=56, max_length=56)]
 Nonce = Annotated[str, msgspec.Meta(min_length=1, max_length=256)]
-Purpose = Literal["renew", "leave"]
+Purpose = Literal["renew", "leave", "line"]
 
 
 class IdentityError(Exception):

@@ -4,7 +4,7 @@ MessagePack maps, so that fields can be added.
 """
 
 from collections.abc import Mapping
-from typing import Annotated, Final, Literal, TypeVar
+from typing import Annotated, Final, Literal, TypeVar, get_args
 
 import msgspec
 
@@ -29,6 +29,14 @@ ROUTES: Final[Mapping[str, frozenset[Route]]] = {
 AgentState = Literal["joining", "ready", "draining", "paused", "gone"]
 SandboxKind = Literal["none", "podman", "docker"]
 EngineState = Literal["stopped", "loading", "ready", "failed"]
+Share = Literal["own", "members", "all"]
+Asker = Literal["own", "member", "other"]
+SHARED_WITH: Final[Mapping[Share, frozenset[Asker]]] = {
+    "own": frozenset({"own"}),
+    "members": frozenset({"own", "member"}),
+    "all": frozenset({"own", "member", "other"}),
+}
+"""Whose requests a node serves: its own member's, any member's, everybody's."""
 
 Measure = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 DigestText = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
@@ -40,7 +48,8 @@ class ModelServed(msgspec.Struct, frozen=True, omit_defaults=True):
     `context` in tokens; `external` marks a server the owner runs himself. Speeds are the node's
     own word, tokens per second of one stream, 0 when not measured. Our agent keeps no queue: beyond
     its slots it refuses as `busy`, and `waiting` is what its engine says of its own. `ready_in` is
-    a guess, in seconds, how long the engine still loads; 0 when there is none.
+    a guess, in seconds, how long the engine still loads; 0 when there is none. `batch` of those
+    that run would give way to a chat; None where the agent is too old to let any.
     """
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
@@ -55,6 +64,32 @@ class ModelServed(msgspec.Struct, frozen=True, omit_defaults=True):
     prefill_speed: Measure = 0.0
     decode_speed: Measure = 0.0
     ready_in: Measure = 0.0
+    batch: Count | None = None
+
+
+class EngineImage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The image of an engine's container, by the node's own word.
+
+    `digest` is the registry's for one that was pulled, its id for one that was built on the node.
+    `content` names what a built one was built of (the same files, the same name, on any PC), None
+    for a pulled one; `base` is what it stands on, with its digest where it has one.
+    """
+
+    digest: DigestText
+    content: DigestText | None = None
+    base: Annotated[str, msgspec.Meta(max_length=300)] = ""
+
+
+class Energy(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What lending draws, by the node's own meters: watts now, kWh of this month; None unmetered.
+
+    `spot` is the price of this hour in kronor per kWh without tax and fees, of `area`, SE1 to SE4.
+    """
+
+    watts: Measure | None = None
+    kwh: Measure | None = None
+    spot: Annotated[float, msgspec.Meta(ge=-1000, le=1000)] | None = None
+    area: Short = ""
 
 
 class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -62,8 +97,9 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `seq` grows within a session; `sent_at` is the node's clock in seconds since 1970 and is used
     for nothing but telling the owner that it is wrong. `sandbox` says in which program's container
-    the engine runs and `limits` whether its bounds hold there: the node's own word, as all of this.
-    `free_memory` in bytes.
+    the engine runs, `limits` whether its bounds hold there and `image` what it is made from: the
+    node's own word, as all of this. `free_memory` in bytes. `share` says whose requests it serves:
+    a word that is not known is taken for the narrowest.
     """
 
     session: Annotated[SessionId, msgspec.Meta(min_length=1, max_length=64)]
@@ -78,6 +114,9 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     free_memory: Count = 0
     free_vram: Count = 0
     reason: Text = ""
+    share: Short = "all"
+    image: EngineImage | None = None
+    energy: Energy | None = None
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
@@ -109,6 +148,14 @@ class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
     """Give a node its new JWT."""
 
     jwt: Annotated[str, msgspec.Meta(max_length=16_384)]
+
+
+RefusedCode = Literal["member_suspended", "agent_too_old", "sandbox_needed", "image_not_approved"]
+REFUSED: Final[frozenset[str]] = frozenset(get_args(RefusedCode))
+"""Codes of notices that a node which is ready gets no work, and why."""
+
+ADMITTED: Final = "admitted"
+"""The code of the notice that it gets work again."""
 
 
 class Notice(msgspec.Struct, frozen=True, tag="notice"):

