@@ -3,12 +3,15 @@
 Acknowledged means committed: a write that returned is on the disk.
 """
 
+from garage_ai.storage.changes import Change, RowChange, RowLock
 from garage_ai.storage.database import Storage
-from garage_ai.storage.dialect import sqlite_url
+from garage_ai.storage.dialect import NewRows, sqlite_file, sqlite_url
 from garage_ai.storage.errors import (
     ConstraintViolated,
     DatabaseCorrupt,
+    DatabaseDenied,
     DatabaseLocked,
+    DatabaseNotEmpty,
     DatabaseReadOnly,
     DatabaseUnreachable,
     DiskFull,
@@ -22,7 +25,7 @@ from garage_ai.storage.errors import (
     StorageUnavailable,
     ValueRefused,
 )
-from garage_ai.storage.ids import OPERATOR, KeyId, MemberId, TokenId
+from garage_ai.storage.ids import OPERATOR, InviteId, KeyId, MemberId, TokenId
 from garage_ai.storage.usage import (
     Grouping,
     UsagePage,
@@ -30,15 +33,19 @@ from garage_ai.storage.usage import (
     UsageRecord,
     UsageTotal,
     usage_list,
+    usage_record,
     usage_summary,
 )
-from garage_ai.storage.usage_writer import DropReason, UsageCounts, UsageWriter
+from garage_ai.storage.usage_writer import DropReason, UsageCounts, UsageRows, UsageWriter
 
 __all__ = [
     "OPERATOR",
+    "Change",
     "ConstraintViolated",
     "DatabaseCorrupt",
+    "DatabaseDenied",
     "DatabaseLocked",
+    "DatabaseNotEmpty",
     "DatabaseReadOnly",
     "DatabaseUnreachable",
     "DiskFull",
@@ -46,8 +53,12 @@ __all__ = [
     "ForeignDatabase",
     "Grouping",
     "InvalidDatabaseUrl",
+    "InviteId",
     "KeyId",
     "MemberId",
+    "NewRows",
+    "RowChange",
+    "RowLock",
     "SchemaError",
     "SchemaTooNew",
     "Storage",
@@ -60,10 +71,13 @@ __all__ = [
     "UsagePage",
     "UsagePart",
     "UsageRecord",
+    "UsageRows",
     "UsageTotal",
     "UsageWriter",
     "ValueRefused",
+    "sqlite_file",
     "sqlite_url",
     "usage_list",
+    "usage_record",
     "usage_summary",
 ]

@@ -5,12 +5,13 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
-from sqlalchemy import Table
+from sqlalchemy import Column, Table
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy.sql.dml import Insert, Update
 
-from garage_ai.storage.dialect import Dialect, NewRows, dialect_for, translate
+from garage_ai.storage.changes import Change, RowChange, RowLock
+from garage_ai.storage.dialect import Dialect, NewRows, dialect_for
 from garage_ai.storage.errors import StorageTimeout, ValueRefused
 from garage_ai.storage.schema import is_current, upgrade
 
@@ -18,6 +19,7 @@ TRANSACTION_SECONDS: Final = 10.0
 """Longest transaction: twice the wait for another writer. Ours take milliseconds."""
 
 _MIGRATION_SECONDS: Final = 600.0
+_IN_TURN: Final = "gai_in_turn"
 
 
 class Storage:
@@ -37,7 +39,8 @@ class Storage:
     async def open(cls, url: str) -> Self:
         """Open a database and bring its tables up to date.
 
-        `url` is `sqlite:///FILE` (a fourth slash makes it absolute). Raises: StorageError.
+        `url` is `sqlite:///FILE` (a fourth slash makes it absolute) or
+        `postgresql://USER:PASSWORD@HOST/DATABASE`. Raises: StorageError.
         """
         dialect = dialect_for(url)
         await asyncio.to_thread(dialect.prepare)
@@ -57,7 +60,7 @@ class Storage:
     @asynccontextmanager
     async def read(self, timeout: float = TRANSACTION_SECONDS) -> AsyncIterator[AsyncConnection]:
         """Read one consistent state of the database; cannot write. Raises: StorageError."""
-        async with _transaction(self._reader, timeout) as connection:
+        async with self._transaction(self._reader, timeout) as connection:
             yield connection
 
     @asynccontextmanager
@@ -69,10 +72,16 @@ class Storage:
         `in_turn` is for a rule over several rows, which no constraint can hold: no other block
         with it runs at the same time, in any process. Raises: StorageError.
         """
-        async with _transaction(self._writer, timeout) as connection:
+        async with self._transaction(self._writer, timeout) as connection:
             if in_turn:
                 await connection.run_sync(self._dialect.take_turn)
+                await connection.execution_options(**{_IN_TURN: True})
             yield connection
+
+    def is_in_turn(self, connection: AsyncConnection) -> bool:
+        """Tell whether a transaction of `write` has waited for its turn."""
+        options = connection.sync_connection and connection.sync_connection.get_execution_options()
+        return bool(options and options.get(_IN_TURN))
 
     def insert_new(self, table: Table) -> Insert:
         """Write an insert that passes over rows whose key is there already."""
@@ -88,8 +97,26 @@ class Storage:
         What `write()` would do, without its price. Rows whose key is there already are passed
         over; gives how many were written. Raises: StorageError.
         """
-        async with _translated(TRANSACTION_SECONDS), self._writer.connect() as connection:
-            return await self._dialect.insert_rows(connection, insert, rows)
+        async with self._translated(TRANSACTION_SECONDS), self._writer.connect() as connection:
+            return await insert.write(connection, rows)
+
+    def row_change(self, statement: Update, names: Sequence[str]) -> RowChange:
+        """Compile an update of one row, given as values in this order, for `write_exactly`."""
+        return self._dialect.row_change(statement, names)
+
+    def row_lock(self, key: Column[str]) -> RowLock:
+        """Compile the locking of rows by their keys, in order, for `write_exactly`."""
+        return self._dialect.row_lock(key)
+
+    async def write_exactly(self, changes: Sequence[Change]) -> bool:
+        """Make changes in a transaction of their own, if each writes just as many rows as it has.
+
+        Gives False, and writes nothing at all, where one did not. What `write()` would do, without
+        its price. Raises: StorageError.
+        """
+        some = [change for change in changes if change.rows]
+        async with self._translated(TRANSACTION_SECONDS), self._writer.connect() as connection:
+            return await self._dialect.write_exactly(connection, some)
 
     async def _migrate(self) -> None:
         async with self.read() as connection:
@@ -99,26 +126,28 @@ class Storage:
         async with self.write(timeout=_MIGRATION_SECONDS, in_turn=True) as connection:
             await connection.run_sync(upgrade)
 
+    @asynccontextmanager
+    async def _transaction(
+        self, engine: AsyncEngine, seconds: float
+    ) -> AsyncIterator[AsyncConnection]:
+        async with self._translated(seconds), engine.begin() as connection:
+            if seconds > TRANSACTION_SECONDS:
+                await connection.run_sync(self._dialect.allow, seconds)
+            yield connection
 
-@asynccontextmanager
-async def _transaction(engine: AsyncEngine, seconds: float) -> AsyncIterator[AsyncConnection]:
-    async with _translated(seconds), engine.begin() as connection:
-        yield connection
-
-
-@asynccontextmanager
-async def _translated(seconds: float) -> AsyncIterator[None]:
-    """Bound the block's time, and say in our words what the database said in it."""
-    limit = asyncio.timeout(seconds)
-    try:
-        async with limit:
-            yield
-    except TimeoutError as error:
-        if not limit.expired():
-            raise
-        raise StorageTimeout(f"no end of a transaction after {seconds:g} s") from error
-    except SQLAlchemyError as error:
-        raise translate(error) from error
-    except (OverflowError, UnicodeEncodeError) as error:
-        # The driver's own word for a number of more than 64 bits and for half a surrogate pair.
-        raise ValueRefused(type(error).__name__) from error
+    @asynccontextmanager
+    async def _translated(self, seconds: float) -> AsyncIterator[None]:
+        """Bound the block's time, and say in our words what the database said in it."""
+        limit = asyncio.timeout(seconds)
+        try:
+            async with limit:
+                yield
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise StorageTimeout(f"no end of a transaction after {seconds:g} s") from error
+        except SQLAlchemyError as error:
+            raise self._dialect.translate(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            # The driver's own word for a number of more than 64 bits and half a surrogate pair.
+            raise ValueRefused(type(error).__name__) from error

@@ -1,225 +1,102 @@
 """The narrow point where one database differs from another.
 
-Nothing above this module holds SQL that only SQLite understands. Another database is another
+Nothing above this module holds SQL that only one of them understands. Another database is another
 class with these few members.
 """
 
-import os
-import random
-import sqlite3
-import time
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Protocol
 from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Table, event, make_url
-from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
-from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError, StatementError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
-from sqlalchemy.sql.dml import Insert
+from sqlalchemy import Column, Connection, Table, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.sql.dml import Insert, Update
 
-from garage_ai.storage.errors import (
-    ConstraintViolated,
-    DatabaseCorrupt,
-    DatabaseLocked,
-    DatabaseReadOnly,
-    DatabaseUnreachable,
-    DiskFull,
-    InvalidDatabaseUrl,
-    StorageError,
-    StorageFailed,
-    ValueRefused,
-)
+from garage_ai.storage.changes import Change, RowChange, RowLock
+from garage_ai.storage.errors import InvalidDatabaseUrl, StorageError
+from garage_ai.storage.postgresql import SCHEMES, Postgresql
+from garage_ai.storage.sqlite import Sqlite
 
-BUSY_SECONDS: Final = 5.0
-"""How long a statement waits for another process's write; ours take milliseconds."""
-
-_READERS: Final = 4
-
-_BY_SQLITE_CODE: Final[dict[int, type[StorageError]]] = {
-    sqlite3.SQLITE_CONSTRAINT: ConstraintViolated,
-    sqlite3.SQLITE_BUSY: DatabaseLocked,
-    sqlite3.SQLITE_LOCKED: DatabaseLocked,
-    sqlite3.SQLITE_FULL: DiskFull,
-    sqlite3.SQLITE_READONLY: DatabaseReadOnly,
-    sqlite3.SQLITE_CORRUPT: DatabaseCorrupt,
-    sqlite3.SQLITE_NOTADB: DatabaseCorrupt,
-    sqlite3.SQLITE_CANTOPEN: DatabaseUnreachable,
-    sqlite3.SQLITE_IOERR: DatabaseUnreachable,
-}
+_EXPECTED = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 
 
-_UNFIT: Final = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    sqlite3.DataError,
-    sqlite3.InterfaceError,
-    sqlite3.ProgrammingError,
-)
-"""What Python and its driver raise for a value that cannot be bound to a statement."""
+class NewRows(Protocol):
+    """An insert of many rows, compiled once, that passes over those whose key is there."""
 
-
-@dataclass(frozen=True, slots=True)
-class NewRows:
-    """An insert of several rows at once: SQL before the values, of one row and behind them.
-
-    `turns` says of the columns, by their place, how a value of ours becomes one of the driver's;
-    the values of other columns go as they are.
-    """
-
-    head: str
-    row: str
-    tail: str
-    turns: tuple[tuple[int, Callable[[Any], Any]], ...]
-
-    def sql(self, count: int) -> str:
-        """Give the statement for so many rows."""
-        return f"{self.head}{', '.join([self.row] * count)}{self.tail}"
-
-    def bound(self, rows: Sequence[Iterable[object]]) -> list[object]:
-        """Give the rows' values as the driver binds them, one after another.
-
-        Raises: ValueRefused.
-        """
-        bound: list[object] = []
-        try:
-            for row in rows:
-                start = len(bound)
-                bound += row
-                for place, turn in self.turns:
-                    bound[start + place] = turn(bound[start + place])
-        except _UNFIT as error:
-            raise ValueRefused(type(error).__name__) from error
-        return bound
-
-
-class Sqlite:
-    """SQLite in one file, in WAL mode: one writer at a time, readers never wait for it."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def prepare(self) -> None:
-        """Make the file, readable by its owner alone; the WAL beside it inherits the mode.
-
-        Blocks for a moment; at start only. Raises: StorageError.
-        """
-        self._make_private()
-        try:
-            self._choose_wal()
-        except sqlite3.Error as error:
-            raise translate(error) from error
-
-    def _make_private(self) -> None:
-        try:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.fchmod(descriptor, 0o600)
-            finally:
-                os.close(descriptor)
-        except OSError as error:
-            raise DatabaseUnreachable(f"{self.path}: {error.strerror}") from error
-
-    def _choose_wal(self) -> None:
-        # The change of mode answers "busy" without waiting when two processes meet over a new
-        # file (sqlite.org/wal.html), so it is tried again here. The mode stays in the file.
-        deadline = time.monotonic() + BUSY_SECONDS
-        with closing(sqlite3.connect(self.path, timeout=BUSY_SECONDS)) as connection:
-            while True:
-                try:
-                    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-                    break
-                except sqlite3.OperationalError as error:
-                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
-                        raise
-                    time.sleep(random.uniform(0.01, 0.05))  # noqa: S311 - jitter, no secret
-        if mode != "wal":
-            raise DatabaseUnreachable(f"{self.path}: this file system has no shared memory for WAL")
-
-    def writer(self) -> AsyncEngine:
-        """Open the engine of the one writing connection: its pool is the queue of the writers.
-
-        `synchronous=FULL`, since acknowledged means committed: with NORMAL a commit in WAL mode
-        outlives a killed process but not a power cut. It costs one fsync a transaction, and the
-        only frequent transactions here are groups of usage.
-        """
-        engine = self._engine(size=1)
-        _on_connect(engine, "PRAGMA synchronous=FULL")
-        # A transaction that begins by reading and then writes fails at once, without waiting,
-        # when another process wrote in between (SQLITE_BUSY_SNAPSHOT). So writers say so first.
-        _on_begin(engine, "BEGIN IMMEDIATE")
-        return engine
-
-    def reader(self) -> AsyncEngine:
-        """Open the engine of a few connections that cannot write."""
-        engine = self._engine(size=_READERS)
-        _on_connect(engine, "PRAGMA query_only=ON")
-        _on_begin(engine, "BEGIN")
-        return engine
-
-    def _engine(self, size: int) -> AsyncEngine:
-        return create_async_engine(
-            URL.create("sqlite+aiosqlite", database=str(self.path)),
-            pool_size=size,
-            max_overflow=0,
-            pool_timeout=BUSY_SECONDS,
-            connect_args={"timeout": BUSY_SECONDS},
-            hide_parameters=True,  # digests of secrets belong in no log
-        )
-
-    def take_turn(self, connection: Connection) -> None:
-        """Make the transaction wait for others that take turns; here every writer does anyway."""
-
-    def insert_new(self, table: Table) -> Insert:
-        """Write an insert that passes over rows that are there already."""
-        return sqlite_insert(table).on_conflict_do_nothing()
-
-    def new_rows(self, table: Table, columns: Sequence[str]) -> NewRows:
-        """Compile an insert of several rows that passes over those that are there already."""
-        dialect = sqlite_dialect(paramstyle="qmark")
-        compiled = self.insert_new(table).compile(dialect=dialect, column_keys=list(columns))
-        row = f"({', '.join('?' * len(columns))})"
-        head, row, tail = str(compiled).partition(row)
-        turns = (
-            (place, table.c[name].type.dialect_impl(dialect).bind_processor(dialect))
-            for place, name in enumerate(columns)
-        )
-        return NewRows(
-            head, row, tail, tuple((place, turn) for place, turn in turns if turn is not None)
-        )
-
-    async def insert_rows(
-        self, connection: AsyncConnection, insert: NewRows, rows: Sequence[Iterable[object]]
-    ) -> int:
+    async def write(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
         """Write rows in a transaction of their own and give how many were not there yet.
 
-        `connection` is the writer's, without a transaction: a statement outside of one is one, and
-        the driver's thread is visited once. SQLAlchemy would go there and back for each of eight
-        steps, and its `executemany` would fight over the interpreter at every row.
+        `connection` is the writer's, without a transaction. Raises: StorageError.
+        """
+        ...
+
+    def change(self, rows: Sequence[Iterable[object]]) -> Change:
+        """Bind rows for `write_exactly`. Raises: ValueRefused."""
+        ...
+
+    async def add(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
+        """Write rows in the transaction that is under way; give how many were not there yet.
+
         Raises: StorageError.
         """
-        values = insert.bound(rows)
-        driver = (await connection.get_raw_connection()).driver_connection
-        if driver is None:
-            raise AssertionError("a connection of the pool without one of the driver")
-        try:
-            cursor = await driver.execute(insert.sql(len(rows)), values)
-        except sqlite3.Error as error:
-            raise translate(error) from error
-        written: int = cursor.rowcount
-        return written
+        ...
 
 
-Dialect = Sqlite
-"""What storage can speak; the second one makes this a union."""
+class Dialect(Protocol):
+    """What storage asks of a database."""
+
+    def prepare(self) -> None:
+        """Make what must be there before the first connection; blocks. Raises: StorageError."""
+        ...
+
+    def reader(self) -> AsyncEngine:
+        """Open the engine of connections that cannot write and see one state in a transaction."""
+        ...
+
+    def writer(self) -> AsyncEngine:
+        """Open the engine of connections that write; a commit there is on the disk."""
+        ...
+
+    def allow(self, connection: Connection, seconds: float) -> None:
+        """Let this transaction take longer than others may."""
+        ...
+
+    def take_turn(self, connection: Connection) -> None:
+        """Wait until no other transaction that takes turns is under way."""
+        ...
+
+    def renumber(self, connection: Connection, table: Table) -> None:
+        """Let new rows be numbered after those that were written with numbers of their own."""
+        ...
+
+    def insert_new(self, table: Table) -> Insert:
+        """Write an insert that passes over rows whose key is there already."""
+        ...
+
+    def new_rows(self, table: Table, columns: Sequence[str]) -> NewRows:
+        """Compile an insert of many rows, given as values in the order of `columns`."""
+        ...
+
+    def row_change(self, statement: Update, names: Sequence[str]) -> RowChange:
+        """Compile an update of one row, whose values come in the order of `names`."""
+        ...
+
+    def row_lock(self, key: Column[str]) -> RowLock:
+        """Compile the locking of rows, in the order of their keys as the database sees it."""
+        ...
+
+    async def write_exactly(self, connection: AsyncConnection, changes: Sequence[Change]) -> bool:
+        """Make changes in a transaction of their own, if each writes just as many rows as it has.
+
+        `connection` is the writer's, without a transaction. Raises: StorageError.
+        """
+        ...
+
+    def translate(self, error: SQLAlchemyError) -> StorageError:
+        """Say in our words what the database said; the values of the statement stay out of it."""
+        ...
 
 
 def sqlite_url(path: Path) -> str:
@@ -227,55 +104,34 @@ def sqlite_url(path: Path) -> str:
     return f"sqlite:///{quote(str(path.absolute()))}"
 
 
-def dialect_for(url: str) -> Dialect:
-    """Choose the dialect of a database URL: `sqlite:///FILE`, absolute with a fourth slash.
+def sqlite_file(url: str) -> Path | None:
+    """Give the file that a URL names, None where it names a server. Raises: InvalidDatabaseUrl."""
+    dialect = dialect_for(url)
+    return dialect.path if isinstance(dialect, Sqlite) else None
 
+
+def dialect_for(url: str) -> Dialect:
+    """Choose the dialect of a database URL.
+
+    `sqlite:///FILE` (absolute with a fourth slash) or `postgresql://USER:PASSWORD@HOST/DATABASE`.
     Raises: InvalidDatabaseUrl, which never shows the URL, since that may hold a password.
     """
+    scheme = url.partition(":")[0]
+    if scheme in SCHEMES:
+        return Postgresql(url)
+    if scheme != "sqlite":
+        raise InvalidDatabaseUrl(f"not a database URL of this version; expected {_EXPECTED}")
+    return _sqlite(url)
+
+
+def _sqlite(url: str) -> Sqlite:
     try:
         parsed = make_url(url)
     except ArgumentError as error:
-        raise InvalidDatabaseUrl("not a database URL; expected sqlite:///FILE") from error
-    if parsed.get_backend_name() != "sqlite":
-        raise InvalidDatabaseUrl(
-            f"{parsed.get_backend_name()!r} is not spoken by this version; use sqlite:///FILE"
-        )
+        raise InvalidDatabaseUrl(f"not a database URL; expected {_EXPECTED}") from error
     if parsed.database in {None, "", ":memory:"} or parsed.query or parsed.host:
         raise InvalidDatabaseUrl("SQLite needs one file that survives: sqlite:///FILE")
     return Sqlite(Path(str(parsed.database)).absolute())
 
 
-def translate(error: SQLAlchemyError | sqlite3.Error) -> StorageError:
-    """Say in our words what the database said; the values of the statement stay out of it."""
-    if isinstance(error, PoolTimeout):
-        return DatabaseLocked("every connection of this process is busy")
-    cause = error.orig if isinstance(error, StatementError) else error
-    # The lower byte is the kind; the upper ones only refine it (sqlite.org/rescode.html).
-    number = getattr(cause, "sqlite_errorcode", None)
-    kind = _BY_SQLITE_CODE.get(number & 0xFF) if isinstance(number, int) else None
-    if kind is not None:
-        return kind(str(cause))
-    if isinstance(cause, _UNFIT):
-        return ValueRefused(type(cause).__name__)
-    if isinstance(error, DBAPIError) and error.connection_invalidated:
-        return DatabaseUnreachable(str(cause))
-    return StorageFailed(f"{type(cause).__name__}: {cause}")
-
-
-def _on_connect(engine: AsyncEngine, *pragmas: str) -> None:
-    def configure(connection: DBAPIConnection, _record: object) -> None:
-        # The driver's own implicit transactions begin too late; `_on_begin` does it instead.
-        connection.isolation_level = None
-        cursor = connection.cursor()
-        for pragma in ("PRAGMA foreign_keys=ON", *pragmas):
-            cursor.execute(pragma)
-        cursor.close()
-
-    event.listen(engine.sync_engine, "connect", configure)
-
-
-def _on_begin(engine: AsyncEngine, statement: str) -> None:
-    def begin(connection: Connection) -> None:
-        connection.exec_driver_sql(statement)
-
-    event.listen(engine.sync_engine, "begin", begin)
+__all__ = ["Dialect", "NewRows", "dialect_for", "sqlite_file", "sqlite_url"]

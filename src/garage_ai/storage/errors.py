@@ -5,10 +5,12 @@ StorageError                     code
 ├── SchemaError
 │   ├── SchemaTooNew             schema_too_new         a newer version wrote this database
 │   └── ForeignDatabase          foreign_database       another program's database
+├── DatabaseNotEmpty             database_not_empty     a place to restore into holds something
 ├── ConstraintViolated           constraint_violated    a unique or foreign key said no
 ├── ValueRefused                 value_refused          a value that no column can hold
 ├── DatabaseCorrupt              database_corrupt       damaged, or no database at all
 ├── DatabaseReadOnly             database_read_only     may be read, not written
+├── DatabaseDenied               database_denied        name, password or rights are refused
 ├── StorageUnavailable           (may pass by itself; the caller may try again)
 │   ├── DatabaseLocked           database_locked        another writer holds it too long
 │   ├── DiskFull                 disk_full              no room for the write
@@ -45,6 +47,10 @@ class ForeignDatabase(SchemaError):
     code = "foreign_database"
 
 
+class DatabaseNotEmpty(StorageError):
+    code = "database_not_empty"
+
+
 class ConstraintViolated(StorageError):
     code = "constraint_violated"
 
@@ -59,6 +65,10 @@ class DatabaseCorrupt(StorageError):
 
 class DatabaseReadOnly(StorageError):
     code = "database_read_only"
+
+
+class DatabaseDenied(StorageError):
+    code = "database_denied"
 
 
 class StorageUnavailable(StorageError):

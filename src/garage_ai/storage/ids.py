@@ -16,6 +16,9 @@ KeyId = NewType("KeyId", str)
 TokenId = NewType("TokenId", str)
 """`tok_` and 16 base62 characters; names an enrolment token without telling it."""
 
+InviteId = NewType("InviteId", str)
+"""`inv_` and 16 base62 characters; names an invite without telling it."""
+
 OPERATOR: Final = MemberId("mbr_operator")
 """The built-in member, there from the first migration: the operator of this network."""
 
@@ -41,11 +44,18 @@ def new_token_id() -> TokenId:
     return TokenId("tok_" + _random())
 
 
+def new_invite_id() -> InviteId:
+    """Make an invite id: 95 random bits."""
+    return InviteId("inv_" + _random())
+
+
 __all__ = [
     "OPERATOR",
+    "InviteId",
     "KeyId",
     "MemberId",
     "TokenId",
+    "new_invite_id",
     "new_key_id",
     "new_member_id",
     "new_token_id",

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from garage_ai.storage.errors import ForeignDatabase, SchemaTooNew
 
-HEAD: Final = "0004"
+HEAD: Final = "0016"
 """The newest revision in `migrations/versions`; known without loading Alembic (0.3 s)."""
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")
@@ -15,10 +15,18 @@ MIGRATIONS: Final = Path(__file__).with_name("migrations")
 
 def is_current(connection: Connection) -> bool:
     """Tell whether nothing needs to be done."""
-    return _revision(connection) == HEAD
+    return revision_of(connection) == HEAD
 
 
-def upgrade(connection: Connection) -> None:
+def revision_of(connection: Connection) -> str | None:
+    """Give the revision of a database; None for one without tables of ours."""
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    row = connection.execute(text("SELECT version_num FROM alembic_version")).one_or_none()
+    return None if row is None else str(row[0])
+
+
+def upgrade(connection: Connection, to: str = "head") -> None:
     """Run the migrations that are missing, forward only, in the caller's transaction.
 
     Raises: SchemaTooNew, ForeignDatabase.
@@ -31,7 +39,7 @@ def upgrade(connection: Connection) -> None:
     config.set_main_option("script_location", str(MIGRATIONS).replace("%", "%%"))
     config.attributes["connection"] = connection
     known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
-    revision = _revision(connection)
+    revision = revision_of(connection)
     if revision is None:
         _refuse_foreign(connection)
     elif revision not in known:
@@ -39,14 +47,7 @@ def upgrade(connection: Connection) -> None:
             f"the database is of revision {revision!r}, newer than {HEAD!r}, the last one this "
             "version knows: run the version that wrote it, or restore a backup made before it"
         )
-    command.upgrade(config, "head")
-
-
-def _revision(connection: Connection) -> str | None:
-    if not inspect(connection).has_table("alembic_version"):
-        return None
-    row = connection.execute(text("SELECT version_num FROM alembic_version")).one_or_none()
-    return None if row is None else str(row[0])
+    command.upgrade(config, to)
 
 
 def _refuse_foreign(connection: Connection) -> None:

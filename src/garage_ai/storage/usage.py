@@ -1,8 +1,11 @@
-"""Usage: one record of each request, and what may be asked of all of them."""
+"""Usage: one record of each request, and what may be asked of all of them.
+
+What each request makes is a struct and not a dataclass: frozen, one is made in a tenth of the time.
+"""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 from sqlalchemy import ColumnElement, Row, String, case, cast, func, literal_column, select
@@ -28,13 +31,14 @@ _COLUMN: Final[dict[Grouping, ColumnElement[str | None]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class UsagePart:
+class UsagePart(msgspec.Struct, frozen=True):
     """What one node contributed to an answer that several gave.
 
-    `outcome` is `ok`, `yielded` (its owner took it back) or an error's code. `gap_s` is how many
-    seconds passed between the last words of the node before and its first; None for the first
-    node and for one that said nothing.
+    `outcome` is `ok`, `yielded` (its owner took it back), `planned` (another went on before that),
+    `preempted` (a batch request's slot went to a chat) or an error's code. `gap_s` is how many
+    seconds passed between the last words of the node before and its first; None for the first node
+    and for one that said nothing. `counted_tokens` are those of its text, as the gateway counts
+    them.
     """
 
     node: str
@@ -44,16 +48,18 @@ class UsagePart:
     content_events: int
     outcome: str
     gap_s: float | None
+    counted_tokens: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class UsageRecord:
+class UsageRecord(msgspec.Struct, frozen=True):
     """What one request used and how it ended.
 
     Tokens are the engine's word, None where it said nothing; content events and bytes are what
-    the gateway saw. Times are in seconds; `ttft_s` is None when no content came, and for answers
-    that are not streamed: their first token is not seen. `node` began to answer; `parts` tells of
-    each where others went on.
+    the gateway saw. Counted tokens are the gateway's own and what is billed, by `count_source`:
+    `tokenizer` or `rule`; None where nothing was delivered. Times are in seconds; `ttft_s` is None
+    when no content came, and for answers that are not streamed: their first token is not seen.
+    `node` began to answer; `parts` tells of each where others went on. `charge` is in nGAI; None
+    where nothing is charged for. `caller_id` is what the client calls the request.
     """
 
     request_id: str
@@ -74,6 +80,15 @@ class UsageRecord:
     duration_s: float
     attempts: int
     parts: tuple[UsagePart, ...] = ()
+    charge: int | None = None
+    caller_id: str | None = None
+    counted_prompt_tokens: int | None = None
+    counted_completion_tokens: int | None = None
+    count_source: str | None = None
+
+    def but(self, **changes: Any) -> "UsageRecord":
+        """Give a copy of which some fields are others."""
+        return msgspec.structs.replace(self, **changes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +143,7 @@ async def usage_list(
         rows = (await connection.execute(statement)).all()
     page = rows[:limit]
     more = len(rows) > limit
-    return UsagePage(tuple(map(_record, page)), int(page[-1].seq) if more else None)
+    return UsagePage(tuple(map(usage_record, page)), int(page[-1].seq) if more else None)
 
 
 async def usage_summary(
@@ -146,7 +161,8 @@ async def usage_summary(
     group = _COLUMN[by]
     untold = func.sum(case((usage.c.completion_tokens.is_(None), 1), else_=0))
     sums = [
-        func.coalesce(func.sum(column), 0)
+        # PostgreSQL adds whole numbers up to a decimal, which is another type in Python.
+        cast(func.coalesce(func.sum(column), 0), column.type)
         for column in (
             usage.c.prompt_tokens,
             usage.c.completion_tokens,
@@ -163,11 +179,14 @@ async def usage_summary(
     if member is not None:
         statement = statement.where(usage.c.member_id == member)
     async with storage.read() as connection:
-        rows = (await connection.execute(statement.order_by(func.count().desc(), group))).all()
+        rows = (
+            await connection.execute(statement.order_by(func.count().desc(), group.nulls_first()))
+        ).all()
     return [UsageTotal(*row) for row in rows]
 
 
-def _record(row: Row[tuple[object, ...]]) -> UsageRecord:
+def usage_record(row: Row[tuple[object, ...]]) -> UsageRecord:
+    """Read a row of the table of usage."""
     fields = row._asdict()
     del fields["seq"]
     fields["member"] = fields.pop("member_id")

@@ -24,7 +24,7 @@ from garage_ai.storage import (
     Storage,
     StorageTimeout,
     ValueRefused,
-    dialect,
+    sqlite,
     sqlite_url,
 )
 from garage_ai.storage.tables import members
@@ -61,9 +61,9 @@ def mode(path: Path) -> int:
 
 
 @pytest.fixture
-def wide_open(database: Path) -> Path:
-    database.chmod(0o644)
-    return database
+def wide_open(sqlite_file: Path) -> Path:
+    sqlite_file.chmod(0o644)
+    return sqlite_file
 
 
 async def test_a_file_open_to_others_is_closed_to_them(wide_open: Path) -> None:
@@ -72,9 +72,9 @@ async def test_a_file_open_to_others_is_closed_to_them(wide_open: Path) -> None:
     assert mode(wide_open) == 0o600
 
 
-async def test_what_the_connections_promise(storage: Storage) -> None:
+async def test_what_connections_to_a_file_promise(file_storage: Storage) -> None:
     """WAL, a flush at every commit, foreign keys, and patience with other writers."""
-    async with storage.write() as connection:
+    async with file_storage.write() as connection:
         said = [
             await connection.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "synchronous", "foreign_keys", "busy_timeout")
@@ -124,11 +124,9 @@ async def test_writers_wait_for_each_other(storage: Storage) -> None:
     assert len(await ids(storage)) == 41
 
 
-async def test_two_processes_write_one_file(storage: Storage, database: Path) -> None:
+async def test_two_processes_write_one_database(storage: Storage, database: str) -> None:
     """Another process writing at the same time loses nothing and disturbs nothing."""
-    child = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", OTHER_PROCESS, sqlite_url(database)
-    )
+    child = await asyncio.create_subprocess_exec(sys.executable, "-c", OTHER_PROCESS, database)
     for number in range(100):
         await add(storage, f"mbr_here{number}")
     assert await asyncio.wait_for(child.wait(), 30) == 0
@@ -140,7 +138,7 @@ OTHER_PROCESS = """
 import asyncio, sys
 from datetime import UTC, datetime
 from sqlalchemy import insert
-from garage_ai.storage import Storage, sqlite_url
+from garage_ai.storage import Storage
 from garage_ai.storage.tables import members
 
 async def main():
@@ -155,11 +153,11 @@ asyncio.run(main())
 """
 
 
-async def test_a_foreign_lock_is_told(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_foreign_lock_is_told(sqlite_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A writer that never ends elsewhere becomes a typed error; then all is well again."""
-    monkeypatch.setattr(dialect, "BUSY_SECONDS", 0.1)
-    storage = await Storage.open(sqlite_url(database))
-    with closing(sqlite3.connect(database, isolation_level=None)) as other:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.1)
+    storage = await Storage.open(sqlite_url(sqlite_file))
+    with closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(DatabaseLocked) as caught:
             await add(storage, "mbr_a")
@@ -170,18 +168,18 @@ async def test_a_foreign_lock_is_told(database: Path, monkeypatch: pytest.Monkey
     await storage.close()
 
 
-async def test_a_full_disk_is_told(storage: Storage) -> None:
+async def test_a_full_disk_is_told(file_storage: Storage) -> None:
     """A write without room fails typed, takes nothing along, and works when there is room."""
-    async with storage.write() as connection:
+    async with file_storage.write() as connection:
         pages = await connection.scalar(text("PRAGMA page_count"))
         await connection.execute(text(f"PRAGMA max_page_count={pages}"))
-    await add(storage, "mbr_small")
+    await add(file_storage, "mbr_small")
     with pytest.raises(DiskFull):
-        await add(storage, "mbr_large", "x" * 1_000_000)
-    async with storage.write() as connection:
+        await add(file_storage, "mbr_large", "x" * 1_000_000)
+    async with file_storage.write() as connection:
         await connection.execute(text("PRAGMA max_page_count=1000000"))
-    await add(storage, "mbr_after")
-    assert await ids(storage) == {"mbr_operator", "mbr_small", "mbr_after"}
+    await add(file_storage, "mbr_after")
+    assert await ids(file_storage) == {"mbr_operator", "mbr_small", "mbr_after"}
 
 
 async def test_a_transaction_that_takes_too_long_ends(storage: Storage) -> None:

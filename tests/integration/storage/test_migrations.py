@@ -1,18 +1,18 @@
 """Migrations build what the tables say, run once, and refuse what they do not know."""
 
 import asyncio
-import sqlite3
 import sys
-from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine, select
+from sqlalchemy import Column, Connection, MetaData, insert, inspect, select, text
+from tests.databases import made_by
 
 from garage_ai.storage import (
     OPERATOR,
@@ -22,10 +22,13 @@ from garage_ai.storage import (
     sqlite_url,
     usage_list,
 )
+from garage_ai.storage.dialect import dialect_for
 from garage_ai.storage.schema import HEAD, MIGRATIONS
-from garage_ai.storage.tables import members, metadata
+from garage_ai.storage.tables import members, metadata, nodes
 
 pytestmark = pytest.mark.anyio
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 
 
 def differences(connection: Connection) -> list[object]:
@@ -35,7 +38,7 @@ def differences(connection: Connection) -> list[object]:
 
 
 async def test_migrations_build_the_tables(storage: Storage) -> None:
-    """A migrated database and tables.py agree to the last column, index and constraint."""
+    """A migrated database and the tables agree to the last column, index and constraint."""
     async with storage.read() as connection:
         assert await connection.run_sync(differences) == []
 
@@ -56,81 +59,142 @@ async def test_the_operator_is_there_from_the_start(storage: Storage) -> None:
     assert (row.id, row.name) == (OPERATOR, "the operator of this network")
 
 
-def made_by(path: Path, revision: str) -> None:
-    """Make a database as a version of that revision left it."""
-    engine = create_engine(f"sqlite:///{path}")
-    with engine.begin() as old:
-        config = Config()
-        config.set_main_option("script_location", str(MIGRATIONS))
-        config.attributes["connection"] = old
-        command.upgrade(config, revision)
-    engine.dispose()
+def revisions() -> list[str]:
+    """Give every revision that there was, the oldest first."""
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    scripts = ScriptDirectory.from_config(config).walk_revisions()
+    return [script.revision for script in scripts][::-1]
 
 
-async def test_who_was_let_in_before_the_rule_stays_let_in(tmp_path: Path) -> None:
-    """Nodes enrolled when no sandbox was asked for serve on; tokens made then ask for one."""
-    path = tmp_path / "garage.db"
-    made_by(path, "0001")
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute(
-            "INSERT INTO nodes (id, member_id, name, public_key, trust, created_at)"
-            " VALUES ('n1', 'mbr_operator', 'pc', 'U1', 'unsandboxed', '2026-11-01 12:00:00')"
+Rows = dict[str, list[tuple[object, ...]]]
+
+
+def fill(connection: Connection) -> tuple[MetaData, Rows]:
+    """Put a row into each table that there is; give the tables of then and all that is in them."""
+    then = MetaData()
+    then.reflect(connection)
+    then.remove(then.tables["alembic_version"])
+    for table in then.sorted_tables:
+        if table.name != "members":
+            row = {column.name: value_for(column) for column in table.c}
+            connection.execute(insert(table).values(row))
+    return then, content(connection, then)
+
+
+def value_for(column: Column[Any]) -> object:
+    """Make up a value; what points at a member or a node points at the first one."""
+    if column.name == "member_id":
+        return OPERATOR
+    name = "id" if column.foreign_keys else column.name
+    values = {str: f"a {name}"[:16], bytes: b"\0\xff" * 16, bool: True, datetime: NOON}
+    return values.get(column.type.python_type, 7)
+
+
+def content(connection: Connection, tables: MetaData) -> Rows:
+    """Read all rows of these tables, in the columns that they had."""
+    return {
+        table.name: [tuple(row) for row in connection.execute(select(table))]
+        for table in tables.sorted_tables
+    }
+
+
+@pytest.mark.parametrize("revision", revisions())
+async def test_old_data_comes_along(empty_database: str, revision: str) -> None:
+    """What a version of any age left is there after the migration, value by value."""
+    engine = await made_by(empty_database, revision)
+    async with engine.begin() as connection:
+        then, before = await connection.run_sync(fill)
+    await engine.dispose()
+    assert all(before.values())
+    storage = await Storage.open(empty_database)
+    async with storage.read() as connection:
+        assert await connection.run_sync(content, then) == before
+        assert await connection.run_sync(differences) == []
+    await storage.close()
+
+
+async def test_who_was_let_in_before_the_rule_stays_let_in(empty_database: str) -> None:
+    """Nodes enrolled when no sandbox was asked for serve on."""
+    engine = await made_by(empty_database, "0001")
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO nodes (id, member_id, name, public_key, trust, created_at)"
+                " VALUES ('n1', 'mbr_operator', 'pc', 'U1', 'unsandboxed', '2026-11-01 12:00:00')"
+            )
         )
-        connection.commit()
-    await (await Storage.open(sqlite_url(path))).close()
-    with closing(sqlite3.connect(path)) as connection:
-        rows = connection.execute("SELECT created_at, bare_allowed_at FROM nodes").fetchall()
-    assert rows == [("2026-11-01 12:00:00", "2026-11-01 12:00:00")]
+    await engine.dispose()
+    storage = await Storage.open(empty_database)
+    async with storage.read() as connection:
+        moments = select(nodes.c.created_at, nodes.c.bare_allowed_at)
+        rows = [tuple(row) for row in await connection.execute(moments)]
+    await storage.close()
+    assert rows == [(NOON, NOON)]
 
 
-def content(path: Path) -> bytes:
+def bytes_of(path: Path) -> bytes:
     return path.read_bytes()
 
 
-async def test_opening_again_changes_nothing(database: Path) -> None:
+async def test_opening_again_changes_nothing(sqlite_file: Path) -> None:
     """A database that is up to date is left as it is."""
-    before = content(database)
-    await (await Storage.open(sqlite_url(database))).close()
-    assert content(database) == before
+    before = bytes_of(sqlite_file)
+    await (await Storage.open(sqlite_url(sqlite_file))).close()
+    assert bytes_of(sqlite_file) == before
 
 
-async def test_usage_of_an_older_database_is_kept(tmp_path: Path) -> None:
+async def test_usage_of_an_older_database_is_kept(empty_database: str) -> None:
     """Records from before a migration are read as they were, and had one part."""
-    database = tmp_path / "garage.db"
-    made_by(database, "0001")
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute(
-            "INSERT INTO usage (request_id, at, member_id, key_id, route, model, outcome, stream,"
-            " content_events, bytes_out, duration_s, attempts)"
-            " VALUES ('r', '2026-01-01 00:00:00', 'm', 'k', 'chat', 'x', 'ok', 1, 5, 9, 0.5, 1)"
+    engine = await made_by(empty_database, "0001")
+    async with engine.begin() as connection:
+        await connection.execute(
+            text(
+                "INSERT INTO usage (request_id, at, member_id, key_id, route, model, outcome,"
+                " stream, content_events, bytes_out, duration_s, attempts) VALUES"
+                " ('r', '2026-01-01 00:00:00', 'm', 'k', 'chat', 'x', 'ok', true, 5, 9, 0.5, 1)"
+            )
         )
-        connection.commit()
-    storage = await Storage.open(sqlite_url(database))
+    await engine.dispose()
+    storage = await Storage.open(empty_database)
     [record] = (await usage_list(storage)).records
     assert (record.request_id, record.content_events, record.parts) == ("r", 5, ())
     await storage.close()
 
 
-async def test_a_newer_database_is_refused(database: Path) -> None:
+async def run(url: str, *statements: str) -> None:
+    """Do to a database what storage itself never would."""
+    dialect = dialect_for(url)
+    dialect.prepare()
+    engine = dialect.writer()
+    async with engine.begin() as connection:
+        for statement in statements:
+            await connection.execute(text(statement))
+    await engine.dispose()
+
+
+async def names(url: str) -> list[str]:
+    engine = dialect_for(url).reader()
+    async with engine.begin() as connection:
+        found = await connection.run_sync(lambda sync: inspect(sync).get_table_names())
+    await engine.dispose()
+    return found
+
+
+async def test_a_newer_database_is_refused(database: str) -> None:
     """An older version does not touch what a newer one wrote, and says what to do."""
-    with closing(sqlite3.connect(database)) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = '9999'")
-        connection.commit()
+    await run(database, "UPDATE alembic_version SET version_num = '9999'")
     with pytest.raises(SchemaTooNew, match="9999") as caught:
-        await Storage.open(sqlite_url(database))
+        await Storage.open(database)
     assert caught.value.code == "schema_too_new"
 
 
-async def test_another_programs_database_is_refused(tmp_path: Path) -> None:
+async def test_another_programs_database_is_refused(empty_database: str) -> None:
     """Tables of strangers are left alone."""
-    path = tmp_path / "photos.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.execute("CREATE TABLE photos (id INTEGER)")
+    await run(empty_database, "CREATE TABLE photos (id INTEGER)")
     with pytest.raises(ForeignDatabase, match="photos"):
-        await Storage.open(sqlite_url(path))
-    with closing(sqlite3.connect(path)) as connection:
-        names = connection.execute("SELECT name FROM sqlite_master").fetchall()
-    assert names == [("photos",)]
+        await Storage.open(empty_database)
+    assert await names(empty_database) == ["photos"]
 
 
 async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
@@ -140,30 +204,28 @@ async def test_a_path_with_odd_characters_works(tmp_path: Path) -> None:
     assert path.exists()
 
 
-async def test_processes_that_start_together_migrate_once(tmp_path: Path) -> None:
-    """Several processes over a new file all come up, and the operator is there once."""
-    path = tmp_path / "garage.db"
+async def test_processes_that_start_together_migrate_once(empty_database: str) -> None:
+    """Several processes over an empty database all come up, and the operator is there once."""
     code = (
         "import asyncio, sys; from garage_ai.storage import Storage\n"
         "async def main(): await (await Storage.open(sys.argv[1])).close()\n"
         "asyncio.run(main())"
     )
     children = [
-        await asyncio.create_subprocess_exec(sys.executable, "-c", code, sqlite_url(path))
+        await asyncio.create_subprocess_exec(sys.executable, "-c", code, empty_database)
         for _ in range(3)
     ]
     assert await asyncio.gather(*(asyncio.wait_for(c.wait(), 60) for c in children)) == [0, 0, 0]
-    storage = await Storage.open(sqlite_url(path))
+    storage = await Storage.open(empty_database)
     async with storage.read() as connection:
         assert len((await connection.execute(select(members))).all()) == 1
     await storage.close()
 
 
 async def test_a_migration_that_fails_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A step that breaks in its middle is taken back, tables and all."""
-    path = tmp_path / "garage.db"
 
     def broken(*_: object, **__: object) -> None:
         raise RuntimeError("power cut")
@@ -171,7 +233,6 @@ async def test_a_migration_that_fails_leaves_nothing(
     with monkeypatch.context() as patch:
         patch.setattr("alembic.op.create_index", broken)
         with pytest.raises(RuntimeError, match="power cut"):
-            await Storage.open(sqlite_url(path))
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("SELECT count(*) FROM sqlite_master").fetchone() == (0,)
-    await (await Storage.open(sqlite_url(path))).close()
+            await Storage.open(empty_database)
+    assert await names(empty_database) == []
+    await (await Storage.open(empty_database)).close()

@@ -1,9 +1,9 @@
 """What may be asked of usage: pages of records and sums."""
 
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from garage_ai.storage import (
     KeyId,

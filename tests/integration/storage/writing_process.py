@@ -35,7 +35,7 @@ async def main(url: str) -> None:
                 )
             )
             number += 1
-        print(writer.counts.written, number, flush=True)
+        print(writer.counts.written + writer.counts.repeated, number, flush=True)
         await asyncio.sleep(0.01)
 
 

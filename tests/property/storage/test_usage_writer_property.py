@@ -2,12 +2,12 @@
 
 import asyncio
 import tempfile
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord, UsageWriter, sqlite_url
 from garage_ai.storage.usage import MAX_LISTED, usage_list
@@ -77,7 +77,9 @@ def test_every_record_is_written_repeated_or_dropped(records: list[UsageRecord])
         writer, kept = asyncio.run(write(Path(folder) / "garage.db", records))
     first: dict[str, UsageRecord] = {}
     for record in filter(fits, records):
-        first.setdefault(record.request_id, record)
+        # No database holds a NUL.
+        told = record.but(model=record.model.replace("\0", "\ufffd"))
+        first.setdefault(record.request_id, told)
     counts = writer.counts
     assert kept == list(first.values())
     assert counts.written == len(kept)

@@ -32,9 +32,11 @@ def test_a_moment_comes_out_as_utc() -> None:
     assert tables.Utc().process_result_value(None, sqlite.dialect()) is None
 
 
-@pytest.mark.parametrize("name", ["keys", "enrolment_tokens", "nodes", "external_models"])
+@pytest.mark.parametrize(
+    "name", ["keys", "enrolment_tokens", "nodes", "external_models", "files", "batches"]
+)
 def test_everything_has_a_member(name: str) -> None:
-    """Each key, token, node and model name belongs to a member that exists."""
+    """Each key, token, node, model name, file and batch belongs to a member that exists."""
     column = tables.metadata.tables[name].c.member_id
     assert not column.nullable
     assert [key.target_fullname for key in column.foreign_keys] == ["members.id"]

@@ -8,7 +8,7 @@ from alembic import op
 revision = "0001"
 down_revision = None
 
-# A step keeps its own types: `tables.py` moves on, history does not.
+# A step keeps its own types: `tables/` moves on, history does not.
 _MOMENT = sa.DateTime(timezone=True)
 
 

@@ -1,65 +1,21 @@
-"""Every table, in column types that SQLite and PostgreSQL share.
+"""Tables of `accounts`: whose keys, tokens and nodes there are, and what is decided about them.
 
 Secrets are kept as SHA-256 only. Keys, tokens and nodes have a member from the first migration.
 """
 
-from datetime import UTC, datetime
-
 from sqlalchemy import (
-    BigInteger,
     Boolean,
     Column,
-    DateTime,
-    Dialect,
-    Float,
     ForeignKey,
-    Index,
     Integer,
     LargeBinary,
-    MetaData,
     String,
     Table,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.types import TypeDecorator
 
-
-class Utc(TypeDecorator[datetime]):
-    """Keep an aware moment in UTC; a naive one is refused, since nobody knows when it was."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, _: Dialect) -> datetime | None:
-        """Turn a moment into UTC on its way in."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError("a moment without a time zone cannot be stored")
-        return value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, _: Dialect) -> datetime | None:
-        """Give a moment back in UTC; SQLite keeps no zone, so it is put back here."""
-        if value is None:
-            return None
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-
-
-metadata = MetaData(
-    # Named constraints, so that a later migration can change them on either database.
-    naming_convention={
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
-        "pk": "pk_%(table_name)s",
-    }
-)
-
-
-def _member(*, index: bool = True) -> Column[str]:
-    return Column("member_id", String(64), ForeignKey("members.id"), nullable=False, index=index)
-
+from garage_ai.storage.tables.base import Utc, member_column, metadata, seq_column
 
 members = Table(
     "members",
@@ -67,13 +23,42 @@ members = Table(
     Column("id", String(64), primary_key=True),
     Column("name", String(200), nullable=False),
     Column("created_at", Utc, nullable=False),
+    Column("suspended_at", Utc),
+    Column("erased_at", Utc),
+)
+
+invites = Table(
+    "invites",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    member_column(),  # who invites
+    Column("name", String(200)),
+    Column("digest", LargeBinary(32), nullable=False, unique=True),
+    Column("uses", Integer, nullable=False),
+    Column("used", Integer, nullable=False),
+    Column("created_at", Utc, nullable=False),
+    Column("expires_at", Utc, nullable=False),
+    Column("revoked_at", Utc),
+    Column("idempotency_key", String(255)),
+    UniqueConstraint("member_id", "idempotency_key"),
+)
+
+# What was made of an invite; an answer that was lost is asked for again by its key.
+invited = Table(
+    "invited",
+    metadata,
+    Column("member_id", String(64), ForeignKey("members.id"), primary_key=True),
+    Column("invite_id", String(64), ForeignKey("invites.id"), nullable=False),
+    Column("key_id", String(64), ForeignKey("keys.id"), nullable=False),
+    Column("idempotency_key", String(255)),
+    UniqueConstraint("invite_id", "idempotency_key"),
 )
 
 keys = Table(
     "keys",
     metadata,
     Column("id", String(64), primary_key=True),
-    _member(index=False),  # the unique constraint below begins with it
+    member_column(index=False),  # the unique constraint below begins with it
     Column("name", String(200), nullable=False),
     Column("scopes", String(200), nullable=False),  # space-separated, sorted
     Column("region", String(16)),
@@ -89,7 +74,7 @@ enrolment_tokens = Table(
     "enrolment_tokens",
     metadata,
     Column("id", String(64), primary_key=True),
-    _member(index=False),
+    member_column(index=False),
     Column("region", String(16)),
     Column("digest", LargeBinary(32), nullable=False, unique=True),
     Column("created_at", Utc, nullable=False),
@@ -106,7 +91,7 @@ nodes = Table(
     "nodes",
     metadata,
     Column("id", String(64), primary_key=True),
-    _member(),
+    member_column(),
     Column("name", String(200), nullable=False),
     Column("public_key", String(64), nullable=False, unique=True),
     Column("region", String(16)),
@@ -136,16 +121,21 @@ external_models = Table(
     Column("by_admin", Boolean, nullable=False),
 )
 
+images = Table(
+    "images",
+    metadata,
+    Column("digest", String(80), primary_key=True),
+    Column("note", String(200), nullable=False),
+    Column("decided_at", Utc, nullable=False),
+    Column("revoked", Boolean, nullable=False),
+)
+
+
 # Kept as it was signed, so that anyone can check it again.
 benchmarks = Table(
     "benchmarks",
     metadata,
-    Column(
-        "seq",
-        BigInteger().with_variant(Integer(), "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    seq_column(),
     Column("node_id", String(64), ForeignKey("nodes.id"), nullable=False),
     Column("received_at", Utc, nullable=False),
     Column("body_digest", LargeBinary(32), nullable=False),
@@ -156,48 +146,15 @@ benchmarks = Table(
     UniqueConstraint("node_id", "body_digest"),
 )
 
-# No foreign keys: a usage record is evidence of what happened, so nothing may refuse it.
-usage = Table(
-    "usage",
-    metadata,
-    Column(
-        "seq",
-        # SQLite numbers rows by itself only in a column of exactly the type INTEGER.
-        BigInteger().with_variant(Integer(), "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
-    Column("request_id", String(64), nullable=False, unique=True),
-    Column("at", Utc, nullable=False, index=True),
-    Column("member_id", String(64), nullable=False),
-    Column("key_id", String(64), nullable=False),
-    Column("route", String(32), nullable=False),
-    Column("model", String(255), nullable=False),
-    Column("digest", String(80)),
-    Column("node_id", String(64)),
-    Column("outcome", String(64), nullable=False),
-    Column("stream", Boolean, nullable=False),
-    Column("prompt_tokens", BigInteger),
-    Column("completion_tokens", BigInteger),
-    Column("content_events", BigInteger, nullable=False),
-    Column("bytes_out", BigInteger, nullable=False),
-    Column("ttft_s", Float),
-    Column("duration_s", Float, nullable=False),
-    Column("attempts", Integer, nullable=False),
-    Column("parts", Text),  # JSON of `UsagePart`s, where more than one node answered
-    Index("ix_usage_member_id_at", "member_id", "at"),
-)
-
-
 __all__ = [
-    "Utc",
     "benchmarks",
     "enrolment_tokens",
     "external_models",
+    "images",
+    "invited",
+    "invites",
     "keys",
     "members",
-    "metadata",
     "nodes",
     "retired_node_keys",
-    "usage",
 ]
