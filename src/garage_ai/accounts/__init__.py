@@ -1,22 +1,38 @@
-"""Members and what they own: API keys, enrolment tokens, nodes and model names."""
+"""Members, what they own, and what they may use: keys, invites, nodes, names, limits."""
 
 from garage_ai.accounts.benchmarks import Benchmarks, NodeBenchmark
 from garage_ai.accounts.errors import (
     AccountError,
     AdminKeyUnusable,
+    BudgetExceeded,
     ClaimNotFound,
     Conflict,
+    ExpiredKey,
     IdempotencyConflict,
     InvalidField,
+    InvalidInvite,
     InvalidKey,
     InvalidToken,
+    InviteExpired,
+    InviteNotFound,
+    InviteRevoked,
+    InviteUsed,
     KeyNotFound,
+    LastAdminKey,
+    LimitReached,
+    LimitsUnavailable,
+    MemberErased,
     MemberNotFound,
+    MemberSuspended,
+    ModelForbidden,
     NodeKeyStale,
     NodeKeyTaken,
     NodeNotFound,
     NodeRemoved,
+    NotConfirmed,
     NotFound,
+    OperatorNeeded,
+    RateLimited,
     RevokedKey,
     TokenExpired,
     TokenNotFound,
@@ -24,15 +40,26 @@ from garage_ai.accounts.errors import (
     TokenUsed,
 )
 from garage_ai.accounts.external_models import ExternalModels
+from garage_ai.accounts.images import DecidedImage, Images
+from garage_ai.accounts.invites import Invites
 from garage_ai.accounts.key_ring import KeyRing
+from garage_ai.accounts.limit_book import LimitBook
+from garage_ai.accounts.limit_leases import Leases
+from garage_ai.accounts.limit_models import Demand, LimitSettings
+from garage_ai.accounts.limit_pools import StoredPools
+from garage_ai.accounts.limit_tickets import FREE, Ticket
+from garage_ai.accounts.limits import Limits
 from garage_ai.accounts.members import Members
 from garage_ai.accounts.models import (
     SCOPES,
     Clock,
     EnrolmentToken,
     ExternalModel,
+    Invite,
+    IssuedInvite,
     IssuedKey,
     IssuedToken,
+    Joined,
     Key,
     Member,
     Node,
@@ -43,36 +70,64 @@ from garage_ai.accounts.models import (
 )
 from garage_ai.accounts.nodes import Nodes
 from garage_ai.accounts.tokens import EnrolmentTokens
-from garage_ai.storage import OPERATOR, KeyId, MemberId, TokenId
+from garage_ai.accounts.windows import Dimension
+from garage_ai.storage import OPERATOR, InviteId, KeyId, MemberId, TokenId
 from garage_ai.wire.ids import NodeId
 
 __all__ = [
+    "FREE",
     "OPERATOR",
     "SCOPES",
     "AccountError",
     "AdminKeyUnusable",
     "Benchmarks",
+    "BudgetExceeded",
     "ClaimNotFound",
     "Clock",
     "Conflict",
+    "DecidedImage",
+    "Demand",
+    "Dimension",
     "EnrolmentToken",
     "EnrolmentTokens",
+    "ExpiredKey",
     "ExternalModel",
     "ExternalModels",
     "IdempotencyConflict",
+    "Images",
     "InvalidField",
+    "InvalidInvite",
     "InvalidKey",
     "InvalidToken",
+    "Invite",
+    "InviteExpired",
+    "InviteId",
+    "InviteNotFound",
+    "InviteRevoked",
+    "InviteUsed",
+    "Invites",
+    "IssuedInvite",
     "IssuedKey",
     "IssuedToken",
+    "Joined",
     "Key",
     "KeyId",
     "KeyNotFound",
     "KeyRing",
+    "LastAdminKey",
+    "Leases",
+    "LimitBook",
+    "LimitReached",
+    "LimitSettings",
+    "Limits",
+    "LimitsUnavailable",
     "Member",
+    "MemberErased",
     "MemberId",
     "MemberNotFound",
+    "MemberSuspended",
     "Members",
+    "ModelForbidden",
     "Node",
     "NodeBenchmark",
     "NodeId",
@@ -81,10 +136,15 @@ __all__ = [
     "NodeNotFound",
     "NodeRemoved",
     "Nodes",
+    "NotConfirmed",
     "NotFound",
+    "OperatorNeeded",
+    "RateLimited",
     "RetiredKey",
     "RevokedKey",
     "Scope",
+    "StoredPools",
+    "Ticket",
     "TokenExpired",
     "TokenId",
     "TokenNotFound",

@@ -10,8 +10,8 @@ from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts.models import Clock, utc_now
-from garage_ai.storage import Storage
-from garage_ai.storage.tables import benchmarks
+from garage_ai.storage import MemberId, Storage
+from garage_ai.storage.tables import benchmarks, nodes
 from garage_ai.wire.benchmarks import Benchmark, SignedBenchmark, decode_benchmark
 from garage_ai.wire.ids import NodeId
 
@@ -69,6 +69,13 @@ class Benchmarks:
         async with self._storage.read() as connection:
             rows = await connection.execute(select(benchmarks).where(benchmarks.c.seq.in_(newest)))
             return {NodeId(row.node_id): _benchmark(row) for row in rows}
+
+    async def of_member(self, member: MemberId) -> list[NodeBenchmark]:
+        """Give all that is kept of a member's nodes, oldest first. Raises: StorageError."""
+        own = select(nodes.c.id).where(nodes.c.member_id == member)
+        kept = select(benchmarks).where(benchmarks.c.node_id.in_(own)).order_by(benchmarks.c.seq)
+        async with self._storage.read() as connection:
+            return [_benchmark(row) for row in await connection.execute(kept)]
 
 
 async def _let_old_ones_go(connection: AsyncConnection, node: NodeId) -> None:

@@ -7,6 +7,8 @@ from garage_ai.accounts.errors import ClaimNotFound
 from garage_ai.accounts.fields import checked_name
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import Clock, ExternalModel, utc_now
+from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.service import AuditLog
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import external_models as models
 from garage_ai.wire.ids import Digest
@@ -18,6 +20,7 @@ class ExternalModels:
     def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._clock = clock
+        self._log = AuditLog(storage, clock)
 
     async def claim(
         self, name: str, member: MemberId, digest: Digest, *, in_catalogue: bool
@@ -41,25 +44,32 @@ class ExternalModels:
                 lost = by_rule and in_catalogue
                 values = {"digest": digest} | ({"approved_at": None} if lost else {})
                 await connection.execute(update(models).where(_is(name, member)).values(values))
-            return await _get(connection, name, member)
+            claim = await _get(connection, name, member)
+            if mine is None or (mine.digest, mine.approved_at) != (digest, claim.approved_at):
+                await self._record(connection, Action.MODEL_CLAIMED, GATEWAY, claim)
+            return claim
 
-    async def approve(self, name: str, member: MemberId) -> ExternalModel:
+    async def approve(self, name: str, member: MemberId, *, by: Actor = GATEWAY) -> ExternalModel:
         """Let a member serve a name that it claimed. Raises: ClaimNotFound, StorageError."""
-        async with self._storage.write() as connection:
+        async with self._storage.write(in_turn=True) as connection:
             before = await _get(connection, name, member)
             approved_at = before.approved_at or self._clock()
-            await connection.execute(
+            changed = await connection.execute(
                 update(models)
-                .where(_is(name, member))
+                .where(_is(name, member), ~(models.c.by_admin & models.c.approved_at.is_not(None)))
                 .values(approved_at=approved_at, by_admin=True)
             )
-            return await _get(connection, name, member)
+            claim = await _get(connection, name, member)
+            if changed.rowcount:
+                await self._record(connection, Action.MODEL_APPROVED, by, claim)
+            return claim
 
-    async def withdraw(self, name: str, member: MemberId) -> ExternalModel:
+    async def withdraw(self, name: str, member: MemberId, *, by: Actor = GATEWAY) -> ExternalModel:
         """Take a claim away and give it back one last time. Raises: ClaimNotFound, StorageError."""
-        async with self._storage.write() as connection:
+        async with self._storage.write(in_turn=True) as connection:
             claim = await _get(connection, name, member)
             await connection.execute(delete(models).where(_is(name, member)))
+            await self._record(connection, Action.MODEL_WITHDRAWN, by, claim)
         return claim
 
     async def list(self) -> list[ExternalModel]:
@@ -69,6 +79,12 @@ class ExternalModels:
                 select(models).order_by(models.c.created_at, models.c.name, models.c.member_id)
             )
             return [_model(row) for row in rows]
+
+    async def _record(
+        self, connection: AsyncConnection, action: Action, by: Actor, claim: ExternalModel
+    ) -> None:
+        details = {"digest": claim.digest, "state": claim.state}
+        await self._log.record(connection, Entry(action, by, claim.name, claim.member, details))
 
     async def _insert(
         self,

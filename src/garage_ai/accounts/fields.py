@@ -9,6 +9,7 @@ from garage_ai.accounts.models import SCOPES, Scope
 from garage_ai.wire.regions import COUNTIES, COUNTY
 
 _PUBLIC_KEY: Final = re.compile(r"U[A-Z2-7]{55}")
+_DIGEST: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 
 
@@ -18,6 +19,18 @@ def checked_name(name: str, longest: int = 200) -> str:
     if not 1 <= len(name) <= longest or not name.isprintable():
         raise InvalidField("name", f"1 to {longest} printable characters")
     return name
+
+
+def checked_note(note: str) -> str:
+    """Give a note back without outer spaces; it may be empty. Raises: InvalidField."""
+    return checked_name(note) if note.strip() else ""
+
+
+def checked_digest(digest: str) -> str:
+    """Give a digest back that has the shape of one. Raises: InvalidField."""
+    if not _DIGEST.fullmatch(digest):
+        raise InvalidField("digest", "sha256: and 64 hex digits")
+    return digest
 
 
 def checked_region(region: str | None) -> str | None:

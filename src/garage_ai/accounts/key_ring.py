@@ -10,7 +10,7 @@ from typing import Final, Self
 import structlog
 
 from garage_ai.accounts import admin_key
-from garage_ai.accounts.errors import AdminKeyUnusable, InvalidKey, RevokedKey
+from garage_ai.accounts.errors import AdminKeyUnusable, InvalidKey, MemberSuspended, RevokedKey
 from garage_ai.accounts.fields import (
     checked_idempotency_key,
     checked_name,
@@ -18,6 +18,8 @@ from garage_ai.accounts.fields import (
     checked_scopes,
 )
 from garage_ai.accounts.keys import Census, count_keys, insert_key, load_keys, revoke_key
+from garage_ai.accounts.limit_fields import checked_settings
+from garage_ai.accounts.limit_models import NONE, LimitSettings
 from garage_ai.accounts.models import SCOPES, Clock, IssuedKey, Key, Scope, utc_now
 from garage_ai.accounts.secrets import (
     KEY_PREFIX,
@@ -26,6 +28,7 @@ from garage_ai.accounts.secrets import (
     is_well_formed,
     new_secret,
 )
+from garage_ai.audit.models import GATEWAY, Action, Actor
 from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage, StorageError
 from garage_ai.storage.ids import new_key_id
 
@@ -45,7 +48,8 @@ class KeyRing:
 
     A revocation works at once in this process and within a second in others. While the database
     cannot be read the ring fails open: known keys go on working, revocations of other processes
-    come when it is back; `failures` counts such looks. All methods belong to the event loop.
+    come when it is back; `failures` counts such looks, `reachable` tells of the last one. All
+    methods belong to the event loop.
     """
 
     def __init__(
@@ -56,11 +60,13 @@ class KeyRing:
         clock: Clock = utc_now,
     ) -> None:
         self.failures = 0
+        self.reachable = True
         self._storage = storage
         self._on_use = on_use
         self._clock = clock
         self._keys: dict[bytes, tuple[bytes, Key]] = {}
-        self._census = Census(0, 0)
+        self._by_id: dict[KeyId, Key] = {}
+        self._census = Census(0, 0, 0)
         self._wanted = asyncio.Event()
         # A look that began before a revocation must not end after it and bring the key back.
         self._changing = asyncio.Lock()
@@ -91,7 +97,7 @@ class KeyRing:
             await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
 
     def authenticate(self, presented: str) -> Key:
-        """Tell whose key this is, from memory. Raises: InvalidKey, RevokedKey."""
+        """Tell whose key this is, from memory. Raises: InvalidKey, RevokedKey, MemberSuspended."""
         # What is known was well-formed; the checksum, which costs more, is for what is not.
         found = hash_of(presented)
         entry = self._keys.get(found)
@@ -100,12 +106,20 @@ class KeyRing:
                 raise InvalidKey("not a key of this network")
             self._wanted.set()  # another process may have made it a moment ago
             raise InvalidKey("no such key")
-        key = entry[1]
-        if key.revoked_at is not None:
-            raise RevokedKey("this key was revoked")
+        key = _working(entry[1])
         if self._on_use is not None:
             self._on_use(key.id, self._clock())
         return key
+
+    def find(self, key: KeyId) -> Key:
+        """Give a key that still works, for what its owner left to be done.
+
+        Raises: InvalidKey, RevokedKey, MemberSuspended.
+        """
+        found = self._by_id.get(key)
+        if found is None:
+            raise InvalidKey("no such key")
+        return _working(found)
 
     async def refresh(self) -> None:
         """Take over what other processes changed. Raises: StorageError."""
@@ -120,12 +134,14 @@ class KeyRing:
         scopes: Iterable[Scope] = ("inference",),
         *,
         region: str | None = None,
+        limits: LimitSettings = NONE,
         idempotency_key: str | None = None,
+        by: Actor = GATEWAY,
     ) -> IssuedKey:
         """Make a key; its secret is given this one time.
 
-        `region` keeps the key's requests within it. Called again with the same member and
-        idempotency key it gives the same key, without the secret.
+        `region` keeps the key's requests within it; `limits` hold from the first one. Called again
+        with the same member and idempotency key it gives the same key, without the secret.
         Raises: InvalidField, MemberNotFound, IdempotencyConflict, StorageError.
         """
         key = Key(
@@ -137,23 +153,32 @@ class KeyRing:
             self._clock(),
         )
         secret = new_secret(KEY_PREFIX)
-        earlier = await self._insert(key, secret, checked_idempotency_key(idempotency_key))
+        earlier = await self._insert(
+            key,
+            secret,
+            checked_idempotency_key(idempotency_key),
+            by,
+            limits=checked_settings(limits),
+        )
         return IssuedKey(key, secret) if earlier is None else IssuedKey(earlier, None)
 
-    async def revoke(self, key: KeyId) -> Key:
-        """Revoke a key for good. Raises: KeyNotFound, StorageError."""
+    async def revoke(self, key: KeyId, *, of: MemberId | None = None, by: Actor = GATEWAY) -> Key:
+        """Revoke a key for good. With `of`, another member's is not there.
+
+        Raises: KeyNotFound, LastAdminKey, StorageError.
+        """
         async with self._changing:
-            revoked = await revoke_key(self._storage, key, self._clock())
+            revoked = await revoke_key(self._storage, key, self._clock(), by, of)
             for digest, known in self._keys.values():
                 if known.id == key:
-                    self._keys[digest] = (digest, revoked)
+                    self._put(digest, revoked)
                     break
-            self._count()
             return revoked
 
-    async def list(self) -> list[Key]:
-        """Give all keys, revoked ones too, oldest first. Raises: StorageError."""
-        return [key for _, key in await load_keys(self._storage)]
+    async def list(self, of: MemberId | None = None) -> list[Key]:
+        """Give all keys, or one member's, revoked ones too, oldest first. Raises: StorageError."""
+        _, found = await load_keys(self._storage, of)
+        return [key for _, key in found]
 
     async def ensure_admin_key(self, path: Path) -> str:
         """Give the admin key that `path` holds, made and registered where it is missing.
@@ -162,38 +187,49 @@ class KeyRing:
         Raises: AdminKeyUnusable, StorageError.
         """
         secret = await asyncio.to_thread(admin_key.read_or_make, path)
-        key = await self._adopt(secret)
+        key = await self._adopt(secret, Action.ADMIN_KEY_MADE)
         if key.revoked_at is not None:
             secret = await asyncio.to_thread(admin_key.replace, path)
-            key = await self._adopt(secret)
+            key = await self._adopt(secret, Action.ADMIN_KEY_REPLACED)
         if "admin" not in key.scopes:
             raise AdminKeyUnusable(f"{path}: the key in it has no admin scope; move the file away")
         return secret
 
-    async def _adopt(self, secret: str) -> Key:
+    async def _adopt(self, secret: str, action: Action) -> Key:
         key = Key(new_key_id(), OPERATOR, "admin key", SCOPES, None, self._clock())
-        return await self._insert(key, secret, None) or key
+        return await self._insert(key, secret, None, GATEWAY, action=action) or key
 
-    async def _insert(self, key: Key, secret: str, idempotency_key: str | None) -> Key | None:
+    async def _insert(
+        self,
+        key: Key,
+        secret: str,
+        idempotency_key: str | None,
+        by: Actor,
+        *,
+        action: Action = Action.KEY_MADE,
+        limits: LimitSettings = NONE,
+    ) -> Key | None:
         digest = digest_of(KEY_PREFIX, secret)
         if digest is None:
             raise AssertionError("a secret made or checked by this package has no digest")
         async with self._changing:
-            earlier = await insert_key(self._storage, key, digest, idempotency_key)
+            earlier = await insert_key(
+                self._storage, key, digest, idempotency_key, by=by, action=action, limits=limits
+            )
             if earlier is None:
-                self._keys[digest] = (digest, key)
-                self._count()
+                self._put(digest, key)
             else:
                 await self._load()
             return earlier
 
     async def _load(self) -> None:
-        self._keys = {digest: (digest, key) for digest, key in await load_keys(self._storage)}
-        self._count()
+        self._census, found = await load_keys(self._storage)
+        self._keys = {digest: (digest, key) for digest, key in found}
+        self._by_id = {key.id: key for _, key in found}
 
-    def _count(self) -> None:
-        revoked = sum(key.revoked_at is not None for _, key in self._keys.values())
-        self._census = Census(len(self._keys), revoked)
+    def _put(self, digest: bytes, key: Key) -> None:
+        self._keys[digest] = (digest, key)
+        self._by_id[key.id] = key
 
     async def _watch(self) -> None:
         failing = False
@@ -212,8 +248,19 @@ class KeyRing:
             await self.refresh()
         except Exception as error:  # a watch that died would never hear of a revocation again
             self.failures += 1
+            self.reachable = False
             if not quiet:
                 code = error.code if isinstance(error, StorageError) else type(error).__name__
                 _log.warning("keys_not_refreshed", code=code)
             return False
+        self.reachable = True
         return True
+
+
+def _working(key: Key) -> Key:
+    """Give a key that may be used. Raises: RevokedKey, MemberSuspended."""
+    if key.revoked_at is not None:
+        raise RevokedKey("this key was revoked")
+    if key.suspended:
+        raise MemberSuspended("the member that this key belongs to is suspended")
+    return key

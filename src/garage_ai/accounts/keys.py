@@ -1,50 +1,69 @@
 """Keys in the database; `KeyRing` holds them in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import Row, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound
+from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound, LastAdminKey
+from garage_ai.accounts.limit_book import write_limits
+from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import Key
+from garage_ai.audit.models import Action, Actor, Entry
+from garage_ai.audit.service import AuditLog
 from garage_ai.storage import KeyId, MemberId, Storage
-from garage_ai.storage.tables import keys
+from garage_ai.storage.tables import audit, keys, members
+
+_KEYS: Final = select(keys, members.c.suspended_at).join(members)
 
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many keys there are and how many of them are revoked.
+    """How many keys there are, how many of them are revoked, and how much else was done.
 
-    Keys are never deleted and never come back from revocation, so that two equal counts mean
-    that nothing has changed, without any clock.
+    Keys are never deleted and never come back from revocation; a member may be suspended and
+    resumed, and each time the log of acts grows by one. So two equal counts mean that nothing has
+    changed, without any clock.
     """
 
     keys: int
     revoked: int
+    acts: int
 
 
 async def count_keys(storage: Storage) -> Census:
     """Count the keys. Raises: StorageError."""
     async with storage.read() as connection:
-        row = (
-            await connection.execute(
-                select(func.count(), func.count(keys.c.revoked_at)).select_from(keys)
-            )
-        ).one()
-    return Census(row[0], row[1])
+        return await _census(connection)
 
 
-async def load_keys(storage: Storage) -> list[tuple[bytes, Key]]:
-    """Give all keys with the SHA-256 of their secrets, oldest first. Raises: StorageError."""
+async def load_keys(
+    storage: Storage, of: MemberId | None = None
+) -> tuple[Census, list[tuple[bytes, Key]]]:
+    """Give all keys, or one member's, with the SHA-256 of their secrets, oldest first.
+
+    Raises: StorageError.
+    """
+    wanted = _KEYS.order_by(keys.c.created_at, keys.c.id)
+    if of is not None:
+        wanted = wanted.where(keys.c.member_id == of)
     async with storage.read() as connection:
-        rows = await connection.execute(select(keys).order_by(keys.c.created_at, keys.c.id))
-        return [(row.digest, _key(row)) for row in rows]
+        census = await _census(connection)
+        return census, [(row.digest, _key(row)) for row in await connection.execute(wanted)]
 
 
 async def insert_key(
-    storage: Storage, key: Key, digest: bytes, idempotency_key: str | None
+    storage: Storage,
+    key: Key,
+    digest: bytes,
+    idempotency_key: str | None,
+    *,
+    by: Actor,
+    action: Action = Action.KEY_MADE,
+    limits: LimitSettings = NONE,
 ) -> Key | None:
     """Insert a key; None means that it is new, a key that it was there already.
 
@@ -52,20 +71,15 @@ async def insert_key(
 
     Raises: MemberNotFound, IdempotencyConflict, StorageError.
     """
-    values = {
-        "id": key.id,
-        "member_id": key.member,
-        "name": key.name,
-        "scopes": " ".join(sorted(key.scopes)),
-        "region": key.region,
-        "digest": digest,
-        "created_at": key.created_at,
-        "idempotency_key": idempotency_key,
-    }
-    async with storage.write() as connection:
-        await require_member(connection, key.member)
+    values = _values(key, digest) | {"idempotency_key": idempotency_key}
+    async with storage.write(in_turn=True) as connection:
+        await require_member(connection, key.member, active=True)
         result = await connection.execute(storage.insert_new(keys).values(values))
         if result.rowcount:
+            entry = Entry(action, by, key.id, key.member, {"scopes": " ".join(sorted(key.scopes))})
+            await AuditLog(storage).record(connection, entry)
+            if not limits.is_empty:
+                await write_limits(connection, subject_of(key.id), limits, is_new=True)
             return None
         earlier = await _earlier(connection, key.member, idempotency_key, digest)
     asked = (key.name, key.scopes, key.region)
@@ -74,16 +88,51 @@ async def insert_key(
     return earlier
 
 
-async def revoke_key(storage: Storage, key: KeyId, now: datetime) -> Key:
-    """Revoke a key; once more changes nothing. Raises: KeyNotFound, StorageError."""
-    async with storage.write() as connection:
-        await connection.execute(
-            update(keys).where(keys.c.id == key, keys.c.revoked_at.is_(None)).values(revoked_at=now)
-        )
-        row = (await connection.execute(select(keys).where(keys.c.id == key))).one_or_none()
-    if row is None:
-        raise KeyNotFound(f"no key {key!r}")
-    return _key(row)
+async def add_key(connection: AsyncConnection, key: Key, digest: bytes) -> None:
+    """Insert a key that cannot be there yet, in the caller's transaction."""
+    await connection.execute(insert(keys).values(_values(key, digest)))
+
+
+async def get_key(connection: AsyncConnection, key: KeyId) -> Key:
+    """Give one key in the caller's transaction."""
+    return _key((await connection.execute(_KEYS.where(keys.c.id == key))).one())
+
+
+async def revoke_key(
+    storage: Storage, key: KeyId, now: datetime, by: Actor, of: MemberId | None = None
+) -> Key:
+    """Revoke a key; once more changes nothing. With `of`, another member's is not there.
+
+    Raises: KeyNotFound, LastAdminKey, StorageError.
+    """
+    mine = (keys.c.id == key) & ((keys.c.member_id == of) if of else true())
+    async with storage.write(in_turn=True) as connection:
+        row = (await connection.execute(_KEYS.where(mine))).one_or_none()
+        if row is None:
+            raise KeyNotFound(f"no key {key!r}")
+        before = _key(row)
+        if before.revoked_at is not None:
+            return before
+        if by.id == key and "admin" in before.scopes:
+            await _require_another_admin(connection, key)
+        await connection.execute(update(keys).where(mine).values(revoked_at=now))
+        entry = Entry(Action.KEY_REVOKED, by, key, before.member)
+        await AuditLog(storage).record(connection, entry)
+        return replace(before, revoked_at=now)
+
+
+async def _require_another_admin(connection: AsyncConnection, key: KeyId) -> None:
+    """Make sure that somebody may still come in. Raises: LastAdminKey."""
+    working = keys.c.revoked_at.is_(None) & members.c.suspended_at.is_(None)
+    others = await connection.execute(_KEYS.where(keys.c.id != key, working))
+    if not any("admin" in _key(row).scopes for row in others):
+        raise LastAdminKey("no other key may administer this network; make one first")
+
+
+async def _census(connection: AsyncConnection) -> Census:
+    acts = select(func.coalesce(func.max(audit.c.seq), 0)).scalar_subquery()
+    counts = select(func.count(), func.count(keys.c.revoked_at), acts).select_from(keys)
+    return Census(*(await connection.execute(counts)).one())
 
 
 async def _earlier(
@@ -92,7 +141,19 @@ async def _earlier(
     same = keys.c.digest == digest
     if idempotency_key is not None:
         same = (keys.c.member_id == member) & (keys.c.idempotency_key == idempotency_key)
-    return _key((await connection.execute(select(keys).where(same))).one())
+    return _key((await connection.execute(_KEYS.where(same))).one())
+
+
+def _values(key: Key, digest: bytes) -> dict[str, object]:
+    return {
+        "id": key.id,
+        "member_id": key.member,
+        "name": key.name,
+        "scopes": " ".join(sorted(key.scopes)),
+        "region": key.region,
+        "digest": digest,
+        "created_at": key.created_at,
+    }
 
 
 def _key(row: Row[tuple[object, ...]]) -> Key:
@@ -100,4 +161,5 @@ def _key(row: Row[tuple[object, ...]]) -> Key:
     del fields["digest"], fields["idempotency_key"]
     fields["member"] = fields.pop("member_id")
     fields["scopes"] = frozenset(fields["scopes"].split())
+    fields["suspended"] = fields.pop("suspended_at") is not None
     return Key(**fields)

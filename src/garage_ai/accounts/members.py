@@ -1,12 +1,21 @@
-"""Members: who owns what."""
+"""Members: who owns what, who may go on, and who is gone."""
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts.errors import MemberNotFound
+from garage_ai.accounts.erasure import erase_member
+from garage_ai.accounts.errors import (
+    MemberErased,
+    MemberNotFound,
+    MemberSuspended,
+    NotConfirmed,
+    OperatorNeeded,
+)
 from garage_ai.accounts.fields import checked_name
 from garage_ai.accounts.models import Clock, Member, utc_now
-from garage_ai.storage import MemberId, Storage
+from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.service import AuditLog
+from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.ids import new_member_id
 from garage_ai.storage.tables import members
 
@@ -17,14 +26,14 @@ class Members:
     def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._clock = clock
+        self._log = AuditLog(storage, clock)
 
-    async def add(self, name: str) -> Member:
+    async def add(self, name: str, *, by: Actor = GATEWAY) -> Member:
         """Add a member. Raises: InvalidField, StorageError."""
         member = Member(new_member_id(), checked_name(name), self._clock())
-        async with self._storage.write() as connection:
-            await connection.execute(
-                insert(members).values(id=member.id, name=member.name, created_at=member.created_at)
-            )
+        async with self._storage.write(in_turn=True) as connection:
+            await insert_member(connection, member)
+            await self._log.record(connection, Entry(Action.MEMBER_MADE, by, member.id, member.id))
         return member
 
     async def get(self, member: MemberId) -> Member:
@@ -38,10 +47,80 @@ class Members:
             rows = await connection.execute(select(members).order_by(members.c.created_at))
             return [_member(row) for row in rows]
 
+    async def suspend(self, member: MemberId, *, by: Actor = GATEWAY) -> Member:
+        """Let a member's keys do nothing and its nodes get no work; once more changes nothing.
 
-async def require_member(connection: AsyncConnection, member: MemberId) -> None:
-    """Make sure that a member exists before something is given to it. Raises: MemberNotFound."""
-    await _row(connection, member)
+        Raises: MemberNotFound, OperatorNeeded, MemberErased, StorageError.
+        """
+        return await self._set(member, by, suspended=True)
+
+    async def resume(self, member: MemberId, *, by: Actor = GATEWAY) -> Member:
+        """Undo a suspension; once more changes nothing. Raises: as `suspend`."""
+        return await self._set(member, by, suspended=False)
+
+    async def erase(self, member: MemberId, name: str, *, by: Actor = GATEWAY) -> Member:
+        """Forget who a member was, for good; once more changes nothing.
+
+        Keys, tokens and nodes are ended, names are replaced; what was used and booked stays under
+        an id that nobody can be found by. `name` confirms that this is meant. Its nodes were
+        removed before, so that they are cut off.
+        Raises: MemberNotFound, OperatorNeeded, NotConfirmed, StorageError.
+        """
+        async with self._storage.write(in_turn=True) as connection:
+            before = await _changeable(connection, member)
+            if before.erased_at is not None:
+                return before
+            if name.strip() != before.name:
+                raise NotConfirmed("not this member's name; nothing was erased")
+            counts = await erase_member(connection, member, self._clock())
+            entry = Entry(Action.MEMBER_ERASED, by, member, member, counts)
+            await self._log.record(connection, entry)
+            return _member(await _row(connection, member))
+
+    async def _set(self, member: MemberId, by: Actor, *, suspended: bool) -> Member:
+        action = Action.MEMBER_SUSPENDED if suspended else Action.MEMBER_RESUMED
+        async with self._storage.write(in_turn=True) as connection:
+            before = await _changeable(connection, member)
+            if before.erased_at is not None:
+                raise MemberErased(f"member {member!r} was erased")
+            if (before.suspended_at is not None) != suspended:
+                moment = self._clock() if suspended else None
+                this = update(members).where(members.c.id == member)
+                await connection.execute(this.values(suspended_at=moment))
+                await self._log.record(connection, Entry(action, by, member, member))
+            return _member(await _row(connection, member))
+
+
+async def insert_member(connection: AsyncConnection, member: Member) -> None:
+    """Add a member in the caller's transaction."""
+    await connection.execute(
+        insert(members).values(id=member.id, name=member.name, created_at=member.created_at)
+    )
+
+
+async def get_member(connection: AsyncConnection, member: MemberId) -> Member:
+    """Give one member in the caller's transaction. Raises: MemberNotFound."""
+    return _member(await _row(connection, member))
+
+
+async def require_member(
+    connection: AsyncConnection, member: MemberId, *, active: bool = False
+) -> None:
+    """Make sure that a member is there before something is given to it; `active`: not suspended.
+
+    Raises: MemberNotFound, MemberErased, MemberSuspended.
+    """
+    found = await get_member(connection, member)
+    if found.erased_at is not None:
+        raise MemberErased(f"member {member!r} was erased")
+    if active and found.suspended_at is not None:
+        raise MemberSuspended(f"member {member!r} is suspended")
+
+
+async def _changeable(connection: AsyncConnection, member: MemberId) -> Member:
+    if member == OPERATOR:
+        raise OperatorNeeded("a network has an operator; that member stays as it is")
+    return _member(await _row(connection, member))
 
 
 async def _row(connection: AsyncConnection, member: MemberId) -> Row[tuple[object, ...]]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final, Literal, NamedTuple, get_args
 
-from garage_ai.storage import KeyId, MemberId, TokenId
+from garage_ai.storage import InviteId, KeyId, MemberId, TokenId
 from garage_ai.wire.ids import Digest, NodeId
 
-Scope = Literal["inference", "admin"]
+Scope = Literal["inference", "member", "admin", "usage"]
+"""`member`: look after what is one's own; `admin`: after all; `usage`: tell of a proxy's calls."""
+
 SCOPES: Final[frozenset[Scope]] = frozenset(get_args(Scope))
 
 Trust = Literal["unverified", "unsandboxed"]
@@ -31,11 +33,20 @@ class Member:
     id: MemberId
     name: str
     created_at: datetime
+    suspended_at: datetime | None = None
+    erased_at: datetime | None = None
+
+    @property
+    def state(self) -> Literal["active", "suspended", "erased"]:
+        """Say whether the member's keys work."""
+        if self.erased_at is not None:
+            return "erased"
+        return "active" if self.suspended_at is None else "suspended"
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """An API key without its secret."""
+    """An API key without its secret; `suspended` tells of its member."""
 
     id: KeyId
     member: MemberId
@@ -45,6 +56,7 @@ class Key:
     created_at: datetime
     last_used_at: datetime | None = None
     revoked_at: datetime | None = None
+    suspended: bool = False
 
 
 class IssuedKey(NamedTuple):
@@ -88,6 +100,46 @@ class IssuedToken(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Invite:
+    """The right to become a member, without its secret; `name` is what the newcomer may be called.
+
+    `member` is who invites; `uses` how many may come, `used` how many have.
+    """
+
+    id: InviteId
+    member: MemberId
+    name: str | None
+    uses: int
+    used: int
+    created_at: datetime
+    expires_at: datetime
+    revoked_at: datetime | None = None
+
+    def state(self, now: datetime) -> TokenState:
+        """Say what the invite is good for: `open` ones can be accepted."""
+        if self.used >= self.uses:
+            return "used"
+        if self.revoked_at is not None:
+            return "revoked"
+        return "open" if now < self.expires_at else "expired"
+
+
+class IssuedInvite(NamedTuple):
+    """A new invite; its secret is None where an earlier call of the same idempotency key had it."""
+
+    invite: Invite
+    secret: str | None
+
+
+class Joined(NamedTuple):
+    """A new member with the first key, whose secret is None where an earlier call had it."""
+
+    member: Member
+    key: Key
+    secret: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class RetiredKey:
     """A public key that a node had before."""
 
@@ -100,7 +152,7 @@ class Node:
     """A volunteer's PC as the accounts know it. The public key is an NKEY, `U…`.
 
     `trust` is what the node said of itself; `bare_allowed_at` is an administrator's word that it
-    may serve without a whole sandbox.
+    may serve without a whole sandbox; `suspended` tells of its member.
     """
 
     id: NodeId
@@ -114,6 +166,7 @@ class Node:
     removed_at: datetime | None = None
     bare_allowed_at: datetime | None = None
     retired_keys: tuple[RetiredKey, ...] = ()
+    suspended: bool = False
 
 
 @dataclass(frozen=True, slots=True)

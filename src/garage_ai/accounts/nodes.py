@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from garage_ai.accounts.errors import NodeKeyStale, NodeKeyTaken, NodeNotFound, NodeRemoved
 from garage_ai.accounts.fields import checked_name, checked_public_key, checked_region
 from garage_ai.accounts.members import require_member
-from garage_ai.accounts.models import Clock, Node, RetiredKey, Trust, utc_now
+from garage_ai.accounts.models import Clock, EnrolmentToken, Node, RetiredKey, Trust, utc_now
 from garage_ai.accounts.tokens import find_token, redeem_token
+from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry
+from garage_ai.audit.service import AuditLog
 from garage_ai.storage import MemberId, Storage
-from garage_ai.storage.tables import nodes, retired_node_keys
+from garage_ai.storage.tables import members, nodes, retired_node_keys
 from garage_ai.wire.ids import NodeId, new_node_id
 
 
@@ -23,6 +25,7 @@ class Nodes:
     def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._clock = clock
+        self._log = AuditLog(storage, clock)
 
     async def enrol(
         self, token: str, public_key: str, name: str, trust: Trust = "unverified"
@@ -36,7 +39,8 @@ class Nodes:
         """
         name, public_key = checked_name(name), checked_public_key(public_key)
         now = self._clock()
-        async with self._storage.write() as connection:
+        # In turn: that no node has or had the key is a rule over two tables.
+        async with self._storage.write(in_turn=True) as connection:
             known = await _by_key(connection, public_key)
             if known is not None and known.removed_at is not None:
                 raise NodeRemoved("the node of this public key was removed for good")
@@ -57,6 +61,7 @@ class Nodes:
                     bare_allowed_at=redeemed.bare_allowed_at,
                 )
                 await _insert(connection, fresh)
+                await self._enrolled(connection, fresh, redeemed)
                 return fresh
             if known.member != redeemed.member:
                 raise NodeKeyTaken("this public key is a node of another member")
@@ -68,7 +73,9 @@ class Nodes:
                 region=redeemed.region,
                 bare_allowed_at=redeemed.bare_allowed_at,
             )
-            return await _get(connection, node)
+            again = await _get(connection, node)
+            await self._enrolled(connection, again, redeemed)
+            return again
 
     async def add(
         self,
@@ -77,6 +84,8 @@ class Nodes:
         public_key: str,
         region: str | None = None,
         trust: Trust = "unverified",
+        *,
+        by: Actor = GATEWAY,
     ) -> Node:
         """Add a node without a token.
 
@@ -91,9 +100,11 @@ class Nodes:
             trust,
             self._clock(),
         )
-        async with self._storage.write() as connection:
+        # In turn: that no node has or had the key is a rule over two tables.
+        async with self._storage.write(in_turn=True) as connection:
             await require_member(connection, member)
             await _insert(connection, node)
+            await self._record(connection, Action.NODE_ENROLLED, by, node)
         return node
 
     async def get(self, node: NodeId) -> Node:
@@ -106,33 +117,40 @@ class Nodes:
         async with self._storage.read() as connection:
             return await _by_key(connection, public_key)
 
-    async def list(self, *, removed: bool = False) -> list[Node]:
-        """Give the nodes, or the removed ones, oldest first. Raises: StorageError."""
+    async def list(self, *, removed: bool = False, of: MemberId | None = None) -> list[Node]:
+        """Give the nodes, or the removed ones, of one member if that is named, oldest first.
+
+        Raises: StorageError.
+        """
         gone = nodes.c.removed_at.is_not(None)
+        wanted: ColumnElement[bool] = gone if removed else ~gone
+        if of is not None:
+            wanted &= nodes.c.member_id == of
         async with self._storage.read() as connection:
-            return await _find(connection, gone if removed else ~gone)
+            return await _find(connection, wanted)
 
-    async def set_region(self, node: NodeId, region: str | None) -> Node:
+    async def set_region(self, node: NodeId, region: str | None, *, by: Actor = GATEWAY) -> Node:
         """Say where a node stands. Raises: InvalidField, NodeNotFound, StorageError."""
-        async with self._storage.write() as connection:
+        async with self._storage.write(in_turn=True) as connection:
             await _set(connection, node, region=checked_region(region))
-            return await _get(connection, node)
+            return await self._changed(connection, by, node, "region")
 
-    async def set_trust(self, node: NodeId, trust: Trust) -> Node:
+    async def set_trust(self, node: NodeId, trust: Trust, *, by: Actor = GATEWAY) -> Node:
         """Say how far a node is trusted. Raises: NodeNotFound, StorageError."""
-        async with self._storage.write() as connection:
+        async with self._storage.write(in_turn=True) as connection:
             await _set(connection, node, trust=trust)
-            return await _get(connection, node)
+            return await self._changed(connection, by, node, "trust")
 
-    async def allow_bare(self, node: NodeId) -> Node:
+    async def allow_bare(self, node: NodeId, *, by: Actor = GATEWAY) -> Node:
         """Let a node serve without a whole sandbox; once more changes nothing.
 
         Raises: NodeNotFound, StorageError.
         """
-        async with self._storage.write() as connection:
+        async with self._storage.write(in_turn=True) as connection:
             current = await _get(connection, node)
             if current.bare_allowed_at is None:
                 await _set(connection, node, bare_allowed_at=self._clock())
+                await self._record(connection, Action.NODE_ADMITTED, by, current)
             return await _get(connection, node)
 
     async def rotate_key(self, node: NodeId, old: str, new: str) -> Node:
@@ -144,7 +162,8 @@ class Nodes:
         """
         checked_public_key(new)
         now = self._clock()
-        async with self._storage.write() as connection:
+        # In turn: that no node has or had the key is a rule over two tables.
+        async with self._storage.write(in_turn=True) as connection:
             current = await _get(connection, node)
             if current.removed_at is not None:
                 raise NodeNotFound(f"node {node!r} was removed")
@@ -158,17 +177,40 @@ class Nodes:
             await connection.execute(
                 insert(retired_node_keys).values(public_key=old, node_id=node, retired_at=now)
             )
+            by = Actor.node(node, current.member)
+            await self._record(connection, Action.NODE_ROTATED, by, current, public_key=new)
             return await _get(connection, node)
 
-    async def remove(self, node: NodeId) -> Node:
+    async def remove(self, node: NodeId, *, by: Actor = GATEWAY) -> Node:
         """Remove a node for good; once more changes nothing. Raises: NodeNotFound, StorageError."""
-        async with self._storage.write() as connection:
-            await connection.execute(
+        async with self._storage.write(in_turn=True) as connection:
+            changed = await connection.execute(
                 update(nodes)
                 .where(nodes.c.id == node, nodes.c.removed_at.is_(None))
                 .values(removed_at=self._clock())
             )
-            return await _get(connection, node)
+            removed = await _get(connection, node)
+            if changed.rowcount:
+                await self._record(connection, Action.NODE_REMOVED, by, removed)
+            return removed
+
+    async def _enrolled(
+        self, connection: AsyncConnection, node: Node, token: EnrolmentToken
+    ) -> None:
+        by = Actor.node(node.id, node.member)
+        await self._record(connection, Action.NODE_ENROLLED, by, node, token=token.id)
+
+    async def _changed(
+        self, connection: AsyncConnection, by: Actor, node: NodeId, what: str
+    ) -> Node:
+        changed = await _get(connection, node)
+        await self._record(connection, Action.NODE_CHANGED, by, changed, changed=what)
+        return changed
+
+    async def _record(
+        self, connection: AsyncConnection, action: Action, by: Actor, node: Node, **details: Detail
+    ) -> None:
+        await self._log.record(connection, Entry(action, by, node.id, node.member, details))
 
 
 async def _insert(connection: AsyncConnection, node: Node) -> None:
@@ -218,7 +260,8 @@ async def _by_key(connection: AsyncConnection, public_key: str) -> Node | None:
 
 
 async def _find(connection: AsyncConnection, which: ColumnElement[bool]) -> list[Node]:
-    rows = await connection.execute(select(nodes).where(which).order_by(nodes.c.created_at))
+    owned = select(nodes, members.c.suspended_at).join(members)
+    rows = await connection.execute(owned.where(which).order_by(nodes.c.created_at))
     before = await connection.execute(
         select(retired_node_keys)
         .join(nodes, nodes.c.id == retired_node_keys.c.node_id)
@@ -234,4 +277,5 @@ async def _find(connection: AsyncConnection, which: ColumnElement[bool]) -> list
 def _node(row: Row[tuple[object, ...]], retired: Sequence[RetiredKey]) -> Node:
     fields = row._asdict()
     fields["member"] = fields.pop("member_id")
+    fields["suspended"] = fields.pop("suspended_at") is not None
     return Node(**fields, retired_keys=tuple(retired))

@@ -11,9 +11,10 @@ import string
 import zlib
 from typing import Final, Literal
 
-Prefix = Literal["gai_", "gaij_"]
+Prefix = Literal["gai_", "gaij_", "gaim_"]
 KEY_PREFIX: Final = "gai_"
 TOKEN_PREFIX: Final = "gaij_"  # noqa: S105 - the public beginning of every token
+INVITE_PREFIX: Final = "gaim_"
 
 _BASE62: Final = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _BODY: Final = 32
@@ -46,7 +47,7 @@ def is_well_formed(prefix: Prefix, presented: str) -> bool:
 
 
 def token_secret(presented: str) -> str:
-    """Cut the CA fingerprint off a token as a volunteer pastes it: `gaij_….<fingerprint>`."""
+    """Cut the CA fingerprint off a token or invite as it is pasted: `gaij_….<fingerprint>`."""
     return presented.strip().partition(".")[0]
 
 

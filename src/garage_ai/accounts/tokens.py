@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Row, select, update
+from sqlalchemy import Row, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts.errors import (
@@ -19,6 +19,8 @@ from garage_ai.accounts.fields import checked_idempotency_key, checked_region
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import Clock, EnrolmentToken, IssuedToken, utc_now
 from garage_ai.accounts.secrets import TOKEN_PREFIX, digest_of, new_secret, token_secret
+from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.service import AuditLog
 from garage_ai.storage import OPERATOR, MemberId, Storage, TokenId
 from garage_ai.storage.ids import new_token_id
 from garage_ai.storage.tables import enrolment_tokens as tokens
@@ -36,6 +38,7 @@ class EnrolmentTokens:
     def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._clock = clock
+        self._log = AuditLog(storage, clock)
 
     async def create(
         self,
@@ -45,6 +48,7 @@ class EnrolmentTokens:
         *,
         bare_allowed: bool = False,
         idempotency_key: str | None = None,
+        by: Actor = GATEWAY,
     ) -> IssuedToken:
         """Make a token; its secret is given this one time.
 
@@ -65,7 +69,7 @@ class EnrolmentTokens:
             bare_allowed_at=now if bare_allowed else None,
         )
         secret = new_secret(TOKEN_PREFIX)
-        earlier = await self._insert(token, secret, checked_idempotency_key(idempotency_key))
+        earlier = await self._insert(token, secret, checked_idempotency_key(idempotency_key), by)
         if earlier is None:
             return IssuedToken(token, secret)
         if _asked(earlier) != _asked(token):
@@ -81,29 +85,39 @@ class EnrolmentTokens:
         async with self._storage.write() as connection:
             return await redeem_token(connection, presented, self._clock(), node)
 
-    async def revoke(self, token: TokenId) -> EnrolmentToken:
-        """Make a token useless; a node that it enrolled stays. Raises: TokenNotFound."""
-        async with self._storage.write() as connection:
-            await connection.execute(
+    async def revoke(
+        self, token: TokenId, *, of: MemberId | None = None, by: Actor = GATEWAY
+    ) -> EnrolmentToken:
+        """Make a token useless; a node that it enrolled stays.
+
+        With `of`, another member's is not there. Raises: TokenNotFound, StorageError.
+        """
+        mine = (tokens.c.id == token) & ((tokens.c.member_id == of) if of else true())
+        async with self._storage.write(in_turn=True) as connection:
+            changed = await connection.execute(
                 update(tokens)
-                .where(tokens.c.id == token, tokens.c.revoked_at.is_(None))
+                .where(mine, tokens.c.revoked_at.is_(None))
                 .values(revoked_at=self._clock())
             )
-            row = (
-                await connection.execute(select(tokens).where(tokens.c.id == token))
-            ).one_or_none()
-        if row is None:
-            raise TokenNotFound(f"no enrolment token {token!r}")
-        return _token(row)
+            row = (await connection.execute(select(tokens).where(mine))).one_or_none()
+            if row is None:
+                raise TokenNotFound(f"no enrolment token {token!r}")
+            revoked = _token(row)
+            if changed.rowcount:
+                entry = Entry(Action.TOKEN_REVOKED, by, token, revoked.member)
+                await self._log.record(connection, entry)
+        return revoked
 
-    async def list(self) -> list[EnrolmentToken]:
-        """Give all tokens, oldest first. Raises: StorageError."""
+    async def list(self, of: MemberId | None = None) -> list[EnrolmentToken]:
+        """Give all tokens, or one member's, oldest first. Raises: StorageError."""
+        wanted = select(tokens).order_by(tokens.c.created_at)
+        if of is not None:
+            wanted = wanted.where(tokens.c.member_id == of)
         async with self._storage.read() as connection:
-            rows = await connection.execute(select(tokens).order_by(tokens.c.created_at))
-            return [_token(row) for row in rows]
+            return [_token(row) for row in await connection.execute(wanted)]
 
     async def _insert(
-        self, token: EnrolmentToken, secret: str, idempotency_key: str | None
+        self, token: EnrolmentToken, secret: str, idempotency_key: str | None, by: Actor
     ) -> EnrolmentToken | None:
         """Insert a token; an earlier one with its idempotency key is given back instead."""
         values = {
@@ -119,10 +133,13 @@ class EnrolmentTokens:
         same_call = (tokens.c.member_id == token.member) & (
             tokens.c.idempotency_key == idempotency_key
         )
-        async with self._storage.write() as connection:
-            await require_member(connection, token.member)
+        async with self._storage.write(in_turn=True) as connection:
+            await require_member(connection, token.member, active=True)
             result = await connection.execute(self._storage.insert_new(tokens).values(values))
             if result.rowcount:
+                details = {"bare_allowed": token.bare_allowed_at is not None}
+                entry = Entry(Action.TOKEN_MADE, by, token.id, token.member, details)
+                await self._log.record(connection, entry)
                 return None
             return _token((await connection.execute(select(tokens).where(same_call))).one())
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -30,7 +29,7 @@ from garage_ai.accounts import (
     TokenUsed,
 )
 from garage_ai.accounts.secrets import new_secret
-from garage_ai.storage import Storage, sqlite_url
+from garage_ai.storage import Storage
 
 pytestmark = pytest.mark.anyio
 
@@ -92,11 +91,11 @@ async def test_a_token_is_redeemed_once(tokens: EnrolmentTokens, clock: Clock) -
 
 
 async def test_of_many_who_redeem_at_once_one_succeeds(
-    tokens: EnrolmentTokens, database: Path, clock: Clock
+    tokens: EnrolmentTokens, database: str, clock: Clock
 ) -> None:
     """Callers in this process and through another engine: one gets it, all others hear why."""
     secret = await token_for(tokens)
-    other = await Storage.open(sqlite_url(database))
+    other = await Storage.open(database)
     there = EnrolmentTokens(other, clock)
     calls = [who.redeem(secret, NodeId(f"n{i}")) for i in range(8) for who in (tokens, there)]
     results = await asyncio.gather(*calls, return_exceptions=True)
@@ -127,7 +126,11 @@ async def test_a_token_can_be_revoked(tokens: EnrolmentTokens) -> None:
         await tokens.revoke(TokenId("tok_nothing"))
 
 
-@pytest.mark.parametrize("text", ["", ".", "gaij_", new_secret("gai_"), new_secret("gaij_"), "å"])
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "gaij_", new_secret("gai_"), new_secret("gaij_"), "å"],
+    ids=["empty", "dot", "prefix", "another kind", "unknown", "letter"],
+)
 async def test_other_text_is_no_token(tokens: EnrolmentTokens, text: str) -> None:
     """Noise, keys and well-formed tokens of elsewhere are refused alike."""
     with pytest.raises(InvalidToken) as caught:
@@ -271,6 +274,21 @@ async def test_no_two_nodes_share_a_key(nodes: Nodes) -> None:
         await nodes.add(OPERATOR, "attic", public_key("A"))
     with pytest.raises(NodeKeyTaken):
         await nodes.rotate_key(other.id, public_key("B"), public_key("A"))
+
+
+async def test_of_many_who_take_a_key_at_once_one_has_it(
+    nodes: Nodes, database: str, clock: Clock
+) -> None:
+    """Through two engines, as a new node, as another node's next key or its retired one."""
+    first = await nodes.add(OPERATOR, "garage", public_key("A"))
+    other = await Storage.open(database)
+    there = Nodes(other, clock)
+    calls = [who.add(OPERATOR, "attic", public_key("B")) for who in (nodes, there) * 3]
+    calls += [there.rotate_key(first.id, public_key("A"), public_key("B"))]
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    await other.close()
+    assert sum(isinstance(result, NodeKeyTaken) for result in results) == len(calls) - 1
+    assert await nodes.by_public_key(public_key("B")) in results
 
 
 async def test_removal_is_for_good(nodes: Nodes, clock: Clock) -> None:

@@ -3,12 +3,13 @@
 import asyncio
 import stat
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select, text
+from tests.databases import Server
 
 from garage_ai.accounts import (
     OPERATOR,
@@ -23,15 +24,16 @@ from garage_ai.accounts import (
     MemberId,
     MemberNotFound,
     Members,
+    MemberSuspended,
     RevokedKey,
 )
 from garage_ai.accounts.secrets import new_secret
-from garage_ai.storage import Storage, UsageWriter, sqlite_url
+from garage_ai.storage import DatabaseUnreachable, Storage, UsageWriter, sqlite_url
 from garage_ai.storage.tables import keys
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 10.0
+PATIENCE = 30.0
 
 
 @pytest.fixture
@@ -42,9 +44,9 @@ async def ring(storage: Storage) -> AsyncIterator[KeyRing]:
 
 
 @pytest.fixture
-async def elsewhere(database: Path) -> AsyncIterator[KeyRing]:
+async def elsewhere(database: str) -> AsyncIterator[KeyRing]:
     """The key ring of another process, as far as the database can tell."""
-    storage = await Storage.open(sqlite_url(database))
+    storage = await Storage.open(database)
     opened = await KeyRing.open(storage)
     yield opened
     await opened.close()
@@ -81,13 +83,14 @@ async def test_a_key_works_as_soon_as_it_is_made(ring: KeyRing) -> None:
     assert await ring.list() == [key]
 
 
-async def test_the_secret_is_kept_nowhere(ring: KeyRing, storage: Storage, database: Path) -> None:
+async def test_the_secret_is_kept_nowhere(ring: KeyRing, kept: Callable[[], bytes]) -> None:
     """Neither the database nor a printed key holds it."""
     key, secret = await ring.create("laptop")
     assert secret is not None
     body = secret.removeprefix("gai_")
-    files = [file.read_bytes() for file in database.parent.iterdir()]
-    assert not any(body.encode() in content for content in files)
+    content = kept()
+    assert key.id.encode() in content
+    assert body.encode() not in content
     assert body not in repr(key)
 
 
@@ -100,6 +103,23 @@ async def test_a_revoked_key_is_refused_at_once(ring: KeyRing) -> None:
         ring.authenticate(secret)
     assert revoked.revoked_at is not None
     assert await ring.revoke(key.id) == revoked
+
+
+async def test_a_key_is_found_while_it_works(ring: KeyRing, storage: Storage) -> None:
+    """What was left to be done goes on under it until it, or its member, may do nothing more."""
+    anna = await Members(storage).add("Anna")
+    key, _ = await ring.create("laptop", anna.id)
+    other, _ = await ring.create("phone", anna.id)
+    assert ring.find(key.id) == key
+    with pytest.raises(InvalidKey):
+        ring.find(KeyId("key_x"))
+    await ring.revoke(key.id)
+    with pytest.raises(RevokedKey):
+        ring.find(key.id)
+    await Members(storage).suspend(anna.id)
+    await ring.refresh()
+    with pytest.raises(MemberSuspended):
+        ring.find(other.id)
 
 
 async def test_a_revocation_survives_a_restart(ring: KeyRing, storage: Storage) -> None:
@@ -139,7 +159,7 @@ async def test_other_processes_hear_of_it(ring: KeyRing, elsewhere: KeyRing) -> 
     begun = time.monotonic()
     await ring.revoke(key.id)
     await refused(elsewhere, secret)
-    assert time.monotonic() - begun < 1.5  # one second, and half of one for a busy machine
+    assert time.monotonic() - begun < 5  # one second, and more for a busy machine
 
 
 async def test_unknown_keys_cause_few_looks(
@@ -164,7 +184,7 @@ async def test_unknown_keys_cause_few_looks(
 
 
 async def test_an_unreadable_database_stops_nobody(
-    ring: KeyRing, storage: Storage, database: Path
+    ring: KeyRing, storage: Storage, database: str
 ) -> None:
     """Known keys work on while looks fail; the failures are counted, and looks go on after."""
     _, secret = await ring.create("laptop")
@@ -179,6 +199,29 @@ async def test_an_unreadable_database_stops_nobody(
         await connection.execute(text("ALTER TABLE hidden RENAME TO keys"))
     await ring.refresh()
     ring.authenticate(secret)
+
+
+@pytest.mark.system
+async def test_a_server_that_is_away_stops_nobody(killable: Server) -> None:
+    """Keys work while PostgreSQL is down, and what others changed is known when it is back."""
+    with killable.cluster.database(killable.template) as url:
+        storage, other = await Storage.open(url), await Storage.open(url)
+        ring, elsewhere = await KeyRing.open(storage), await KeyRing.open(other)
+        _, secret = await ring.create("laptop")
+        assert secret is not None
+        killable.cluster.kill()
+        async with asyncio.timeout(PATIENCE):
+            while not ring.failures:  # noqa: ASYNC110 - counted by the ring's own task
+                await asyncio.sleep(0.01)
+        ring.authenticate(secret)
+        with pytest.raises(DatabaseUnreachable):
+            await ring.create("desktop")
+        killable.cluster.start()
+        _, later = await elsewhere.create("phone")
+        assert later is not None
+        await accepted(ring, later)
+        for each in (ring, elsewhere, storage, other):
+            await each.close()
 
 
 async def test_the_same_call_makes_one_key(ring: KeyRing) -> None:

@@ -1,7 +1,6 @@
 """Members and the model names that they claim."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -14,7 +13,7 @@ from garage_ai.accounts import (
     MemberNotFound,
     Members,
 )
-from garage_ai.storage import Storage, sqlite_url
+from garage_ai.storage import Storage
 from garage_ai.wire.ids import Digest
 
 pytestmark = pytest.mark.anyio
@@ -96,10 +95,10 @@ async def test_a_withdrawn_name_is_free(models: ExternalModels, anna: MemberId) 
 
 
 async def test_claims_at_once_give_one_owner(
-    models: ExternalModels, anna: MemberId, database: Path
+    models: ExternalModels, anna: MemberId, database: str
 ) -> None:
     """Two members claim a free name through two engines: one has it, one waits."""
-    other = await Storage.open(sqlite_url(database))
+    other = await Storage.open(database)
     claims = await asyncio.gather(
         models.claim("qwen", OPERATOR, ONE, in_catalogue=False),
         ExternalModels(other).claim("qwen", anna, TWO, in_catalogue=False),

@@ -1,0 +1,148 @@
+"""What is forgotten of a member that wishes to be: every name, place and secret; ids stay.
+
+What was used, booked and recorded stays under the member's id, by which nobody can be found once
+these rows hold nothing else: books that lose entries would no longer add up for all the others.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Final
+
+from sqlalchemy import Column, ColumnElement, case, delete, func, literal, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from garage_ai.storage import MemberId
+from garage_ai.storage.tables import (
+    batches,
+    benchmarks,
+    enrolment_tokens,
+    external_models,
+    files,
+    invited,
+    invites,
+    keys,
+    members,
+    nodes,
+)
+
+FORGOTTEN: Final = "erased"
+"""What stands where a name stood."""
+_RUNNING: Final = ("validating", "in_progress", "finalizing", "cancelling")
+"""States of a batch that has not ended."""
+
+
+async def erase_member(
+    connection: AsyncConnection, member: MemberId, now: datetime
+) -> Mapping[str, int]:
+    """Forget a member in the caller's transaction; gives how many keys, tokens and nodes it had."""
+    await connection.execute(
+        update(members)
+        .where(members.c.id == member)
+        .values(name=FORGOTTEN, erased_at=now, suspended_at=None)
+    )
+    ended = {
+        "keys": await _end_keys(connection, member, now),
+        "tokens": await _end_tokens(connection, member, now),
+        "nodes": await _end_nodes(connection, member, now),
+    }
+    await connection.execute(delete(external_models).where(external_models.c.member_id == member))
+    await _end_batches(connection, member, now)
+    await _end_invites(connection, member, now)
+    return ended
+
+
+async def _end_keys(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
+    return (
+        await connection.execute(
+            update(keys)
+            .where(keys.c.member_id == member)
+            .values(
+                name=FORGOTTEN,
+                region=None,
+                idempotency_key=None,
+                revoked_at=_once(keys.c.revoked_at, now),
+            )
+        )
+    ).rowcount
+
+
+async def _end_tokens(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
+    tokens = enrolment_tokens
+    return (
+        await connection.execute(
+            update(tokens)
+            .where(tokens.c.member_id == member)
+            .values(
+                region=None,
+                idempotency_key=None,
+                revoked_at=_once(tokens.c.revoked_at, now),
+            )
+        )
+    ).rowcount
+
+
+async def _end_nodes(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
+    """End the nodes. Their public keys stay: they keep a removed node from coming back."""
+    mine = select(nodes.c.id).where(nodes.c.member_id == member)
+    await connection.execute(delete(benchmarks).where(benchmarks.c.node_id.in_(mine)))
+    return (
+        await connection.execute(
+            update(nodes)
+            .where(nodes.c.member_id == member)
+            .values(
+                name=FORGOTTEN,
+                region=None,
+                removed_at=_once(nodes.c.removed_at, now),
+            )
+        )
+    ).rowcount
+
+
+async def _end_invites(connection: AsyncConnection, member: MemberId, now: datetime) -> None:
+    """End the invites that the member gave, and forget the name on the one it came by."""
+    came_by = select(invited.c.invite_id).where(invited.c.member_id == member)
+    given = invites.c.member_id == member
+    await connection.execute(
+        update(invites).where(or_(given, invites.c.id.in_(came_by))).values(name=None)
+    )
+    await connection.execute(
+        update(invites)
+        .where(given)
+        .values(idempotency_key=None, revoked_at=_once(invites.c.revoked_at, now))
+    )
+    await connection.execute(
+        update(invited).where(invited.c.member_id == member).values(idempotency_key=None)
+    )
+
+
+async def _end_batches(connection: AsyncConnection, member: MemberId, now: datetime) -> None:
+    """End batches and doom files; the keeper of batches clears away bytes and items at once."""
+    running = case((batches.c.status.in_(_RUNNING), "cancelled"), else_=batches.c.status)
+    ended = case((batches.c.status.in_(_RUNNING), now), else_=batches.c.cancelled_at)
+    await connection.execute(
+        update(batches)
+        .where(batches.c.member_id == member)
+        .values(
+            status=running,
+            cancelled_at=ended,
+            finalizing_at=_once(batches.c.finalizing_at, now),
+            metadata=None,
+            errors=None,
+            idempotency_key=None,
+            holder=None,
+            due_at=now,
+        )
+    )
+    await connection.execute(
+        update(files)
+        .where(files.c.member_id == member)
+        .values(status="deleting", filename=FORGOTTEN)
+    )
+
+
+def _once(column: Column[datetime], now: datetime) -> ColumnElement[datetime]:
+    """Keep the moment that stands there, or take this one."""
+    return func.coalesce(column, literal(now, column.type))
+
+
+__all__ = ["FORGOTTEN", "erase_member"]

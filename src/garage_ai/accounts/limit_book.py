@@ -1,0 +1,202 @@
+"""The settings of limits: kept in SQL, known in memory."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Self
+
+import msgspec
+import structlog
+from sqlalchemy import Row, Table, func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from garage_ai.accounts.errors import KeyNotFound, MemberNotFound
+from garage_ai.accounts.limit_fields import checked_settings
+from garage_ai.accounts.limit_models import NONE, LimitSettings, Subject, subject_of
+from garage_ai.accounts.limit_pools import StoredPools
+from garage_ai.accounts.windows import Dimension
+from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry
+from garage_ai.audit.service import AuditLog
+from garage_ai.storage import KeyId, MemberId, Storage, StorageError
+from garage_ai.storage.tables import keys, limits, members
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 0.8
+"""How often other processes' changes are looked for."""
+
+_CLOSE_SECONDS: Final = 5.0
+
+
+class LimitBook:
+    """Who may use how much.
+
+    A change works at once in this process and within a second in others. While the database cannot
+    be read what was known goes on to hold; `failures` counts such looks.
+    """
+
+    def __init__(self, storage: Storage) -> None:
+        self.failures = 0
+        self.on_change: Callable[[], None] = lambda: None
+        self._storage = storage
+        self._known: dict[Subject, LimitSettings] = {}
+        self._revision = 0
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def open(cls, storage: Storage) -> Self:
+        """Load all settings and look for changes; `close` ends that. Raises: StorageError."""
+        book = cls(storage)
+        await book.refresh()
+        book._task = asyncio.create_task(book._watch(), name="limit-book")
+        return book
+
+    async def close(self) -> None:
+        """Stop looking for changes."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+
+    def of(self, owner: KeyId | MemberId) -> LimitSettings:
+        """Give the settings of a key or a member, from memory."""
+        return self._known.get(subject_of(owner), NONE)
+
+    async def change_key(
+        self, key: KeyId, changes: Mapping[str, object], *, by: Actor = GATEWAY
+    ) -> LimitSettings:
+        """Set the named limits and leave the others as they are; None takes one away.
+
+        Raises: InvalidField, KeyNotFound, StorageError.
+        """
+        return await self._change(key, changes, keys, by)
+
+    async def change_member(
+        self, member: MemberId, changes: Mapping[str, object], *, by: Actor = GATEWAY
+    ) -> LimitSettings:
+        """Set limits of a member, which hold for all its keys together.
+
+        Raises: InvalidField, MemberNotFound, StorageError.
+        """
+        return await self._change(member, changes, members, by)
+
+    async def used_by_key(self, key: KeyId) -> Mapping[Dimension, int]:
+        """Tell what of each limit is used, as far as gateways have told.
+
+        Raises: KeyNotFound, StorageError.
+        """
+        return await self._used(key, keys)
+
+    async def used_by_member(self, member: MemberId) -> Mapping[Dimension, int]:
+        """Tell what a member's keys have used together. Raises: MemberNotFound, StorageError."""
+        return await self._used(member, members)
+
+    async def _used(self, owner: KeyId | MemberId, table: Table) -> Mapping[Dimension, int]:
+        async with self._storage.read() as connection:
+            await _require(connection, table, owner)
+        return await StoredPools(self._storage).used(subject_of(owner))
+
+    async def _change(
+        self, owner: KeyId | MemberId, changes: Mapping[str, object], table: Table, by: Actor
+    ) -> LimitSettings:
+        subject = subject_of(owner)
+        # In turn, so that revisions are in the order of their commits and none is passed over.
+        async with self._storage.write(in_turn=True) as connection:
+            member = await _require(connection, table, owner)
+            found = select(limits).where(limits.c.subject == subject)
+            row = (await connection.execute(found)).one_or_none()
+            before = NONE if row is None else _settings(row)
+            after = checked_settings(replace(before, **changes))  # type: ignore[arg-type]
+            await write_limits(connection, subject, after, is_new=row is None)
+            if after != before:
+                entry = _entry(owner, member, before, after, by)
+                await AuditLog(self._storage).record(connection, entry)
+        self._known[subject] = after
+        self.on_change()
+        return after
+
+    async def refresh(self) -> None:
+        """Take over what other processes changed. Raises: StorageError."""
+        async with self._storage.read() as connection:
+            newer = select(limits).where(limits.c.revision > self._revision)
+            rows = (await connection.execute(newer.order_by(limits.c.revision))).all()
+        for row in rows:
+            self._known[Subject(row.subject)] = _settings(row)
+            self._revision = row.revision
+        if rows:
+            self.on_change()
+
+    async def _watch(self) -> None:
+        failing = False
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                await self.refresh()
+                failing = False
+            except Exception as error:  # a watch that died would never hear of a change again
+                self.failures += 1
+                if not failing:
+                    code = error.code if isinstance(error, StorageError) else type(error).__name__
+                    _log.warning("limits_not_refreshed", code=code)
+                failing = True
+
+
+async def write_limits(
+    connection: AsyncConnection, subject: Subject, settings: LimitSettings, *, is_new: bool
+) -> None:
+    """Write settings in a transaction that has its turn (`Storage.write(in_turn=True)`)."""
+    newest = await connection.execute(select(func.coalesce(func.max(limits.c.revision), 0)))
+    values = {"revision": int(newest.scalar_one()) + 1, **_values(settings)}
+    if is_new:
+        await connection.execute(insert(limits).values(subject=subject, **values))
+    else:
+        await connection.execute(update(limits).where(limits.c.subject == subject).values(values))
+
+
+async def _require(connection: AsyncConnection, table: Table, owner: KeyId | MemberId) -> str:
+    """Make sure that a key or member is there, and give its member."""
+    column = table.c.id if table is members else table.c.member_id
+    found = await connection.execute(select(column).where(table.c.id == owner))
+    member: str | None = found.scalar_one_or_none()
+    if member is None:
+        if table is members:
+            raise MemberNotFound(f"no member {owner!r}")
+        raise KeyNotFound(f"no key {owner!r}")
+    return member
+
+
+def _entry(
+    owner: KeyId | MemberId, member: str, before: LimitSettings, after: LimitSettings, by: Actor
+) -> Entry:
+    """Say which limits are others now, and what they are."""
+    old, new = _values(before), _values(after)
+    changed = {name: _detail(new[name]) for name in new if new[name] != old[name]}
+    action = Action.MEMBER_LIMITED if owner == member else Action.KEY_LIMITED
+    return Entry(action, by, owner, member, changed)
+
+
+def _detail(value: object) -> Detail:
+    return value if isinstance(value, str | int) or value is None else str(value)
+
+
+def _values(settings: LimitSettings) -> dict[str, Any]:
+    return {
+        name: _listed(value) if isinstance(value, frozenset) else value
+        for name in LimitSettings.__dataclass_fields__
+        for value in [getattr(settings, name)]
+    }
+
+
+def _listed(names: frozenset[str]) -> str:
+    return msgspec.json.encode(sorted(names)).decode()
+
+
+def _settings(row: Row[tuple[object, ...]]) -> LimitSettings:
+    fields = row._asdict()
+    del fields["subject"], fields["revision"]
+    for name in ("models", "regions"):
+        if fields[name] is not None:
+            fields[name] = frozenset(msgspec.json.decode(fields[name], type=list[str]))
+    return LimitSettings(**fields)
+
+
+__all__ = ["LimitBook", "write_limits"]

@@ -1,0 +1,170 @@
+"""Members who are suspended, let in again, and erased."""
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+from tests.parts.batches import add_batch
+from tests.unit.wire.test_benchmarks import BENCHMARK
+
+from garage_ai.accounts import (
+    OPERATOR,
+    Benchmarks,
+    EnrolmentTokens,
+    ExternalModels,
+    Invites,
+    KeyRing,
+    LastAdminKey,
+    MemberErased,
+    MemberId,
+    MemberNotFound,
+    Members,
+    MemberSuspended,
+    Nodes,
+    NotConfirmed,
+    OperatorNeeded,
+    RevokedKey,
+    TokenRevoked,
+)
+from garage_ai.audit.models import Actor
+from garage_ai.batch import Files, Folder
+from garage_ai.storage import Storage
+from garage_ai.storage.tables import batches, files, metadata
+from garage_ai.wire.benchmarks import sign_benchmark
+from garage_ai.wire.identity import NodeIdentity
+from garage_ai.wire.ids import Digest
+from garage_ai.wire.nkey import KeyPair, Role
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_a_suspended_member_is_kept_out_of_every_gateway(storage: Storage) -> None:
+    """All its keys, until it is resumed; nothing new is made for it meanwhile."""
+    members = Members(storage)
+    anna = await members.add("Anna")
+    ring, other = await KeyRing.open(storage), await KeyRing.open(storage)
+    key = await ring.create("one", anna.id)
+    assert key.secret is not None
+    await other.refresh()
+    assert (await members.suspend(anna.id)).state == "suspended"
+    for each in (ring, other):
+        await each.refresh()
+        with pytest.raises(MemberSuspended):
+            each.authenticate(key.secret)
+    with pytest.raises(MemberSuspended):
+        await ring.create("two", anna.id)
+    with pytest.raises(MemberSuspended):
+        await EnrolmentTokens(storage).create(anna.id)
+    assert (await members.resume(anna.id)).state == "active"
+    for each in (ring, other):
+        await each.refresh()
+        assert each.authenticate(key.secret).member == anna.id
+        await each.close()
+
+
+async def test_one_who_goes_as_another_comes_is_noticed(storage: Storage) -> None:
+    """Counts that are equal again hide nothing: the log of acts has grown."""
+    members = Members(storage)
+    anna, bo = await members.add("Anna"), await members.add("Bo")
+    ring = await KeyRing.open(storage)
+    keys = {each.id: (await ring.create("key", each.id)).secret or "" for each in (anna, bo)}
+    await members.suspend(anna.id)
+    await ring.refresh()
+    await members.resume(anna.id)
+    await members.suspend(bo.id)
+    await ring.refresh()
+    assert ring.authenticate(keys[anna.id]).member == anna.id
+    with pytest.raises(MemberSuspended):
+        ring.authenticate(keys[bo.id])
+    await ring.close()
+
+
+async def test_nodes_of_a_suspended_member_say_so(storage: Storage) -> None:
+    """The network gives them no work."""
+    members, nodes = Members(storage), Nodes(storage)
+    anna = await members.add("Anna")
+    node = await nodes.add(anna.id, "PC", KeyPair.generate(Role.USER).public)
+    await members.suspend(anna.id)
+    assert [(each.id, each.suspended) for each in await nodes.list()] == [(node.id, True)]
+
+
+async def test_the_operator_stays(storage: Storage) -> None:
+    """Neither suspended nor erased; and nobody is who never was."""
+    members = Members(storage)
+    for act in (members.suspend(OPERATOR), members.resume(OPERATOR), members.erase(OPERATOR, "")):
+        with pytest.raises(OperatorNeeded):
+            await act
+    with pytest.raises(MemberNotFound):
+        await members.suspend(MemberId("mbr_nobody"))
+
+
+async def test_the_last_admin_key_does_not_lock_itself_out(storage: Storage) -> None:
+    """It can be revoked when another one is there that works."""
+    ring = await KeyRing.open(storage)
+    anna = await Members(storage).add("Anna")
+    first = (await ring.create("first", scopes=("admin",))).key
+    hers = (await ring.create("hers", anna.id, ("admin",))).key
+    await Members(storage).suspend(anna.id)
+    by = Actor.key(first.id, OPERATOR)
+    with pytest.raises(LastAdminKey):
+        await ring.revoke(first.id, by=by)
+    await Members(storage).resume(anna.id)
+    assert (await ring.revoke(first.id, by=by)).revoked_at is not None
+    with pytest.raises(LastAdminKey):
+        await ring.revoke(hers.id, by=Actor.key(hers.id, anna.id))
+    await ring.close()
+
+
+async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_path: Path) -> None:
+    """Names, places and measurements are gone from every table; ids and public keys stay."""
+    invites = Invites(storage)
+    secret = (await invites.create(name="Anna Andersson")).secret or ""
+    anna = (await invites.accept(secret)).member
+    ring, tokens, nodes = await KeyRing.open(storage), EnrolmentTokens(storage), Nodes(storage)
+    key = await ring.create("Annas laptop", anna.id, region="SE-AB", idempotency_key="Anna-1")
+    token = await tokens.create(anna.id, "SE-AB", idempotency_key="Anna-2")
+    identity = NodeIdentity(KeyPair.generate(Role.USER))
+    node = await nodes.add(anna.id, "Annas PC", identity.public_key, "SE-AB")
+    signed = sign_benchmark(identity, node.id, "nonce", BENCHMARK)
+    await Benchmarks(storage).record(signed, identity.public_key)
+    digest = Digest("sha256:" + "1" * 64)
+    await ExternalModels(storage).claim("Anna/own", anna.id, digest, in_catalogue=False)
+    await add_batch(storage, "batch_1", 3, member=anna.id, idempotency_key="Anna-3")
+    file = await Files(storage, Folder(tmp_path)).begin(anna.id, key.key.id, "Anna.jsonl")
+    assert await found(storage, "Anna", "SE-AB", "RTX 3090")
+
+    members = Members(storage)
+    with pytest.raises(NotConfirmed):
+        await members.erase(anna.id, "Bo")
+    erased = await members.erase(anna.id, " Anna Andersson ")
+    assert (erased.id, erased.state) == (anna.id, "erased")
+    assert await members.erase(anna.id, "anything") == erased
+    left = await found(storage, "Anna", "SE-AB", "RTX 3090")
+    assert left == {"audit"}  # the name that a model was served under, which was public
+    async with storage.read() as connection:
+        batch = (await connection.execute(select(batches))).one()
+        doomed = (await connection.execute(select(files).where(files.c.id == file.id))).one()
+    assert (batch.status, batch.metadata) == ("cancelled", None)
+    assert batch.due_at is not None
+    assert (doomed.id, doomed.status) == (file.id, "deleting")
+    await ring.refresh()
+    with pytest.raises(RevokedKey):
+        ring.authenticate(key.secret or "")
+    with pytest.raises(TokenRevoked):
+        await tokens.redeem(token.secret or "")
+    assert [each.id for each in await nodes.list(removed=True)] == [node.id]
+    for act in (ring.create("new", anna.id), members.suspend(anna.id)):
+        with pytest.raises(MemberErased):
+            await act
+    await ring.close()
+
+
+async def found(storage: Storage, *words: str) -> set[str]:
+    """Name the tables that hold one of the words anywhere."""
+    holding = set()
+    async with storage.read() as connection:
+        for table in metadata.sorted_tables:
+            rows = (await connection.execute(select(table))).all()
+            if any(word in repr(rows) for word in words):
+                holding.add(table.name)
+    return holding
