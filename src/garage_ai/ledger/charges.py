@@ -1,0 +1,71 @@
+"""What a request costs and who gets how much of it. Pure, in whole nGAI.
+
+A charge is rounded up once per request, what the node gets is rounded down, and the remainder is
+the network's fee: nothing is lost, and no rounding makes a GAI.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from garage_ai.ledger.models import NanoGai
+
+PER_TOKENS: Final = 1000
+"""Prices are of so many tokens."""
+
+MILLE: Final = 1000
+"""Shares are in thousandths: a fee of 50 is five per cent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What 1,000 tokens cost, in nGAI: those of the prompt and those of the answer."""
+
+    prompt: NanoGai
+    completion: NanoGai
+
+
+class Shares(msgspec.Struct, frozen=True):
+    """A charge in its parts: to the node's member, held back in escrow, to the network."""
+
+    node: NanoGai
+    escrow: NanoGai
+    fee: NanoGai
+
+
+def charge(price: Price, prompt_tokens: int, completion_tokens: int) -> NanoGai:
+    """Say what a request costs, rounded up to a whole nGAI. Tokens are zero or more."""
+    if prompt_tokens < 0 or completion_tokens < 0:
+        raise ValueError("tokens are never below zero")
+    thousandths = price.prompt * prompt_tokens + price.completion * completion_tokens
+    return NanoGai(-(-thousandths // PER_TOKENS))
+
+
+def apportion(price: Price, parts: Sequence[tuple[int, int]]) -> tuple[NanoGai, ...]:
+    """Say what each part of an answer costs, as prompt and completion tokens, in their order.
+
+    Together exactly the charge of all their tokens, since that alone is rounded.
+    """
+    charges: list[NanoGai] = []
+    prompt = completion = 0
+    before = NanoGai(0)
+    for part_prompt, part_completion in parts:
+        prompt, completion = prompt + part_prompt, completion + part_completion
+        so_far = charge(price, prompt, completion)
+        charges.append(NanoGai(so_far - before))
+        before = so_far
+    return tuple(charges)
+
+
+def split(amount: NanoGai, fee_permille: int, escrow_permille: int) -> Shares:
+    """Divide a charge; `escrow_permille` is of what the node earns. The three make the amount."""
+    if amount < 0 or not 0 <= fee_permille <= MILLE or not 0 <= escrow_permille <= MILLE:
+        raise ValueError("an amount is never below zero, and a share lies between 0 and 1000")
+    earned = amount * (MILLE - fee_permille) // MILLE
+    now = earned * (MILLE - escrow_permille) // MILLE
+    return Shares(NanoGai(now), NanoGai(earned - now), NanoGai(amount - earned))
+
+
+__all__ = ["MILLE", "PER_TOKENS", "Price", "Shares", "apportion", "charge", "split"]

@@ -1,0 +1,262 @@
+"""Who keeps the process that counts: sends it orders, waits for them a while, starts it anew.
+
+Orders of a few milliseconds go as one packet: so the event loop is woken and writes once for all of
+them, and a request costs it a few microseconds. A model whose requests ended the process several
+times is not counted by it any more.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections import Counter, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, Literal, TypeVar
+
+import structlog
+
+from garage_ai.ledger.counting.orders import Ask, Count, Load, Order, Refused, Replies, packed
+
+_log = structlog.get_logger(__name__)
+
+COUNT_SECONDS: Final = 1.0
+"""Longest wait for a count: a usage record waits as long."""
+LOAD_SECONDS: Final = 40.0
+CLOSE_SECONDS: Final = 0.5
+"""Longest wait for counts under way when the gateway ends."""
+END_SECONDS: Final = 0.3
+LINGER_SECONDS: Final = 0.005
+"""How long an order waits for company."""
+BATCH: Final = 64
+MAX_WAITING: Final = 1000
+"""Counts under way; the process counts about as many in a second."""
+MAX_BYTES: Final = 64 * 1024 * 1024
+"""Bytes of the requests that wait to be counted."""
+MAX_ABSENT: Final = 10_000
+"""Models that are known to have no tokenizer here, and of which the process is not asked again."""
+STRIKES: Final = 3
+"""How often a model's requests may end the process."""
+_FIRST_PAUSE: Final = 0.2
+_LONGEST_PAUSE: Final = 30.0
+_READ: Final = 64 * 1024
+
+Reason = Literal["absent", "late", "overloaded", "refused", "broken"]
+"""Why no tokenizer counted a request."""
+Done = Callable[[Count | Reason], None]
+
+_T = TypeVar("_T")
+
+
+def result_of(future: "asyncio.Future[_T]") -> Callable[[_T], None]:
+    """Give what tells a future its result, if anybody still waits for it."""
+
+    def tell(result: _T) -> None:
+        if not future.done():
+            future.set_result(result)
+
+    return tell
+
+
+class _Waiting:
+    """An order and who waits for its reply; nobody does once it came too late."""
+
+    __slots__ = ("digest", "done", "size", "until")
+
+    def __init__(self, digest: str, size: int, until: float, done: Done) -> None:
+        self.digest, self.size, self.until = digest, size, until
+        self.done: Done | None = done
+
+    def tell(self, what: Count | Reason) -> None:
+        done, self.done = self.done, None
+        if done is not None:
+            done(what)
+
+
+class Clerk:
+    """The process that counts, as the gateway sees it. All belongs to the event loop's thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loop = asyncio.get_running_loop()
+        self._orders: list[Order] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._bytes = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._absent: set[str] = set()
+        self._strikes: Counter[str] = Counter()
+        self._process: asyncio.subprocess.Process | None = None
+        self._up, self._idle = asyncio.Event(), asyncio.Event()
+        self._idle.set()
+        self._closing = False
+        self._task: asyncio.Task[None] | None = None
+
+    @classmethod
+    def start(cls, folder: Path) -> "Clerk":
+        """Start the process on the running loop; `close` ends it."""
+        clerk = cls(folder)
+        clerk._task = asyncio.create_task(clerk._run(), name="counting")
+        return clerk
+
+    @property
+    def waiting(self) -> int:
+        """Orders that were not answered yet."""
+        return len(self._waiting)
+
+    def count(self, order: Ask, done: Done) -> None:
+        """Have a request counted; `done` hears the count, or why there is none, exactly once."""
+        if order.digest in self._absent:
+            done("absent")
+            return
+        size = len(order.body) + sum(map(len, order.texts))
+        if self._process is None or self._strikes[order.digest] >= STRIKES:
+            done("broken")
+        elif len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_BYTES:
+            done("overloaded")
+        else:
+            self._put(order, _Waiting(order.digest, size, self._loop.time() + COUNT_SECONDS, done))
+
+    async def load(self, digest: str) -> bool:
+        """Have a tokenizer made ready; tell whether it can be used."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LOAD_SECONDS):
+                await self._up.wait()
+        if self._process is None:
+            return False
+        future: asyncio.Future[Count | Reason] = self._loop.create_future()
+        until = self._loop.time() + LOAD_SECONDS
+        self._put(Load(digest), _Waiting(digest, 0, until, result_of(future)))
+        loaded = isinstance(await future, Count)
+        # Replies come in turn: none from before can say again that it is absent.
+        self._absent.discard(digest)
+        return loaded
+
+    async def close(self) -> None:
+        """End the process, once it has answered or is late; nobody waits for it after that."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._idle.wait()
+        self._closing = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._give_up()
+
+    def _put(self, order: Order, waiting: _Waiting) -> None:
+        if not self._orders:
+            self._loop.call_later(LINGER_SECONDS, self._send)
+        self._orders.append(order)
+        self._waiting.append(waiting)
+        self._idle.clear()
+        self._bytes += waiting.size
+        if self._timer is None or waiting.until < self._timer.when():
+            self._look_at(waiting.until)
+        if len(self._orders) >= BATCH:
+            self._send()
+
+    def _look_at(self, moment: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._loop.call_at(moment, self._tell_late)
+
+    def _tell_late(self) -> None:
+        self._timer, now = None, self._loop.time()
+        for each in [each for each in self._waiting if each.until <= now]:
+            each.tell("late")
+        asked = [each.until for each in self._waiting if each.done is not None]
+        if asked:
+            self._look_at(min(asked))
+
+    def _send(self) -> None:
+        orders, self._orders = self._orders, []
+        stdin = self._process.stdin if self._process is not None else None
+        if orders and stdin is not None and not stdin.is_closing():
+            stdin.write(packed(orders))
+
+    async def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while not self._closing:
+            began = self._loop.time()
+            try:
+                await self._live()
+            except OSError as error:
+                _log.warning("counting_not_started", detail=str(error))
+            self._give_up()
+            lasted = self._loop.time() - began
+            pause = _FIRST_PAUSE if lasted > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)
+            await asyncio.sleep(pause)
+
+    async def _live(self) -> None:
+        """Run the process until it ends, and take its replies."""
+        process = self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-I", "-m", "garage_ai.ledger.counting.process", str(self._folder)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={name: os.environ[name] for name in ("PATH", "TZ") if name in os.environ},
+        )
+        self._up.set()
+        try:
+            await self._take_replies(process)
+        finally:
+            self._up.clear()
+            self._process = None
+            status = await _ended(process)
+        _log.warning("counting_ended", status=status, waiting=len(self._waiting))
+
+    async def _take_replies(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdout is not None  # noqa: S101 - it was started with one
+        replies = Replies()
+        while data := await process.stdout.read(_READ):
+            for reply in replies.feed(data):
+                self._take(reply)
+
+    def _take(self, reply: Count | Refused) -> None:
+        waiting = self._waiting.popleft()
+        self._bytes -= waiting.size
+        if not self._waiting:
+            self._idle.set()
+        self._strikes.pop(waiting.digest, None)
+        if isinstance(reply, Count):
+            waiting.tell(reply)
+            return
+        _log.debug("not_counted", digest=waiting.digest, code=reply.code)
+        if reply.code != "tokenizer_absent":
+            waiting.tell("refused")
+            return
+        if len(self._absent) < MAX_ABSENT:
+            self._absent.add(waiting.digest)
+        waiting.tell("absent")
+
+    def _give_up(self) -> None:
+        """Let nobody wait for a process that is gone; the first it had was what ended it."""
+        waiting, self._waiting, self._bytes = self._waiting, deque(), 0
+        self._orders = []
+        self._idle.set()
+        if waiting and not self._closing:
+            self._strikes[waiting[0].digest] += 1
+        for each in waiting:
+            each.tell("broken")
+
+
+async def _ended(process: asyncio.subprocess.Process) -> int:
+    """Let a process end with its stdin, or make it; one that has ended already is not signalled."""
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            return await process.wait()
+    except TimeoutError:
+        process.kill()
+        return await process.wait()
+
+
+__all__ = [
+    "COUNT_SECONDS",
+    "MAX_BYTES",
+    "MAX_WAITING",
+    "STRIKES",
+    "Clerk",
+    "Done",
+    "Reason",
+    "result_of",
+]

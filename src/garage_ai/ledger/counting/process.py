@@ -1,0 +1,118 @@
+"""The process that counts, beside the gateway: what it runs comes from strangers.
+
+Run it as `python -I -m garage_ai.ledger.counting.process FOLDER`; it reads orders on stdin and
+answers each on stdout, in turn, until stdin ends. A chat template is a program and a vocabulary is
+meat for a native library: here an endless one is ended by the kernel's alarm, a greedy one by the
+limit on memory, and neither takes the gateway along.
+"""
+
+import os
+import resource
+import signal
+import sys
+import time
+from collections import OrderedDict
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from garage_ai.ledger.counting.counter import Counter
+from garage_ai.ledger.counting.errors import CountingError
+from garage_ai.ledger.counting.kept import load
+from garage_ai.ledger.counting.layout import folder_of
+from garage_ai.ledger.counting.orders import Count, Load, Order, Refused, packed, read_orders
+
+COUNT_SECONDS: Final = 2.0
+"""Longest for one request; 100,000 tokens take a tenth of a second."""
+LOAD_SECONDS: Final = 30.0
+"""Longest to make a tokenizer ready; the largest take a second or two."""
+MEMORY: Final = 3 * 1024**3
+"""Bytes of address space; a large vocabulary takes about 150 MB."""
+MAX_LOADED: Final = 12
+"""Tokenizers at hand; the one that was unused longest leaves."""
+FLUSH_SECONDS: Final = 0.005
+"""How often replies leave while there are more orders."""
+NICE: Final = 5
+"""Chat goes before counting where there is one processor for both."""
+
+
+class Desk:
+    """What is loaded, and the folder where the rest lies."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loaded: OrderedDict[str, Counter] = OrderedDict()
+        self._refused: dict[str, str] = {}
+
+    def answer(self, order: Order) -> Count | Refused:
+        """Carry an order out."""
+        try:
+            if isinstance(order, Load):
+                self._refused.pop(order.digest, None)
+                self._loaded.pop(order.digest, None)
+                self._counter(order.digest)
+                return Count(0, (), exact=False)
+            counter = self._counter(order.digest)
+            _alarm(COUNT_SECONDS)
+            return counter.count(order.route, order.body, order.texts)
+        except CountingError as error:
+            return Refused(error.code)
+        finally:
+            _alarm(0)
+
+    def _counter(self, digest: str) -> Counter:
+        if digest in self._refused:
+            raise _Again(self._refused[digest])
+        counter = self._loaded.get(digest)
+        if counter is None:
+            _alarm(LOAD_SECONDS)
+            try:
+                counter = self._loaded[digest] = load(folder_of(self._folder, digest))
+            except CountingError as error:
+                self._refused[digest] = error.code
+                raise
+            if len(self._loaded) > MAX_LOADED:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(digest)
+        return counter
+
+
+class _Again(CountingError):
+    """What was refused once is refused until it is loaded anew."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code  # type: ignore[misc]  # that of the first refusal
+
+
+def _alarm(seconds: float) -> None:
+    # The kernel ends the process then, whatever it is busy with: nobody handles the signal.
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def serve(folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
+    """Answer orders until there are no more."""
+    desk = Desk(folder)
+    flushed = time.monotonic()
+    for orders in read_orders(source):
+        for order in orders:
+            # What one costs that ends this process, those before it have had their answer.
+            if time.monotonic() - flushed > FLUSH_SECONDS:
+                sink.flush()
+                flushed = time.monotonic()
+            sink.write(packed(desk.answer(order)))
+        sink.flush()
+
+
+def main() -> None:
+    """Bound this process, and serve."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the gateway says when
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"
+    os.nice(NICE)
+    serve(Path(sys.argv[1]), sys.stdin.buffer, sys.stdout.buffer)
+
+
+if __name__ == "__main__":
+    main()

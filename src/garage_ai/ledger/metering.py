@@ -1,0 +1,169 @@
+"""What a request is billed for: tokens as the gateway counts them, or a rule where it cannot.
+
+The order is: the model's own tokenizer, else the rule. An engine's figure is never the bill.
+Counting fails open: a request that cannot be counted in time is counted by the rule, never refused
+and never free, and a metric tells how many were and why.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final, Literal, Protocol
+
+import msgspec
+
+from garage_ai.ledger.counting.clerk import Clerk, Reason, result_of
+from garage_ai.ledger.counting.orders import Ask, Count
+from garage_ai.ledger.counting.rule import RULE_BYTES, count_by_rule
+from garage_ai.wire.frames import Route
+
+CountSource = Literal["tokenizer", "rule"]
+CountReason = Literal["counted", "absent", "late", "overloaded", "refused", "broken"]
+"""Why a request was counted as it was: `counted` by the tokenizer, the rest by the rule."""
+
+LARGE: Final = 64 * 1024
+"""Bytes of a body from which on the rule is applied in a thread: it takes a millisecond."""
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """The tokens of one request that are billed.
+
+    `each` has the completion's tokens by text, in the order in which the texts were given. What
+    was counted by `rule` earns no node anything. `exact` tells that an engine of the model would
+    say the same of the prompt, so that its figure can be judged by this.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    source: CountSource
+    each: tuple[int, ...] = ()
+    exact: bool = False
+
+
+class Meter(Protocol):
+    """What counts: off the event loop, bounded in time, and never failing."""
+
+    async def count(
+        self, digest: str | None, route: Route, body: bytes, texts: Sequence[str]
+    ) -> Counted:
+        """Count what was asked and what was delivered; by the rule where it cannot be counted."""
+
+    def begin(
+        self,
+        digest: str | None,
+        route: Route,
+        body: bytes,
+        texts: Sequence[str],
+        done: Callable[[Counted], None],
+    ) -> None:
+        """Count without waiting: `done` is called once with what was counted, within a second."""
+
+
+def _ignore(_: CountReason) -> None:
+    return None
+
+
+class RuleMeter:
+    """Count everything by the rule."""
+
+    async def count(
+        self,
+        digest: str | None,  # noqa: ARG002 - the port's signature
+        route: Route,
+        body: bytes,
+        texts: Sequence[str],
+    ) -> Counted:
+        """Count by bytes."""
+        return _counted(await asyncio.to_thread(count_by_rule, route, body, texts), "rule")
+
+    def begin(
+        self,
+        digest: str | None,  # noqa: ARG002 - the port's signature
+        route: Route,
+        body: bytes,
+        texts: Sequence[str],
+        done: Callable[[Counted], None],
+    ) -> None:
+        """Count by bytes; what is large in a thread."""
+        if len(body) + sum(map(len, texts)) <= LARGE:
+            done(_counted(count_by_rule(route, body, texts), "rule"))
+            return
+        loop = asyncio.get_running_loop()
+        work = loop.run_in_executor(None, count_by_rule, route, body, texts)
+        work.add_done_callback(lambda found: done(_counted(found.result(), "rule")))
+
+
+class TokenMeter:
+    """Count in a process beside the gateway; `on_count` hears the reason of each count."""
+
+    def __init__(self, clerk: Clerk, on_count: Callable[[CountReason], None] = _ignore) -> None:
+        self._clerk = clerk
+        self._on_count = on_count
+        self._rule = RuleMeter()
+
+    @classmethod
+    def start(cls, folder: Path, on_count: Callable[[CountReason], None] = _ignore) -> "TokenMeter":
+        """Start counting with what is kept in `folder`; `close` ends it."""
+        return cls(Clerk.start(folder), on_count)
+
+    async def count(
+        self, digest: str | None, route: Route, body: bytes, texts: Sequence[str]
+    ) -> Counted:
+        """Count what was asked and what was delivered; by the rule where it cannot be counted."""
+        found: asyncio.Future[Counted] = asyncio.get_running_loop().create_future()
+        self.begin(digest, route, body, texts, result_of(found))
+        return await found
+
+    def begin(
+        self,
+        digest: str | None,
+        route: Route,
+        body: bytes,
+        texts: Sequence[str],
+        done: Callable[[Counted], None],
+    ) -> None:
+        """Count without waiting: `done` is called once with what was counted, within a second."""
+        ask = Ask(digest or "", route, body, tuple(texts))
+        told = partial(self._told, ask, done)
+        if digest is None:
+            told("absent")
+        else:
+            self._clerk.count(ask, told)
+
+    def _told(self, ask: Ask, done: Callable[[Counted], None], what: Count | Reason) -> None:
+        if isinstance(what, Count):
+            self._on_count("counted")
+            done(_counted(what, "tokenizer"))
+        else:
+            self._on_count(what)
+            self._rule.begin(None, ask.route, ask.body, ask.texts, done)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that are being counted."""
+        return self._clerk.waiting
+
+    async def load(self, digest: str) -> bool:
+        """Make a model's tokenizer ready that is kept by now; tell whether it can be used."""
+        return await self._clerk.load(digest)
+
+    async def close(self) -> None:
+        """Stop counting, once what waits was counted or is late."""
+        await self._clerk.close()
+
+
+def _counted(count: Count, source: CountSource) -> Counted:
+    return Counted(count.prompt, sum(count.each), source, count.each, exact=count.exact)
+
+
+__all__ = [
+    "LARGE",
+    "RULE_BYTES",
+    "CountReason",
+    "CountSource",
+    "Counted",
+    "Meter",
+    "RuleMeter",
+    "TokenMeter",
+]

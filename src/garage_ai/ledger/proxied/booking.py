@@ -1,0 +1,190 @@
+"""Pass on what a proxy paid to the members whose calls it took.
+
+The proxy's own member pays for every request, as anybody's; what it paid for a mapped member's
+call is then transferred from that member to it, to the nGAI. An unmapped call stays with the proxy
+until a mapping comes. Who comes by a proxy alone is given the month's grant as well.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final, NamedTuple, Protocol
+
+import structlog
+from sqlalchemy import ScalarSelect, func, or_, select, update
+
+from garage_ai.ledger.errors import LedgerError, Overdraft
+from garage_ai.ledger.grants import Before, no_grants
+from garage_ai.ledger.models import Kind, NanoGai, Transfer, member_account
+from garage_ai.ledger.proxied.calls import BOOKED, NOTHING, WAITING
+from garage_ai.ledger.proxied.models import MappingKind
+from garage_ai.storage import MemberId, Storage
+from garage_ai.storage.tables import litellm_calls, litellm_mappings, usage
+
+_log = structlog.get_logger(__name__)
+
+BATCH: Final = 200
+EVERY_SECONDS: Final = 5.0
+
+
+class Books(Protocol):
+    """What passing on needs of the ledger."""
+
+    async def post(self, transfers: Sequence[Transfer]) -> int:
+        """Enter transfers, each id once. Raises: LedgerError."""
+        ...
+
+
+def _owner(kind: MappingKind, *columns: str) -> ScalarSelect[str]:
+    table = litellm_mappings
+    values = [litellm_calls.c[column] for column in columns]
+    return (
+        select(table.c.member_id)
+        .where(table.c.kind == kind, or_(*(table.c.value == value for value in values)))
+        .limit(1)
+        .correlate(litellm_calls)
+        .scalar_subquery()
+    )
+
+
+# The most exact one decides: a key's hash, its alias, its user, its team.
+_PAYER: Final = func.coalesce(
+    _owner("key", "key_hash"),
+    _owner("alias", "key_alias"),
+    _owner("user", "key_user_id"),
+    _owner("team", "key_team_id", "key_team_alias"),
+)
+
+
+class _Waiting(NamedTuple):
+    seq: int
+    call_id: str
+    proxy: MemberId
+    request_id: str
+    at: datetime
+    charge: int | None
+    payer: MemberId
+
+
+class Booker:
+    """Books what waits, again and again; any number of gateways may do it at the same time."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        books: Books,
+        *,
+        before: Before = no_grants,
+    ) -> None:
+        self._storage = storage
+        self._books = books
+        self._before = before
+        self._poor: set[MemberId] = set()
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """Look again soon: calls or a mapping came."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Book until cancelled; what fails is tried again."""
+        while True:
+            try:
+                await self.book()
+            except Exception as error:  # the loop outlives whatever one call does to it
+                _log.warning("passing_on_delayed", error=type(error).__name__)
+            try:
+                await asyncio.wait_for(self._wake.wait(), EVERY_SECONDS)
+            except TimeoutError:
+                continue
+            self._wake.clear()
+
+    async def book(self) -> int:
+        """Pass on all that can be, and tell how many calls. Raises: StorageError."""
+        booked, after = 0, 0
+        poor: set[MemberId] = set()
+        while rows := await self._waiting(after):
+            after = rows[-1].seq
+            for row in rows:
+                if row.payer in poor:
+                    continue  # behind a call that waits for a balance
+                try:
+                    booked += await self._pass_on(row)
+                except Overdraft:
+                    poor.add(row.payer)
+        for payer in poor - self._poor:
+            _log.warning("passing_on_waits_for_a_balance", member=payer)
+        self._poor = poor
+        return booked
+
+    async def _waiting(self, after: int) -> Sequence[_Waiting]:
+        """Give calls whose request and member are known, oldest first."""
+        table = litellm_calls
+        # A request that bears a call's id is that call's, whatever another call says.
+        same = (usage.c.caller_id == table.c.call_id) | (
+            (usage.c.request_id == table.c.request_id) & usage.c.caller_id.is_(None)
+        )
+        payer = func.coalesce(table.c.booked_to, _PAYER)
+        statement = (
+            select(
+                table.c.seq,
+                table.c.call_id,
+                table.c.proxy_id,
+                usage.c.request_id,
+                usage.c.at,
+                usage.c.charge,
+                payer,
+            )
+            .join(usage, same & (usage.c.member_id == table.c.proxy_id))
+            .where(table.c.state == WAITING, table.c.seq > after, payer.is_not(None))
+            .order_by(table.c.seq)
+            .limit(BATCH)
+        )
+        async with self._storage.read() as connection:
+            return [_Waiting(*row) for row in await connection.execute(statement)]
+
+    async def _pass_on(self, row: _Waiting) -> bool:
+        """Pass one call on, if there is anything to. Raises: Overdraft, StorageError."""
+        if row.payer == row.proxy or not row.charge:
+            await self._note(row.seq, NOTHING, None, None)
+            return False
+        await self._before(row.payer)
+        # Who pays is written down first: a mapping that changes meanwhile makes no second transfer.
+        await self._note(row.seq, WAITING, row.payer, row.charge)
+        try:
+            await self._books.post([_transfer(row, NanoGai(row.charge))])
+        except LedgerError as error:
+            await self._note(row.seq, WAITING, None, None)
+            if isinstance(error, Overdraft):
+                raise
+            _log.warning("not_passed_on", call=row.call_id, error=error.code)
+            return False
+        await self._note(row.seq, BOOKED, row.payer, row.charge)
+        return True
+
+    async def _note(
+        self, seq: int, state: str, member: MemberId | None, amount: int | None
+    ) -> None:
+        table = litellm_calls
+        async with self._storage.write() as connection:
+            await connection.execute(
+                update(table)
+                .where(table.c.seq == seq, table.c.state == WAITING)
+                .values(state=state, booked_to=member, booked=amount)
+            )
+
+
+def _transfer(row: _Waiting, amount: NanoGai) -> Transfer:
+    """Make the transfer; made again it is the same to the last field."""
+    return Transfer(
+        id=f"litellm:{row.call_id}",
+        kind=Kind.PASSED_ON,
+        debit=member_account(row.payer),
+        credit=member_account(row.proxy),
+        amount=amount,
+        at=row.at,
+        request_id=row.request_id,
+    )
+
+
+__all__ = ["Booker", "Books"]

@@ -1,0 +1,118 @@
+"""The calls that proxies told of, in the database."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import Row, Select, or_, select
+
+from garage_ai.ledger.proxied.models import ProxiedCall, TellResult, ToldCall
+from garage_ai.storage import KeyId, MemberId, Storage
+from garage_ai.storage.tables import litellm_calls
+
+_OWN: Final = ("seq", "proxy_id", "proxy_key_id", "received_at", "state", "booked_to", "booked")
+
+WAITING: Final = "waiting"
+"""It may still have to be passed on."""
+BOOKED: Final = "booked"
+NOTHING: Final = "nothing"
+"""It cost nothing, or it is the proxy's own."""
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+class ProxiedCalls:
+    """Keep calls: each once, whoever tells how often."""
+
+    def __init__(self, storage: Storage, clock: Callable[[], datetime] = _now) -> None:
+        self._storage = storage
+        self._clock = clock
+
+    async def tell(
+        self, proxy: MemberId, key: KeyId, calls: Sequence[ProxiedCall]
+    ) -> list[TellResult]:
+        """Keep what a proxy tells; the first word about a call stands. Raises: StorageError."""
+        results: list[TellResult] = []
+        now = self._clock()
+        async with self._storage.write() as connection:
+            whose = {
+                row.call_id: row.proxy_id
+                for row in await connection.execute(
+                    select(litellm_calls.c.call_id, litellm_calls.c.proxy_id).where(
+                        litellm_calls.c.call_id.in_([call.call_id for call in calls])
+                    )
+                )
+            }
+            for call in calls:
+                if call.call_id not in whose:
+                    row = _row(call, proxy, key, now)
+                    done = await connection.execute(
+                        self._storage.insert_new(litellm_calls).values(row)
+                    )
+                    # Another process may have been told of it a moment ago.
+                    results.append("new" if done.rowcount else "known")
+                    whose[call.call_id] = proxy
+                else:
+                    results.append("known" if whose[call.call_id] == proxy else "taken")
+        return results
+
+    async def of_requests(
+        self, call_ids: Sequence[str], request_ids: Sequence[str]
+    ) -> list[ToldCall]:
+        """Give the calls under these ids, LiteLLM's or the gateway's. Raises: StorageError."""
+        table = litellm_calls
+        either = or_(table.c.call_id.in_(call_ids), table.c.request_id.in_(request_ids))
+        return await self._read(select(table).where(either).order_by(table.c.seq))
+
+    async def page(
+        self, since: datetime | None, until: datetime | None, after: int, limit: int
+    ) -> list[ToldCall]:
+        """Give calls that began in a time, in the order of their coming. Raises: StorageError."""
+        table = litellm_calls
+        statement = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
+        if since is not None:
+            statement = statement.where(table.c.begun_at >= since)
+        if until is not None:
+            statement = statement.where(table.c.begun_at < until)
+        return await self._read(statement)
+
+    async def keys(self) -> dict[KeyId, MemberId]:
+        """Give the keys that proxies have, and whose they are. Raises: StorageError."""
+        columns = (litellm_calls.c.proxy_key_id, litellm_calls.c.proxy_id)
+        async with self._storage.read() as connection:
+            rows = await connection.execute(select(*columns).distinct())
+            return {KeyId(row.proxy_key_id): MemberId(row.proxy_id) for row in rows}
+
+    async def _read(self, statement: Select[tuple[object, ...]]) -> list[ToldCall]:
+        async with self._storage.read() as connection:
+            return [told(row) for row in await connection.execute(statement)]
+
+
+def _row(call: ProxiedCall, proxy: MemberId, key: KeyId, now: datetime) -> dict[str, object]:
+    return {
+        **asdict(call),
+        "proxy_id": proxy,
+        "proxy_key_id": key,
+        "received_at": now,
+        "state": WAITING if call.sent else NOTHING,
+    }
+
+
+def told(row: Row[tuple[object, ...]]) -> ToldCall:
+    """Read a row of the table."""
+    fields = row._asdict()
+    own = {name: fields.pop(name) for name in _OWN}
+    return ToldCall(
+        seq=own["seq"],
+        proxy=own["proxy_id"],
+        proxy_key=own["proxy_key_id"],
+        call=ProxiedCall(**fields),
+        booked_to=own["booked_to"],
+        booked=own["booked"],
+    )
+
+
+__all__ = ["BOOKED", "NOTHING", "WAITING", "ProxiedCalls", "told"]

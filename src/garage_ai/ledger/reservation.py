@@ -1,0 +1,69 @@
+"""A promise to one request that it can be paid."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from garage_ai.ledger.allowance import Allowance, ReservationState
+from garage_ai.ledger.errors import InvalidTransfer
+from garage_ai.ledger.models import NanoGai, Transfer
+from garage_ai.storage import MemberId
+
+
+class Owner(Protocol):
+    """Who made the promise and is told of its end."""
+
+    def end(
+        self,
+        reservation: "Reservation",
+        allowance: Allowance,
+        state: ReservationState,
+        transfers: Sequence[Transfer],
+    ) -> None:
+        """End a reservation that is held."""
+
+    def told_too_late(self, amount: int) -> None:
+        """Count what a request cost whose reservation had expired."""
+
+
+class Reservation:
+    """A promise to a request that it can be paid. It ends once; ending it again does nothing."""
+
+    __slots__ = ("_allowance", "_owner", "amount", "payer", "since", "state")
+
+    def __init__(
+        self, owner: Owner, allowance: Allowance, payer: MemberId, amount: int, since: float
+    ) -> None:
+        self.payer = payer
+        self.amount = NanoGai(amount)
+        self.since = since
+        self.state: ReservationState = "held"
+        self._owner = owner
+        self._allowance = allowance
+
+    def settle(self, transfers: Sequence[Transfer]) -> None:
+        """Say what the request cost; committed soon after. Never waits.
+
+        All are of the payer, and no more together than the amount. Raises: InvalidTransfer.
+        """
+        total = sum(transfer.amount for transfer in transfers)
+        if total > self.amount:
+            raise InvalidTransfer(f"{total} nGAI of a reservation of {self.amount}")
+        if any(transfer.debit != self._allowance.payer for transfer in transfers):
+            raise InvalidTransfer(f"not all transfers are of {self._allowance.payer}")
+        if self.state == "held":
+            self._owner.end(self, self._allowance, "settled" if transfers else "voided", transfers)
+        elif self.state == "expired":
+            self._owner.told_too_late(total)
+
+    def void(self) -> None:
+        """Say that the request cost nothing."""
+        if self.state == "held":
+            self._owner.end(self, self._allowance, "voided", ())
+
+    def expire(self) -> None:
+        """Give up hearing how the request ended."""
+        if self.state == "held":
+            self._owner.end(self, self._allowance, "expired", ())
+
+
+__all__ = ["Owner", "Reservation"]

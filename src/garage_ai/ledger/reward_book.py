@@ -1,0 +1,204 @@
+"""What was decided to give: decided once, by whichever gateway comes first, and posted until it is.
+
+The amount of a reward rests on balances that move, so it is written down before it is posted; a
+retry then says the same as the first time.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Protocol
+
+import structlog
+from sqlalchemy import exists, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from garage_ai.audit.models import Entry
+from garage_ai.audit.service import AuditLog
+from garage_ai.ledger.errors import LedgerError
+from garage_ai.ledger.models import AccountId, Kind, NanoGai, Transfer, escrow_account
+from garage_ai.ledger.rewards import Rules
+from garage_ai.storage import OPERATOR, MemberId, Storage
+from garage_ai.storage.tables import rewards
+from garage_ai.wire.ids import NodeId
+
+_log = structlog.get_logger(__name__)
+
+_BATCH: Final = 200
+
+
+class Poster(Protocol):
+    """What rewards need of the ledger: transfers that are entered once."""
+
+    async def post(self, transfers: Sequence[Transfer]) -> int:
+        """Enter transfers, all or none; those entered before are passed over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reward:
+    """A transfer to be; an amount of zero says that it was decided to give nothing."""
+
+    id: str
+    period: str
+    kind: Kind
+    debit: AccountId
+    credit: AccountId
+    amount: NanoGai
+    note: str = ""
+
+
+class RewardBook:
+    """Rewards, decided and posted."""
+
+    def __init__(self, storage: Storage, poster: Poster) -> None:
+        self._storage = storage
+        self._poster = poster
+
+    async def decide(
+        self,
+        given: Sequence[Reward],
+        now: datetime,
+        *,
+        once: str = "",
+        act: Entry | None = None,
+    ) -> bool:
+        """Write rewards down, those not decided yet; tell whether it was done.
+
+        `once` names a reward that, where it is there already, says that all were decided. Where
+        somebody decides, `act` tells the log who. Raises: StorageError.
+        """
+        async with self._storage.write(in_turn=True) as connection:
+            if once and await _is_there(connection, once):
+                return False
+            for reward in given:
+                if await _is_there(connection, reward.id):
+                    continue
+                posted = now if reward.amount == 0 else None
+                row = {name: getattr(reward, name) for name in Reward.__slots__}
+                row |= {"decided_at": now, "posted_at": posted}
+                await connection.execute(self._storage.insert_new(rewards).values(**row))
+            if act is not None:
+                await AuditLog(self._storage).record(connection, act)
+        return True
+
+    async def is_decided(self, reward: str) -> bool:
+        """Tell whether a reward was decided. Raises: StorageError."""
+        async with self._storage.read() as connection:
+            return await _is_there(connection, reward)
+
+    async def decided(self, reward: str) -> Reward | None:
+        """Give a reward as it was decided. Raises: StorageError."""
+        asked = select(*(rewards.c[name] for name in Reward.__slots__)).where(
+            rewards.c.id == reward
+        )
+        async with self._storage.read() as connection:
+            row = (await connection.execute(asked)).one_or_none()
+        if row is None:
+            return None
+        kind, debit, credit = Kind(row.kind), AccountId(row.debit), AccountId(row.credit)
+        return Reward(row.id, row.period, kind, debit, credit, NanoGai(row.amount), row.note)
+
+    async def post(self, now: datetime, only: str | None = None) -> int:
+        """Post what was decided and is not posted, all or one; give how many.
+
+        Raises: StorageError.
+        """
+        waiting = await self._waiting(only)
+        if not waiting:
+            return 0
+        try:
+            await self._poster.post(waiting)
+            done = [reward.id for reward in waiting]
+        except LedgerError:
+            done = await self._post_each(waiting)
+        async with self._storage.write() as connection:
+            ended = update(rewards).where(rewards.c.id.in_(done)).values(posted_at=now)
+            await connection.execute(ended)
+        return len(done)
+
+    async def _post_each(self, waiting: Sequence[Transfer]) -> list[str]:
+        """Post one by one: what cannot be waits for better times, and keeps nobody else back."""
+        done = []
+        for reward in waiting:
+            try:
+                await self._poster.post([reward])
+                done.append(reward.id)
+            except LedgerError as error:
+                _log.warning("reward_not_posted", reward=reward.id, code=error.code)
+        return done
+
+    async def _waiting(self, only: str | None) -> list[Transfer]:
+        # A mint goes before what is paid of it: both are decided at the same moment.
+        first = (rewards.c.kind != Kind.MINT, rewards.c.id)
+        asked = select(rewards).where(rewards.c.posted_at.is_(None))
+        if only is not None:
+            asked = asked.where(rewards.c.id == only)
+        asked = asked.order_by(rewards.c.decided_at, *first).limit(_BATCH)
+        async with self._storage.read() as connection:
+            rows = (await connection.execute(asked)).all()
+        return [
+            Transfer(
+                row.id,
+                Kind(row.kind),
+                AccountId(row.debit),
+                AccountId(row.credit),
+                NanoGai(row.amount),
+                row.decided_at,
+                note=row.note or None,
+            )
+            for row in rows
+        ]
+
+    async def turns(self) -> Mapping[NodeId, tuple[datetime | None, datetime | None]]:
+        """Give when each node was last released and last forfeited. Raises: StorageError."""
+        kinds = (Kind.RELEASE, Kind.FORFEIT)
+        asked = (
+            select(rewards.c.debit, rewards.c.kind, func.max(rewards.c.decided_at))
+            .where(rewards.c.kind.in_(kinds))
+            .group_by(rewards.c.debit, rewards.c.kind)
+        )
+        found: dict[NodeId, dict[str, datetime]] = {}
+        async with self._storage.read() as connection:
+            for account, kind, at in await connection.execute(asked):
+                found.setdefault(_node_of(account), {})[kind] = at
+        return {
+            node: (each.get(Kind.RELEASE), each.get(Kind.FORFEIT)) for node, each in found.items()
+        }
+
+
+class Probation:
+    """Which nodes have proved themselves, in memory: what of their earnings is held back."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._proved: frozenset[NodeId] = frozenset()
+
+    def escrow_permille(self, node: NodeId, member: MemberId) -> int:
+        """Say how much is held back of what a node earns; the operator's own prove nothing."""
+        proved = member == OPERATOR or node in self._proved
+        return 0 if proved else self._rules.escrow
+
+    def is_proved(self, node: NodeId) -> bool:
+        """Tell whether a node was released and not forfeited since."""
+        return node in self._proved
+
+    async def refresh(self, book: RewardBook) -> None:
+        """Take over what was decided. Raises: StorageError."""
+        turns = await book.turns()
+        self._proved = frozenset(
+            node
+            for node, (released, forfeited) in turns.items()
+            if released is not None and (forfeited is None or released > forfeited)
+        )
+
+
+async def _is_there(connection: AsyncConnection, reward: str) -> bool:
+    return bool(await connection.scalar(select(exists().where(rewards.c.id == reward))))
+
+
+def _node_of(account: str) -> NodeId:
+    return NodeId(account.removeprefix(escrow_account(NodeId(""))))
+
+
+__all__ = ["Poster", "Probation", "Reward", "RewardBook"]

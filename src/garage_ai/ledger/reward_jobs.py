@@ -1,0 +1,301 @@
+"""Stipends and releases, at their time: the shell around the rules.
+
+Any gateway may run them, and several at once: what is given has an id of its period, and whoever
+comes first decides it.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+from sqlalchemy import select
+
+from garage_ai.audit.models import Action, Actor, Entry
+from garage_ai.ledger import grants
+from garage_ai.ledger.errors import TransferConflict
+from garage_ai.ledger.figures import FigureJudge
+from garage_ai.ledger.flags import Flags
+from garage_ai.ledger.models import (
+    ISSUANCE,
+    POOL,
+    AccountId,
+    Kind,
+    NanoGai,
+    Transfer,
+    escrow_account,
+    member_account,
+)
+from garage_ai.ledger.reward_book import Probation, Reward, RewardBook
+from garage_ai.ledger.rewards import (
+    Rules,
+    Warm,
+    Work,
+    class_factor,
+    is_proved,
+    stipends,
+)
+from garage_ai.ledger.warmth import WarmHours, hour_of, served_for_others
+from garage_ai.storage import OPERATOR, MemberId, Storage, StorageError
+from garage_ai.storage.tables import nodes, rewards, warm_hours
+from garage_ai.wire.ids import NodeId
+
+_log = structlog.get_logger(__name__)
+
+MINUTE: Final = 60.0
+HOUR: Final = timedelta(hours=1)
+SETTLED: Final = timedelta(minutes=3)
+"""How long after an hour its stipends are decided: every gateway has written what it saw."""
+
+VERIFIED: Final = timedelta(hours=24)
+"""How old the work may be that shows what a node can do."""
+
+LOOK_BACK: Final = timedelta(hours=24)
+"""Hours that nobody decided, since no gateway ran, are decided as long as this."""
+
+_CLOSE_SECONDS: Final = 5.0
+
+
+class Page(Protocol):
+    """Some of an account's transfers, newest first."""
+
+    @property
+    def transfers(self) -> Sequence[Transfer]:
+        """The transfers."""
+        ...
+
+    @property
+    def before(self) -> int | None:
+        """Where the next page begins; None at the end."""
+        ...
+
+
+class Ledger(grants.Ledger, Protocol):
+    """What rewards need of the ledger."""
+
+    async def statement(
+        self, account: AccountId, limit: int = ..., before: int | None = ...
+    ) -> Page:
+        """List its transfers, newest first."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Node:
+    id: NodeId
+    member: MemberId
+    since: datetime
+
+
+class RewardJobs:
+    """All that is given at its time; `run_once` is safe to run as often as one likes."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        ledger: Ledger,
+        rules: Rules,
+        expected: Mapping[str, float],
+        ready: Callable[[], Iterable[NodeId]] = tuple,
+        *,
+        flags: Flags | None = None,
+    ) -> None:
+        """Give by these rules.
+
+        `expected` is the speed of one stream on the reference card, by digest; `ready` tells which
+        nodes could be given work of such a model now, `flags` which of them give wrong figures.
+        """
+        self.failures = 0
+        self.book = RewardBook(storage, ledger)
+        self.probation = Probation(rules)
+        self.warm = WarmHours(storage)
+        self._storage = storage
+        self._ledger = ledger
+        self._rules = rules
+        self._expected = expected
+        self._ready = ready
+        self._flags = flags or Flags(storage, FigureJudge(), "")
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Learn who has proved itself, then look each minute, until `close`.
+
+        Raises: StorageError.
+        """
+        await self.probation.refresh(self.book)
+        await self._flags.refresh()
+        self._task = asyncio.create_task(self._run(), name="rewards")
+
+    async def close(self) -> None:
+        """Stop; what was decided is posted by the next one."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+
+    async def run_once(self, now: datetime) -> None:
+        """Do all that is due at a moment. Raises: StorageError."""
+        self.warm.saw(set(self._ready()) - self._flags.nodes, now)
+        await self._flags.refresh()
+        await self.book.post(now)
+        if now.minute % 5 == 0:
+            await self.warm.keep()
+            await self.give_stipends(now)
+            await self.release(now)
+        await self.book.post(now)
+        await self.probation.refresh(self.book)
+
+    async def give_stipends(self, now: datetime) -> None:
+        """Decide the stipends of each hour that is over and has not been decided."""
+        for hour in await self._undecided(now):
+            # The pool must be what it is, without what was decided and is still to be paid.
+            await self.book.post(now)
+            await self._give_stipends(hour, now)
+
+    async def release(self, now: datetime) -> None:
+        """Release what was held back of nodes that have proved themselves."""
+        turns = await self.book.turns()
+        for node in await self._nodes():
+            released, forfeited = turns.get(node.id, (None, None))
+            since = max(node.since, forfeited or node.since)
+            fresh = released is not None and released >= since
+            if fresh and released is not None and now - released > LOOK_BACK:
+                continue
+            if not fresh and not await self._has_proved(node, since, now):
+                continue
+            await self._release(node, now)
+
+    async def forfeit(
+        self, node: NodeId, why: str, now: datetime, *, key: str, by: Actor
+    ) -> NanoGai | None:
+        """Give what is held back of a node to the community; it has to prove itself anew.
+
+        An administrator's decision, carried out once for each `key`, also of a node that was
+        removed. Gives how much it was, None where no such node ever was.
+        Raises: TransferConflict, StorageError.
+        """
+        owner = await self._owner(node)
+        if owner is None:
+            return None
+        # The account must hold what it does without what was decided and is still to be paid.
+        await self.book.post(now)
+        account, name = escrow_account(node), f"{Kind.FORFEIT}/{node}/{key}"
+        amount = (await self._ledger.balance(account)).amount
+        asked = Reward(name, f"{now:%Y-%m}", Kind.FORFEIT, account, POOL, amount, why)
+        act = Entry(Action.NODE_FORFEITED, by, node, owner, {"amount": str(amount)})
+        await self.book.decide([asked], now, once=name, act=act)
+        decided = await self.book.decided(name)
+        if decided is None or decided.note != why:
+            raise TransferConflict(name)
+        await self.book.post(now)
+        await self.probation.refresh(self.book)
+        return decided.amount
+
+    # --- stipends
+
+    async def _undecided(self, now: datetime) -> list[datetime]:
+        last = hour_of(now - SETTLED) - HOUR
+        asked = (
+            select(warm_hours.c.hour)
+            .where(warm_hours.c.hour <= last, warm_hours.c.hour > last - LOOK_BACK)
+            .distinct()
+        )
+        async with self._storage.read() as connection:
+            hours = sorted((await connection.execute(asked)).scalars())
+            names = [_mint_of(hour) for hour in hours]
+            done = select(rewards.c.id).where(rewards.c.id.in_(names))
+            decided = set((await connection.execute(done)).scalars())
+        return [hour for hour in hours if _mint_of(hour) not in decided]
+
+    async def _give_stipends(self, hour: datetime, now: datetime) -> None:
+        minutes = await self.warm.of(hour)
+        until = hour + HOUR
+        served = await served_for_others(self._storage, self._expected, until - VERIFIED, until)
+        known = {node.id: node for node in await self._nodes() if node.id in minutes}
+        warm = [
+            Warm(
+                node.id,
+                minutes[node.id],
+                class_factor(self._rules, served.get(node.id, ())),
+                self.probation.escrow_permille(node.id, node.member),
+            )
+            for node in known.values()
+        ]
+        pool = (await self._ledger.balance(POOL)).amount
+        made = stipends(self._rules, warm, pool)
+        period, name = f"{hour:%Y-%m-%dT%H}", _mint_of(hour)
+        given = [Reward(name, period, Kind.MINT, ISSUANCE, POOL, made.mint)]
+        for node, shares in made.shares.items():
+            to = member_account(known[node].member)
+            for account, amount in ((to, shares.node), (escrow_account(node), shares.escrow)):
+                if amount:
+                    held = "/held" if account != to else ""
+                    label = f"stipend/{period}/{node}{held}"
+                    given.append(Reward(label, period, Kind.STIPEND, POOL, account, amount))
+        await self.book.decide(given, now, once=name)
+
+    # --- escrow
+
+    async def _nodes(self) -> list[_Node]:
+        """Give the nodes that are there, without the operator's: they prove and get nothing."""
+        asked = select(nodes.c.id, nodes.c.member_id, nodes.c.created_at).where(
+            nodes.c.removed_at.is_(None), nodes.c.member_id != OPERATOR
+        )
+        async with self._storage.read() as connection:
+            rows = await connection.execute(asked.order_by(nodes.c.id))
+            return [_Node(NodeId(node), MemberId(member), at) for node, member, at in rows]
+
+    async def _owner(self, node: NodeId) -> MemberId | None:
+        """Tell whose a node is or was."""
+        async with self._storage.read() as connection:
+            asked = select(nodes.c.member_id).where(nodes.c.id == node)
+            owner: MemberId | None = await connection.scalar(asked)
+        return owner
+
+    async def _has_proved(self, node: _Node, since: datetime, now: datetime) -> bool:
+        """Tell whether a node has done its work, by what others paid for it into escrow."""
+        if now - since < self._rules.probation or not self._rules.escrow:
+            return False
+        owner, account = member_account(node.member), escrow_account(node.id)
+        held, payers, before = 0, set[AccountId](), None
+        while True:
+            page = await self._ledger.statement(account, 1000, before)
+            for each in page.transfers:
+                if each.kind == Kind.USE and each.debit != owner and each.at >= since:
+                    held += each.amount
+                    payers.add(each.debit)
+            earned = NanoGai(held * 1000 // self._rules.escrow)
+            if is_proved(self._rules, Work(now - since, earned, len(payers))):
+                return True
+            before = page.before
+            if before is None:
+                return False
+
+    async def _release(self, node: _Node, now: datetime) -> None:
+        account, to = escrow_account(node.id), member_account(node.member)
+        amount = (await self._ledger.balance(account)).amount
+        name = f"{Kind.RELEASE}/{node.id}/{now:%Y-%m-%dT%H:%M:%S}"
+        released = Reward(name, f"{now:%Y-%m}", Kind.RELEASE, account, to, amount)
+        await self.book.decide([released], now)
+
+    # --- life
+
+    async def _run(self) -> None:
+        while True:
+            # Early in each minute, so that none is left out and none told twice.
+            await asyncio.sleep(MINUTE + 1 - time.time() % MINUTE)
+            try:
+                await self.run_once(datetime.now(UTC))
+            except Exception as error:  # a job that died would never give anything again
+                self.failures += 1
+                code = error.code if isinstance(error, StorageError) else type(error).__name__
+                _log.warning("rewards_failed", code=code)
+
+
+def _mint_of(hour: datetime) -> str:
+    return f"mint/{hour:%Y-%m-%dT%H}"
+
+
+__all__ = ["Ledger", "Page", "RewardJobs"]

@@ -1,0 +1,241 @@
+"""The books checked from their first entry: what balances should be, and what they are."""
+
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import func, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from garage_ai.ledger.books import Position, digest_of, sides
+from garage_ai.ledger.errors import InvalidTransfer
+from garage_ai.ledger.models import AccountId, Transfer
+from garage_ai.ledger.pages import lock, transfer_of, write_positions
+from garage_ai.ledger.rules import check_transfer, may_go_below_zero
+from garage_ai.storage import Storage
+from garage_ai.storage.tables import (
+    balances,
+    leases,
+    queued_entries,
+    transfers,
+    unaccounted,
+)
+
+VERIFY_SECONDS: Final = 3600.0
+_BATCH: Final = 1000
+
+MAX_FINDINGS: Final = 100
+"""So many are told; if there are more, the first ones say enough."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the books that cannot be: which row, and what is wrong with it."""
+
+    row: str
+    what: str
+
+
+@dataclass(slots=True)
+class Verification:
+    """What a look through the whole books gave.
+
+    `unaccounted` is the bound, in nGAI, of what gateways may have served without a bill before
+    they were gone; that is told, and no fault of the books.
+    """
+
+    transfers: int = 0
+    accounts: int = 0
+    queued: int = 0
+    open_leases: int = 0
+    unaccounted_leases: int = 0
+    unaccounted: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    faults: int = 0
+
+    @property
+    def sound(self) -> bool:
+        """Whether nothing was found."""
+        return self.faults == 0
+
+    def found(self, row: str, what: str) -> None:
+        """Note a finding."""
+        self.faults += 1
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(Finding(row, what))
+
+
+async def verify(storage: Storage) -> Verification:
+    """Check every transfer by itself, and all of them together against what follows from them.
+
+    A changed, missing, added or doubled row is found in any table, unless whoever changed it made
+    all the others fit: against that, keep an export. Raises: StorageError.
+    """
+    seen = Verification()
+    async with storage.read(VERIFY_SECONDS) as connection:
+        computed = await _entered(connection, seen)
+        found = await _projected(connection, seen)
+        leased = await _leased(connection, seen)
+        rows = await connection.execute(
+            select(func.count(), func.coalesce(func.sum(unaccounted.c.amount), 0)).select_from(
+                unaccounted
+            )
+        )
+        count, amount = rows.one()
+        seen.unaccounted_leases, seen.unaccounted = int(count), int(amount)
+    _compare(computed, found, leased, seen)
+    return seen
+
+
+async def rebuild(storage: Storage) -> int:
+    """Make the balances again from transfers and leases; give how many accounts were wrong.
+
+    What is queued stays queued. Transfers are not touched: what is wrong with one of them, an
+    adjustment puts right. Raises: StorageError.
+    """
+    async with storage.write(VERIFY_SECONDS, in_turn=True) as connection:
+        names = (await connection.execute(_ACCOUNTS)).scalars().all()
+        before = await lock(storage, connection, sorted(AccountId(name) for name in names))
+        rows = await connection.execute(_SHOULD)
+        after = {
+            AccountId(row.account): Position(int(row.amount), int(row.leased), int(row.entries))
+            for row in rows
+        }
+        # An account that came up in between is right by itself.
+        after = {account: after.get(account, Position()) for account in before}
+        await write_positions(connection, after, before)
+    return sum(after[account] != before[account] for account in before)
+
+
+async def _entered(connection: AsyncConnection, seen: Verification) -> dict[AccountId, Position]:
+    """Add up all transfers, checking each."""
+    computed: dict[AccountId, Position] = {}
+    statement = select(transfers).order_by(transfers.c.seq)
+    async with connection.stream(statement.execution_options(yield_per=_BATCH)) as rows:
+        async for row in rows:
+            seen.transfers += 1
+            try:
+                transfer = transfer_of(row)
+                check_transfer(transfer)
+            except (InvalidTransfer, ValueError) as error:
+                seen.found(f"transfer {row.id}", str(error))
+                continue
+            if digest_of(transfer) != row.digest:
+                seen.found(f"transfer {row.id}", "is not what was entered: its digest differs")
+            for account, amount in sides(transfer):
+                computed[account] = computed.get(account, Position()).moved(amount)
+    return computed
+
+
+async def _projected(connection: AsyncConnection, seen: Verification) -> dict[AccountId, Position]:
+    """Give balances with what is queued for them."""
+    found: dict[AccountId, Position] = {}
+    async for row in await connection.stream(select(balances)):
+        found[AccountId(row.account)] = Position(row.amount, row.leased, row.entries)
+        seen.accounts += 1
+    async for row in await connection.stream(select(queued_entries)):
+        account = AccountId(row.account)
+        found[account] = found.get(account, Position()).moved(row.amount, row.entries)
+        seen.queued += row.entries
+    return found
+
+
+async def _leased(connection: AsyncConnection, seen: Verification) -> dict[AccountId, int]:
+    """Add up what open leases have not settled."""
+    leased: dict[AccountId, int] = {}
+    async for row in await connection.stream(select(leases)):
+        if not 0 <= row.settled <= row.amount:
+            seen.found(f"lease {row.id}", f"has settled {row.settled} of {row.amount}")
+        if row.state == "open":
+            seen.open_leases += 1
+            payer = AccountId(row.payer)
+            leased[payer] = leased.get(payer, 0) + row.amount - row.settled
+    return leased
+
+
+def _compare(
+    computed: dict[AccountId, Position],
+    found: dict[AccountId, Position],
+    leased: dict[AccountId, int],
+    seen: Verification,
+) -> None:
+    for account in sorted({*computed, *found, *leased}):
+        should = computed.get(account, Position())
+        for what in _faults(account, should, found.get(account, Position()), leased):
+            seen.found(f"account {account}", what)
+    total = sum(position.amount for position in found.values())
+    if total:
+        seen.found("all accounts", f"add up to {total} nGAI instead of nothing")
+
+
+def _faults(
+    account: AccountId, should: Position, now: Position, leased: dict[AccountId, int]
+) -> Iterator[str]:
+    if now.amount != should.amount:
+        yield f"has {now.amount} nGAI, its transfers make {should.amount}"
+    if now.entries != should.entries:
+        yield f"counts {now.entries} entries, there are {should.entries}"
+    if now.leased != leased.get(account, 0):
+        yield f"has leased {now.leased} nGAI, its open leases hold {leased.get(account, 0)}"
+    if not may_go_below_zero(account) and not 0 <= now.leased <= now.amount:
+        yield f"has {now.amount} nGAI, of which {now.leased} are leased"
+
+
+async def stream_transfers(
+    storage: Storage, account: AccountId | None = None
+) -> AsyncIterator[Transfer]:
+    """Give all transfers, or those of one account, oldest first, a few in memory at a time.
+
+    Raises: StorageError.
+    """
+    after = 0
+    while True:
+        statement = select(transfers).where(transfers.c.seq > after)
+        if account is not None:
+            statement = statement.where(
+                (transfers.c.debit == account) | (transfers.c.credit == account)
+            )
+        # A transaction of its own for each batch: none is held while somebody reads slowly.
+        async with storage.read() as connection:
+            page = statement.order_by(transfers.c.seq).limit(_BATCH)
+            rows = (await connection.execute(page)).all()
+        for row in rows:
+            yield transfer_of(row)
+        if len(rows) < _BATCH:
+            return
+        after = rows[-1].seq
+
+
+_NONE: Final = literal(0)
+_ENTRIES: Final = union_all(
+    select(
+        transfers.c.debit.label("account"),
+        (-transfers.c.amount).label("amount"),
+        literal(1).label("entries"),
+        _NONE.label("leased"),
+    ),
+    select(transfers.c.credit, transfers.c.amount, literal(1), _NONE),
+    select(queued_entries.c.account, -queued_entries.c.amount, -queued_entries.c.entries, _NONE),
+    select(leases.c.payer, _NONE, _NONE, leases.c.amount - leases.c.settled).where(
+        leases.c.state == "open"
+    ),
+).subquery()
+
+# One statement, so that nothing comes in between its parts.
+_SHOULD: Final = select(
+    _ENTRIES.c.account,
+    func.sum(_ENTRIES.c.amount).label("amount"),
+    func.sum(_ENTRIES.c.entries).label("entries"),
+    func.sum(_ENTRIES.c.leased).label("leased"),
+).group_by(_ENTRIES.c.account)
+
+_ACCOUNTS: Final = select(_ENTRIES.c.account).union(select(balances.c.account))
+
+
+__all__ = [
+    "Finding",
+    "Verification",
+    "rebuild",
+    "stream_transfers",
+    "verify",
+]

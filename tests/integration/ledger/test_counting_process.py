@@ -1,0 +1,171 @@
+"""What counts is a process of its own: nothing that a stranger made ends the gateway with it."""
+
+import asyncio
+import json
+import time
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from tests.parts.counted_engine import manifest, weights
+from tests.parts.headers import TEMPLATE, rewritten
+
+from garage_ai.catalog import digest_of, read_gguf
+from garage_ai.ledger.counting import clerk
+from garage_ai.ledger.counting.layout import HEADER, folder_of
+from garage_ai.ledger.metering import TokenMeter
+
+pytestmark = pytest.mark.anyio
+
+DIGEST = digest_of(manifest())
+HOSTILE = "sha256:" + "b" * 64
+BODY = json.dumps({"model": "x", "messages": [{"role": "user", "content": "Hej"}]}).encode()
+BY_RULE = 1  # "Hej" is three bytes
+
+
+def keep(folder: Path, digest: str, model: Path) -> None:
+    """Keep a model's header as the library does."""
+    place = folder_of(folder, digest)
+    place.mkdir(parents=True)
+    with model.open("rb") as file:
+        (place / HEADER).write_bytes(file.read(read_gguf(model).size))
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the shipped model's tokenizer."""
+    folder = tmp_path_factory.mktemp("tokenizers")
+    keep(folder, DIGEST, weights())
+    return folder
+
+
+@pytest.fixture
+def reasons() -> Counter[str]:
+    """Why requests were counted as they were."""
+    return Counter()
+
+
+@pytest.fixture
+async def meter(kept: Path, reasons: Counter[str]) -> AsyncIterator[TokenMeter]:
+    """A meter that is ready for the shipped model."""
+    made = TokenMeter.start(kept, lambda reason: reasons.update([reason]))
+    assert await made.load(DIGEST)
+    yield made
+    await made.close()
+
+
+async def test_a_request_is_counted(meter: TokenMeter, reasons: Counter[str]) -> None:
+    """Its prompt, and each text for itself."""
+    counted = await meter.count(DIGEST, "chat", BODY, ["Hej på dig", "", "!"])
+    assert (counted.prompt_tokens, counted.source, counted.exact) == (32, "tokenizer", True)
+    assert counted.each == (5, 0, 1)
+    assert counted.completion_tokens == 6
+    assert reasons == {"counted": 1}
+
+
+async def test_many_at_once_are_told_apart(meter: TokenMeter) -> None:
+    """They share packets, not counts."""
+    texts = [["a " * number] for number in range(1, 200)]
+    found = await asyncio.gather(*(meter.count(DIGEST, "chat", BODY, text) for text in texts))
+    assert [each.source for each in found] == ["tokenizer"] * len(found)
+    lengths = [each.completion_tokens for each in found]
+    assert lengths == sorted(lengths)
+    assert len(set(lengths)) == len(lengths)
+
+
+async def test_no_more_is_billed_than_was_asked_for(meter: TokenMeter) -> None:
+    """A node that goes on after the end works for nothing."""
+    body = json.dumps({"model": "x", "messages": [], "max_tokens": 3, "n": 2}).encode()
+    counted = await meter.count(DIGEST, "chat", body, ["a b c d", "e f g h"])
+    assert counted.each == (4, 2)
+
+
+@pytest.mark.parametrize("digest", [None, "sha256:" + "0" * 64])
+async def test_what_nobody_knows_is_counted_by_the_rule(
+    meter: TokenMeter, reasons: Counter[str], digest: str | None
+) -> None:
+    """Four bytes are a token, and no node earns by that."""
+    counted = await meter.count(digest, "chat", BODY, ["åäö", "x"])
+    assert (counted.prompt_tokens, counted.each, counted.source) == (BY_RULE, (2, 1), "rule")
+    assert not counted.exact
+    assert reasons == {"absent": 1}
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
+GREEDY = (
+    "{% set ns = namespace(x='x' * 9999) %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}"
+)
+
+
+@pytest.mark.parametrize("template", [ENDLESS, GREEDY], ids=["endless", "greedy"])
+async def test_a_hostile_template_ends_only_its_own_count(
+    kept: Path, tmp_path: Path, template: str, reasons: Counter[str]
+) -> None:
+    """The kernel ends the process; the gateway's loop goes on, and so do other models' counts."""
+    folder = tmp_path / "tokenizers"
+    keep(folder, HOSTILE, rewritten(weights(), tmp_path / "model.gguf", {TEMPLATE: template}))
+    folder_of(folder, DIGEST).symlink_to(folder_of(kept, DIGEST))
+    meter = TokenMeter.start(folder, lambda reason: reasons.update([reason]))
+    try:
+        assert await meter.load(HOSTILE)
+        began = time.monotonic()
+        counted = await meter.count(HOSTILE, "chat", BODY, ["hej"])
+        assert time.monotonic() - began < clerk.COUNT_SECONDS + 10
+        assert counted.prompt_tokens > 0
+        assert set(reasons) <= {"late", "broken", "counted"}
+        async with asyncio.timeout(40):
+            # What was asked of the process that ended is refused; the next one has it again.
+            while not await meter.load(DIGEST):
+                pass
+            assert (await meter.count(DIGEST, "chat", BODY, [])).source == "tokenizer"
+    finally:
+        await meter.close()
+
+
+async def test_too_much_at_once_is_counted_by_the_rule(
+    meter: TokenMeter, reasons: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What waits is bounded in number and in bytes."""
+    monkeypatch.setattr(clerk, "MAX_WAITING", 3)
+    await asyncio.gather(*(meter.count(DIGEST, "chat", BODY, []) for _ in range(5)))
+    assert reasons == {"counted": 3, "overloaded": 2}
+    monkeypatch.setattr(clerk, "MAX_BYTES", 10)
+    await meter.count(DIGEST, "chat", BODY, [])
+    assert reasons["overloaded"] == 3
+
+
+async def test_a_count_that_comes_too_late_is_one_by_the_rule(
+    meter: TokenMeter, reasons: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record waits no longer; the reply is taken all the same, and belongs to nobody."""
+    monkeypatch.setattr(clerk, "COUNT_SECONDS", 0.0)
+    late = await meter.count(DIGEST, "chat", BODY, ["hej"])
+    monkeypatch.undo()
+    assert (late.source, reasons) == ("rule", {"late": 1})
+    assert (await meter.count(DIGEST, "chat", BODY, [])).source == "tokenizer"
+    assert meter.waiting == 0
+
+
+async def test_who_waits_no_more_is_told_nothing(kept: Path) -> None:
+    """Neither a load nor a count that was given up ends the counting, or keeps it from its end."""
+    meter = TokenMeter.start(kept)
+    assert await meter.load(DIGEST)
+    for given_up in (meter.load(DIGEST), meter.count(DIGEST, "chat", BODY, ["x"])):
+        task = asyncio.create_task(given_up)
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task})
+    assert (await meter.count(DIGEST, "chat", BODY, ["x"])).source == "tokenizer"
+    loading = asyncio.create_task(meter.load(DIGEST))
+    await asyncio.sleep(0)
+    loading.cancel()
+    await asyncio.wait({loading})
+    await meter.close()
+
+
+async def test_after_the_end_the_rule_holds(kept: Path) -> None:
+    """Nobody waits for a process that is gone."""
+    meter = TokenMeter.start(kept)
+    await meter.close()
+    assert (await meter.count(DIGEST, "chat", BODY, ["hej"])).source == "rule"

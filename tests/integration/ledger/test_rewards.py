@@ -1,0 +1,296 @@
+"""Stipends, releases and forfeits in the real books: given once, by whoever comes first."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import insert, update
+from tests.parts.money import use
+
+from garage_ai.audit.models import Actor
+from garage_ai.audit.service import AuditLog, Wanted
+from garage_ai.ledger import (
+    FEE,
+    GAI,
+    ISSUANCE,
+    POOL,
+    AccountId,
+    Kind,
+    Ledger,
+    NanoGai,
+    Transfer,
+    TransferConflict,
+    escrow_account,
+    member_account,
+)
+from garage_ai.ledger.reward_jobs import RewardJobs
+from garage_ai.ledger.rewards import Rules, class_factor
+from garage_ai.ledger.warmth import WarmHours, served_for_others
+from garage_ai.storage import OPERATOR, MemberId, Storage
+from garage_ai.storage.tables import members, nodes, usage
+from garage_ai.wire.ids import NodeId
+
+pytestmark = pytest.mark.anyio
+
+DIGEST = "sha256:" + "a" * 64
+SPEED = 100.0  # of the reference card
+BEGIN = datetime(2027, 3, 1, 0, 30, tzinfo=UTC)
+OLD = BEGIN - timedelta(days=20)
+LENDER, ANNA, BERT, CILLA = (
+    MemberId(f"mbr_{name}") for name in ("lender", "anna", "bert", "cilla")
+)
+NODE = NodeId("n1")
+RULES = Rules()
+ADMIN = Actor.key("key_admin", OPERATOR)
+
+
+async def add_member(storage: Storage, member: MemberId, joined: datetime = OLD) -> None:
+    async with storage.write() as connection:
+        row = {"id": member, "name": member, "created_at": joined}
+        await connection.execute(insert(members).values(**row))
+
+
+async def add_node(
+    storage: Storage, node: NodeId = NODE, member: MemberId = LENDER, since: datetime = OLD
+) -> None:
+    async with storage.write() as connection:
+        row = {
+            "id": node,
+            "member_id": member,
+            "name": node,
+            "public_key": f"U{node}",
+            "trust": "unverified",
+            "created_at": since,
+        }
+        await connection.execute(insert(nodes).values(**row))
+
+
+async def add_streams(
+    storage: Storage, member: MemberId, count: int, at: datetime, digest: str = DIGEST
+) -> None:
+    """Let a member have had streams of 100 tokens a second from the node."""
+    async with storage.write() as connection:
+        for number in range(count):
+            row = {
+                "request_id": f"{member}{number}{at:%d%H%M%S}{digest[-1]}",
+                "at": at,
+                "member_id": member,
+                "key_id": "key_x",
+                "route": "chat",
+                "model": "m",
+                "digest": digest,
+                "node_id": NODE,
+                "outcome": "ok",
+                "stream": True,
+                "prompt_tokens": 10,
+                "completion_tokens": 9999,
+                "counted_completion_tokens": 101,
+                "count_source": "tokenizer",
+                "content_events": 101,
+                "bytes_out": 1,
+                "ttft_s": 0.5,
+                "duration_s": 1.5,
+                "attempts": 1,
+            }
+            await connection.execute(insert(usage).values(**row))
+
+
+async def held(ledger: Ledger, account: AccountId) -> int:
+    return (await ledger.balance(account)).amount
+
+
+@pytest.fixture
+async def jobs(storage: Storage, ledger: Ledger) -> RewardJobs:
+    given = [
+        Transfer(f"given/{each}", Kind.GRANT, ISSUANCE, member_account(each), RULES.grant, OLD)
+        for each in (LENDER, ANNA, BERT, CILLA)
+    ]
+    await ledger.post(given)
+    for member in (LENDER, ANNA, BERT, CILLA):
+        await add_member(storage, member)
+    return RewardJobs(storage, ledger, RULES, {DIGEST: SPEED})
+
+
+async def warm_for(jobs: RewardJobs, hour: datetime, minutes: int) -> None:
+    for minute in range(minutes):
+        jobs.warm.saw([NODE], hour + timedelta(minutes=minute))
+    await jobs.warm.keep()
+
+
+async def test_a_warm_and_proved_hour_has_its_stipend(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """As fast as the reference card for two others: five thousandths, half of it held back."""
+    await add_node(storage)
+    hour = BEGIN.replace(minute=0)
+    for member in (ANNA, BERT):
+        await add_streams(storage, member, 2, hour - timedelta(hours=2))
+    await warm_for(jobs, hour, 60)
+    await jobs.give_stipends(hour + timedelta(minutes=61))
+    assert await held(ledger, escrow_account(NODE)) == 0
+    later = hour + timedelta(minutes=65)
+    for _ in range(2):
+        await jobs.run_once(later)
+    stipend = 5 * GAI // 1000
+    assert await held(ledger, escrow_account(NODE)) == stipend // 2
+    own = await held(ledger, member_account(LENDER)) - RULES.grant
+    assert own == stipend // 2
+    assert await held(ledger, POOL) == 0
+
+
+async def test_an_idle_node_has_none(jobs: RewardJobs, storage: Storage, ledger: Ledger) -> None:
+    """Warm all hour, asked by nobody but its owner and one friend: decided, and empty."""
+    await add_node(storage)
+    hour = BEGIN.replace(minute=0)
+    for member in (LENDER, ANNA):
+        await add_streams(storage, member, 9, hour)
+    await warm_for(jobs, hour, 60)
+    await jobs.run_once(hour + timedelta(minutes=65))
+    assert await held(ledger, escrow_account(NODE)) == 0
+    assert await held(ledger, member_account(LENDER)) == RULES.grant
+
+
+async def test_who_asks_two_models_is_one_witness(storage: Storage) -> None:
+    """One friend with several models proves no more than with one; speeds are the mean."""
+    for member in (LENDER, ANNA):
+        await add_member(storage, member)
+    await add_node(storage)
+    other = "sha256:" + "b" * 64
+    await add_streams(storage, ANNA, 2, BEGIN)
+    await add_streams(storage, ANNA, 2, BEGIN, other)
+    expected = {DIGEST: SPEED, other: 2 * SPEED}
+    served = await served_for_others(storage, expected, BEGIN, BEGIN + timedelta(hours=1))
+    assert [(each.requests, each.speed / each.expected) for each in served[NODE]] == [(4, 0.75)]
+    assert class_factor(RULES, served[NODE]) == 0
+
+
+async def test_the_pool_pays_before_anything_is_minted(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """What nobody could count went to the pool, and goes to those who are there."""
+    await add_node(storage)
+    hour = BEGIN.replace(minute=0)
+    await jobs.run_once(hour)
+    unmetered = use("u1", member_account(CILLA), POOL, GAI)
+    await ledger.post(
+        [type(unmetered)("u1", Kind.UNMETERED, unmetered.debit, POOL, NanoGai(GAI), hour)]
+    )
+    for member in (ANNA, BERT):
+        await add_streams(storage, member, 2, hour)
+    await warm_for(jobs, hour, 30)
+    issued = await held(ledger, ISSUANCE)
+    await jobs.run_once(hour + timedelta(minutes=65))
+    assert await held(ledger, ISSUANCE) == issued
+    assert await held(ledger, POOL) == GAI - 5 * GAI // 2000
+
+
+async def test_minutes_seen_twice_count_once(storage: Storage) -> None:
+    """By two gateways, before and after a restart: a minute is a bit."""
+    hour = BEGIN.replace(minute=0)
+    first, second = WarmHours(storage), WarmHours(storage)
+    for minute in (0, 1, 2):
+        first.saw([NODE], hour + timedelta(minutes=minute))
+        second.saw([NODE], hour + timedelta(minutes=minute + 1))
+    await first.keep()
+    await second.keep()
+    second.saw([NODE], hour + timedelta(minutes=59))
+    await second.keep()
+    assert await first.of(hour) == {NODE: 5}
+    first.saw([NODE], hour + timedelta(days=8))
+    await first.keep()
+    assert await first.of(hour) == {}
+
+
+async def work(ledger: Ledger, payer: MemberId, amount: int, at: datetime, name: str) -> None:
+    """Let a member pay the node's share that is held back."""
+    debit, credit = member_account(payer), escrow_account(NODE)
+    await ledger.post([Transfer(name, Kind.USE, debit, credit, NanoGai(amount), at)])
+
+
+async def test_what_was_held_back_comes_when_it_is_earned(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """A week, five GAI, three others: then all of it, and nothing is held back any more."""
+    since = BEGIN - timedelta(days=6)
+    await add_node(storage, since=since)
+    await jobs.run_once(BEGIN)
+    for number, payer in enumerate((ANNA, BERT, CILLA)):
+        await work(ledger, payer, GAI, BEGIN, f"w{number}")
+    await jobs.release(BEGIN)
+    await jobs.run_once(BEGIN)
+    assert await held(ledger, escrow_account(NODE)) == 3 * GAI
+    assert jobs.probation.escrow_permille(NODE, LENDER) == 500
+    await jobs.run_once(BEGIN + timedelta(days=1))
+    assert await held(ledger, escrow_account(NODE)) == 0
+    assert await held(ledger, member_account(LENDER)) == RULES.grant + 3 * GAI
+    assert jobs.probation.escrow_permille(NODE, LENDER) == 0
+    # What another gateway still held back in the meantime follows.
+    await work(ledger, ANNA, GAI, BEGIN + timedelta(days=1), "w9")
+    await jobs.run_once(BEGIN + timedelta(days=1, minutes=5))
+    assert await held(ledger, escrow_account(NODE)) == 0
+
+
+async def test_work_for_oneself_proves_nothing(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """Nor does that of two friends, however much."""
+    await add_node(storage)
+    await jobs.run_once(BEGIN)
+    for number, payer in enumerate((LENDER, ANNA, BERT)):
+        await work(ledger, payer, 4 * GAI, BEGIN, f"w{number}")
+    await jobs.run_once(BEGIN + timedelta(minutes=5))
+    assert await held(ledger, escrow_account(NODE)) == 12 * GAI
+
+
+async def test_what_is_forfeited_goes_to_all(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """An administrator's decision: the pool has it, and the node begins anew."""
+    await add_node(storage)
+    await jobs.run_once(BEGIN)
+    for number, payer in enumerate((ANNA, BERT, CILLA)):
+        await work(ledger, payer, GAI, BEGIN, f"w{number}")
+    later = BEGIN + timedelta(seconds=30)
+    given = await jobs.forfeit(NODE, "answers of another model", later, key="k", by=ADMIN)
+    assert given == 3 * GAI
+    assert await held(ledger, POOL) == 3 * GAI
+    assert await held(ledger, escrow_account(NODE)) == 0
+    await jobs.run_once(BEGIN + timedelta(minutes=5))
+    assert not jobs.probation.is_proved(NODE)
+    assert await held(ledger, FEE) == 0
+
+
+async def test_a_forfeit_is_carried_out_once(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """With an entry in the log, also of a node that was removed; the same key is no second one."""
+    await add_node(storage)
+    async with storage.write() as connection:
+        await connection.execute(update(nodes).values(removed_at=BEGIN))
+    await work(ledger, ANNA, GAI, BEGIN, "w1")
+    assert await jobs.forfeit(NODE, "a lie", BEGIN, key="k", by=ADMIN) == GAI
+    await work(ledger, BERT, GAI, BEGIN, "w2")
+    later = BEGIN + timedelta(seconds=1)
+    assert await jobs.forfeit(NODE, "a lie", later, key="k", by=ADMIN) == GAI
+    assert await held(ledger, escrow_account(NODE)) == GAI
+    with pytest.raises(TransferConflict):
+        await jobs.forfeit(NODE, "another", later, key="k", by=ADMIN)
+    (entry,) = await AuditLog(storage).following(wanted=Wanted(action="node.forfeited"))
+    assert (entry.subject, entry.member, entry.details) == (NODE, LENDER, f'{{"amount":"{GAI}"}}')
+    assert await jobs.forfeit(NODE, "once more", later, key="k2", by=ADMIN) == GAI
+    assert await held(ledger, POOL) == 2 * GAI
+    assert await jobs.forfeit(NodeId("nobody"), "a lie", later, key="k3", by=ADMIN) is None
+
+
+async def test_the_operators_own_nodes_prove_and_get_nothing(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """Nothing is held back of them, and no stipend is theirs."""
+    await add_node(storage, member=OPERATOR)
+    assert jobs.probation.escrow_permille(NODE, OPERATOR) == 0
+    hour = BEGIN.replace(minute=0)
+    for member in (ANNA, BERT):
+        await add_streams(storage, member, 9, hour)
+    await warm_for(jobs, hour, 60)
+    await jobs.run_once(hour + timedelta(minutes=65))
+    assert await held(ledger, escrow_account(NODE)) == 0
+    assert await held(ledger, POOL) == 0

@@ -1,0 +1,113 @@
+"""Whatever is changed in the books behind the ledger's back is found."""
+
+import pytest
+from sqlalchemy import text
+from tests.parts.money import A, B, C, fee, grant, settlement, use
+
+from garage_ai.ledger import Leases, Ledger
+from garage_ai.ledger.books import LeaseId
+from garage_ai.ledger.leases import Request, Wish
+from garage_ai.ledger.projector import project
+from garage_ai.ledger.verification import rebuild, stream_transfers
+from garage_ai.storage import Storage
+
+pytestmark = pytest.mark.anyio
+
+DOUBLED = (
+    "INSERT INTO transfers (id, kind, debit, credit, amount, at, request_id, digest)"
+    " SELECT 'u9', kind, debit, credit, amount, at, request_id, digest"
+    " FROM transfers WHERE id = 'u1'"
+)
+
+WRONG = "UPDATE balances SET amount = 1, leased = 2 WHERE account = 'member:mbr_anna'"
+
+
+@pytest.fixture
+async def books(ledger: Ledger, storage: Storage) -> Ledger:
+    """Keep books with a bit of everything: balances, queued entries, leases open and closed."""
+    leases = Leases(storage, "g1")
+    await ledger.post([grant("g1", A, 1000), grant("g2", B, 500)])
+    for number in range(3):
+        await leases.extend([Request(LeaseId(f"l{number}"), A, Wish(10, 100, 100))])
+    await leases.extend([Request(LeaseId("l3"), B, Wish(10, 10, 10))])
+    await ledger.settle([settlement(LeaseId("l0"), use("u1", A, B, 30), fee("f1", A, 3))])
+    await project(storage)
+    await ledger.settle([settlement(LeaseId("l1"), use("u2", A, B, 30), fee("f2", A, 3))])
+    await ledger.post([use("u3", A, C, 7), use("u4", B, A, 7)])
+    await leases.close([LeaseId("l2")])
+    return ledger
+
+
+async def tamper(storage: Storage, statement: str) -> None:
+    async with storage.write() as connection:
+        assert (await connection.execute(text(statement))).rowcount == 1
+
+
+async def test_sound_books_are_sound(books: Ledger, storage: Storage) -> None:
+    """Nothing is found, before and after the queue is empty."""
+    seen = await books.verify()
+    assert (seen.findings, seen.sound, seen.transfers, seen.open_leases) == ([], True, 8, 3)
+    assert seen.queued > 0
+    while await project(storage):
+        pass
+    seen = await books.verify()
+    assert (seen.findings, seen.queued) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE transfers SET amount = amount + 1 WHERE id = 'u1'",
+        "UPDATE transfers SET note = 'x' WHERE id = 'u1'",
+        "UPDATE transfers SET request_id = NULL WHERE id = 'u1'",
+        "UPDATE transfers SET at = '2026-11-24 12:00:00.000000' WHERE id = 'u1'",
+        "UPDATE transfers SET kind = 'passed_on' WHERE id = 'u1'",
+        "UPDATE transfers SET kind = 'theft' WHERE id = 'u1'",
+        "UPDATE transfers SET debit = 'member:mbr_cilla' WHERE id = 'u1'",
+        "DELETE FROM transfers WHERE id = 'f1'",
+        DOUBLED,
+        "UPDATE balances SET amount = amount + 1 WHERE account = 'member:mbr_anna'",
+        "UPDATE balances SET entries = entries + 1 WHERE account = 'member:mbr_anna'",
+        "UPDATE balances SET leased = 0 WHERE account = 'member:mbr_anna'",
+        "DELETE FROM balances WHERE account = 'fee'",
+        "INSERT INTO balances VALUES ('member:mbr_thief', 5, 0, 1)",
+        "DELETE FROM queued_entries WHERE account = 'fee'",
+        "UPDATE leases SET amount = amount + 1 WHERE id = 'l0'",
+        "UPDATE leases SET settled = amount + 1 WHERE id = 'l2'",
+        "DELETE FROM leases WHERE id = 'l1'",
+        "UPDATE leases SET state = 'open' WHERE id = 'l2'",
+    ],
+)
+async def test_a_changed_row_is_found(books: Ledger, storage: Storage, statement: str) -> None:
+    """One row changed, added or taken away in any table does not go unseen."""
+    await tamper(storage, statement)
+    seen = await books.verify()
+    assert not seen.sound
+    assert seen.findings
+
+
+async def test_two_that_cancel_out_are_missed_too(books: Ledger, storage: Storage) -> None:
+    """Two transfers there and back are counted, though their amounts are nothing together."""
+    await tamper(storage, "DELETE FROM transfers WHERE id = 'u3'")
+    await tamper(storage, "DELETE FROM transfers WHERE id = 'u4'")
+    assert {each.row for each in (await books.verify()).findings} >= {
+        f"account {A}",
+        f"account {B}",
+    }
+
+
+async def test_balances_can_be_made_again(books: Ledger, storage: Storage) -> None:
+    """They follow from transfers and leases alone; sound ones stay as they are."""
+    assert await rebuild(storage) == 0
+    await tamper(storage, WRONG)
+    await tamper(storage, "DELETE FROM balances WHERE account = 'member:mbr_bert'")
+    await tamper(storage, "INSERT INTO balances VALUES ('member:mbr_thief', 5, 0, 1)")
+    assert await rebuild(storage) == 3
+    assert (await books.verify()).findings == []
+
+
+async def test_transfers_stream_in_order(books: Ledger, storage: Storage) -> None:
+    """All of them, or those of one account."""
+    names = [each.id async for each in stream_transfers(storage)]
+    assert names == ["g1", "g2", "f1", "u1", "f2", "u2", "u3", "u4"]
+    assert [each.id async for each in stream_transfers(storage, C)] == ["u3"]

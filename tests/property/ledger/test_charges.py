@@ -1,0 +1,72 @@
+"""Charges: nothing is lost, nothing is made, and more never costs less."""
+
+import inspect
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from garage_ai.ledger import charges
+from garage_ai.ledger.charges import Price, apportion, charge, split
+from garage_ai.ledger.models import GAI, NanoGai
+
+AMOUNTS = st.integers(0, 10**18).map(NanoGai)
+PRICES = st.builds(Price, AMOUNTS, AMOUNTS)
+TOKENS = st.integers(0, 10**7)
+PERMILLE = st.integers(0, 1000)
+
+
+@given(PRICES, TOKENS, TOKENS)
+def test_a_charge_is_rounded_up_by_less_than_one(price: Price, prompt: int, answer: int) -> None:
+    """It never falls short of the price, and never by as much as one nGAI beyond it."""
+    exact = price.prompt * prompt + price.completion * answer
+    assert 0 <= charge(price, prompt, answer) * 1000 - exact < 1000
+
+
+@given(PRICES, TOKENS, TOKENS, TOKENS, TOKENS)
+def test_more_tokens_never_cost_less(price: Price, a: int, b: int, c: int, d: int) -> None:
+    """What is reserved for the worst case covers whatever comes of it."""
+    assert charge(price, a, b) <= charge(price, a + c, b + d)
+
+
+@given(PRICES, st.lists(st.tuples(TOKENS, TOKENS), max_size=8))
+def test_parts_make_the_whole(price: Price, parts: list[tuple[int, int]]) -> None:
+    """An answer of several nodes costs what it would of one; no part is below zero."""
+    whole = charge(price, sum(each[0] for each in parts), sum(each[1] for each in parts))
+    shares = apportion(price, parts)
+    assert sum(shares) == whole
+    assert len(shares) == len(parts)
+    assert all(share >= 0 for share in shares)
+
+
+@given(AMOUNTS, PERMILLE, PERMILLE)
+def test_a_split_keeps_every_nano(amount: NanoGai, fee: int, escrow: int) -> None:
+    """Node, escrow and fee are the amount, none is below zero, and rounding feeds the fee."""
+    shares = split(amount, fee, escrow)
+    assert shares.node + shares.escrow + shares.fee == amount
+    assert min(shares.node, shares.escrow, shares.fee) >= 0
+    assert 0 <= shares.fee * 1000 - amount * fee < 1000
+
+
+@given(AMOUNTS, AMOUNTS, PERMILLE, PERMILLE)
+def test_a_larger_charge_earns_no_less(a: NanoGai, b: NanoGai, fee: int, escrow: int) -> None:
+    """What the node has in all grows with the charge, and so does the fee."""
+    one, more = split(a, fee, escrow), split(NanoGai(a + b), fee, escrow)
+    assert one.node + one.escrow <= more.node + more.escrow
+    assert one.node <= more.node
+
+
+@given(AMOUNTS, PERMILLE)
+def test_cutting_an_answer_up_earns_nothing(amount: NanoGai, fee: int) -> None:
+    """Two charges of half each earn a node no more than the whole: rounding is the network's."""
+    half = NanoGai(amount // 2)
+    rest = NanoGai(amount - half)
+    whole = split(amount, fee, 0).node
+    assert split(half, fee, 0).node + split(rest, fee, 0).node <= whole
+
+
+def test_nothing_is_reckoned_in_floats() -> None:
+    """No division that leaves the whole numbers, and no float, stands in the module."""
+    source = inspect.getsource(charges)
+    assert "float" not in source
+    assert " / " not in source
+    assert type(charge(Price(GAI, GAI), 3, 5)) is int
