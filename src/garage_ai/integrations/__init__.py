@@ -1,0 +1,1 @@
+"""What lives in other programs: LiteLLM's configuration and the callback that runs inside it."""
