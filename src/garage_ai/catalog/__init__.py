@@ -17,11 +17,16 @@ from garage_ai.catalog.errors import (
     SourceRefused,
     StoreBroken,
     StoreBusy,
+    StoreFull,
     UnsafeRedirect,
     WrongDigest,
     WrongSize,
 )
+from garage_ai.catalog.folder_shape import read_folder_shape
 from garage_ai.catalog.gguf import GgufHeader, read_gguf
+from garage_ai.catalog.gguf_shape import Burden, burden_of, shape_of
+from garage_ai.catalog.group_planner import plan_group
+from garage_ai.catalog.groups import GroupFit, GroupRefusal, Link, Obstacle, Rank, Rig
 from garage_ai.catalog.known_shapes import KNOWN, Known
 from garage_ai.catalog.local_file import manifest_for_file
 from garage_ai.catalog.local_folder import (
@@ -31,10 +36,22 @@ from garage_ai.catalog.local_folder import (
     read_folder_config,
 )
 from garage_ai.catalog.manifest import Manifest, ModelFile, ModelKind, decode_manifest, digest_of
-from garage_ai.catalog.planner import RESERVE, Fit, Place, Refusal, Wish, plan
+from garage_ai.catalog.offload import CacheType, Demand, Offload, TooLarge, offload
+from garage_ai.catalog.planner import (
+    RESERVE,
+    USUAL,
+    Fit,
+    Place,
+    Refusal,
+    Wish,
+    divides,
+    plan,
+    plan_on,
+)
 from garage_ai.catalog.progress import OnProgress, Progress
 from garage_ai.catalog.quantisations import QUANTISATIONS, Quantisation
 from garage_ai.catalog.shapes import Shape
+from garage_ai.catalog.shelf import Held, Room, stored_bytes
 from garage_ai.catalog.sources import (
     Hub,
     InFolder,
@@ -47,6 +64,7 @@ from garage_ai.catalog.sources import (
 )
 from garage_ai.catalog.store import ModelStore
 from garage_ai.catalog.transfer import Limits
+from garage_ai.catalog.vocabulary import Vocabulary, read_vocabulary
 
 __all__ = [
     "CHAT_ALIAS",
@@ -56,9 +74,13 @@ __all__ = [
     "QUANTISATIONS",
     "REFERENCE",
     "RESERVE",
+    "USUAL",
+    "Burden",
+    "CacheType",
     "Card",
     "Catalog",
     "CatalogError",
+    "Demand",
     "Digest",
     "DiskFull",
     "FetchError",
@@ -67,11 +89,15 @@ __all__ = [
     "FolderInvalid",
     "GgufHeader",
     "GgufInvalid",
+    "GroupFit",
+    "GroupRefusal",
+    "Held",
     "Hub",
     "InFolder",
     "InPackage",
     "Known",
     "Limits",
+    "Link",
     "LocalSource",
     "Manifest",
     "ManifestInvalid",
@@ -79,14 +105,19 @@ __all__ = [
     "ModelKind",
     "ModelStore",
     "NoSourceLeft",
+    "Obstacle",
+    "Offload",
     "OnHuggingFace",
     "OnProgress",
     "OverHttps",
     "Place",
     "Progress",
     "Quantisation",
+    "Rank",
     "Refusal",
     "RemoteSource",
+    "Rig",
+    "Room",
     "Shape",
     "Source",
     "SourceAbsent",
@@ -95,19 +126,31 @@ __all__ = [
     "SourceRefused",
     "StoreBroken",
     "StoreBusy",
+    "StoreFull",
+    "TooLarge",
     "UnsafeRedirect",
+    "Vocabulary",
     "Wish",
     "WrongDigest",
     "WrongSize",
+    "burden_of",
     "canonical_json",
     "decode_manifest",
     "digest_of",
+    "divides",
     "find_card",
     "known_cards",
     "manifest_for_file",
     "manifest_for_folder",
+    "offload",
     "parse_digest",
     "plan",
+    "plan_group",
+    "plan_on",
     "read_folder_config",
+    "read_folder_shape",
     "read_gguf",
+    "read_vocabulary",
+    "shape_of",
+    "stored_bytes",
 ]

@@ -17,6 +17,7 @@ from garage_ai.catalog.transfer import (
     REDIRECTS,
     Limits,
     RangeUseless,
+    check_prefix,
     redirected,
     request_headers,
     start_of_body,
@@ -68,6 +69,22 @@ class Downloader:
         except RangeUseless:
             partial.discard()
             raise
+        except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError) as error:
+            told = str(error) or type(error).__name__
+            raise SourceBroken(f"{_host(address)} failed: {told}") from error
+
+    async def prefix(self, address: Address, size: int) -> bytes:
+        """Read a file's first bytes, no more than `size` of them, whatever is sent.
+
+        Raises SourceError.
+        """
+        if not address.url.startswith("https://"):
+            raise SourceRefused("a model's header is fetched over https only")
+        headers = {**request_headers(address, 0, None), "Range": f"bytes=0-{size - 1}"}
+        try:
+            async with self._open(address, headers) as answer:
+                check_prefix(answer.status, answer.headers, _host(address))
+                return await _first(answer.content, size)
         except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError) as error:
             told = str(error) or type(error).__name__
             raise SourceBroken(f"{_host(address)} failed: {told}") from error
@@ -142,6 +159,15 @@ class Downloader:
         return done
 
 
+async def _first(content: aiohttp.StreamReader, size: int) -> bytes:
+    held = bytearray()
+    async for chunk in content.iter_chunked(_WRITE_BYTES):
+        held += chunk
+        if len(held) >= size:
+            break
+    return bytes(held[:size])
+
+
 class _Pace:
     """Refuses a trickle: each window must bring some bytes."""
 
@@ -168,3 +194,6 @@ def _is_another(known: Origin | None, now: Origin) -> bool:
 def _host(address: Address) -> str:
     """Name the place without its path: links to weights may carry a signature."""
     return address.url.split("/", 3)[2]
+
+
+__all__ = ["Downloader"]

@@ -6,6 +6,7 @@ CatalogError
 ├── FolderInvalid            folder_invalid     the folder is no model of safetensors we can use
 └── FetchError
     ├── DiskFull             disk_full          says how many GiB are missing
+    ├── StoreFull            store_full         the owner's room for models is used up
     ├── StoreBusy            store_busy         another process held the model for too long
     ├── StoreBroken          store_broken       the folder cannot be read or written
     ├── NoSourceLeft         no_source_left     every source failed; `causes` says how
@@ -65,6 +66,18 @@ class DiskFull(FetchError):
             f"{_gib(self.missing_bytes)} are missing on the disk of {folder}: "
             f"the model needs {_gib(needed)} more, {_gib(free)} are free "
             f"and {_gib(reserve)} are left to the machine"
+        )
+
+
+class StoreFull(FetchError):
+    """The owner allows models less room than those that stay and the new one would take."""
+
+    code = "store_full"
+
+    def __init__(self, needed: int, stays: int, limit: int) -> None:
+        super().__init__(
+            f"models may take {_gib(limit)} here, {_gib(stays)} of it are used by what stays, "
+            f"and {_gib(needed)} more are needed; allow more, or keep fewer (--disk, --keep)"
         )
 
 

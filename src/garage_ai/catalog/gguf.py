@@ -7,8 +7,8 @@ so every length is checked against what is left before it is believed.
 
 import hashlib
 import struct
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +16,7 @@ from garage_ai.catalog.digests import Digest, canonical_json, digest_of_bytes
 from garage_ai.catalog.errors import GgufInvalid
 
 Scalar = str | int | float | bool
+Entries = tuple[str, ...] | tuple[int, ...]
 
 # The largest tokenizers in use take about 20 MB; no header needs more than this.
 MAX_HEADER_BYTES = 128 * 1024 * 1024
@@ -27,6 +28,8 @@ _MAX_TEXT_BYTES = 4 * 1024 * 1024
 _MAX_ENTRIES = 4_000_000  # five times what the largest vocabulary and its merges have
 _MAX_DEPTH = 4  # arrays of arrays exist, deeper ones do not
 _MAX_PARAMETERS = 2**53
+_MAX_KEPT = 1024  # entries of an array that is kept: one for each layer, at most
+_ALIGNMENT = 32  # unless the file says another
 
 _TEXT, _ARRAY, _BOOL = 8, 9, 7
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
@@ -35,6 +38,7 @@ _SCALARS: Mapping[int, struct.Struct] = {
     for kind, code in enumerate(["B", "b", "H", "h", "I", "i", "f", "B", "", "", "Q", "q", "d"])
     if code
 }
+_FLOATS = (6, 12)
 _TEMPLATE = "tokenizer.chat_template"
 
 # `general.file_type` as llama.cpp numbers it.
@@ -77,11 +81,21 @@ _QUANTISATIONS: Mapping[int, str] = {
 
 @dataclass(frozen=True, slots=True)
 class GgufHeader:
-    """What a GGUF file says of itself; `values` has its scalars and texts, not its arrays."""
+    """What a GGUF file says of itself; `values` has its scalars and texts, not its arrays.
+
+    `lengths` counts the entries of each array; `arrays` has those of whole numbers that have one
+    for each layer. `tensors` tells the bytes that each takes in this file. `size` is the header's
+    own, up to the tensors' data; `kept` has the arrays that were asked for.
+    """
 
     values: Mapping[str, Scalar]
     parameters: int
     tokenizer_digest: Digest | None
+    arrays: Mapping[str, tuple[int, ...]]
+    lengths: Mapping[str, int]
+    tensors: Mapping[str, int]
+    size: int
+    kept: Mapping[str, Entries]
 
     @property
     def architecture(self) -> str:
@@ -120,22 +134,22 @@ class GgufHeader:
         return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def read_gguf(path: Path) -> GgufHeader:
-    """Read the header of the file at `path`.
+def read_gguf(path: Path, keep: Collection[str] = ()) -> GgufHeader:
+    """Read the header of the file at `path`, with the arrays of texts or whole numbers in `keep`.
 
     Raises GgufInvalid.
     """
     try:
         with path.open("rb") as file:
-            return parse_gguf(file, path.stat().st_size)
+            return parse_gguf(file, path.stat().st_size, keep)
     except GgufInvalid as error:
         raise GgufInvalid(f"{path.name}: {error}") from error
     except OSError as error:
         raise GgufInvalid(f"{path} cannot be read: {error.strerror}") from error
 
 
-def parse_gguf(file: BinaryIO, size: int) -> GgufHeader:
-    """Read a header from `file`, which holds `size` bytes.
+def parse_gguf(file: BinaryIO, size: int, keep: Collection[str] = ()) -> GgufHeader:
+    """Read a header from `file`, which holds `size` bytes, with the arrays in `keep`.
 
     Raises GgufInvalid.
     """
@@ -147,8 +161,30 @@ def parse_gguf(file: BinaryIO, size: int) -> GgufHeader:
         raise GgufInvalid(f"GGUF version {version} is not one of 2 and 3")
     tensors = cursor.count(_MAX_TENSORS, "tensors")
     keys = cursor.count(_MAX_KEYS, "keys")
-    values, tokenizer = _read_values(cursor, keys)
-    return GgufHeader(values, _read_parameters(cursor, tensors), tokenizer)
+    pairs = _Pairs(frozenset(keep))
+    _read_values(cursor, keys, pairs)
+    digest = digest_of_bytes(canonical_json(pairs.tokenizer)) if pairs.tokenizer else None
+    parameters, offsets = _read_tensors(cursor, tensors)
+    alignment = pairs.values.get("general.alignment", _ALIGNMENT)
+    if not isinstance(alignment, int) or not 0 < alignment <= _MAX_KEY_BYTES:
+        raise GgufInvalid(f"an alignment of {alignment!r} cannot be")
+    start = -(-cursor.taken // alignment) * alignment
+    sizes = _sizes(offsets, max(0, size - start))
+    return GgufHeader(
+        pairs.values, parameters, digest, pairs.arrays, pairs.lengths, sizes, start, pairs.kept
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Pairs:
+    """What the key-value pairs hold, while they are read."""
+
+    keep: frozenset[str]
+    values: dict[str, Scalar] = field(default_factory=dict)
+    arrays: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    lengths: dict[str, int] = field(default_factory=dict)
+    tokenizer: dict[str, str] = field(default_factory=dict)
+    kept: dict[str, Entries] = field(default_factory=dict)
 
 
 class _Cursor:
@@ -158,6 +194,7 @@ class _Cursor:
         self._file = file
         self._entries = _MAX_ENTRIES
         self.left = left
+        self.taken = 0
         self.digest = hashlib.sha256()
 
     def take(self, size: int) -> bytes:
@@ -167,6 +204,7 @@ class _Cursor:
         if len(data) != size:
             raise GgufInvalid("the file ends too early")
         self.left -= size
+        self.taken += size
         self.digest.update(data)
         return data
 
@@ -194,10 +232,8 @@ class _Cursor:
             raise GgufInvalid(f"the arrays have more than {_MAX_ENTRIES} entries")
 
 
-def _read_values(cursor: _Cursor, keys: int) -> tuple[dict[str, Scalar], Digest | None]:
-    """Read all pairs; arrays leave only their digest, and only those of the tokenizer do."""
-    values: dict[str, Scalar] = {}
-    tokenizer: dict[str, str] = {}
+def _read_values(cursor: _Cursor, keys: int, pairs: _Pairs) -> None:
+    """Read all pairs; of the tokenizer's arrays only the digest is kept."""
     seen: set[str] = set()
     for _ in range(keys):
         key = cursor.text(_MAX_KEY_BYTES)
@@ -206,13 +242,17 @@ def _read_values(cursor: _Cursor, keys: int) -> tuple[dict[str, Scalar], Digest 
         seen.add(key)
         cursor.digest = hashlib.sha256()
         kind = cursor.number(_U32)
-        if kind == _ARRAY:
-            _skip_array(cursor, 0)
+        if kind == _ARRAY and key in pairs.keep:
+            pairs.kept[key] = entries = _read_entries(cursor)
+            pairs.lengths[key] = len(entries)
+        elif kind == _ARRAY:
+            pairs.lengths[key], layers = _read_array(cursor, 0)
+            if layers:
+                pairs.arrays[key] = layers
         else:
-            values[key] = _scalar(cursor, kind)
+            pairs.values[key] = _scalar(cursor, kind)
         if key.startswith("tokenizer.") and not key.startswith(_TEMPLATE):
-            tokenizer[key] = cursor.digest.hexdigest()
-    return values, digest_of_bytes(canonical_json(tokenizer)) if tokenizer else None
+            pairs.tokenizer[key] = cursor.digest.hexdigest()
 
 
 def _scalar(cursor: _Cursor, kind: int) -> Scalar:
@@ -225,11 +265,28 @@ def _scalar(cursor: _Cursor, kind: int) -> Scalar:
     return bool(value) if kind == _BOOL else value
 
 
-def _skip_array(cursor: _Cursor, depth: int) -> None:
+def _read_entries(cursor: _Cursor) -> Entries:
+    """Read an array of texts or of whole numbers, all of it."""
+    kind, length = cursor.number(_U32), cursor.number(_U64)
+    cursor.enter(length)
+    if kind == _TEXT:
+        return tuple([cursor.text(_MAX_TEXT_BYTES) for _ in range(length)])
+    if kind not in _SCALARS or kind in _FLOATS:
+        raise GgufInvalid(f"an array of type {kind} holds neither texts nor whole numbers")
+    layout = _SCALARS[kind]
+    data = cursor.take(length * layout.size)
+    return tuple([int(entry) for (entry,) in layout.iter_unpack(data)])
+
+
+def _read_array(cursor: _Cursor, depth: int) -> tuple[int, tuple[int, ...]]:
+    """Walk over an array; give its length, and its entries where they are few whole numbers."""
     kind, length = cursor.number(_U32), cursor.number(_U64)
     if kind in _SCALARS:
-        cursor.take(length * _SCALARS[kind].size)
-        return
+        layout = _SCALARS[kind]
+        data = cursor.take(length * layout.size)
+        if length > _MAX_KEPT or kind in _FLOATS:
+            return length, ()
+        return length, tuple(int(entry) for (entry,) in layout.iter_unpack(data))
     if kind not in (_TEXT, _ARRAY) or depth == _MAX_DEPTH:
         raise GgufInvalid(f"an array of type {kind} is unknown or nested too deep")
     cursor.enter(length)
@@ -237,22 +294,37 @@ def _skip_array(cursor: _Cursor, depth: int) -> None:
         if kind == _TEXT:
             cursor.take(cursor.count(_MAX_TEXT_BYTES, "bytes of text"))
         else:
-            _skip_array(cursor, depth + 1)
+            _read_array(cursor, depth + 1)
+    return length, ()
 
 
-def _read_parameters(cursor: _Cursor, tensors: int) -> int:
-    """Add up the elements of all tensors."""
-    total = 0
+def _read_tensors(cursor: _Cursor, tensors: int) -> tuple[int, list[tuple[int, str]]]:
+    """Add up the elements of all tensors; give also where each begins, by its name."""
+    total, offsets = 0, []
     for _ in range(tensors):
-        cursor.text(_MAX_KEY_BYTES)
+        name = cursor.text(_MAX_KEY_BYTES)
         dimensions = cursor.number(_U32)
         if not 1 <= dimensions <= _MAX_DIMENSIONS:
             raise GgufInvalid(f"a tensor has {dimensions} dimensions")
         elements = 1
         for _ in range(dimensions):
             elements *= cursor.number(_U64)
-        cursor.take(12)  # type and offset
+        cursor.number(_U32)  # how it is stored
+        offsets.append((cursor.number(_U64), name))
         total += elements
         if total > _MAX_PARAMETERS:
             raise GgufInvalid(f"{total} parameters cannot be")
-    return total
+    return total, offsets
+
+
+def _sizes(offsets: list[tuple[int, str]], end: int) -> dict[str, int]:
+    """Give the bytes from each tensor to the next one; those past the end have none."""
+    ordered = sorted(offsets)
+    ends = [*(offset for offset, _ in ordered), end][1:]
+    return {
+        name: max(0, min(until, end) - offset)
+        for (offset, name), until in zip(ordered, ends, strict=True)
+    }
+
+
+__all__ = ["MAX_HEADER_BYTES", "Entries", "GgufHeader", "Scalar", "parse_gguf", "read_gguf"]

@@ -139,3 +139,6 @@ def _hash_slice(file: BinaryIO, update: Callable[[bytes], None]) -> int:
         update(block)
         done += len(block)
     return done
+
+
+__all__ = ["Notary", "Stamp", "hash_file", "stamp_of", "write_whole"]

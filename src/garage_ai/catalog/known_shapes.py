@@ -76,6 +76,8 @@ _MODELS: Final = (
         ),
         "huggingface.co/Qwen/Qwen3-Next-80B-A3B-Instruct; transformers, Qwen3NextConfig",
         80.0,
+        # Its makers of four bits leave attention and the shared expert at sixteen.
+        ("bf16", "fp8", "int4-experts", "Q8_0", "Q4_K_M"),
     ),
     _qwen25("32B", 32.5, layers=64, hidden=5120, heads=40, keys=8, inner=27_648),
     _qwen3("32B", 32.8, layers=64, hidden=5120, heads=64, keys=8, inner=25_600),

@@ -78,7 +78,7 @@ class FolderConfig(msgspec.Struct, frozen=True):
 
 def read_folder_config(folder: Path) -> FolderConfig:
     """Read a model's `config.json`. Raises FolderInvalid."""
-    config = _read(folder / CONFIG, _Config)
+    config = read_json(folder / CONFIG, _Config)
     if config.auto_map:
         raise FolderInvalid(f"{folder.name} brings code of its own (auto_map), which is never run")
     text = config.text_config or config
@@ -114,7 +114,7 @@ def files_of(folder: Path) -> list[str]:
     if CONFIG not in found or not any(name.endswith(_WEIGHTS) for name in found):
         raise FolderInvalid(f"{folder} holds no {CONFIG} with weights as {_WEIGHTS} files")
     if _INDEX in found:
-        wanted = set(_read(folder / _INDEX, _Index).weight_map.values())
+        wanted = set(read_json(folder / _INDEX, _Index).weight_map.values())
         missing = sorted(wanted.difference(found))
         if missing:
             raise FolderInvalid(f"{folder} lacks {missing[0]}, which its index names")
@@ -171,7 +171,7 @@ def _template(folder: Path, names: Sequence[str]) -> str:
         return _bytes_of(folder / "chat_template.jinja").decode(errors="replace")
     if "tokenizer_config.json" not in names:
         return ""
-    tokenizer = _read(folder / "tokenizer_config.json", _Tokenizer)
+    tokenizer = read_json(folder / "tokenizer_config.json", _Tokenizer)
     if tokenizer.auto_map:
         raise FolderInvalid(f"{folder.name} brings a tokenizer of its own code (auto_map)")
     template = tokenizer.chat_template
@@ -191,7 +191,8 @@ def _stem(folder: Path) -> str:
     return folder.name
 
 
-def _read(path: Path, kind: type[_T]) -> _T:
+def read_json(path: Path, kind: type[_T]) -> _T:
+    """Read a file of JSON that a stranger may have written. Raises FolderInvalid."""
     try:
         return msgspec.json.decode(_bytes_of(path), type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:

@@ -4,7 +4,8 @@ The answer is computed, not measured: what an engine really takes differs by dri
 desktop. It keeps a reserve for that, and says in a sentence why something does not fit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Literal, NamedTuple
 
 from garage_ai.catalog.quantisations import Quantisation
@@ -43,6 +44,7 @@ _LOGIT_BYTES: Final = 6
 
 
 Reason = Literal["too_large", "too_old", "no_card", "no_form"]
+Heads = Literal["attention", "key", "linear"]
 
 
 class Place(NamedTuple):
@@ -56,17 +58,21 @@ class Place(NamedTuple):
 
 
 class Wish(NamedTuple):
-    """What is hoped for; less is taken in this order: context, sequences, quantisation."""
+    """What is hoped for; less is taken in this order: context, sequences, quantisation.
+
+    Less context than `least` is not taken.
+    """
 
     context: int = _LONGEST
     sequences: int = _MOST
+    least: int = LEAST_CONTEXT
 
 
 class Fit(NamedTuple):
     """How a model would run, on how many cards (none: on the processor). Bytes are of all together.
 
     `speed` is tokens per second of one stream, estimated from the bandwidth of cards that work one
-    after the other; None where the bandwidth is not known.
+    after the other; None where the bandwidth is not known. `measured` is what it really took.
     """
 
     quantisation: Quantisation
@@ -78,6 +84,14 @@ class Fit(NamedTuple):
     other: int
     room: int
     speed: float | None
+    measured: int | None = None
+
+    @property
+    def needed(self) -> int:
+        """Give the bytes it takes: as measured, else as computed."""
+        if self.measured is not None:
+            return self.measured
+        return self.weights + self.cache + self.other
 
 
 class Refusal(NamedTuple):
@@ -89,19 +103,28 @@ class Refusal(NamedTuple):
     room: int
 
 
+Measured = Mapping[tuple[str, int, int], int]
+"""Bytes that a model was measured to take here, by form, context and sequences."""
+
 USUAL: Final = Wish()
+UNMEASURED: Final[Measured] = MappingProxyType({})
 
 
 def plan(
-    shape: Shape, forms: Sequence[Quantisation], places: Sequence[Place], wish: Wish = USUAL
+    shape: Shape,
+    forms: Sequence[Quantisation],
+    places: Sequence[Place],
+    wish: Wish = USUAL,
+    measured: Measured = UNMEASURED,
 ) -> Fit | Refusal:
     """Find the best way to run a model here.
 
-    Forms are tried from many bits to few; with each, all cards that can share the work.
+    Forms are tried from many bits to few; with each, all cards that can share the work. What was
+    measured takes the place of what would be computed.
     """
     refusals: list[Refusal] = []
     for form in forms:
-        found = _with(shape, form, places, wish)
+        found = _with(shape, form, places, wish, measured)
         if isinstance(found, Fit):
             return found
         refusals.append(found)
@@ -111,7 +134,9 @@ def plan(
     return min(refusals, key=lambda each: (each.reason != "too_large", each.needed - each.room))
 
 
-def _with(shape: Shape, form: Quantisation, places: Sequence[Place], wish: Wish) -> Fit | Refusal:
+def _with(
+    shape: Shape, form: Quantisation, places: Sequence[Place], wish: Wish, measured: Measured
+) -> Fit | Refusal:
     able = [place for place in places if _runs(form, place)]
     if not able:
         cards = any(not place.processor for place in places)
@@ -119,7 +144,7 @@ def _with(shape: Shape, form: Quantisation, places: Sequence[Place], wish: Wish)
     fits: list[Fit] = []
     misses: list[Refusal] = []
     for group in _groups(shape, form, able):
-        found = _on(shape, form, group, wish)
+        found = plan_on(shape, form, group, wish, measured)
         if isinstance(found, Fit):
             fits.append(found)
         else:
@@ -143,36 +168,55 @@ def _groups(shape: Shape, form: Quantisation, places: list[Place]) -> Iterator[l
     """
     ordered = sorted(places, key=lambda place: -place.room)
     for count in range(1, len(ordered) + 1):
-        if form.engine == "llamacpp" or _divides(shape, count):
+        if form.engine == "llamacpp" or divides(shape, count):
             yield ordered[:count]
 
 
-def _divides(shape: Shape, count: int) -> bool:
+def divides(shape: Shape, count: int) -> bool:
+    """Tell whether vLLM can cut the model's layers into so many equal parts."""
+    return indivisible(shape, count) is None
+
+
+def indivisible(shape: Shape, count: int) -> tuple[Heads, int] | None:
+    """Name the heads that cannot be dealt out to so many equal parts, and how many there are."""
     if shape.heads % count:
-        return False
+        return "attention", shape.heads
     # Fewer key heads than cards are copied, more are dealt out.
-    return shape.kv_heads % count == 0 or count % shape.kv_heads == 0
+    if shape.kv_heads % count and count % shape.kv_heads:
+        return "key", shape.kv_heads
+    if shape.linear and shape.linear.key_heads % count:
+        return "linear", shape.linear.key_heads
+    return None
 
 
-def _on(shape: Shape, form: Quantisation, group: list[Place], wish: Wish) -> Fit | Refusal:
+def plan_on(
+    shape: Shape,
+    form: Quantisation,
+    group: Sequence[Place],
+    wish: Wish = USUAL,
+    measured: Measured = UNMEASURED,
+) -> Fit | Refusal:
+    """Plan one form for exactly these cards."""
     count = len(group)
     rooms = [place.room for place in group]
     room = sum(rooms) if form.engine == "llamacpp" else min(rooms) * count
     weights = form.weights(shape)
-    for context, sequences in _steps(shape, wish):
+    for context, sequences in sizes(shape, wish):
         cache = _cache(shape, form, count, context) * sequences
-        other = _other(shape, form, count, sequences)
-        if weights + cache + other <= room:
+        other = other_bytes(shape, form, count, sequences)
+        seen = measured.get((form.name, context, sequences))
+        needed = weights + cache + other if seen is None else seen
+        if needed <= room:
             speed = _speed(shape, form, group, context)
             cards = sum(not place.processor for place in group)
-            return Fit(form, cards, context, sequences, weights, cache, other, room, speed)
-    return Refusal("too_large", form.name, weights + cache + other, room)
+            return Fit(form, cards, context, sequences, weights, cache, other, room, speed, seen)
+    return Refusal("too_large", form.name, needed, room)
 
 
-def _steps(shape: Shape, wish: Wish) -> Iterator[tuple[int, int]]:
+def sizes(shape: Shape, wish: Wish) -> Iterator[tuple[int, int]]:
     """Ask for less and less: half the context until it is the least, then half the sequences."""
     context = min(wish.context, shape.context)
-    least = min(LEAST_CONTEXT, context)
+    least = max(1, min(wish.least, context))
     while context > least:
         yield context, wish.sequences
         context = max(context // 2, least)
@@ -189,7 +233,7 @@ def _cache(shape: Shape, form: Quantisation, count: int, context: int) -> int:
     return once * copies
 
 
-def _other(shape: Shape, form: Quantisation, count: int, sequences: int) -> int:
+def other_bytes(shape: Shape, form: Quantisation, count: int, sequences: int) -> int:
     """Give the bytes of all that is neither weight nor cache, on all cards."""
     widest = max(shape.intermediate, shape.expert_intermediate * shape.experts_used)
     batch = BATCH if form.engine == "vllm" else BATCH // 4
@@ -199,7 +243,7 @@ def _other(shape: Shape, form: Quantisation, count: int, sequences: int) -> int:
     return activations + logits + (RUNTIME + graphs) * count
 
 
-def _speed(shape: Shape, form: Quantisation, group: list[Place], context: int) -> float | None:
+def _speed(shape: Shape, form: Quantisation, group: Sequence[Place], context: int) -> float | None:
     """Estimate the tokens per second of one stream that is half its context long."""
     slowest = min((place.bandwidth or 0.0 for place in group), default=0.0)
     if not slowest:
@@ -210,12 +254,25 @@ def _speed(shape: Shape, form: Quantisation, group: list[Place], context: int) -
 
 
 __all__ = [
+    "BATCH",
+    "EFFICIENCY",
+    "EXPERTS_EFFICIENCY",
     "GIB",
+    "LEAST_CONTEXT",
     "RESERVE",
+    "RUNTIME",
+    "USUAL",
     "Fit",
+    "Heads",
+    "Measured",
     "Place",
     "Reason",
     "Refusal",
     "Wish",
+    "divides",
+    "indivisible",
+    "other_bytes",
     "plan",
+    "plan_on",
+    "sizes",
 ]

@@ -1,6 +1,8 @@
 """What a model is built of: enough of its config to say what it needs in memory. Pure."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Final
 
 _BF16: Final = 2
@@ -111,9 +113,45 @@ class Shape:
         """All weights."""
         return self.attention + self.dense + self.expert + 2 * self.embedding
 
-    def cache_bytes(self, context: int, bytes_each: int = _BF16) -> int:
+    def part(self, count: int) -> "Shape":
+        """Give what one of so many equal parts of every layer holds, as vLLM cuts them.
+
+        Routers are whole in every part, and so is a key head where there are fewer than parts.
+        """
+        linear = self.linear and replace(
+            self.linear,
+            key_heads=self.linear.key_heads // count,
+            value_heads=self.linear.value_heads // count,
+        )
+        return replace(
+            self,
+            heads=self.heads // count,
+            kv_heads=max(1, self.kv_heads // count),
+            vocabulary=math.ceil(self.vocabulary / count),
+            intermediate=math.ceil(self.intermediate / count),
+            expert_intermediate=math.ceil(self.expert_intermediate / count),
+            shared=math.ceil(self.shared / count),
+            linear=linear,
+        )
+
+    def runs(self, layers: int) -> Iterator["Shape"]:
+        """Give what so many neighbouring layers may be.
+
+        Kinds of layers alternate at equal intervals, so that there are two mixes at most.
+        """
+        windowed = self.windowed and layers * self.windowed / self.layers
+        linear = layers * self.linear_layers / self.layers
+        for rounded in (math.floor, math.ceil):
+            yield replace(
+                self,
+                layers=layers,
+                windowed=rounded(windowed),
+                linear=self.linear and replace(self.linear, layers=rounded(linear)),
+            )
+
+    def cache_bytes(self, context: int, bytes_each: float = _BF16) -> int:
         """Memory of one sequence of so many tokens: keys, values, and states of fixed size."""
-        token = 2 * self.kv_heads * self.head_dim * bytes_each
+        token = math.ceil(2 * self.kv_heads * self.head_dim * bytes_each)
         whole = self.layers - self.linear_layers - self.windowed
         kept = whole * context + self.windowed * min(context, self.window)
         states = self.linear.state_bytes * self.linear.layers if self.linear else 0

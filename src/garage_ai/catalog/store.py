@@ -20,6 +20,8 @@ from garage_ai.catalog.errors import (
     SourceBroken,
     SourceError,
     StoreBroken,
+    StoreBusy,
+    StoreFull,
     WrongDigest,
 )
 from garage_ai.catalog.integrity import Notary, hash_file, stamp_of
@@ -29,6 +31,7 @@ from garage_ai.catalog.locks import file_lock
 from garage_ai.catalog.manifest import Manifest, ModelFile, digest_of
 from garage_ai.catalog.partial import Partial
 from garage_ai.catalog.progress import Meter, OnProgress, Phase
+from garage_ai.catalog.shelf import MODELS, Held, Room, held, mark_used, may_leave, remove
 from garage_ai.catalog.sources import Address, Hub, InFolder, InPackage, OnHuggingFace, OverHttps
 from garage_ai.catalog.transfer import Limits, delay_before
 
@@ -70,6 +73,8 @@ class _Want:
 class ModelStore:
     """Model files below `root`, safe to use from several processes at once.
 
+    `room` bounds what was fetched; without it the disk does.
+
     `models/<digest>/` holds what was downloaded, `checked/` what is known of files' digests,
     `locks/` one lock for each model. Files of packages and folders are used where they are.
     """
@@ -82,7 +87,9 @@ class ModelStore:
         limits: Limits | None = None,
         tls: ssl.SSLContext | None = None,
         free: Callable[[Path], int] = free_bytes,
+        room: Room | None = None,
     ) -> None:
+        self._room = room
         self._root = root.absolute()
         self._hub = hub or Hub.from_environment()
         self._limits = limits or Limits()
@@ -99,7 +106,7 @@ class ModelStore:
         Raises FetchError.
         """
         with _os_errors(self._root):
-            folder = self._root / "models" / digest_of(manifest).removeprefix("sha256:")
+            folder = self._root / MODELS / digest_of(manifest).removeprefix("sha256:")
             wants = [_Want(each, folder / each.path, on_progress) for each in manifest.files]
             found: dict[str, Path] = {}
             for want in wants:
@@ -110,7 +117,17 @@ class ModelStore:
             missing = [want for want in wants if not want.done]
             if missing:
                 await self._fetch(manifest, missing)
+            if any(want.target == found[want.file.path] for want in wants):
+                mark_used(folder, manifest)
             return found
+
+    async def tidy(self) -> list[Held]:
+        """Bring what was fetched within its room as far as may be, and give what was removed.
+
+        Raises: FetchError.
+        """
+        with _os_errors(self._root):
+            return await self._make_room(0, self._room) if self._room is not None else []
 
     async def adopt(
         self, path: Path, *, name: str | None = None, on_progress: OnProgress | None = None
@@ -183,6 +200,7 @@ class ModelStore:
         ):
             # Whoever held the lock before may have fetched them.
             wants = [want for want in wants if not await self._is_stored(want)]
+            await self._make_room_for(manifest, wants)
             self._check_room(wants)
             for want in wants:
                 await self._fetch_one(downloader, want, remote)
@@ -193,6 +211,35 @@ class ModelStore:
             return True
         want.target.unlink(missing_ok=True)
         return False
+
+    async def _make_room_for(self, manifest: Manifest, wants: list[_Want]) -> None:
+        if self._room is not None:
+            needed = sum(max(0, want.file.size - want.partial.size) for want in wants)
+            room = Room(self._room.limit, self._room.kept | {digest_of(manifest)})
+            shelf = await asyncio.to_thread(held, self._root)
+            stays = sum(each.size for each in shelf) - sum(e.size for e in may_leave(shelf, room))
+            if stays + needed > room.limit:
+                raise StoreFull(needed, stays, room.limit)
+            await self._make_room(needed, room)
+
+    async def _make_room(self, needed: int, room: Room) -> list[Held]:
+        """Remove what was not used longest until there is room, or nothing is left that may go."""
+        shelf = await asyncio.to_thread(held, self._root)
+        over = sum(each.size for each in shelf) + needed - room.limit
+        removed: list[Held] = []
+        for each in may_leave(shelf, room):
+            if over <= 0:
+                break
+            lock = self._root / "locks" / f"{each.folder.name}.lock"
+            try:
+                async with file_lock(lock, 0.0, lambda: None):
+                    await asyncio.to_thread(remove, each)
+            except StoreBusy:
+                continue  # another process is fetching it just now
+            _log.info("model_removed", name=each.name, size=each.size)
+            over -= each.size
+            removed.append(each)
+        return removed
 
     def _check_room(self, wants: list[_Want]) -> None:
         needed = sum(max(0, want.file.size - want.partial.size) for want in wants)

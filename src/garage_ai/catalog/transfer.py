@@ -79,6 +79,20 @@ def start_of_body(
     return start
 
 
+def check_prefix(status: int, headers: Mapping[str, str], place: str) -> None:
+    """See that an answer begins with the file's first byte; a server may send all of it.
+
+    Raises SourceAbsent, SourceRefused or SourceBroken.
+    """
+    if status not in (200, 206):
+        raise _failure(status, headers, place)
+    if headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise SourceRefused(f"{place} compresses what must be exact")
+    match = _CONTENT_RANGE.match(headers.get("Content-Range", ""))
+    if status == 206 and (match is None or int(match[1]) != 0):
+        raise RangeUseless(f"{place} sent another part than the one asked for")
+
+
 def strong_etag(headers: Mapping[str, str]) -> str | None:
     """Return the ETag when it stands for the exact bytes."""
     etag = headers.get("ETag", "")

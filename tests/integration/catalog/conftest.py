@@ -11,7 +11,17 @@ from typing import Protocol
 import pytest
 from tests.parts.mirror import WEIGHTS, Mirror, make_certificate
 
-from garage_ai.catalog import Hub, Limits, Manifest, ModelFile, ModelStore, NoSourceLeft, Source
+from garage_ai.catalog import (
+    Hub,
+    Limits,
+    Manifest,
+    ModelFile,
+    ModelStore,
+    NoSourceLeft,
+    Room,
+    Source,
+)
+from garage_ai.catalog.shelf import LABEL
 from garage_ai.catalog.store import free_bytes
 
 QUICK = Limits(first_delay_s=0.001, longest_delay_s=0.01, read_s=5.0, lock_wait_s=30.0)
@@ -24,7 +34,7 @@ class MakeModel(Protocol):
 def left_behind(tmp_path: Path) -> list[str]:
     """Name the files of the store that hold model bytes, whole or not."""
     models = tmp_path / "store" / "models"
-    return sorted(each.name for each in models.rglob("*") if each.is_file())
+    return sorted(e.name for e in models.rglob("*") if e.is_file() and e.name != LABEL)
 
 
 def begun(tmp_path: Path) -> bool:
@@ -83,10 +93,13 @@ class MakeStore:
         *,
         hub: Hub | None = None,
         free: Callable[[Path], int] = free_bytes,
+        room: Room | None = None,
         **limits: float,
     ) -> ModelStore:
         bounds = dataclasses.replace(QUICK, **limits)  # type: ignore[arg-type]
-        return ModelStore(self.root, tls=self.trust, hub=hub or Hub(), limits=bounds, free=free)
+        return ModelStore(
+            self.root, tls=self.trust, hub=hub or Hub(), limits=bounds, free=free, room=room
+        )
 
 
 @pytest.fixture

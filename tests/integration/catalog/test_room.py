@@ -1,4 +1,5 @@
 import errno
+import os
 from pathlib import Path
 from typing import BinaryIO
 
@@ -6,8 +7,18 @@ import pytest
 from tests.integration.catalog.conftest import MakeModel, MakeStore, causes_of
 from tests.parts.mirror import Mirror, answer, cut_after
 
-from garage_ai.catalog import DiskFull, ModelStore, SourceAbsent
+from garage_ai.catalog import (
+    DiskFull,
+    ModelStore,
+    Room,
+    SourceAbsent,
+    StoreFull,
+    digest_of,
+    stored_bytes,
+)
+from garage_ai.catalog.locks import file_lock
 from garage_ai.catalog.partial import Origin, Partial
+from garage_ai.catalog.shelf import LABEL
 
 pytestmark = pytest.mark.anyio
 
@@ -50,3 +61,64 @@ async def test_a_disk_that_fills_up_meanwhile_is_the_same_error(
     assert isinstance(caught.value.__cause__, OSError)
     assert caught.value.__cause__.errno == errno.ENOSPC
     assert len(mirror.requests) == 1
+
+
+def age(path: Path, seconds: float) -> None:
+    """Let a model have been used last so long ago."""
+    label = path.parent / LABEL
+    at = label.stat().st_mtime - seconds
+    os.utime(label, (at, at))
+
+
+async def test_the_longest_unused_makes_room(
+    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
+) -> None:
+    """One that is fetched takes the place of the oldest; one in use since stays."""
+    room = Room(int(2.5 * len(mirror.content)))
+    store, paths = make_store(room=room), []
+    for name, seconds in (("a.gguf", 200), ("b.gguf", 300), ("c.gguf", 0)):
+        model = make_model(mirror.source, files={name: mirror.content})
+        paths.append((await store.ensure(model))[name])
+        age(paths[-1], seconds)
+        if name == "b.gguf":
+            # It is served now: that is a use.
+            await store.ensure(model)
+    assert [path.exists() for path in paths] == [False, True, True]
+    assert stored_bytes(make_store.root) <= room.limit
+
+
+async def test_what_is_served_or_kept_is_never_removed(
+    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
+) -> None:
+    """Then it is said that there is no room, before anything is removed or asked for."""
+    kept = make_model(mirror.source)
+    here = (await make_store().ensure(kept))["weights.gguf"]
+    asked = len(mirror.requests)
+    room = Room(int(1.5 * len(mirror.content)), frozenset({digest_of(kept)}))
+    with pytest.raises(StoreFull, match="--disk"):
+        await make_store(room=room).ensure(
+            make_model(mirror.source, files={"b.gguf": mirror.content})
+        )
+    assert here.exists()
+    assert len(mirror.requests) == asked
+
+
+async def test_a_smaller_room_is_tidied_as_far_as_may_be(
+    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
+) -> None:
+    """What is kept stays although it alone is too much; one that is being fetched is left alone."""
+    kept, store = make_model(mirror.source), make_store()
+    here = (await store.ensure(kept))["weights.gguf"]
+    gone, busy = [
+        (await store.ensure(make_model(mirror.source, files={name: mirror.content})))[name]
+        for name in ("b.gguf", "c.gguf")
+    ]
+    assert await store.tidy() == []
+    tight = make_store(room=Room(10, frozenset({digest_of(kept)})))
+    lock = make_store.root / "locks" / f"{busy.parent.name}.lock"
+    async with file_lock(lock, 0.0, lambda: None):
+        removed = await tight.tidy()
+    assert [each.folder for each in removed] == [gone.parent]
+    assert not gone.parent.exists()
+    assert here.exists()
+    assert busy.exists()

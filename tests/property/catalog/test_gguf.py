@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from garage_ai.catalog import GgufInvalid
+from garage_ai.catalog import (
+    Demand,
+    GgufInvalid,
+    Offload,
+    Place,
+    burden_of,
+    offload,
+    shape_of,
+)
 from garage_ai.catalog.gguf import GgufHeader, parse_gguf
 
 SCALARS = {
@@ -103,6 +111,55 @@ def test_damaged_headers_are_read_or_refused_with_a_typed_error(
         whole[data.draw(st.integers(0, len(whole) - 1))] = data.draw(st.integers(0, 255))
     with contextlib.suppress(GgufInvalid):
         read_all(bytes(whole))
+
+
+numbers = st.integers(0, 100) | st.integers(0, 2**32 - 1)
+own_keys = st.sampled_from(
+    [
+        *("block_count", "embedding_length", "context_length", "feed_forward_length"),
+        *("attention.head_count", "attention.head_count_kv", "attention.key_length"),
+        *("attention.value_length", "attention.sliding_window", "full_attention_interval"),
+        *("attention.sliding_window_pattern", "expert_count", "expert_used_count", "vocab_size"),
+        *("ssm.inner_size", "ssm.state_size", "ssm.time_step_rank", "ssm.group_count"),
+        *("ssm.conv_kernel", "expert_feed_forward_length"),
+    ]
+).map("gemma3.".__add__)
+told = st.one_of(
+    numbers.map(lambda value: (4, struct.pack("<I", value))),
+    st.lists(numbers, max_size=5).map(
+        lambda values: array_of((4, [struct.pack("<I", value) for value in values]))
+    ),
+)
+
+
+@settings(max_examples=300)
+@given(
+    st.dictionaries(own_keys, told),
+    st.integers(1, 60),
+    st.integers(1, 10_000),
+    st.integers(1, 200_000),
+)
+def test_whatever_a_header_says_is_planned_or_refused(
+    values: Values, layers: int, hidden: int, context: int
+) -> None:
+    """Numbers that no model has give a plan within the card's room, or a typed refusal."""
+    whole: Values = {
+        "general.architecture": (TEXT, text("gemma3")),
+        "gemma3.block_count": (4, struct.pack("<I", layers)),
+        "gemma3.embedding_length": (4, struct.pack("<I", hidden)),
+        "gemma3.context_length": (4, struct.pack("<I", context)),
+    }
+    header = read_all(gguf(whole | values, [[3]]))
+    try:
+        shape, burden = shape_of(header, "x"), burden_of(header, 10_000)
+    except GgufInvalid:
+        return
+    assert 0 <= shape.windowed + shape.linear_layers <= shape.layers
+    found = offload(shape, burden, [Place("", 8 << 30)], Demand())
+    if isinstance(found, Offload):
+        assert min(found.weights, found.cache, found.other) >= 0
+        assert found.needed <= 8 << 30
+        assert found.context <= shape.context
 
 
 @given(st.binary(max_size=300))

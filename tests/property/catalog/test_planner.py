@@ -9,7 +9,7 @@ from garage_ai.catalog.known_shapes import Known
 GIB = 1 << 30
 knowns = st.sampled_from(list(KNOWN.values()))
 rooms = st.lists(st.integers(0, 64 * GIB), min_size=1, max_size=4)
-wishes = st.builds(Wish, st.integers(128, 300_000), st.integers(1, 64))
+wishes = st.builds(Wish, st.integers(128, 300_000), st.integers(1, 64), st.integers(-9, 300_000))
 
 
 def planned(known: Known, given_rooms: list[int], wish: Wish) -> object:
@@ -27,7 +27,8 @@ def test_a_plan_keeps_within_the_cards(known: Known, given_rooms: list[int], wis
     assert found.weights + found.cache + found.other <= found.room <= sum(given_rooms)
     assert 1 <= found.cards <= len(given_rooms)
     assert 1 <= found.sequences <= wish.sequences
-    assert found.context <= min(wish.context, known.shape.context)
+    longest = min(wish.context, known.shape.context)
+    assert min(wish.least, longest) <= found.context <= longest
     assert found.speed is not None
     assert found.speed > 0
 

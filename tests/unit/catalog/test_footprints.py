@@ -11,6 +11,7 @@ GIB = 1 << 30
 LLAMA_TABLE = "llama.cpp, tools/quantize/README.md, table of Llama-3.1-8B"
 BARTOWSKI = "huggingface.co/bartowski, list of files of the model's GGUF"
 CODER = "huggingface.co/steampunque/Qwen3-Coder-Next-Hybrid-GGUF, same shape"
+LMSTUDIO = "lmstudio-ai/lmstudio-bug-tracker issue 1266: file size = 45.08 GiB (4.86 BPW)"
 GPTQ = "huggingface.co/btbtyler09/Qwen3-Coder-Next-GPTQ-4bit: groups of 32, attention in 16 bits"
 
 PUBLISHED = [
@@ -28,7 +29,8 @@ PUBLISHED = [
     ("gpt-oss-20b", "mxfp4", 12.8 * GIB, 0.01, "gpt-oss model card: checkpoint of 12.8 GiB"),
     ("Qwen3-Next-80B-A3B-Instruct", "bf16", 160 * GB, 0.01, GPTQ),
     ("Qwen3-Next-80B-A3B-Instruct", "Q4_K_M", 48.5 * GB, 0.01, CODER),
-    ("Qwen3-Next-80B-A3B-Instruct", "int4", 47 * GB, 0.12, GPTQ),
+    ("Qwen3-Next-80B-A3B-Instruct", "Q4_K_M", 45.08 * GIB, 0.01, LMSTUDIO),
+    ("Qwen3-Next-80B-A3B-Instruct", "int4-experts", 47 * GB, 0.03, GPTQ),
 ]
 
 

@@ -5,7 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from garage_ai.catalog import GgufInvalid, ManifestInvalid, digest_of, manifest_for_file, read_gguf
+from garage_ai.catalog import (
+    KNOWN,
+    Burden,
+    GgufInvalid,
+    ManifestInvalid,
+    burden_of,
+    digest_of,
+    manifest_for_file,
+    read_gguf,
+    shape_of,
+)
 from garage_ai.catalog.digests import digest_of_bytes
 from garage_ai.catalog.gguf import GgufHeader, parse_gguf
 
@@ -180,3 +190,99 @@ def test_reading_a_header_does_not_import_the_package() -> None:
     assert spec.submodule_search_locations is not None
     path = Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
     assert read_gguf(path).text("general.name") == "Smollm2 135M 8k Lc100K Mix1 Ep2"
+
+
+def numbers(key: str, *values: int) -> bytes:
+    return pair(key, ARRAY, struct.pack(f"<IQ{len(values)}I", U32, len(values), *values))
+
+
+def described(name: str, offset: int) -> bytes:
+    return text(name) + struct.pack("<IQIQ", 1, 8, 0, offset)
+
+
+GEMMA = (
+    word("general.architecture", "gemma3"),
+    u32("gemma3.block_count", 12),
+    u32("gemma3.embedding_length", 2560),
+    u32("gemma3.context_length", 131_072),
+    u32("gemma3.attention.head_count", 8),
+    u32("gemma3.attention.head_count_kv", 4),
+    u32("gemma3.attention.key_length", 256),
+    u32("gemma3.attention.value_length", 256),
+    u32("gemma3.attention.sliding_window", 1024),
+    numbers("gemma3.feed_forward_length", *[10_240] * 12),
+    texts("tokenizer.ggml.tokens", "a", "b", "c"),
+)
+
+
+def test_a_files_shape_is_read_from_its_header() -> None:
+    """One number for all layers, or each its own; in Gemma 3 one of six looks back all the way."""
+    shape = shape_of(parsed(gguf(*GEMMA)), "gemma")
+    assert (shape.layers, shape.hidden, shape.head_dim) == (12, 2560, 256)
+    assert (shape.windowed, shape.window) == (10, 1024)
+    assert (shape.intermediate, shape.vocabulary) == (10_240, 3)
+
+
+def test_layers_with_a_state_are_told_apart() -> None:
+    """Qwen3-Next: three of four layers keep a state of fixed size."""
+    shape = shape_of(
+        parsed(
+            gguf(
+                word("general.architecture", "qwen3next"),
+                u32("qwen3next.block_count", 48),
+                u32("qwen3next.embedding_length", 2048),
+                u32("qwen3next.context_length", 262_144),
+                u32("qwen3next.attention.head_count", 16),
+                u32("qwen3next.attention.head_count_kv", 2),
+                u32("qwen3next.attention.key_length", 256),
+                u32("qwen3next.ssm.inner_size", 4096),
+                u32("qwen3next.ssm.state_size", 128),
+                u32("qwen3next.ssm.time_step_rank", 32),
+                u32("qwen3next.ssm.group_count", 16),
+                u32("qwen3next.ssm.conv_kernel", 4),
+            )
+        ),
+        "next",
+    )
+    assert shape.linear == KNOWN["Qwen3-Next-80B-A3B-Instruct"].shape.linear
+
+
+@pytest.mark.parametrize("key", ["block_count", "embedding_length", "context_length"])
+@pytest.mark.parametrize("value", [0, (1 << 32) - 1])
+def test_a_header_that_cannot_be_is_refused(key: str, value: int) -> None:
+    """Whoever made the file may write anything; no plan is made of it."""
+    pairs = [each for each in GEMMA if f"gemma3.{key}".encode() not in each]
+    if key == "block_count" or not value:
+        with pytest.raises(GgufInvalid, match=key):
+            shape_of(parsed(gguf(*pairs, u32(f"gemma3.{key}", value))), "x")
+    with pytest.raises(GgufInvalid, match=key):
+        shape_of(parsed(gguf(*pairs)), "x")
+
+
+def test_layers_weigh_what_lies_between_their_tensors() -> None:
+    """The table counts once more where there is no output of its own."""
+    tensors = (
+        described("token_embd.weight", 0),
+        described("blk.0.attn_q.weight", 64),
+        described("blk.1.attn_q.weight", 192),
+        described("output_norm.weight", 448),
+    )
+    pairs = (word("general.architecture", "llama"), u32("llama.block_count", 2))
+    header = gguf(*pairs, tensors=tensors)
+    data = header + bytes(-len(header) % 32) + bytes(512)
+    assert burden_of(parsed(data), len(data)) == Burden((128, 256), 64, 64 + 64)
+    with_output = (*tensors, described("output.weight", 480))
+    header = gguf(*pairs, tensors=with_output)
+    data = header + bytes(-len(header) % 32) + bytes(512)
+    assert burden_of(parsed(data), len(data)) == Burden((128, 256), 64, 32 + 32)
+
+
+def test_a_model_in_several_files_is_dealt_out_evenly() -> None:
+    """The first file tells only of its own tensors."""
+    pairs = (
+        word("general.architecture", "llama"),
+        u32("llama.block_count", 3),
+        u32("split.count", 2),
+    )
+    load = burden_of(parsed(gguf(*pairs, tensors=(described("blk.0.a", 0),))), 4000)
+    assert load == Burden((1000, 1000, 1000), 0, 1000)

@@ -61,13 +61,13 @@ def test_the_reference_card_holds_a_32b_in_four_bits_and_no_more() -> None:
     assert missed.needed > missed.room == 23 * GIB
 
 
-def test_eighty_billions_need_two_cards() -> None:
-    """Qwen3-Next in four bits: not on a 5090, but on two 3090, whatever in 16 bits or 8."""
-    model = "Qwen3-Next-80B-A3B-Instruct"
-    assert refusal(model, place("RTX 5090")).reason == "too_large"
-    assert fit(model, place("RTX 3090"), place("RTX 3090")).cards == 2
-    for form in ("bf16", "fp8"):
-        assert refusal(model, place("RTX 3090"), place("RTX 3090"), forms=form).quantisation == form
+def test_eighty_billions_need_three_cards_of_the_reference() -> None:
+    """Qwen3-Next in four bits: 45 GiB of weights are too much for two 3090, three hold them."""
+    model, card = "Qwen3-Next-80B-A3B-Instruct", place("RTX 3090")
+    for form in ("bf16", "fp8", "int4-experts", "Q4_K_M"):
+        found = refusal(model, card, card, forms=form)
+        assert (found.reason, found.quantisation) == ("too_large", form)
+    assert fit(model, card, card, card).cards == 3
 
 
 def test_context_is_given_up_before_sequences_and_those_before_bits() -> None:
