@@ -1,0 +1,368 @@
+"""A group's engine behind the port of any other: one rig answers, the others lend their cards."""
+
+import asyncio
+import contextlib
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import structlog
+
+from garage_ai.node.engines.launch import Launcher
+from garage_ai.node.engines.port import Answer, Device, EngineLoad, Fence, Offer
+from garage_ai.node.engines.vllm import Patience
+from garage_ai.node.engines.vllm_options import VllmOptions
+from garage_ai.node.errors import EngineLost
+from garage_ai.node.fitting.book import Peak
+from garage_ai.node.group.errors import GroupError
+from garage_ai.node.group.folder import GroupChoice
+from garage_ai.node.group.gang import EndRank, Gang, Instruction, Planner, Send, StartRank
+from garage_ai.node.group.messages import (
+    Bulk,
+    Came,
+    Card,
+    Epoch,
+    Facts,
+    GangPlan,
+    Member,
+    Message,
+    Ping,
+    Pong,
+)
+from garage_ai.node.group.rank import HeadlessRank, LeadingRank, seated
+from garage_ai.node.group.rigs import Rigs
+from garage_ai.node.group.tunnel import TunnelKeeper
+from garage_ai.node.group.view import GroupView
+from garage_ai.node.guard.words import NOTHING, Sentence
+from garage_ai.wire.frames import Priority, Route
+from garage_ai.wire.ids import NodeId
+from garage_ai.wire.messages import EngineState
+
+_log = structlog.get_logger(__name__)
+
+TICK_SECONDS: Final = 1.0
+LOOK_SECONDS: Final = 10.0
+"""Between two looks whether the group's own network has been set up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """What makes this rig a part of its group."""
+
+    node: NodeId
+    choice: GroupChoice
+    secret: bytes
+    cards: tuple[Card, ...] = ()
+
+
+class GroupEngine:
+    """Meets the other rigs, and runs this one's part of their gangs."""
+
+    kind = "vllm"
+
+    def __init__(
+        self,
+        seat: Seat,
+        options: VllmOptions,
+        planner: Planner,
+        tunnel: TunnelKeeper,
+        *,
+        run: Path,
+        logs: Path,
+        launcher: Launcher | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self._seat = seat
+        self._options = options
+        self._tunnel = tunnel
+        self._folders = (run, logs)
+        self._launcher = launcher
+        self._patience = patience
+        self._me = Member(seat.node, options.digest, cards=seat.cards)
+        self._told = self._me
+        self._gang = Gang(self._me, planner)
+        self._rigs = Rigs(seat.node, seat.choice, seat.secret, self)
+        self._rank: LeadingRank | None = None
+        self._life: asyncio.Task[None] | None = None
+        self._end = asyncio.Event()
+        self._apart = asyncio.Event()
+        self._apart.set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._looked_at = -LOOK_SECONDS
+        self._listener: Callable[[], None] = lambda: None
+        self._seen: object = None
+
+    # --- what agents ask of any engine
+
+    @property
+    def fence(self) -> Fence:
+        """What stands between it and this PC."""
+        return self._launcher.fence if self._launcher is not None else Fence()
+
+    @property
+    def device(self) -> Device | None:
+        """What this rig's part computes on."""
+        return Device() if self._options.on_cpu else Device(self._options.gpus)
+
+    @property
+    def state(self) -> EngineState:
+        """Where the gang stands, on the rig that answers for it; elsewhere nothing is served."""
+        if not self._tasks:
+            return "stopped"
+        if self._rigs.trouble:
+            return "failed"
+        phase = self._gang.phase
+        if phase in ("reserved", "working"):
+            return "stopped"
+        return "ready" if phase == "serving" and self._answers else "loading"
+
+    @property
+    def reason(self) -> str:
+        """Why nothing is served here; empty when it is."""
+        if self._rigs.trouble or self.state == "ready" or not self._tasks:
+            return self._rigs.trouble
+        gang = self._gang
+        if gang.phase in ("reserved", "working"):
+            return f"grouped: it computes for {gang.epoch.leader}, which answers for the group"
+        own = self._rank.reason if self._rank is not None and gang.leads else ""
+        return f"group {self._seat.choice.name}: {own or gang.reason or gang.phase}"
+
+    @property
+    def offers(self) -> tuple[Offer, ...]:
+        """The model, where the gang is led from: the group is one node."""
+        if self._rank is None or not self._gang.leads:
+            return ()
+        return self._rank.offers
+
+    @property
+    def pids(self) -> frozenset[int]:
+        """The processes of this rig's part."""
+        return self._rank.pids if self._rank is not None else frozenset()
+
+    @property
+    def load(self) -> EngineLoad | None:
+        """What the gang says of its load; None where it is not led from."""
+        return self._rank.load if self._rank is not None else None
+
+    @property
+    def seconds_left(self) -> float:
+        """Its guess how long it still loads; 0 when it has none."""
+        return self._rank.seconds_left if self._rank is not None else 0.0
+
+    @property
+    def smaller(self) -> Sentence:
+        """Nothing: a gang is planned anew as a whole."""
+        return NOTHING
+
+    @property
+    def memory(self) -> Peak | None:
+        """Not measured: what a part takes depends on the gang."""
+        return None
+
+    async def measure(self) -> None:
+        """Do nothing."""
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` whenever the state has changed."""
+        self._listener = listener
+
+    async def start(self) -> None:
+        """Lend this rig to its group from now on."""
+        if not self._tasks:
+            run = asyncio.create_task(self._rigs.run(), name="group")
+            self._tasks = [run, asyncio.create_task(self._tick_for_ever(), name="group-ticks")]
+        self._lend(willing=True)
+
+    async def release(self) -> None:
+        """Take this rig back at once; returns when nothing of the gang runs here."""
+        self._lend(willing=False)
+        await self._apart.wait()
+
+    async def stop(self) -> None:
+        """Leave the group; idempotent."""
+        if self._tasks:
+            await self.release()
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._changed()
+
+    async def ask(
+        self,
+        route: Route,
+        body: bytes,
+        *,
+        offer: Offer,
+        stream: bool,
+        salt: str = "",
+        priority: Priority = "chat",
+    ) -> Answer:
+        """Put a request to the gang, on the rig that leads it. Raises: EngineError."""
+        if self._rank is None or not self._answers:
+            raise EngineLost("the group is not at work here")
+        return await self._rank.ask(
+            route, body, offer=offer, stream=stream, salt=salt, priority=priority
+        )
+
+    def view(self) -> GroupView:
+        """Say how the group is."""
+        gang = self._gang
+        name = self._seat.choice.name
+        told = self._rigs.refused
+        return GroupView(
+            name, gang.epoch, gang.phase, gang.plan, gang.members, self._rigs.links, told
+        )
+
+    # --- rigs
+
+    def came(self, node: NodeId) -> None:
+        """Tell a rig how this one is."""
+        self._rigs.send(node, Facts(self._told))
+
+    def measured(self, node: NodeId) -> None:  # noqa: ARG002 - all are told of all
+        """Tell what is between."""
+        self._tell(links=self._rigs.links)
+
+    def went(self, node: NodeId) -> None:
+        """Do without a rig."""
+        self._do(self._gang.lost(node, self._now()))
+
+    def heard(self, node: NodeId, message: Message) -> None:
+        """Take a rig's word."""
+        match message:
+            case Facts(member):
+                if member.node == node:
+                    self._do(self._gang.met(member, self._now()))
+            case Ping() | Pong() | Bulk() | Came():
+                return
+            case _:
+                self._do(self._gang.heard(node, message, self._now()))
+
+    async def _tick_for_ever(self) -> None:
+        while True:
+            try:
+                await self._tick()
+            except Exception:  # what is late must be seen to whatever went wrong once
+                _log.exception("group_tick_broke")
+            await asyncio.sleep(TICK_SECONDS)
+
+    async def _tick(self) -> None:
+        if self._now() - self._looked_at >= LOOK_SECONDS:
+            self._looked_at = self._now()
+            there = await self._tunnel.is_there()
+            self._tell(tunnel=self._tunnel.end if there else None)
+        chance = random.random()  # noqa: S311 - jitter
+        self._do(self._gang.tick(self._now(), chance))
+
+    def _lend(self, *, willing: bool) -> None:
+        self._tell(willing=willing)
+
+    def _tell(self, **news: object) -> None:
+        changed = msgspec.structs.replace(self._me, **news)
+        if changed != self._me:
+            self._me = changed
+            self._do(self._gang.met(changed, self._now()))
+
+    # --- the gang
+
+    def _do(self, instructions: list[Instruction]) -> None:
+        for each in instructions:
+            match each:
+                case Send(to, message):
+                    self._rigs.send(to, message)
+                case StartRank(epoch, plan):
+                    self._end.clear()
+                    self._apart.clear()
+                    self._life = asyncio.create_task(self._live(epoch, plan), name="rank")
+                case EndRank():
+                    self._end.set()
+        if self._gang.myself != self._told:
+            self._told = self._gang.myself
+            self._rigs.tell_all(Facts(self._told))
+        self._changed()
+
+    async def _live(self, epoch: Epoch, plan: GangPlan) -> None:
+        """Run this rig's part of a gang until it is told to end, or has ended."""
+        reason = ""
+        try:
+            reason = await self._compute(epoch, plan)
+        except GroupError as error:
+            reason = str(error)
+        except Exception:  # what it is is told; the gang must not wait for ever
+            _log.exception("rank_broke")
+            reason = "the agent failed"
+        finally:
+            self._rank = None
+            self._apart.set()
+            self._do(self._gang.rank_ended(epoch, reason, self._now()))
+
+    async def _compute(self, epoch: Epoch, plan: GangPlan) -> str:
+        """Run it; give why it ended, empty when it was told to. Raises: GroupError."""
+        await self._reach(plan)
+        rank = self._rank = self._make(plan)
+        failed = asyncio.Event()
+        rank.on_change(lambda: self._rank_changed(epoch, failed))
+        try:
+            await rank.start()
+            await _first_of(failed, self._end)
+            return rank.reason if failed.is_set() else ""
+        finally:
+            try:
+                await rank.release()
+            finally:
+                await rank.stop()
+
+    async def _reach(self, plan: GangPlan) -> None:
+        """Let the gang's other ranks, and nobody else, be reached. Raises: GroupError."""
+        if len(plan.places) > 1:
+            others = [place.tunnel for place in plan.places if place.node != self._seat.node]
+            await self._tunnel.admit([end for end in others if end is not None])
+
+    def _make(self, plan: GangPlan) -> LeadingRank:
+        me = self._seat.node
+        options = seated(self._options, plan, me, self._tunnel.tunnel)
+        kind = HeadlessRank if plan.rank_of(me) else LeadingRank
+        run, logs = self._folders
+        return kind(options, run=run, logs=logs, launcher=self._launcher, patience=self._patience)
+
+    def _rank_changed(self, epoch: Epoch, failed: asyncio.Event) -> None:
+        if self._rank is None:
+            return
+        if self._rank.state == "ready":
+            self._do(self._gang.rank_up(epoch, self._now()))
+        elif self._rank.state == "failed":
+            failed.set()
+        self._changed()
+
+    @property
+    def _answers(self) -> bool:
+        return self._gang.leads and self._rank is not None and self._rank.state == "ready"
+
+    def _changed(self) -> None:
+        seen = (self.state, self.reason, self.offers)
+        if seen != self._seen:
+            self._seen = seen
+            self._listener()
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of them is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for each in waits:
+            each.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*waits, return_exceptions=True)
+
+
+__all__ = ["GroupEngine", "Seat"]

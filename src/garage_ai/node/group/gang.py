@@ -1,0 +1,381 @@
+"""The life of a gang, as one of its rigs sees it: pure, events in, instructions out.
+
+    apart ──plan, I am its first──→ reserving ──all reserved──→ starting ──all up──→ serving
+      │  ↑                              └──────────one lost, one refuses, too late──────┤
+      │  └────────all have ended──────────────────── ending ←───────────────────────────┘
+      └──reserve──→ reserved ──start──→ working ──end, leader lost──→ ending ──→ apart
+
+Each gang has an epoch, and a rig takes part in it once, and in none older than any it has heard of:
+whoever still leads an older one finds that its ranks have gone, never that they serve two. All
+ranks live and end together; when one is lost, what is left is planned anew. Who leads follows from
+the plan, which follows from what the rigs say of themselves. Time and chance come from the caller.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import msgspec
+
+from garage_ai.node.group.messages import (
+    NEVER,
+    End,
+    Ended,
+    Epoch,
+    GangMessage,
+    GangPlan,
+    Member,
+    Refused,
+    Reserve,
+    Reserved,
+    Start,
+    Started,
+)
+from garage_ai.wire.ids import NodeId
+
+RESERVE_SECONDS: Final = 15.0
+"""Longest wait for every rank to be reserved, and of a rank for the word to start."""
+
+START_SECONDS: Final = 3900.0
+"""Longest start: an engine's own patience with its weights, and a little more."""
+
+END_SECONDS: Final = 15.0
+"""Longest wait for other ranks to say that they have ended."""
+
+GOOD_SECONDS: Final = 60.0
+"""A gang that served so long failed for a new reason."""
+
+_FIRST_WAIT: Final = 1.0
+_LONGEST_WAIT: Final = 60.0
+
+Phase = Literal["apart", "reserving", "starting", "serving", "reserved", "working", "ending"]
+LEADING: Final[frozenset[Phase]] = frozenset({"reserving", "starting", "serving"})
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why no gang can be made of those who are there."""
+
+    reason: str
+
+
+Planner = Callable[[tuple[Member, ...]], GangPlan | Refusal]
+"""From those who are free, by their ids, to a gang. The same for all: it must be deterministic."""
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Tell another rig something."""
+
+    to: NodeId
+    message: GangMessage
+
+
+@dataclass(frozen=True, slots=True)
+class StartRank:
+    """Start this rig's part of a gang."""
+
+    epoch: Epoch
+    plan: GangPlan
+
+
+@dataclass(frozen=True, slots=True)
+class EndRank:
+    """End this rig's part of a gang, at once."""
+
+    epoch: Epoch
+
+
+Instruction = Send | StartRank | EndRank
+
+
+class Gang:
+    """What one rig does for the gangs of its group."""
+
+    def __init__(self, me: Member, plan: Planner) -> None:
+        self.phase: Phase = "apart"
+        self.epoch = NEVER
+        self.plan: GangPlan | None = None
+        self.reason = ""
+        """Why nothing is served here, for the owner; empty while a gang is at work."""
+        self.highest = NEVER
+        self._me = me.node
+        self._digest = me.digest
+        self._members = {me.node: me}
+        self._planner = plan
+        self._answered: set[NodeId] = set()
+        self._runs = False
+        self._ready = False
+        self._until = 0.0
+        self._served_at: float | None = None
+        self._failures = 0
+        self._retry_at: float | None = 0.0
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rig answers for a gang."""
+        return self.phase in LEADING
+
+    @property
+    def runs(self) -> bool:
+        """Whether a part of a gang runs here, or is about to, or has not ended yet."""
+        return self._runs
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Who is there, by id."""
+        return tuple(self._members[node] for node in sorted(self._members))
+
+    @property
+    def myself(self) -> Member:
+        """What the other rigs are to be told of this one, whenever it changes."""
+        engaged = None if self.phase == "apart" else self.epoch
+        known = self._members[self._me]
+        return msgspec.structs.replace(known, engaged=engaged, highest=self.highest)
+
+    # --- events
+
+    def met(self, member: Member, now: float) -> list[Instruction]:
+        """Take what a rig, this one too, says of itself."""
+        self._members[member.node] = member
+        self.highest = max(self.highest, member.highest)
+        at_work = self.phase not in ("apart", "ending")
+        if member.node == self._me and not member.willing and at_work:
+            return self._leave("paused", now)
+        return self._try(now)
+
+    def lost(self, node: NodeId, now: float) -> list[Instruction]:
+        """Take note that a rig is gone: it may still run, but not hear or be heard."""
+        self._members.pop(node, None)
+        if self.phase == "ending":
+            self._answered.add(node)
+            return self._ended()
+        if self._takes(node) and (self.leads or node == self.epoch.leader):
+            return self._leave(f"{node} was lost", now)
+        return self._try(now)
+
+    def heard(self, node: NodeId, message: GangMessage, now: float) -> list[Instruction]:
+        """Take another rig's word."""
+        if isinstance(message, Refused):
+            self.highest = max(self.highest, message.highest)
+        match message:
+            case Reserve():
+                return self._reserve(node, message, now)
+            case End():
+                return self._told_to_end(node, message, now)
+            case Start():
+                return self._start_as_told(node, message)
+        if message.epoch != self.epoch or self.epoch.leader != self._me or not self._takes(node):
+            return []
+        return self._answer(node, message, now)
+
+    def _answer(
+        self, node: NodeId, message: Reserved | Started | Refused | Ended, now: float
+    ) -> list[Instruction]:
+        match message:
+            case Reserved():
+                return self._reserved(node, now)
+            case Started():
+                return self._started(node, now)
+            case _:
+                return self._rank_gave_up(node, message.reason, now)
+
+    def rank_up(self, epoch: Epoch, now: float) -> list[Instruction]:
+        """Take note that this rig's part runs; a leader's is up once it answers."""
+        if epoch != self.epoch:
+            return []
+        if self.phase == "working":
+            return [Send(epoch.leader, Started(epoch))]
+        return self._started(self._me, now) if self.phase == "starting" else []
+
+    def rank_ended(self, epoch: Epoch, reason: str, now: float) -> list[Instruction]:
+        """Take note that nothing of this rig's part is left, whoever ended it."""
+        if epoch != self.epoch or not self._runs:
+            return []
+        self._runs = False
+        if self.phase == "ending":
+            return self._ended()
+        return self._leave(reason or "a rank has ended", now)
+
+    def tick(self, now: float, chance: float) -> list[Instruction]:
+        """Look at what is late; to be called about once a second, `chance` between 0 and 1."""
+        if self.phase == "apart":
+            if self._retry_at is None:
+                self._retry_at = now + _wait(self._failures, chance)
+            return self._try(now)
+        if now < self._until:
+            return []
+        if self.phase == "ending":
+            # Whoever has not said so by now will refuse the next gang, if it still runs.
+            self._answered |= set(self._others)
+            return self._ended()
+        if self.phase in ("reserving", "starting", "reserved"):
+            return self._leave("a rank did not answer in time", now)
+        return []
+
+    # --- leading
+
+    def _try(self, now: float) -> list[Instruction]:
+        me = self._members[self._me]
+        if self.phase != "apart" or not me.willing:
+            return []
+        if self._retry_at is None or now < self._retry_at:
+            return []
+        found = self._planner(self._free)
+        if isinstance(found, Refusal):
+            self.reason = found.reason
+            return []
+        if found.leader != self._me:
+            self.reason = f"waiting for {found.leader}, which leads"
+            return []
+        self.epoch = self.highest = Epoch(self.highest.number + 1, self._me)
+        self._enter("reserving", found, now + RESERVE_SECONDS)
+        asks: list[Instruction] = [
+            Send(node, Reserve(self.epoch, self._digest, found)) for node in self._others
+        ]
+        return asks + self._reserved(self._me, now)
+
+    def _reserved(self, node: NodeId, now: float) -> list[Instruction]:
+        if self.phase != "reserving" or not self._all_answered(node):
+            return []
+        plan = self._planned
+        self._enter("starting", plan, now + START_SECONDS)
+        self._runs = True
+        starts: list[Instruction] = [Send(each, Start(self.epoch)) for each in self._others]
+        return [*starts, StartRank(self.epoch, plan)]
+
+    def _started(self, node: NodeId, now: float) -> list[Instruction]:
+        if self.phase == "starting" and self._all_answered(node):
+            self._enter("serving", self._planned, float("inf"))
+            self._served_at = now
+        return []
+
+    def _rank_gave_up(self, node: NodeId, reason: str, now: float) -> list[Instruction]:
+        if self.phase == "ending":
+            self._answered.add(node)
+            return self._ended()
+        return self._leave(f"{node}: {reason or 'its part has ended'}", now) if self.leads else []
+
+    # --- following
+
+    def _reserve(self, node: NodeId, asked: Reserve, now: float) -> list[Instruction]:
+        epoch, plan = asked.epoch, asked.plan
+        if epoch.leader != node or plan.leader != node or self._me not in plan.nodes[1:]:
+            return []
+        # That one is the highest is no reason: others may have told of it before its leader did.
+        if epoch < self.highest or epoch == self.epoch:
+            return [Send(node, Refused(epoch, self.highest, "there was a later gang"))]
+        gives_way: list[Instruction] = []
+        if self.phase == "reserving":
+            # Two began at once: the later one goes first, once this one's ranks are free.
+            gives_way = self._leave("another rig leads", now)
+        why = self._why_not(asked)
+        if why:
+            return [*gives_way, Send(node, Refused(epoch, self.highest, why))]
+        self.epoch = self.highest = epoch
+        self._enter("reserved", plan, now + RESERVE_SECONDS)
+        return [*gives_way, Send(node, Reserved(epoch))]
+
+    def _why_not(self, asked: Reserve) -> str:
+        if self.phase != "apart":
+            return "it is part of another gang"
+        if not self._members[self._me].willing:
+            return "its owner does not lend now"
+        return "" if asked.digest == self._digest else "it holds another model"
+
+    def _start_as_told(self, node: NodeId, message: Start) -> list[Instruction]:
+        if self.phase != "reserved" or message.epoch != self.epoch or self.epoch.leader != node:
+            return []
+        plan = self._planned
+        self._enter("working", plan, float("inf"))
+        self._runs = True
+        return [StartRank(self.epoch, plan)]
+
+    def _told_to_end(self, node: NodeId, message: End, now: float) -> list[Instruction]:
+        if message.epoch != self.epoch or self.epoch.leader != node or self.phase == "apart":
+            return [Send(node, Ended(message.epoch))] if message.epoch.leader == node else []
+        return [] if self.phase == "ending" else self._leave(message.reason, now)
+
+    # --- ending
+
+    def _leave(self, reason: str, now: float) -> list[Instruction]:
+        """End this rig's part, and if it leads, everybody's."""
+        good = self._served_at is not None and now - self._served_at > GOOD_SECONDS
+        self._failures = 1 if good else self._failures + 1
+        waits_for = [node for node in self._others if self.leads and node in self._members]
+        told: list[Instruction] = [Send(node, End(self.epoch, reason)) for node in waits_for]
+        self._enter("ending", self._planned, now + END_SECONDS)
+        self._answered = set(self._others) - set(waits_for)
+        self.reason = reason
+        if self._runs:
+            return [*told, EndRank(self.epoch)]
+        return told + self._ended()
+
+    def _ended(self) -> list[Instruction]:
+        """Be apart again once nothing is waited for."""
+        if self._runs or not self._answered >= set(self._others):
+            return []
+        leader = self.epoch.leader
+        told: list[Instruction] = []
+        if leader != self._me and leader in self._members:
+            told = [Send(leader, Ended(self.epoch, self.reason))]
+        self.phase, self.plan, self._served_at = "apart", None, None
+        # The next tick brings the chance that keeps two rigs from trying again at once.
+        self._retry_at = None
+        return told
+
+    # --- what is known
+
+    @property
+    def _planned(self) -> GangPlan:
+        if self.plan is None:
+            raise AssertionError(f"{self.phase} in {self.epoch} without a plan")
+        return self.plan
+
+    @property
+    def _others(self) -> tuple[NodeId, ...]:
+        return tuple(node for node in self._planned.nodes if node != self._me)
+
+    @property
+    def _free(self) -> tuple[Member, ...]:
+        """Who could be part of a gang now, by id."""
+        return tuple(
+            each
+            for each in self.members
+            if each.willing and (each.engaged is None or each.node == self._me)
+        )
+
+    def _takes(self, node: NodeId) -> bool:
+        """Whether a rig has a part in the gang of now."""
+        return self.plan is not None and node in self.plan.nodes
+
+    def _all_answered(self, node: NodeId) -> bool:
+        self._answered.add(node)
+        return self._answered >= set(self._planned.nodes)
+
+    def _enter(self, phase: Phase, plan: GangPlan, until: float) -> None:
+        self.phase, self.plan, self._until = phase, plan, until
+        self._answered = set()
+        self.reason = ""
+
+
+def _wait(failures: int, chance: float) -> float:
+    """Give the seconds before a leader tries again: doubling, bounded, half of it by chance."""
+    doublings = min(max(failures, 1) - 1, 10)
+    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**doublings) * (0.5 + chance / 2)
+
+
+__all__ = [
+    "END_SECONDS",
+    "GOOD_SECONDS",
+    "RESERVE_SECONDS",
+    "START_SECONDS",
+    "EndRank",
+    "Gang",
+    "Instruction",
+    "Phase",
+    "Planner",
+    "Refusal",
+    "Send",
+    "StartRank",
+]

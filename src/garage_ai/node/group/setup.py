@@ -1,0 +1,73 @@
+"""From a node's folder to its part of a group."""
+
+from garage_ai.node.engines.launch import Launcher
+from garage_ai.node.engines.vllm_options import VllmOptions
+from garage_ai.node.errors import NotPossible
+from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.group.by_cards import by_cards, cards_of
+from garage_ai.node.group.engine import GroupEngine, Seat
+from garage_ai.node.group.folder import GroupChoice, group_of, secret_of
+from garage_ai.node.group.planning import by_wish, gang_planner
+from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper, make, tunnel_of
+from garage_ai.node.sandbox.containers import tag_of
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+
+
+def check_fence(choice: Choice, launcher: Launcher | None) -> None:
+    """Refuse what cannot be part of a gang. Raises: NotPossible."""
+    if choice.engine != "vllm":
+        raise NotPossible("A group runs vLLM: add --engine vllm, or leave with: gai group leave")
+    if not isinstance(launcher, ContainerLauncher):
+        return
+    runtime = launcher.runtime
+    if runtime.program != "podman" or runtime.rootless:
+        raise NotPossible(
+            "An engine in a group needs a network of its own, which Podman gives it only when the "
+            "agent is root: run it as root, or, for development, with --sandbox none."
+        )
+
+
+def group_engine(
+    folder: NodeFolder,
+    group: GroupChoice,
+    choice: Choice,
+    options: VllmOptions,
+    launcher: Launcher | None,
+) -> GroupEngine:
+    """Make the engine of a node that is part of a group. Raises: NotEnrolled, GroupError."""
+    lent = options.lent
+    seat = Seat(folder.load().node, group, secret_of(folder), cards_of(lent) if lent else ())
+    if lent is None or choice.tensor_parallel is not None:
+        divide = by_wish(choice.tensor_parallel)
+    else:
+        divide = by_cards(lent.shape, lent.form)
+    return GroupEngine(
+        seat,
+        options,
+        gang_planner(options.digest, divide),
+        TunnelKeeper(_tunnel(folder, group, fenced=isinstance(launcher, ContainerLauncher)), group),
+        run=folder.run,
+        logs=folder.logs,
+        launcher=launcher,
+    )
+
+
+def set_up_tunnel(folder: NodeFolder) -> Tunnel | None:
+    """Make this node's end of its group's network, as root; None without a group. Blocks.
+
+    Raises: NotEnrolled, GroupError.
+    """
+    group = group_of(folder)
+    if group is None:
+        return None
+    tunnel = _tunnel(folder, group, fenced=folder.load().choice.sandbox != "none")
+    owner = folder.path.stat()
+    make(tunnel, owner=owner.st_uid, group=owner.st_gid)
+    return tunnel
+
+
+def _tunnel(folder: NodeFolder, group: GroupChoice, *, fenced: bool) -> Tunnel:
+    return tunnel_of(tag_of(folder.path), group, fenced=fenced)
+
+
+__all__ = ["check_fence", "group_engine", "set_up_tunnel"]

@@ -1,0 +1,245 @@
+"""The network of a group's own: WireGuard between its rigs, and nothing else to be reached.
+
+The interface is made with root, once after each start of the PC (`gai node doctor --fix`): by the
+kernel where it has WireGuard and the agent is root, else by `wireguard-go`, which then runs as the
+node's owner.
+Engines in containers get it in a network namespace of its own, where besides loopback there is
+nothing; WireGuard's packets leave from the namespace it was made in. Peers and keys come and go
+with gangs, through `wg`, which speaks to both kinds. The pair of keys lives as long as the agent;
+rigs tell each other the public ones over their signed links.
+"""
+
+import asyncio
+import base64
+import ipaddress
+import os
+import subprocess
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from nacl.public import PrivateKey
+
+from garage_ai.node.group.errors import NoTunnel
+from garage_ai.node.group.folder import GroupChoice
+from garage_ai.node.group.messages import TunnelEnd
+from garage_ai.node.sandbox.command import last_words
+
+NETWORK: Final = ipaddress.IPv4Network("10.213.0.0/16")
+"""Addresses inside; a rig's last two numbers are those of its address in the LAN."""
+
+MTU: Final = 1420
+"""WireGuard's usual one: what is left of 1500 bytes beside its own head over IPv6."""
+
+_SOCKETS: Final = Path("/var/run/wireguard")
+_NAMESPACES: Final = Path("/run/netns")
+_SECONDS: Final = 20.0
+_KEEP_SECONDS: Final = 25
+"""A home's switch forgets, and a firewall closes, what is silent for longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """A rig's end: its interface, its address inside, and the namespace it is in, if any."""
+
+    interface: str
+    address: str
+    namespace: str | None = None
+
+    @property
+    def namespace_file(self) -> Path | None:
+        """What a container is given to be put into it."""
+        return None if self.namespace is None else _NAMESPACES / self.namespace
+
+    @property
+    def socket(self) -> Path:
+        """Where `wireguard-go` is told about keys and peers."""
+        return _SOCKETS / f"{self.interface}.sock"
+
+
+def tunnel_of(tag: str, choice: GroupChoice, *, fenced: bool) -> Tunnel:
+    """Say what a node's end is called; `tag` is its folder's, `fenced` for a container's."""
+    last = int(ipaddress.IPv4Address(choice.listen.host)) & int(NETWORK.hostmask)
+    address = ipaddress.IPv4Address(int(NETWORK.network_address) | last)
+    short = tag[:8]
+    return Tunnel(f"gai{short}", str(address), f"gai-{short}" if fenced else None)
+
+
+def making(tunnel: Tunnel, *, kernel: bool, owner: int, group: int) -> list[tuple[str, ...]]:
+    """Give the commands, for root, that make an end for the user `owner` of `group`. Pure."""
+    name = tunnel.interface
+    inside: tuple[str, ...] = ("ip",)
+    if kernel:
+        commands: list[tuple[str, ...]] = [("ip", "link", "add", name, "type", "wireguard")]
+    else:
+        commands = _program(name, owner, group)
+    if tunnel.namespace is not None:
+        inside = ("ip", "-n", tunnel.namespace)
+        commands.insert(0, ("ip", "netns", "add", tunnel.namespace))
+        commands += [
+            ("ip", "link", "set", name, "netns", tunnel.namespace),
+            (*inside, "link", "set", "lo", "up"),
+        ]
+    place = f"{tunnel.address}/{NETWORK.prefixlen}"
+    return [
+        *commands,
+        (*inside, "addr", "add", place, "dev", name),
+        (*inside, "link", "set", name, "mtu", str(MTU), "up"),
+    ]
+
+
+def _program(name: str, owner: int, group: int) -> list[tuple[str, ...]]:
+    """Start `wireguard-go` as the owner, who may then tell it about peers.
+
+    Its socket cannot be given away later: it ends when anything about that changes. The folder of
+    all sockets stays root's; the owner's group may add to it, and take away only what is its own.
+    """
+    if owner == 0:
+        return [("wireguard-go", name)]
+    rights = ("--clear-groups", "--inh-caps=+net_admin", "--ambient-caps=+net_admin")
+    user = ("setpriv", f"--reuid={owner}", f"--regid={group}", *rights)
+    shared = ("install", "-d", "--owner=0", f"--group={group}", "--mode=1770", str(_SOCKETS))
+    return [shared, (*user, "wireguard-go", name)]
+
+
+def unmaking(tunnel: Tunnel) -> list[tuple[str, ...]]:
+    """Give the commands, for root, that take away what is left of an end. Pure."""
+    if tunnel.namespace is None:
+        return [("ip", "link", "del", tunnel.interface)]
+    inside = ("ip", "-n", tunnel.namespace, "link", "del", tunnel.interface)
+    return [
+        inside,
+        ("ip", "link", "del", tunnel.interface),
+        ("ip", "netns", "del", tunnel.namespace),
+    ]
+
+
+def configuration(key: str, port: int, peers: Sequence[TunnelEnd]) -> str:
+    """Write what `wg setconf` reads: this end's private key, and whom it may talk to. Pure."""
+    lines = ["[Interface]", f"PrivateKey = {key}", f"ListenPort = {port}"]
+    for peer in peers:
+        lines += [
+            "[Peer]",
+            f"PublicKey = {peer.key}",
+            f"Endpoint = {peer.host}:{peer.port}",
+            f"AllowedIPs = {peer.address}/32",
+            f"PersistentKeepalive = {_KEEP_SECONDS}",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def check_end(end: TunnelEnd) -> None:
+    """See that another rig's end can stand in a configuration. Raises: NoTunnel."""
+    try:
+        ipaddress.IPv4Address(end.host)
+        fits = ipaddress.IPv4Address(end.address) in NETWORK
+        fits = fits and len(base64.b64decode(end.key, validate=True)) == PrivateKey.SIZE
+    except ValueError:
+        fits = False
+    if not fits:
+        raise NoTunnel("What another rig says of its end of the group's network makes no sense.")
+
+
+def make(tunnel: Tunnel, *, owner: int, group: int) -> None:
+    """Make the end, anew if it is there; needs root. Blocks. Raises: NoTunnel."""
+    for argv in unmaking(tunnel):
+        _run(argv)
+    kernel = owner == 0 and _kernel_has_it(tunnel.interface)
+    for argv in making(tunnel, kernel=kernel, owner=owner, group=group):
+        words = _run(argv)
+        if "wireguard-go" in argv:
+            _wait_until_it_answers(tunnel.interface)
+        if words:
+            raise NoTunnel(
+                "The group's network cannot be set up: `{argv}` says: {words}",
+                argv=" ".join(argv),
+                words=words,
+            )
+
+
+def _kernel_has_it(name: str) -> bool:
+    if _run(("ip", "link", "add", name, "type", "wireguard")):
+        return False
+    _run(("ip", "link", "del", name))
+    return True
+
+
+def _wait_until_it_answers(name: str) -> None:
+    """Wait for `wireguard-go`, which goes into the background before it has begun."""
+    for _ in range(100):
+        if not _run(("wg", "show", name)):
+            return
+        time.sleep(0.1)
+
+
+def _run(argv: Sequence[str], said: str = "") -> str:
+    """Run a command and say something to it; give what went wrong, empty when nothing did.
+
+    Not on the loop: its pipes are sockets, which `/dev/stdin` cannot open, and it leaves them open
+    to what a command starts in the background.
+    """
+    try:
+        done = subprocess.run(
+            argv, input=said, capture_output=True, text=True, timeout=_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "" if done.returncode == 0 else last_words(done.stderr)
+
+
+class TunnelKeeper:
+    """Says who may be talked to through the group's network: the ranks of a gang, then nobody."""
+
+    def __init__(self, tunnel: Tunnel, choice: GroupChoice) -> None:
+        self.tunnel = tunnel
+        self._private = PrivateKey.generate()
+        self._listen = choice.listen
+
+    @property
+    def end(self) -> TunnelEnd:
+        """What the other rigs are told."""
+        key = base64.b64encode(bytes(self._private.public_key)).decode()
+        host, port = self._listen
+        return TunnelEnd(key, host, port + 1, self.tunnel.address)
+
+    async def is_there(self) -> bool:
+        """Tell whether the end was made and can be spoken to."""
+        argv = self._wg("show", self.tunnel.interface, "listen-port")
+        return not await asyncio.to_thread(_run, argv)
+
+    async def admit(self, peers: Sequence[TunnelEnd]) -> None:
+        """Let these, and nobody else, be reached. Raises: NoTunnel."""
+        for peer in peers:
+            check_end(peer)
+        key = base64.b64encode(bytes(self._private)).decode()
+        text = configuration(key, self._listen.port + 1, peers)
+        argv = self._wg("setconf", self.tunnel.interface, "/dev/stdin")
+        words = await asyncio.to_thread(_run, argv, text)
+        if words:
+            raise NoTunnel(
+                "The group's own network is not set up on this PC ({words}). After each restart of "
+                "the PC, as root: gai node doctor --fix --data-dir FOLDER",
+                words=words,
+            )
+
+    def _wg(self, *words: str) -> list[str]:
+        space = self.tunnel.namespace
+        # The kernel's interface is asked where it is; the socket of the other kind is everywhere.
+        spoken_to = os.access(self.tunnel.socket, os.F_OK)
+        within = ["ip", "netns", "exec", space] if space and not spoken_to else []
+        return [*within, "wg", *words]
+
+
+__all__ = [
+    "NETWORK",
+    "Tunnel",
+    "TunnelKeeper",
+    "check_end",
+    "configuration",
+    "make",
+    "making",
+    "tunnel_of",
+    "unmaking",
+]

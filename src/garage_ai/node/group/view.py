@@ -1,0 +1,35 @@
+"""How a group is, as one of its rigs sees it: for that rig's owner."""
+
+from typing import Protocol, runtime_checkable
+
+import msgspec
+
+from garage_ai.node.group.gang import Phase
+from garage_ai.node.group.messages import Epoch, GangPlan, Measured, Member
+
+
+class GroupView(msgspec.Struct, frozen=True):
+    """The gang of now, who is there, and what was measured to each of them.
+
+    `plan` is None while there is no gang. `refused` says why somebody who called was not taken for
+    a rig of this group, the last time.
+    """
+
+    name: str
+    epoch: Epoch
+    phase: Phase
+    plan: GangPlan | None
+    members: tuple[Member, ...]
+    links: tuple[Measured, ...]
+    refused: str
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """An engine that is part of a group."""
+
+    def view(self) -> GroupView:
+        """Say how the group is."""
+
+
+__all__ = ["GroupView", "Grouped"]

@@ -1,0 +1,223 @@
+"""A gang's life, event by event."""
+
+import pytest
+from tests.parts.gang_world import DIGEST, World, needs, rigs_of
+
+from garage_ai.node.group.gang import (
+    END_SECONDS,
+    RESERVE_SECONDS,
+    EndRank,
+    Gang,
+    Send,
+    StartRank,
+)
+from garage_ai.node.group.messages import (
+    End,
+    Ended,
+    Epoch,
+    GangPlan,
+    Member,
+    Place,
+    Refused,
+    Reserve,
+    Reserved,
+    Start,
+    Started,
+)
+
+A, B, C = rigs_of(3)
+PLAN = GangPlan((Place(A), Place(B)), tensor=2)
+FIRST = Epoch(1, A)
+
+
+def gang(me: str = A) -> Gang:
+    """A rig that lends, in a group where two make a gang."""
+    member = Member(rigs_of(3)[rigs_of(3).index(me)], DIGEST, willing=True)
+    return Gang(member, lambda free: needs(2, free))
+
+
+def met(rig: Gang, *others: str) -> Gang:
+    """Let it meet others that lend."""
+    for name in rigs_of(3):
+        if name in others:
+            rig.met(Member(name, DIGEST, willing=True), 0.0)
+    return rig
+
+
+def serving() -> World:
+    """Two rigs of which the first leads a gang that serves."""
+    world = World(2, 2)
+    world.settle(4)
+    assert world.rigs[A].gang.phase == "serving"
+    return world
+
+
+def test_reserves_starts_and_serves() -> None:
+    """Every rank is reserved before one is started, and all run before anything is served."""
+    leader = gang(A)
+    assert leader.met(Member(B, DIGEST, willing=True), 0.0) == [
+        Send(B, Reserve(FIRST, DIGEST, PLAN))
+    ]
+    assert leader.heard(B, Reserved(FIRST), 1.0) == [Send(B, Start(FIRST)), StartRank(FIRST, PLAN)]
+    assert leader.rank_up(FIRST, 2.0) == []
+    before = leader.phase
+    leader.heard(B, Started(FIRST), 3.0)
+    assert (before, leader.phase) == ("starting", "serving")
+
+
+def test_a_rank_follows() -> None:
+    """It keeps itself free, starts when told, and tells when it runs."""
+    rank = met(gang(B), A)
+    assert rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 1.0) == [Send(A, Reserved(FIRST))]
+    assert rank.heard(A, Start(FIRST), 2.0) == [StartRank(FIRST, PLAN)]
+    assert rank.rank_up(FIRST, 3.0) == [Send(A, Started(FIRST))]
+    assert rank.myself.engaged == FIRST
+    assert not rank.leads
+
+
+def test_one_lost_rank_ends_the_gang() -> None:
+    """The leader frees its own cards at once, and plans anew with who is left."""
+    world = serving()
+    world.cut(A, B)
+    for name in (A, B):
+        assert world.rigs[name].ending
+        world.dies(name)
+        assert world.rigs[name].gang.phase == "apart"
+    world.tick(1, 0.5)
+    world.tick(60, 0.5)
+    assert world.rigs[A].gang.reason == "1 of 2 rigs are there"
+
+
+def test_a_rank_that_dies_ends_the_gang() -> None:
+    """Its leader hears why, and the others are told to end."""
+    world = serving()
+    world.dies(B)
+    while world.deliver(B, A):
+        pass
+    assert world.rigs[A].ending
+    assert world.rigs[A].gang.reason == f"{B}: it died"
+
+
+def test_it_forms_again() -> None:
+    """With the rig that is back, in a later epoch."""
+    world = serving()
+    before = world.rigs[A].gang.epoch
+    world.reboot(B)
+    world.settle()
+    assert world.rigs[A].gang.phase == "serving"
+    assert world.rigs[A].gang.epoch > before
+
+
+def test_an_older_epoch_is_refused() -> None:
+    """Whoever leads it learns which is the latest."""
+    rank = met(gang(B), A)
+    rank.met(Member(A, DIGEST, willing=True, highest=Epoch(7, C)), 0.0)
+    (said,) = rank.heard(A, Reserve(Epoch(7, A), DIGEST, PLAN), 1.0)
+    assert said == Send(A, Refused(Epoch(7, A), Epoch(7, C), "there was a later gang"))
+    leader = met(gang(A), B)
+    leader.heard(B, Refused(FIRST, Epoch(7, C), "there was a later gang"), 1.0)
+    leader.heard(B, Ended(FIRST), 1.0)
+    leader.tick(2.0, 0.0)
+    (asked,) = leader.tick(10.0, 0.0)
+    assert asked == Send(B, Reserve(Epoch(8, A), DIGEST, PLAN))
+
+
+def test_a_gang_that_was_heard_of_before_it_asks() -> None:
+    """Others may tell of its epoch before its leader does; and once it is over, it is."""
+    rank = met(gang(C), A, B)
+    rank.met(Member(B, DIGEST, willing=True, engaged=FIRST, highest=FIRST), 1.0)
+    three = GangPlan((Place(A), Place(B), Place(C)), tensor=3)
+    assert rank.heard(A, Reserve(FIRST, DIGEST, three), 2.0) == [Send(A, Reserved(FIRST))]
+    rank.heard(A, End(FIRST), 3.0)
+    (again,) = rank.heard(A, Reserve(FIRST, DIGEST, three), 4.0)
+    assert again == Send(A, Refused(FIRST, FIRST, "there was a later gang"))
+
+
+@pytest.mark.parametrize(
+    ("digest", "willing", "why"),
+    [
+        ("sha256:" + "b" * 64, True, "it holds another model"),
+        (DIGEST, False, "its owner does not lend now"),
+    ],
+)
+def test_a_rank_refuses(digest: str, willing: bool, why: str) -> None:
+    """What it does not hold, and while its owner does not lend."""
+    rank = gang(B)
+    rank.met(Member(B, DIGEST, willing=willing), 0.0)
+    (said,) = rank.heard(A, Reserve(FIRST, digest, PLAN), 1.0)
+    assert isinstance(said, Send)
+    assert isinstance(said.message, Refused)
+    assert said.message.reason == why
+
+
+def test_two_that_begin_at_once() -> None:
+    """The later epoch wins; whoever gives way frees its ranks first and is asked again."""
+    second = met(gang(B), C)
+    assert second.phase == "reserving"
+    told = second.heard(A, Reserve(Epoch(2, A), DIGEST, PLAN), 1.0)
+    busy = Refused(Epoch(2, A), Epoch(1, B), "it is part of another gang")
+    assert told == [Send(C, End(Epoch(1, B), "another rig leads")), Send(A, busy)]
+    second.heard(C, Ended(Epoch(1, B)), 1.0)
+    assert second.heard(A, Reserve(Epoch(3, A), DIGEST, PLAN), 2.0) == [
+        Send(A, Reserved(Epoch(3, A)))
+    ]
+
+
+def test_an_owner_who_pauses_frees_all() -> None:
+    """On a rank as on the leader: the gang ends."""
+    for paused in (A, B):
+        world = serving()
+        world.lends(paused, willing=False)
+        assert world.rigs[paused].ending
+        world.dies(paused)
+        while sum(world.deliver(*way) for way in list(world.wires)):
+            pass
+        assert all(rig.ending or rig.runs is None for rig in world.rigs.values())
+
+
+def test_a_pause_while_it_ends_changes_nothing() -> None:
+    """The ranks that have said that they ended need not say so again, and nobody is told twice."""
+    leader = met(gang(A), B)
+    leader.heard(B, Reserved(FIRST), 1.0)
+    leader.rank_ended(FIRST, "it died", 2.0)
+    assert leader.phase == "ending"
+    assert leader.met(Member(A, DIGEST, willing=False), 3.0) == []
+    assert (leader.phase, leader.reason) == ("ending", "it died")
+    leader.heard(B, Ended(FIRST), 4.0)
+    assert leader.myself.engaged is None
+
+
+def test_silence_is_not_waited_for() -> None:
+    """Neither for the word to start, nor for a rank's end."""
+    rank = met(gang(B), A)
+    rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 0.0)
+    rank.tick(RESERVE_SECONDS + 1, 0.5)
+    assert rank.phase == "apart"
+    leader = met(gang(A), B)
+    leader.tick(RESERVE_SECONDS + 1, 0.5)
+    leader.tick(RESERVE_SECONDS + END_SECONDS + 2, 0.5)
+    assert leader.phase == "apart"
+
+
+def test_nothing_starts_while_the_last_part_still_ends() -> None:
+    """A rig's own part is waited for as long as it takes."""
+    world = serving()
+    world.lends(A, willing=False)
+    world.lends(A, willing=True)
+    world.tick(1000, 0.5)
+    assert world.rigs[A].gang.phase == "ending"
+    assert world.rigs[A].gang.runs
+    assert world.rigs[A].started == [world.rigs[A].gang.epoch]
+
+
+def test_words_of_strangers_change_nothing() -> None:
+    """A rank hears its leader only, and a leader its ranks only."""
+    rank = met(gang(B), A, C)
+    rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 1.0)
+    assert rank.heard(C, Start(FIRST), 1.0) == []
+    assert rank.heard(C, End(FIRST), 1.0) == []
+    assert rank.phase == "reserved"
+    leader = met(gang(A), B, C)
+    assert leader.heard(C, Reserved(FIRST), 1.0) == []
+    assert not any(isinstance(each, EndRank) for each in leader.heard(C, Ended(FIRST), 1.0))
+    assert leader.phase == "reserving"
