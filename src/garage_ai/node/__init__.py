@@ -18,7 +18,8 @@ if TYPE_CHECKING:
         Removed,
     )
     from garage_ai.node.folder import Choice, NodeFolder, Record
-    from garage_ai.node.join import join, leave
+    from garage_ai.node.join import join
+    from garage_ai.node.leaving import leave
     from garage_ai.node.serve import serve
     from garage_ai.node.status import Status
 
@@ -36,7 +37,7 @@ _HOMES: Final = {
     "Status": "status",
     "ask_agent": "control",
     "join": "join",
-    "leave": "join",
+    "leave": "leaving",
     "serve": "serve",
 }
 

@@ -100,6 +100,7 @@ class Agent:
             return
         self._stopped = True
         self.core.drain("shutdown", "the agent is stopping")
+        self.core.leaves_at = self._loop.time() + grace
         self.look()
         if self.core.running:
             await self._finish(grace, hurry)
@@ -146,8 +147,7 @@ class Agent:
 
     def look(self) -> None:
         """Beat at once if there is something to tell; to be called after any change of state."""
-        core = self.core
-        if self._pulse.look((core.state, core.full, core.engine, core.offers, core.reason)):
+        if self._pulse.look(self.core.face):
             self._wake.set()
             self._on_change()
 
@@ -226,6 +226,7 @@ class Agent:
     def _notice(self, code: str, words: str) -> None:
         _log.warning("notice", code=code, message=words)
         self.notices.append(NoticeStatus(code, words, time.time()))
+        self._on_change()
 
     def _engine_changed(self) -> None:
         engine = self._engine
@@ -248,10 +249,10 @@ class Agent:
     def _do(self, step: Step) -> None:
         for subject, packet in step.send:
             self._try_send(subject, packet)
-        if step.run is not None:
-            self._run(step.run)
         for exchange, code in step.stop:
             self._stop(exchange, code)
+        if step.run is not None:
+            self._run(step.run)
         if step.ignored:
             _log.warning("packet_ignored", reason=step.ignored)
         self._settle()
@@ -351,22 +352,22 @@ class Agent:
 
     def _beat(self, state: messages.AgentState) -> None:
         core = self.core
-        running: dict[str, int] = {}
-        for exchange in core.running.values():
-            running[exchange.offer.digest] = running.get(exchange.offer.digest, 0) + 1
         self._seq += 1
         beat = messages.Beat(
             session=core.session,
             seq=self._seq,
             sent_at=time.time(),
             state=state,
-            models=tuple(self._served(offer, running) for offer in core.offers),
+            models=tuple(map(self._served, core.offers)),
             versions=VERSIONS,
             agent=__version__,
             sandbox=self._engine.fence.kind,
             limits=self._engine.fence.limits,
+            image=self._engine.fence.image,
             free_memory=self._free_memory(),
             reason=core.reason[:2000],
+            share=core.share,
+            energy=core.energy,
         )
         try:
             payload = messages.encode_message(beat)
@@ -375,7 +376,8 @@ class Agent:
         except LinkError as error:
             _log.debug("beat_unsent", code=error.code)
 
-    def _served(self, offer: Offer, running: dict[str, int]) -> messages.ModelServed:
+    def _served(self, offer: Offer) -> messages.ModelServed:
+        running, batch = self.core.load(offer)
         speeds = self.speeds.get(offer.digest) or Speeds()
         load = self._engine.load
         return messages.ModelServed(
@@ -384,13 +386,14 @@ class Agent:
             kind=offer.kind,
             context=offer.context,
             slots=offer.slots,
-            running=running.get(offer.digest, 0),
+            running=running,
             waiting=load.waiting if load is not None else 0,
             engine=self.core.engine,
             external=offer.external,
             prefill_speed=speeds.prefill,
             decode_speed=speeds.decode,
             ready_in=self._engine.seconds_left,
+            batch=batch,
         )
 
 

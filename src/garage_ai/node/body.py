@@ -8,12 +8,14 @@ from typing import Final
 import msgspec
 
 from garage_ai.node.errors import EngineProtocol
+from garage_ai.wire.frames import Priority
 
 # Values stay as they are (`Raw` is checked, not built), so this costs microseconds; msgspec
 # bounds the depth, and a key said twice is said once afterwards.
 _objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
 _UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_BEHIND: Final = msgspec.Raw(b"1")  # chat has vLLM's default, 0; lower goes first
 _STREAMED: Final = {
     "stream": msgspec.Raw(b"true"),
     "stream_options": msgspec.Raw(b'{"include_usage":true}'),
@@ -30,14 +32,17 @@ def with_model(body: bytes, engine_name: str) -> bytes:
     return _encoder.encode(fields)
 
 
-def salted(body: bytes, engine_name: str, salt: str) -> bytes:
+def salted(body: bytes, engine_name: str, salt: str, priority: Priority = "chat") -> bytes:
     """Put the engine's name for the model and the cache's salt into a request body.
 
-    Whatever salt was there is gone. Raises: EngineProtocol if the body is no JSON object.
+    Whatever salt was there is gone. A batch request is marked as what vLLM serves behind others.
+    Raises: EngineProtocol if the body is no JSON object.
     """
     fields = _fields(body)
     fields["model"] = msgspec.Raw(_encoder.encode(engine_name))
     fields["cache_salt"] = msgspec.Raw(_encoder.encode(salt))
+    if priority == "batch":
+        fields["priority"] = _BEHIND
     return _encoder.encode(fields)
 
 

@@ -5,6 +5,7 @@
 → {"op": "limits"}                  ← the same; the limits in the folder are taken over
 → {"op": "rotate"}                  ← the same; `rotation` then tells how the new key fares
 → {"op": "stop"}                    ← the same; the agent then finishes what runs and ends
+→ {"op": "restart"}                 ← the same; after that it starts anew, in the same process
 """
 
 import asyncio
@@ -25,7 +26,7 @@ from garage_ai.node.status import Status
 
 _log = structlog.get_logger(__name__)
 
-Op = Literal["status", "pause", "resume", "limits", "drain", "rotate", "stop"]
+Op = Literal["status", "pause", "resume", "limits", "drain", "rotate", "stop", "restart"]
 
 SOCKET: Final = "agent.sock"
 _REQUEST_SECONDS: Final = 5.0
@@ -47,8 +48,28 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     error: str = ""
 
 
+class LinkSigns(msgspec.Struct, frozen=True):
+    """The link's state."""
+
+    state: str = ""
+
+
+class Signs(msgspec.Struct, frozen=True):
+    """As much of an agent's status as an older or newer version can tell."""
+
+    pid: int = 0
+    agent: str = ""
+    state: str = ""
+    link: LinkSigns = LinkSigns()
+
+
+class _Glance(msgspec.Struct, frozen=True):
+    status: Signs = Signs()
+
+
 _asks: Final = msgspec.json.Decoder(Ask)
 _answers: Final = msgspec.json.Decoder(Answer)
+_glances: Final = msgspec.json.Decoder(_Glance)
 
 
 class ControlServer:
@@ -113,11 +134,19 @@ def ask_agent(run: Path, op: Op, *, pause: Pause | None = None) -> Status:
         answer = _answers.decode(line)
     except (OSError, msgspec.MsgspecError) as error:
         raise NoAgent(
-            f"No agent is running from {run.parent}. Start it with: gai node run"
+            "No agent is running from {folder}. Start it with: gai node run", folder=run.parent
         ) from error
     if answer.status is None:
-        raise NoAgent(f"The agent did not do it: {answer.error}")
+        raise NoAgent("The agent did not do it: {error}", error=answer.error)
     return answer.status
+
+
+def glance(run: Path) -> Signs:
+    """Look how the agent of this folder is, whatever its version; nothing where there is none."""
+    try:
+        return _glances.decode(_exchange(run, b'{"op":"status"}\n')).status
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return Signs()
 
 
 def _exchange(run: Path, request: bytes) -> bytes:
@@ -144,4 +173,4 @@ def _reachable(run: Path) -> Iterator[str]:
         os.close(handle)
 
 
-__all__ = ["SOCKET", "Ask", "ControlServer", "Op", "ask_agent"]
+__all__ = ["SOCKET", "Ask", "ControlServer", "Op", "Signs", "ask_agent", "glance"]

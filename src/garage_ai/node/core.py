@@ -7,17 +7,19 @@ Agent state, as the gateways are told it:
     draining  finishes what runs: the owner, the network or the end of the process asked for it
     paused    the owner wants the PC for himself, says he or the guard; a pause outlives restarts
 
-A job is refused in this order: wrong_session, paused, draining, unknown_model, unsupported,
-loading, busy. Time comes from the caller, in seconds.
+A job is refused in this order: wrong_session, paused, draining, not_shared, unknown_model,
+unsupported, loading, busy. Where all slots are taken and some of them by batch requests, the
+youngest of those gives way to one that cannot wait. Time comes from the caller, in seconds.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Final, Literal, get_args
 
 from garage_ai.node.engines.port import Offer
 from garage_ai.node.exchange import MAX_BODY, Exchange
+from garage_ai.node.slots import Slots
+from garage_ai.node.step import Step, Totals
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed, WireError
 from garage_ai.wire.frames import (
@@ -34,7 +36,7 @@ from garage_ai.wire.frames import (
     Route,
 )
 from garage_ai.wire.ids import AttemptId, NodeId, SessionId
-from garage_ai.wire.messages import AgentState, EngineState
+from garage_ai.wire.messages import SHARED_WITH, AgentState, Energy, EngineState, Share
 
 MAX_TOMBSTONES: Final = 1024
 """Cancels remembered in case they overtook their job; far more than can be under way."""
@@ -54,6 +56,9 @@ ENGINE_SECONDS: Final = 300.0
 GATEWAY_SECONDS: Final = 4 * SIGN_SECONDS
 """Without a word of the gateway for so long nobody is there to take the answer."""
 
+HANDOVER_SECONDS: Final = 5.0
+"""So long before what runs is stopped gateways hear of it, to let other nodes go on meanwhile."""
+
 _HANDED_BACK: Final[frozenset[FailureCode]] = frozenset({"yielded", "shutdown"})
 """Codes of attempts that the owner takes back: another node goes on with them, nobody failed."""
 
@@ -63,44 +68,24 @@ Hold = Literal["draining", "paused"]
 Drainer = Literal["owner", "network", "renewal", "rotation", "shutdown"]
 
 
-@dataclass(slots=True)
-class Step:
-    """What is to be done: packets to send (subject, packet), exchanges to run and to stop."""
-
-    send: list[tuple[str, Packet]] = field(default_factory=list)
-    run: Exchange | None = None
-    stop: list[tuple[Exchange, str]] = field(default_factory=list)
-    """Exchanges whose engine must stop now, with the code of the failure to tell."""
-    ignored: str = ""
-    """Why a packet was not even answered; for the log."""
-
-
-@dataclass(slots=True)
-class Totals:
-    """What was done since the start."""
-
-    accepted: int = 0
-    answered: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    refused: int = 0
-    yielded: int = 0
-
-
 class Core:
     """Slots, states and attempts of one agent."""
 
     def __init__(self, node: NodeId, session: SessionId, *, paused: bool = False) -> None:
         self.session = session
-        self.running: dict[AttemptId, Exchange] = {}
+        self._slots = Slots()
+        self.running = self._slots.held
         self.totals = Totals()
         self.offers: tuple[Offer, ...] = ()
         self.engine: EngineState = "stopped"
         self.engine_reason = ""
         self.paused = paused
+        self.share: Share = "all"
+        self.energy: Energy | None = None
+        self.leaves_at: float | None = None
+        """When what then still runs will be stopped; None while nothing is planned."""
         self._node = node
         self._by_digest: dict[str, Offer] = {}
-        self._slots = 0
         self._drains: dict[Drainer, str] = {}
         self._held: tuple[Hold, str] | None = None
         self._served = False
@@ -129,19 +114,38 @@ class Core:
             return self._held[1]
         if self.paused:
             return "paused by its owner"
+        if self.engine == "ready":
+            return ""
+        # One that stands still stood so for one of the reasons above, which is over.
+        state = "starting" if self.engine == "stopped" else self.engine
+        return self.engine_reason or f"the engine is {state}"
+
+    @property
+    def face(self) -> object:
+        """What gateways are told at once when it changes."""
         return (
-            "" if self.engine == "ready" else self.engine_reason or f"the engine is {self.engine}"
+            self.state,
+            self.full,
+            self.full and self._slots.gives_way,
+            self.engine,
+            self.offers,
+            self.reason,
+            self.share,
         )
 
     @property
     def slots(self) -> int:
         """Requests the engine runs at a time."""
-        return self._slots
+        return self._slots.count
 
     @property
     def full(self) -> bool:
         """Whether no slot is free."""
-        return len(self.running) >= self._slots
+        return self._slots.full
+
+    def load(self, offer: Offer) -> tuple[int, int]:
+        """Count what runs of a model, and what of it would give way."""
+        return self._slots.load(offer.digest)
 
     def engine_is(self, state: EngineState, reason: str, offers: Iterable[Offer]) -> None:
         """Take note of the engine's state and of what it serves."""
@@ -149,7 +153,7 @@ class Core:
         self.engine_reason = reason
         self.offers = tuple(offers)
         self._by_digest = {offer.digest: offer for offer in self.offers}
-        self._slots = max((offer.slots for offer in self.offers), default=0)
+        self._slots.count = max((offer.slots for offer in self.offers), default=0)
         self._served = self._served or state == "ready"
 
     def drain(self, who: Drainer, reason: str) -> None:
@@ -166,7 +170,7 @@ class Core:
 
     def unhold(self) -> None:
         """Take work again, as far as the guard is concerned."""
-        self._held = None
+        self._held = self.leaves_at = None
 
     # --- work
 
@@ -223,7 +227,10 @@ class Core:
         return step
 
     def tick(self, now: float) -> Step:
-        """Say that attempts live; stop those whose time is up. To be called twice a second."""
+        """Say that attempts live, or will soon be stopped; stop those whose time is up.
+
+        To be called twice a second.
+        """
         step = Step()
         for exchange in list(self.running.values()):
             late = self._late(exchange, now)
@@ -233,9 +240,10 @@ class Core:
             if exchange.phase == "running" and now - exchange.last_gateway > GATEWAY_SECONDS:
                 self._stop(exchange, "gateway_silent", "", now, step)
                 continue
-            alive = exchange.alive(now)
-            if alive is not None:
-                step.send.append((exchange.reply, alive))
+            sign = exchange.leaving(now) if self._leaves_soon(now) else None
+            sign = sign or exchange.alive(now)
+            if sign is not None:
+                step.send.append((exchange.reply, sign))
         return step
 
     def stop_all(self, code: str, now: float) -> Step:
@@ -247,7 +255,7 @@ class Core:
 
     def answered(self, exchange: Exchange) -> None:
         """Free the slot of an attempt whose engine has said all; to be called before it is told."""
-        if self.running.pop(exchange.id, None) is not None:
+        if self._slots.free(exchange):
             self.totals.answered += 1
 
     def failed(self, exchange: Exchange, code: str, words: str, now: float) -> Step:
@@ -256,12 +264,14 @@ class Core:
         failure = exchange.fail(now, code, words)
         if failure is not None:
             step.send.append((exchange.reply, failure))
-        if self.running.pop(exchange.id, None) is None:
+        if not self._slots.free(exchange):
             return step
         if code == "cancelled":
             self.totals.cancelled += 1
         elif code in _HANDED_BACK:
             self.totals.yielded += 1
+        elif code == "preempted":
+            self.totals.preempted += 1
         else:
             self.totals.failed += 1
         return step
@@ -286,7 +296,9 @@ class Core:
         if packet.attempt in self._tombstones:
             self._tell_cancelled(exchange, now, step)
             return
-        self.running[packet.attempt] = exchange
+        if self.full:
+            self._stop(self._slots.make_room(), "preempted", "", now, step)
+        self._slots.hold(exchange)
         self.totals.accepted += 1
         self._fresh.append(exchange)
         self._feed(exchange, packet, now, step)
@@ -313,6 +325,9 @@ class Core:
             return "paused"
         if self._drains or self._held is not None:
             return "paused" if self.state == "paused" else "draining"
+        # Who is not told who asks has not heard yet that it matters, or is too old to say.
+        if self.share != "all" and opening.asker not in SHARED_WITH[self.share]:
+            return "not_shared"
         offer = self._by_digest.get(opening.digest)
         return "unknown_model" if offer is None else self._refusal_by(offer, opening)
 
@@ -321,7 +336,8 @@ class Core:
             return "unsupported"
         if self.engine != "ready":
             return "loading"
-        return "busy" if self.full else None
+        waits = opening.batch_age is not None or not self._slots.gives_way
+        return "busy" if self.full and waits else None
 
     def _feed(self, exchange: Exchange, packet: Packet, now: float, step: Step) -> None:
         running = exchange.phase == "running"
@@ -359,6 +375,9 @@ class Core:
         if len(self._tombstones) > MAX_TOMBSTONES:
             self._tombstones.popitem(last=False)
 
+    def _leaves_soon(self, now: float) -> bool:
+        return self.leaves_at is not None and now >= self.leaves_at - HANDOVER_SECONDS
+
     def _late(self, exchange: Exchange, now: float) -> str:
         if now >= exchange.deadline:
             return "the time given for this request is over"
@@ -369,4 +388,4 @@ class Core:
         return ""
 
 
-__all__ = ["GREET_SECONDS", "Core", "Drainer", "Hold", "Step", "Totals"]
+__all__ = ["GREET_SECONDS", "HANDOVER_SECONDS", "Core", "Drainer", "Hold", "Step", "Totals"]

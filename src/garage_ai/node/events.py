@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from garage_ai.catalog import Progress
+from garage_ai.node.engines.port import Device
 from garage_ai.node.preflight.models import Finding
 
-Step = Literal["preflight", "check", "identity", "enrol", "sandbox", "model", "network"]
+Step = Literal[
+    "preflight", "check", "identity", "enrol", "sandbox", "image", "model", "network", "line"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +78,32 @@ class Exposed:
     how: Literal["unsandboxed", "unlimited"]
 
 
-Event = Begun | Done | Missing | Fetching | State | Link | Stopping | Exposed
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The network gives the node no work, by a code of its notices; empty when it does again."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Computes:
+    """What the engine is to compute on."""
+
+    device: Device
+
+
+Event = Begun | Done | Missing | Fetching | State | Link | Stopping | Exposed | Refused | Computes
 
 __all__ = [
     "Begun",
+    "Computes",
     "Done",
     "Event",
     "Exposed",
     "Fetching",
     "Link",
     "Missing",
+    "Refused",
     "State",
     "Step",
     "Stopping",

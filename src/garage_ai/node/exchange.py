@@ -5,6 +5,7 @@
 
 `greeted` tells whether the gateway knows that the attempt holds a slot.
 `blocked` is set while the gateway gives no credit for more of the answer.
+`born` is when a batch request was first begun, here or elsewhere; None for one that cannot wait.
 
 Time comes from the caller, in seconds.
 """
@@ -22,8 +23,10 @@ from garage_ai.wire.frames import (
     End,
     Fail,
     Frame,
+    Leaving,
     Open,
     Packet,
+    Priority,
     Route,
 )
 from garage_ai.wire.ids import AttemptId
@@ -46,6 +49,7 @@ class Exchange:
         "_receiver",
         "_sender",
         "blocked",
+        "born",
         "deadline",
         "greeted",
         "id",
@@ -70,6 +74,7 @@ class Exchange:
         self.offer = offer
         self.stream = opening.stream
         self.salt = opening.salt
+        self.born = None if opening.batch_age is None else now - opening.batch_age
         self.size = opening.content_length
         self.phase: Phase = "receiving"
         self.deadline = now + opening.time_limit
@@ -81,6 +86,11 @@ class Exchange:
         self._parts: list[bytes] = []
         self._sender = Sender(attempt)
         self._receiver = Receiver(min(opening.content_length, MAX_BODY))
+
+    @property
+    def priority(self) -> Priority:
+        """Whether somebody waits for the answer."""
+        return "chat" if self.born is None else "batch"
 
     @property
     def body(self) -> bytes:
@@ -148,6 +158,12 @@ class Exchange:
         if self.phase == "over" or now - self.last_sent < ALIVE_AFTER:
             return None
         return self.pack(now, Alive())
+
+    def leaving(self, now: float) -> Packet | None:
+        """Say that this will soon be stopped; None where another could not go on with it."""
+        if self.phase != "running" or not self.stream:
+            return None
+        return self.pack(now, Leaving())
 
     def fail(self, now: float, code: str, message: str = "") -> Packet | None:
         """End without a whole answer; None if it had ended already."""

@@ -5,11 +5,18 @@ node.nk         its key (0600)             node.jwt   the network's word for it 
 paused          there while the owner wants the PC for himself; holds the end, if there is one
 limits.json     when the node may serve        tally.json  what it sent, made and drew
 prices/         electricity prices of the last days, if the owner set a limit
+group.json      the group it is part of, if any   group.secret  what the group shares (0600)
 agent.lock      held by the agent that runs
 run/            sockets (0700)             logs/      what the engine says
 images.json     which images its sandbox was built from
 seccomp.json    the system calls that its engine may make
-models/         weights that were fetched
+memory.json     what engines were measured to hold here, and what did not fit
+benchmarks.json how fast they were
+models/         weights that were fetched; checked/ and locks/ belong to them
+versions/       other versions of the agent, and which one is chosen
+service.env     what its service goes by (0600)
+
+`leaving` knows all of these: what is added here is removed there.
 """
 
 import contextlib
@@ -36,7 +43,7 @@ from garage_ai.wire.secret_files import (
 )
 
 RECORD: Final = "identity.json"
-_LOCK: Final = "agent.lock"
+LOCK: Final = "agent.lock"
 _PAUSED: Final = "paused"
 
 SandboxChoice = Literal["auto", "podman", "docker", "none"]
@@ -57,6 +64,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     memory_share: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
     kv_cache_gib: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     chat_template: Text | None = None
+    gpus: tuple[Text, ...] = ()
+    gpu_layers: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     sandbox: SandboxChoice = "auto"
 
 
@@ -104,10 +113,13 @@ class NodeFolder:
             return _records.decode(read_secret(self.path / RECORD))
         except SecretMissing as error:
             raise NotEnrolled(
-                f"No node has its home in {self.path}. Enrol with: gai node join URL TOKEN"
+                "No node has its home in {folder}. Enrol with: gai node join URL TOKEN",
+                folder=self.path,
             ) from error
         except (SecretFileError, msgspec.MsgspecError) as error:
-            raise NotEnrolled(f"{self.path / RECORD} cannot be used: {error}") from error
+            raise NotEnrolled(
+                "{file} cannot be used: {error}", file=self.path / RECORD, error=error
+            ) from error
 
     def save(self, record: Record) -> None:
         """Keep who the node is."""
@@ -148,15 +160,17 @@ class NodeFolder:
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process. Raises: AlreadyRunning."""
         make_private_folder(self.path)
-        handle = os.open(self.path / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
                 pid = os.pread(handle, 20, 0).decode("ascii", "replace").strip() or "unknown"
                 raise AlreadyRunning(
-                    f"Another agent (pid {pid}) already serves from {self.path}. "
-                    "Stop it first, or use another --data-dir."
+                    "Another agent (pid {pid}) already serves from {folder}. "
+                    "Stop it first, or use another --data-dir.",
+                    pid=pid,
+                    folder=self.path,
                 ) from error
             os.ftruncate(handle, 0)
             os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
@@ -165,4 +179,4 @@ class NodeFolder:
             os.close(handle)
 
 
-__all__ = ["RECORD", "Choice", "NodeFolder", "Record", "SandboxChoice"]
+__all__ = ["LOCK", "RECORD", "Choice", "NodeFolder", "Record", "SandboxChoice"]

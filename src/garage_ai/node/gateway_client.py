@@ -4,6 +4,7 @@ A gateway that is not reached, or answers 429 or 5xx, is asked a few times befor
 """
 
 import asyncio
+import os
 import random
 import ssl
 from types import TracebackType
@@ -13,7 +14,8 @@ from urllib.parse import urlsplit
 import aiohttp
 import msgspec
 
-from garage_ai.node.errors import EnrolmentFailed, GatewayAway, NodeError, NotPossible
+from garage_ai import __version__
+from garage_ai.node.errors import AgentTooOld, EnrolmentFailed, GatewayAway, NodeError, NotPossible
 from garage_ai.wire.benchmarks import Benchmark, sign_benchmark
 from garage_ai.wire.enrolment import Enrolled, FreshJwt, sign_enrolment, sign_proof
 from garage_ai.wire.identity import NodeIdentity, make_rotation
@@ -34,8 +36,10 @@ _TOO_MANY: Final = 429
 class GatewayRefused(EnrolmentFailed):
     """The gateway's own words, and its `reason`: a stable code."""
 
-    def __init__(self, message: str, *, status: int = 0, reason: str = "") -> None:
-        super().__init__(message)
+    def __init__(
+        self, template: str, /, *, status: int = 0, reason: str = "", **values: object
+    ) -> None:
+        super().__init__(template, **values)
         self.status = status
         self.reason = reason
 
@@ -98,15 +102,17 @@ class GatewayClient:
     ) -> Enrolled:
         """Become a node; safe to repeat with the same token and key.
 
-        Raises: GatewayAway, GatewayRefused.
+        Raises: AgentTooOld, GatewayAway, GatewayRefused.
         """
-        nonce = await self._nonce()
-        request = sign_enrolment(identity, token, nonce, name, unsandboxed=unsandboxed)
+        nonce = await self.nonce()
+        request = sign_enrolment(
+            identity, token, nonce, name, unsandboxed=unsandboxed, agent=__version__
+        )
         return await self._post("/api/v1/nodes", request, Enrolled)
 
     async def renew(self, identity: NodeIdentity, node: NodeId) -> FreshJwt:
         """Ask for a new JWT, by proof of the key. Raises: GatewayAway, GatewayRefused."""
-        proof = sign_proof(identity, "renew", node, await self._nonce())
+        proof = sign_proof(identity, "renew", node, await self.nonce())
         return await self._post(f"/api/v1/nodes/{node}/renew", proof, FreshJwt)
 
     async def rotate(self, old: NodeIdentity, new: NodeIdentity, node: NodeId) -> FreshJwt:
@@ -114,12 +120,12 @@ class GatewayClient:
 
         Raises: GatewayAway, GatewayRefused.
         """
-        rotation = make_rotation(node, await self._nonce(), old, new)
+        rotation = make_rotation(node, await self.nonce(), old, new)
         return await self._post(f"/api/v1/nodes/{node}/key", rotation, FreshJwt)
 
     async def leave(self, identity: NodeIdentity, node: NodeId) -> None:
         """Leave the network for good. Raises: GatewayAway, GatewayRefused."""
-        proof = sign_proof(identity, "leave", node, await self._nonce())
+        proof = sign_proof(identity, "leave", node, await self.nonce())
         await self._request(f"/api/v1/nodes/{node}/leave", proof)
 
     async def send_benchmark(
@@ -129,10 +135,11 @@ class GatewayClient:
 
         Raises: GatewayAway, GatewayRefused.
         """
-        signed = sign_benchmark(identity, node, await self._nonce(), benchmark)
+        signed = sign_benchmark(identity, node, await self.nonce(), benchmark)
         await self._request(f"/api/v1/nodes/{node}/benchmarks", signed)
 
-    async def _nonce(self) -> str:
+    async def nonce(self) -> str:
+        """Ask for something to sign. Raises: GatewayAway, GatewayRefused."""
         return (await self._post("/api/v1/nonces", None, Nonce)).nonce
 
     async def _post(self, path: str, body: msgspec.Struct | None, kind: type[T]) -> T:
@@ -141,8 +148,10 @@ class GatewayClient:
             return msgspec.json.decode(page, type=kind)
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
             raise GatewayRefused(
-                f"{self.base} answered {path} in a way this version does not understand: "
-                f"{str(error)[:200]}"
+                "{base} answered {path} in a way that this version does not understand: {error}",
+                base=self.base,
+                path=path,
+                error=str(error)[:200],
             ) from error
 
     async def _request(self, path: str, body: msgspec.Struct | None) -> bytes:
@@ -172,13 +181,13 @@ class GatewayClient:
                 status = response.status
         except aiohttp.ClientConnectorCertificateError as error:
             raise GatewayRefused(
-                f"{self.base} shows a certificate that is not trusted. A network with its own CA "
+                "{base} shows a certificate that is not trusted. A network with its own CA "
                 "needs the whole token, with the part behind the dot.",
+                base=self.base,
                 reason="tls",
             ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            words = str(error) or "no answer in time"
-            raise GatewayAway(f"{self.base} cannot be reached: {words[:200]}") from error
+            raise _not_reached(self.base, error) from error
         if status // 100 == 2:
             return page
         raise self._said_no(status, page)
@@ -188,12 +197,34 @@ class GatewayClient:
             said = msgspec.json.decode(page, type=_ErrorEnvelope).error
         except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
             said = _ErrorBody()
-        words = said.message[:300] or f"{self.base} answered {status}"
-        if status == _GONE:
-            return NodeGoneForGood(words, status=status, reason=said.code or "")
+        words = said.message[:300] or f"HTTP {status}"
+        if said.code == AgentTooOld.code:
+            return AgentTooOld("{base} says no: {words}", base=self.base, words=words)
         if status == _TOO_MANY or status >= 500:
-            return GatewayAway(words)
-        return GatewayRefused(words, status=status, reason=said.code or "")
+            return GatewayAway("{base} cannot help just now: {words}", base=self.base, words=words)
+        kind = NodeGoneForGood if status == _GONE else GatewayRefused
+        return kind(
+            "{base} says no: {words}",
+            base=self.base,
+            words=words,
+            status=status,
+            reason=said.code or "",
+        )
+
+
+def _not_reached(base: str, error: Exception) -> GatewayAway:
+    """Say in plain words why nobody answered."""
+    match error:
+        case TimeoutError():
+            return GatewayAway("{base} did not answer in time.", base=base)
+        case aiohttp.ClientConnectorDNSError():
+            return GatewayAway("{base} is not known: no such name was found.", base=base)
+        case aiohttp.ClientConnectorError() if error.os_error.strerror:
+            # A loop's own words tell the address again, and the system's come in brackets.
+            words = os.strerror(error.os_error.errno) if error.os_error.errno else str(error)
+        case _:
+            words = str(error) or type(error).__name__
+    return GatewayAway("{base} cannot be reached: {words}", base=base, words=words[:200])
 
 
 def may_be_proxied(base: str) -> bool:
@@ -208,7 +239,7 @@ def gateway_base(text: str) -> str:
     """
     parts = urlsplit(text.strip())
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise NotPossible(f"not a gateway's address: {text}; give https://HOST[:PORT]")
+        raise NotPossible("{text} is no address of a gateway; give https://HOST[:PORT]", text=text)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}"
 

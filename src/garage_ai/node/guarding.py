@@ -6,30 +6,42 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 import msgspec
 import structlog
 
+from garage_ai.catalog import stored_bytes
 from garage_ai.node.agent import Agent
 from garage_ai.node.core import Hold
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.guard.limits import load_limits
 from garage_ai.node.guard.machine import Decision
+from garage_ai.node.guard.power import Power
 from garage_ai.node.guard.readers.bus import GameMode, Metered, UserIdle
-from garage_ai.node.guard.readers.electricity import Electricity, PriceBook
+from garage_ai.node.guard.readers.electricity import SOURCE, Electricity, PriceBook
 from garage_ai.node.guard.readers.graphics import Graphics
-from garage_ai.node.guard.readers.hours import Hours, OwnersPause, Upload
+from garage_ai.node.guard.readers.hours import Energy, Hours, OwnersPause, Upload
 from garage_ai.node.guard.readers.machine_room import Battery, Temperature
 from garage_ai.node.guard.readers.nvml import Cards, NvmlCards
+from garage_ai.node.guard.readers.outlook import seen_from
 from garage_ai.node.guard.readers.port import Reader
 from garage_ai.node.guard.readers.processor import ProcessorOfOthers
 from garage_ai.node.guard.readers.programs import NamedPrograms
 from garage_ai.node.guard.signals import RULES, TOLD
-from garage_ai.node.guard.status import DayStatus, GuardStatus, PauseStatus, SignalStatus
+from garage_ai.node.guard.status import (
+    CardStatus,
+    DayStatus,
+    GuardStatus,
+    PauseStatus,
+    SignalStatus,
+)
 from garage_ai.node.guard.tally import KEEP_SECONDS, Book
 from garage_ai.node.guard.watch import Watch
 from garage_ai.node.guard.words import Sentence
+from garage_ai.node.hardware.pc import place
+from garage_ai.wire import messages
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +71,8 @@ class Guarding:
         self._book = Book(folder.path, wall=wall)
         self._counted = (0, 0)
         self._owner = OwnersPause(lambda: folder.pause)
-        self._graphics = Graphics(cards or NvmlCards(), lambda: engine.pids)
+        self._graphics = Graphics(cards or NvmlCards(), lambda: engine.pids, lambda: engine.device)
+        self._power = Power(lambda: self._graphics.last)
         self._electricity = Electricity(
             PriceBook(folder.path / "prices"), wall=wall, clock=self._clock
         )
@@ -69,8 +82,9 @@ class Guarding:
         self._engine_runs = False
         self._wake = asyncio.Event()
         self._limits = load_limits(folder.path)
+        agent.core.share = self._limits.share
         self._watch = Watch(
-            self._readers(),
+            seen_from(place(), self._readers()),
             self._limits,
             clock=self._clock,
             working=lambda: agent.busy,
@@ -87,11 +101,18 @@ class Guarding:
             Hours(self._wall),
             self._electricity,
             Upload(lambda: self._book.now.sent),
+            Energy(self._drawn),
             ProcessorOfOthers(lambda: self._engine.pids, self._clock),
             Temperature(self._degrees),
             UserIdle(self._wall),
             Metered(),
         )
+
+    def _drawn(self) -> tuple[float, float] | None:
+        """Give the kWh of the day and the month; None where no meter tells anything."""
+        if (self._power.now or self._power.read(self._clock())) is None:
+            return None
+        return self._book.now.kwh, self._book.now.kwh_in_month
 
     def _degrees(self) -> list[float]:
         return [card.temperature for card in self._graphics.last if card.temperature is not None]
@@ -100,6 +121,8 @@ class Guarding:
 
     async def begin(self) -> None:
         """Look around, and start the engine if nothing speaks against it."""
+        await self._look_at_cards()
+        self._measure()
         await self._watch.first()
         await self._follow()
 
@@ -125,6 +148,7 @@ class Guarding:
     def limits_changed(self) -> None:
         """Take over the limits in the folder. Raises: NotPossible."""
         self._limits = load_limits(self._folder.path)
+        self._agent.core.share = self._limits.share
         self._watch.heed(self._limits)
 
     async def _follow(self) -> None:
@@ -147,6 +171,8 @@ class Guarding:
         elif decision.signal is not None:
             state: Hold = "draining" if decision.action == "drain" else "paused"
             core.hold(state, TOLD[decision.signal])
+            if decision.action == "drain" and core.leaves_at is None:
+                core.leaves_at = self._clock() + self._limits.drain
         if decision.action == "release" and self._engine_wanted:
             self._engine_wanted = False
             # Before the engine is gone, so that they end as given back and not as lost.
@@ -181,23 +207,35 @@ class Guarding:
             self._count()
             if not self._limits.gpu:
                 # Nobody else looks at the cards, and watts and degrees are wanted all the same.
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._graphics.read(self._limits), COUNT_SECONDS)
-            self._book.drawing(self._watts(), self._electricity.price, self._clock())
+                await self._look_at_cards()
+            self._measure()
             if self._clock() - kept_at >= KEEP_SECONDS:
                 kept_at = self._clock()
                 self._book.keep()
+
+    async def _look_at_cards(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._graphics.read(self._limits), COUNT_SECONDS)
+
+    def _measure(self) -> None:
+        draw = self._power.read(self._clock())
+        # What a game draws while the node stands back is no cost of lending.
+        watts = draw.watts if draw is not None and self._engine_runs else None
+        self._book.drawing(watts, self._electricity.price, self._clock())
+        self._agent.core.energy = self._energy(watts)
+
+    def _energy(self, watts: float | None) -> messages.Energy | None:
+        """Say what lending draws, for the network to show beside what it earns."""
+        today = self._today()
+        kwh, area = today.kwh_this_month, today.price_area or ""
+        energy = messages.Energy(watts, kwh, today.price, area)
+        return None if energy == messages.Energy() else energy
 
     def _count(self) -> None:
         sent, tokens = self._agent.sent, self._agent.tokens
         self._book.sent(sent - self._counted[0])
         self._book.made(tokens - self._counted[1])
         self._counted = (sent, tokens)
-
-    def _watts(self) -> float | None:
-        draws = [card.watts for card in self._graphics.last]
-        known = [watts for watts in draws if watts is not None]
-        return sum(known) if known and len(known) == len(draws) else None
 
     # --- the owner's view
 
@@ -221,19 +259,29 @@ class Guarding:
             ),
             pauses=tuple(self._pauses),
             today=self._today(),
+            weights=stored_bytes(self._folder.path),
+            cards=tuple(
+                CardStatus(each.name or each.uuid, each.watts, each.temperature)
+                for each in self._graphics.last
+            ),
         )
 
     def _today(self) -> DayStatus:
         self._count()
-        tally = self._book.now
-        watts = self._watts()
-        measured = watts is not None or tally.kwh > 0
+        tally, draw, area = self._book.now, self._power.now, self._limits.price_area
+        measured = draw is not None or tally.kwh_in_month > 0
         return DayStatus(
             sent_this_month=tally.sent,
             tokens=tally.tokens,
-            watts=watts,
+            watts=draw.watts if draw is not None else None,
             kwh=tally.kwh if measured else None,
             kronor=tally.kronor if tally.priced > 0 else None,
+            kwh_this_month=tally.kwh_in_month if measured else None,
+            metered=draw.of if draw is not None else (),
+            most_watts=draw.most if draw is not None else None,
+            price=self._electricity.price if area is not None else None,
+            price_area=area,
+            price_source=urlsplit(SOURCE).netloc if area is not None else "",
         )
 
 

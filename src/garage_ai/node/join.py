@@ -1,13 +1,17 @@
-"""Become a node of a network, and stop being one."""
+"""Become a node of a network."""
 
 import asyncio
 import ssl
 from collections.abc import Callable
 from typing import Final
 
-import structlog
-
-from garage_ai.node.errors import EnrolmentFailed, GatewayAway, NotEnrolled, NotPossible
+from garage_ai.node.errors import (
+    CardUnusable,
+    EnrolmentFailed,
+    GatewayAway,
+    NotEnrolled,
+    NotPossible,
+)
 from garage_ai.node.events import Begun, Done, Event, Missing
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import (
@@ -16,15 +20,13 @@ from garage_ai.node.gateway_client import (
     NodeGoneForGood,
     gateway_base,
 )
+from garage_ai.node.preflight.models import CARD
 from garage_ai.node.preflight.service import inspect_needs
 from garage_ai.node.records import record_with, tls_for
 from garage_ai.node.rotation import settled
-from garage_ai.node.sandbox.images import remove_built
 from garage_ai.node.setup import check
 from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.trust import TrustError, fetch_ca, pinned_context
-
-_log = structlog.get_logger(__name__)
 
 Tell = Callable[[Event], None]
 
@@ -41,54 +43,41 @@ async def join(
     base = gateway_base(url)
     with folder.lock():
         folder.prepare()
+        # First what has a fix in the owner's language beside it.
+        await _look_at_pc(folder, choice, tell)
         tell(Begun("check", choice.engine))
         await check(choice)
         tell(Done("check", choice.engine))
-        await _look_at_pc(folder, choice.engine, tell)
         tell(Begun("identity", str(folder.path)))
         record = await _known(folder, base)
         if record is None:
             tell(Begun("enrol", base))
             record = await _enrol(base, token, folder, choice, name)
-        elif record.choice != choice:
-            record = record_with(record, choice=choice)
-            folder.save(record)
+        elif (known := record_with(record, choice=choice)) != folder.load():
+            folder.save(known)
+            record = known
         tell(Done("enrol", record.node))
         return record
 
 
-async def _look_at_pc(folder: NodeFolder, engine: str, tell: Tell) -> None:
+async def _look_at_pc(folder: NodeFolder, choice: Choice, tell: Tell) -> None:
     """Tell what this PC lacks for the engine. Raises: NotPossible if anything."""
     tell(Begun("preflight"))
-    failed = (await inspect_needs(folder, engine)).failed
+    failed = (await inspect_needs(folder, choice)).failed
     if failed:
         tell(Missing(failed))
         lacking = ", ".join(each.check for each in failed)
-        raise NotPossible(f"This PC is not ready for {engine} ({lacking}); see: gai node doctor")
+        problem = f"This PC is not ready for {choice.engine} ({lacking}); see: gai node doctor"
+        if {each.check for each in failed} <= CARD:
+            raise CardUnusable(
+                "{problem}",
+                problem=problem,
+            )
+        raise NotPossible(
+            "{problem}",
+            problem=problem,
+        )
     tell(Done("preflight"))
-
-
-async def leave(folder: NodeFolder) -> Record:
-    """Tell the network goodbye; forget the identity and the engine's image. No agent may run.
-
-    Raises: NotEnrolled, AlreadyRunning, GatewayAway, EnrolmentFailed.
-    """
-    with folder.lock():
-        record = folder.load()
-        try:
-            async with GatewayClient(record.gateway, tls=tls_for(record)) as client:
-                identity = await settled(folder.identity, record.node, client)
-                await client.leave(identity, record.node)
-        except NodeGoneForGood:
-            _log.info("node_was_gone", node=record.node)
-        except (IdentityError, TrustError) as error:
-            raise NotEnrolled(str(error)) from error
-        folder.forget()
-        try:
-            await remove_built(folder.path)
-        except NotPossible as error:
-            _log.warning("images_left", detail=str(error))
-        return record
 
 
 async def _known(folder: NodeFolder, base: str) -> Record | None:
@@ -99,13 +88,15 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
     try:
         record = folder.load()
         folder.identity.load()
-        folder.identity.load_jwt()
     except (NotEnrolled, IdentityError):
         return None
     if record.gateway != base:
         raise NotPossible(
-            f"{folder.path} is the home of node {record.node} of {record.gateway}. "
-            "Leave that network first (gai node leave), or use another --data-dir."
+            "{path} is the home of node {node} of {gateway}. Leave that network first (gai "
+            "node leave), or use another --data-dir.",
+            path=folder.path,
+            node=record.node,
+            gateway=record.gateway,
         )
     try:
         async with GatewayClient(base, tls=tls_for(record)) as client:
@@ -115,9 +106,14 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
         folder.forget()
         return None
     except GatewayAway:
+        if not _has_jwt(folder):
+            raise
         return record
     except IdentityError as error:
-        raise EnrolmentFailed(str(error)) from error
+        raise EnrolmentFailed(
+            "{error}",
+            error=error,
+        ) from error
     except GatewayRefused as error:
         if error.reason == "node_not_found":
             folder.forget()
@@ -125,6 +121,15 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
         raise
     folder.identity.save_jwt(fresh.jwt)
     return record_with(record, urls=fresh.urls or record.urls)
+
+
+def _has_jwt(folder: NodeFolder) -> bool:
+    try:
+        folder.identity.load_jwt()
+    except IdentityError:
+        # The last that an enrolment writes: it was cut short just before.
+        return False
+    return True
 
 
 async def _enrol(base: str, token: str, folder: NodeFolder, choice: Choice, name: str) -> Record:
@@ -135,10 +140,13 @@ async def _enrol(base: str, token: str, folder: NodeFolder, choice: Choice, name
         tls = await _trust(base, fingerprint)
         identity = folder.identity.open_or_create()
         async with GatewayClient(base, tls=tls) as client:
-            bare = choice.engine != "llamacpp" or choice.sandbox == "none"
+            bare = choice.engine == "external" or choice.sandbox == "none"
             enrolled = await client.enrol(identity, secret, name[:MAX_NAME], unsandboxed=bare)
     except (TrustError, IdentityError) as error:
-        raise EnrolmentFailed(str(error)) from error
+        raise EnrolmentFailed(
+            "{error}",
+            error=error,
+        ) from error
     record = Record(
         node=enrolled.node,
         member=enrolled.member,
@@ -163,4 +171,4 @@ async def _trust(base: str, fingerprint: str) -> ssl.SSLContext | None:
     return pinned_context(pem, fingerprint)
 
 
-__all__ = ["Tell", "join", "leave"]
+__all__ = ["Tell", "join"]

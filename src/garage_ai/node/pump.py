@@ -74,6 +74,7 @@ class Pump:
             offer=exchange.offer,
             stream=exchange.stream,
             salt=exchange.salt,
+            priority=exchange.priority,
         )
         try:
             if exchange.stream and answer.status < _REFUSED and _EVENTS in answer.content_type:

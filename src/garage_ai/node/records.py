@@ -31,8 +31,9 @@ def record_with(
 def removed(record: Record) -> Removed:
     """Say that the network no longer knows the node."""
     return Removed(
-        f"The network no longer accepts this node ({record.node}): it was removed. "
-        "To take part again, ask for a new token, then: gai node leave; gai node join URL TOKEN"
+        "The network no longer accepts this node ({node}): it was removed. "
+        "To take part again, ask for a new token, then: gai node leave; gai node join URL TOKEN",
+        node=record.node,
     )
 
 

@@ -90,7 +90,7 @@ async def rotate_at_gateway(
     except NodeGoneForGood as error:
         raise removed(record) from error
     except IdentityError as error:
-        raise NotEnrolled(str(error)) from error
+        raise NotEnrolled("{error}", error=error) from error
 
 
 async def rotate_alone(folder: NodeFolder) -> Record:
@@ -103,7 +103,7 @@ async def rotate_alone(folder: NodeFolder) -> Record:
         try:
             tls = tls_for(record)
         except TrustError as error:
-            raise NotEnrolled(str(error)) from error
+            raise NotEnrolled("{error}", error=error) from error
         fresh = await rotate_at_gateway(folder.identity, record, tls)
         moved = record_with(record, urls=fresh.urls)
         if moved != record:
@@ -145,8 +145,10 @@ def _check(jwt: str, key: PublicKey) -> None:
         if decode(jwt, issuers=None).sub == key:
             return
     except ClaimsError as error:
-        raise GatewayRefused(f"the gateway gave a JWT that cannot be used: {error}") from error
-    raise GatewayRefused("the gateway gave a JWT for another key")
+        raise GatewayRefused(
+            "The gateway gave a JWT that cannot be used: {error}", error=error
+        ) from error
+    raise GatewayRefused("The gateway gave a JWT for another key.")
 
 
 __all__ = [

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import NotEnrolled
-from garage_ai.node.events import Begun, Done, Exposed, Fetching
+from garage_ai.node.events import Begun, Computes, Done, Exposed, Fetching
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.records import record_with
 from garage_ai.node.session import NodeSession, Tell
@@ -19,8 +19,10 @@ from garage_ai.wire.trust import TrustError
 T = TypeVar("T")
 
 
-async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, tell: Tell) -> None:
+async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, tell: Tell) -> bool:
     """Serve until SIGTERM; `choice` and `gateway` None are as at the last time.
+
+    True if the owner wants it to start anew, perhaps in another version.
 
     Raises: NodeError.
     """
@@ -31,12 +33,23 @@ async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, 
         record = _record(folder, choice, gateway)
         engine = await _unless(signals.stop, _engine(record, folder, tell))
         if engine is None:
-            return
+            return False
         try:
             session = NodeSession(folder, record, engine, tell)
         except (IdentityError, TrustError) as error:
-            raise NotEnrolled(str(error)) from error
+            raise NotEnrolled("{error}", error=error) from error
         await session.run(signals)
+        return session.restart_asked and not signals.stop.is_set()
+
+
+async def prepare(folder: NodeFolder, tell: Tell) -> None:
+    """Bring here what the node needs to serve, the image and the model, without serving.
+
+    Raises: NodeError.
+    """
+    with folder.lock():
+        folder.prepare()
+        await _engine(folder.load(), folder, tell)
 
 
 def _record(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> Record:
@@ -49,24 +62,25 @@ def _record(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> R
 
 
 async def _engine(record: Record, folder: NodeFolder, tell: Tell) -> Engine:
-    launcher = await _launcher(record, folder, tell)
+    launcher = await prepare_launcher(record, folder, tell)
     tell(Begun("model", ", ".join(record.choice.models)))
     engine = await make_engine(
         record.choice, record.member, folder, lambda progress: tell(Fetching(progress)), launcher
     )
     tell(Done("model", ", ".join(offer.name for offer in engine.offers)))
+    if engine.device is not None:
+        tell(Computes(engine.device))
     return engine
 
 
-async def _launcher(record: Record, folder: NodeFolder, tell: Tell) -> Launcher | None:
+async def prepare_launcher(record: Record, folder: NodeFolder, tell: Tell) -> Launcher | None:
     """Prepare the sandbox, and say so where there is none or it is not whole."""
     if record.choice.engine == "external":
         return None
-    if record.choice.engine != "llamacpp":
-        tell(Exposed("unsandboxed"))
-        return None
     tell(Begun("sandbox", record.choice.sandbox))
-    launcher = await make_launcher(record.choice, folder, record.node)
+    launcher = await make_launcher(
+        record.choice, folder, record.node, lambda name: tell(Begun("image", name))
+    )
     tell(Done("sandbox", launcher.fence.kind))
     if launcher.fence.kind == "none":
         tell(Exposed("unsandboxed"))
@@ -90,4 +104,4 @@ async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None
         await asyncio.gather(task, stopped, return_exceptions=True)
 
 
-__all__ = ["serve"]
+__all__ = ["prepare", "prepare_launcher", "serve"]

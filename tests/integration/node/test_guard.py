@@ -6,8 +6,10 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
 from tests.integration.node.test_llamacpp import DIGEST, NAME, chat, streamed, weights
@@ -18,15 +20,19 @@ from tests.parts.nats import NatsProcess
 
 from garage_ai.network.authority import Authority
 from garage_ai.node.control import ask_agent
-from garage_ai.node.engines.launch import LlamaOptions
 from garage_ai.node.engines.llamacpp import LlamaEngine
+from garage_ai.node.engines.llamacpp_options import LlamaOptions
+from garage_ai.node.guard import power
 from garage_ai.node.guard.limits import Limits, save_limits
+from garage_ai.node.guard.readers.rapl import Rapl
+from garage_ai.node.guard.tally import TALLY, Tally
 from garage_ai.node.pauses import Pause
 from garage_ai.node.session import NodeSession
 from garage_ai.node.status import Status
 from garage_ai.wire.connection import connect
-from garage_ai.wire.frames import End, Fail, Refused
+from garage_ai.wire.frames import End, Fail, Leaving, Refused
 from garage_ai.wire.messages import Beat
+from garage_ai.wire.secret_files import replace_secret
 
 pytestmark = pytest.mark.anyio
 
@@ -194,6 +200,44 @@ async def test_a_pause_frees_the_memory_and_ends_by_itself(pc: Pc) -> None:
     await pc.serves()
     assert time.time() >= until_then
     assert not pc.node.folder.paused
+
+
+async def test_what_will_be_stopped_is_told_before(pc: Pc) -> None:
+    """Gateways hear of it while others can still go on, and then that it was handed back."""
+    pc.node.start_with(pc.engine)
+    await pc.serves()
+    call = pc.caller.call("a1", streamed(max_tokens=450, ignore_eos=True), stream=True)
+    await call.until(lambda call: len(call.body) > 0)
+    await pc.ask("pause")
+    assert (await call.over()).last == Fail("yielded")
+    assert Leaving() in call.frames
+
+
+async def test_a_month_of_electricity_comes_to_its_end(
+    pc: Pc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node takes nothing new until the owner allows more, or the month is over."""
+    package = tmp_path / "powercap" / "intel-rapl:0"
+    package.mkdir(parents=True)
+    for name, text in (("name", "package-0"), ("energy_uj", "5"), ("max_energy_range_uj", "9")):
+        (package / name).write_text(text)
+    monkeypatch.setattr(power, "Rapl", lambda: Rapl(package.parent))
+    month = datetime.now().astimezone().strftime("%Y-%m")
+    tally = Tally(month=month, kwh_in_month=5.0)
+    replace_secret(pc.node.folder.path / TALLY, msgspec.json.encode(tally).decode())
+    pc.set(Limits(max_kwh_month=4.0, resume_after=0.0))
+    pc.node.start_with(pc.engine)
+    assert (await pc.stands_back()).reason == "its owner's limit on electricity"
+    status = await pc.ask("status")
+    assert status.guard is not None
+    said = "lending has drawn 5.0 kWh this month, and 4 are allowed"
+    assert status.guard.reason.en == said
+    assert status.guard.today.metered == ("processor",)
+    pc.set(Limits(max_kwh_month=6.0, resume_after=0.0))
+    await pc.ask("limits")
+    beat = await pc.serves()
+    assert beat.energy is not None
+    assert beat.energy.kwh == 5.0
 
 
 async def test_a_pause_that_is_urgent_gives_up_what_runs(pc: Pc) -> None:

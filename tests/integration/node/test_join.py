@@ -11,8 +11,10 @@ from bench.mock_options import Options
 from tests.integration.node.conftest import MakeMock
 from tests.parts.edge import Edge, running_edge
 
+from garage_ai import __version__
 from garage_ai.node.engines.external import external_digest
 from garage_ai.node.errors import (
+    AgentTooOld,
     AlreadyRunning,
     EnrolmentFailed,
     GatewayAway,
@@ -22,10 +24,12 @@ from garage_ai.node.errors import (
 from garage_ai.node.events import Done, Event
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient, GatewayRefused
-from garage_ai.node.join import join, leave
+from garage_ai.node.join import join
+from garage_ai.node.leaving import leave
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
 from garage_ai.node.setup import make_engine
 from garage_ai.wire.claims import decode
+from garage_ai.wire.versions import AgentVersion
 
 pytestmark = pytest.mark.anyio
 
@@ -115,6 +119,16 @@ async def test_a_lost_answer_may_be_asked_for_again(
     assert (await enrol(edge, folder, choice, secret)).node == record.node
 
 
+async def test_an_agent_that_is_too_old_is_told_what_to_type(
+    tmp_path: Path, folder: NodeFolder, choice: Choice
+) -> None:
+    """With a code of its own; nothing is kept of the node that is none."""
+    async with running_edge(tmp_path, min_agent=AgentVersion(999, 0, 0)) as picky:
+        with pytest.raises(AgentTooOld, match=rf"999.0.0 on, .* {__version__}.*gai node update$"):
+            await enrol(picky, folder, choice)
+    assert not (folder.path / "identity.json").exists()
+
+
 @pytest.mark.parametrize("given", ["gaij_nonsense", "x" * 200])
 async def test_a_bad_token_is_refused_in_words(
     edge: Edge, folder: NodeFolder, choice: Choice, given: str
@@ -185,13 +199,13 @@ async def test_leaves(edge: Edge, folder: NodeFolder, choice: Choice) -> None:
     """The books strike the node off, its key is cut off, and the folder holds no identity."""
     record = await enrol(edge, folder, choice)
     key = folder.identity.load().public_key
-    assert await leave(folder) == record
+    left = await leave(folder)
+    assert (left.node, left.gateway, left.network) == (record.node, edge.url, "left")
     assert edge.revoker.revoked == [key]
     assert edge.network.removed == [record.node]
     with pytest.raises(NotEnrolled):
         folder.load()
-    with pytest.raises(NotEnrolled):
-        await leave(folder)
+    assert (await leave(folder)).network == "no_node"
 
 
 async def test_does_not_touch_a_folder_in_use(
@@ -224,8 +238,8 @@ async def test_tells_its_steps(edge: Edge, folder: NodeFolder, choice: Choice) -
     told: list[Event] = []
     await join(edge.url, await token(edge), folder, choice=choice, name="rig", tell=told.append)
     assert [event.step for event in told if isinstance(event, Done)] == [
-        "check",
         "preflight",
+        "check",
         "enrol",
     ]
 

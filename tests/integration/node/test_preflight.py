@@ -65,7 +65,7 @@ async def test_a_gateway_that_is_away_is_told(tmp_path: Path, closed: int) -> No
 
 async def test_this_pc_can_lend_a_server(tmp_path: Path) -> None:
     """An engine of the owner's own needs neither card nor containers."""
-    report = await inspect_needs(NodeFolder(tmp_path / "node"), "external")
+    report = await inspect_needs(NodeFolder(tmp_path / "node"), Choice(engine="external"))
     assert report.failed == ()
     assert {each.check for each in report.findings} == {"os", "python", "folder"}
 

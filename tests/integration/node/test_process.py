@@ -1,7 +1,6 @@
 """`gai node` as a process: joined to a real gateway's books, on a real NATS server."""
 
 import asyncio
-import json
 import os
 import signal
 import time
@@ -10,17 +9,15 @@ from pathlib import Path
 
 import psutil
 import pytest
-from bench.mock_engine import MockEngine
 from bench.mock_options import Options
 from tests.integration.node.conftest import MakeMock
 from tests.parts.edge import Edge, running_edge
+from tests.parts.home import Home
 from tests.parts.job_caller import Caller, until
 from tests.parts.nats import NatsProcess
-from tests.parts.program import GAI, Program, at_home
 
 from garage_ai.network.authority import Authority
 from garage_ai.network.claims_push import ClaimsPusher
-from garage_ai.node.folder import NodeFolder
 from garage_ai.wire.connection import Connection, connect
 from garage_ai.wire.frames import End, Fail
 from garage_ai.wire.ids import NodeId
@@ -30,58 +27,6 @@ pytestmark = pytest.mark.anyio
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
 IDLE_SECONDS = 5.0
 WATCHING_SECONDS = 15.0
-
-
-class Home:
-    """A volunteer's PC: its folder, and the commands typed there."""
-
-    def __init__(self, path: Path, edge: Edge, mock: MockEngine) -> None:
-        path.mkdir(parents=True)
-        self.path = path
-        self.folder = NodeFolder(path / "node")
-        self.edge = edge
-        self._engine = ["--engine", "external", "--engine-url", mock.url, "--model", "mock"]
-        self._programs: list[Program] = []
-
-    async def join(self, *options: str) -> Program:
-        """Type `gai node join`."""
-        made = await self.edge.services.tokens.create()
-        assert made.secret is not None
-        return self.start("join", self.edge.url, made.secret, *self._engine, *options)
-
-    def start(self, *argv: str, home: dict[str, str] | None = None) -> Program:
-        """Type a command of `gai node` that stays in the foreground."""
-        program = Program(
-            f"node-{len(self._programs)}",
-            [GAI, "node", *argv, "--data-dir", self.folder.path],
-            self.path,
-            at_home(self.path, **(home or {})),
-        )
-        self._programs.append(program)
-        return program
-
-    async def type(self, *argv: str) -> tuple[int, str]:
-        """Type a command and wait for its end; give status and what it said."""
-        program = self.start(*argv)
-        await until(lambda: program.ended is not None, 30)
-        return program.process.returncode, program.output()
-
-    async def status(self) -> dict[str, object]:
-        """Ask the agent how it is."""
-        code, said = await self.type("status", "--json")
-        assert code == 0, said
-        status: dict[str, object] = json.loads(said)
-        return status
-
-    async def node(self) -> NodeId:
-        """Wait until it is enrolled, and say as what."""
-        await until((self.folder.path / "node.jwt").exists, 30)
-        return self.folder.load().node
-
-    def stop(self) -> None:
-        """End all that was started here."""
-        for program in self._programs:
-            program.stop()
 
 
 @pytest.fixture
@@ -154,9 +99,9 @@ async def test_joins_serves_and_stops(home: Home, calls: Calls) -> None:
     assert status["totals"]["answered"] == 1  # type: ignore[index]
     began = time.monotonic()
     os.kill(program.pid, signal.SIGTERM)
-    await caller.beat(lambda beat: beat.state == "gone", 5)
-    await until(lambda: program.ended is not None, 5)
-    assert time.monotonic() - began < 2.0
+    await caller.beat(lambda beat: beat.state == "gone", 20)
+    await until(lambda: program.ended is not None, 20)
+    assert time.monotonic() - began < 10
     assert program.ended == 0
     assert "stopped" in program.output()
     code, said = await home.type("status")
@@ -200,7 +145,7 @@ async def test_a_second_signal_hurries(slow_home: Home, calls: Calls) -> None:
     call = caller.call("a1", PLAIN)
     await call.until(lambda call: call.accepted)
     os.kill(program.pid, signal.SIGTERM)
-    await caller.beat(lambda beat: beat.state == "draining", 5)
+    await caller.beat(lambda beat: beat.state == "draining", 20)
     os.kill(program.pid, signal.SIGTERM)
     assert (await call.over()).last == Fail("shutdown")
     await until(lambda: program.ended is not None)
@@ -224,15 +169,15 @@ async def test_a_pause_outlives_the_agent(home: Home, calls: Calls) -> None:
     caller = await calls.to(await home.node())
     await caller.ready()
     assert (await home.type("pause"))[0] == 0
-    await caller.beat(lambda beat: beat.state == "paused", 5)
+    await caller.beat(lambda beat: beat.state == "paused", 20)
     os.kill(program.pid, signal.SIGTERM)
     await until(lambda: program.ended is not None)
     home.start("run")
     await caller.beat(lambda beat: beat.state == "paused" and beat.seq < 20, 30)
     assert (await home.type("resume"))[0] == 0
-    await caller.beat(lambda beat: beat.state == "ready", 5)
+    await caller.beat(lambda beat: beat.state == "ready", 20)
     assert (await home.type("drain"))[0] == 0
-    await caller.beat(lambda beat: beat.state == "draining", 5)
+    await caller.beat(lambda beat: beat.state == "draining", 20)
 
 
 async def test_leaves_the_network(home: Home, calls: Calls) -> None:
@@ -298,7 +243,7 @@ async def test_a_mistake_is_said_in_one_sentence(home: Home) -> None:
     """Nothing is asked and no trace is shown."""
     code, said = await home.type("join", "not-a-url", "token")
     assert code == 2
-    assert "not a gateway's address" in said
+    assert "not-a-url is no address of a gateway" in said
     code, said = await home.type("run")
     assert code == 5
     assert "Traceback" not in said

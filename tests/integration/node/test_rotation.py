@@ -21,7 +21,8 @@ from garage_ai.node.errors import AlreadyRunning, GatewayAway, NotEnrolled, Remo
 from garage_ai.node.events import Event, Link
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient, GatewayRefused
-from garage_ai.node.join import join, leave
+from garage_ai.node.join import join
+from garage_ai.node.leaving import leave
 from garage_ai.node.rotation import begun, rotate, rotate_alone
 from garage_ai.node.session import NodeSession
 from garage_ai.node.signals import Signals
@@ -173,7 +174,7 @@ async def test_rotates_while_it_serves(home: Home, caller: Caller) -> None:
     status = await asyncio.to_thread(ask_agent, home.folder.run, "rotate")
     assert status.rotation.state == "under_way"
     assert status.public_key == home.old.identity.public_key
-    await caller.beat(lambda beat: beat.state == "draining", 5)
+    await caller.beat(lambda beat: beat.state == "draining", 20)
     assert isinstance((await call.over()).last, End)
     await until(lambda: session.status().rotation.state == "done")
     assert home.rotated

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from garage_ai.node.engines.launch import LlamaOptions
+from garage_ai.node.engines.llamacpp_options import LlamaOptions
 from garage_ai.node.errors import (
     EngineLost,
     NoImage,
@@ -25,14 +25,18 @@ from garage_ai.node.sandbox.build import build_image, built_image, content_of, p
 from garage_ai.node.sandbox.command import ask
 from garage_ai.node.sandbox.containers import Containers
 from garage_ai.node.sandbox.detect import find_runtime
-from garage_ai.node.sandbox.images import Built, ImageBook, remove_built
-from garage_ai.node.sandbox.launcher import ContainerLauncher, readable
+from garage_ai.node.sandbox.images import Built, ImageBook, own_name, remove_built
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+from garage_ai.node.sandbox.order import readable
 from garage_ai.node.sandbox.spec import CONTROLLERS, Runtime
 from garage_ai.node.setup import check
 from garage_ai.wire.ids import Digest
+from garage_ai.wire.messages import EngineImage
 
 pytestmark = pytest.mark.anyio
 
+ID = "sha256:" + "1" * 64
+CONTENT = "sha256:" + "2" * 64
 PODMAN = Runtime("podman", (4, 9, 3), rootless=True, cgroups=2, controllers=CONTROLLERS)
 OLD = {"host": {"security": {"rootless": False, "seccompEnabled": True}}}
 DOCKER = {
@@ -120,6 +124,24 @@ async def test_one_that_went_by_itself_is_no_trouble(stand_in: Stand, tmp_path: 
     assert await Containers(PODMAN, tmp_path).clear() == 1
 
 
+@pytest.mark.parametrize(
+    ("image", "built", "told"),
+    [
+        (ID, Built(ID, CONTENT, "debian@" + ID), EngineImage(ID, CONTENT, "debian@" + ID)),
+        (f"ghcr.io/x/server@{ID}", None, EngineImage(ID)),
+        (ID, None, EngineImage(ID)),
+        ("debian:12", None, None),
+    ],
+)
+async def test_the_network_is_told_what_the_container_is_made_from(
+    tmp_path: Path, image: str, built: Built | None, told: EngineImage | None
+) -> None:
+    """Built here of what was installed, or by digest; a name that may move says nothing."""
+    containers = Containers(PODMAN, tmp_path)
+    launcher = ContainerLauncher(containers, image, tmp_path / "run", built=built)
+    assert launcher.fence.image == told
+
+
 async def test_containers_are_told_apart_by_folder(tmp_path: Path) -> None:
     """Each folder has a mark of its own, which does not tell the path."""
     one, two = Containers(PODMAN, tmp_path / "a", "n1"), Containers(PODMAN, tmp_path / "b")
@@ -191,8 +213,9 @@ async def test_an_image_is_known_by_what_went_in(stand_in: Stand, tmp_path: Path
     image = "sha256:" + "1" * 64
     ImageBook(tmp_path).built("podman", Built(image, "sha256:" + "2" * 64, "base"))
     assert await built_image(PODMAN, tmp_path) is None
-    ImageBook(tmp_path).built("podman", Built(image, content, "base"))
-    assert await built_image(PODMAN, tmp_path) == image
+    fresh = Built(image, content, "base")
+    ImageBook(tmp_path).built("podman", fresh)
+    assert await built_image(PODMAN, tmp_path) == fresh
     stand_in("podman", "exit 125")
     assert await built_image(PODMAN, tmp_path) is None
 
@@ -214,13 +237,39 @@ async def test_a_base_that_is_not_here_is_named(stand_in: Stand, tmp_path: Path)
 async def test_who_leaves_takes_the_image_along(stand_in: Stand, tmp_path: Path) -> None:
     """It is removed by the program that has it; one that is gone already is no trouble."""
     image = "sha256:" + "1" * 64
-    for does in (f'echo "$@" > {tmp_path}/asked', "echo no such image >&2; exit 1"):
+    named = says([{"Id": image, "RepoTags": []}])
+    gone = f'case $* in *inspect*{image}) {named}\n;; *) echo "$@" >> {tmp_path}/asked;; esac'
+    for does in (gone, "echo no such image >&2; exit 1"):
         stand_in("podman", does)
         ImageBook(tmp_path).built("podman", Built(image, image, "base"))
-        await remove_built(tmp_path)
+        assert await remove_built(tmp_path) == set()
         assert not (tmp_path / "images.json").exists()
-    assert (tmp_path / "asked").read_text() == f"image rm --force {image}\n"
+    asked = (tmp_path / "asked").read_text()
+    assert asked == f"image rm {own_name(tmp_path)}\nimage rm {image}\n"
+    stand_in("podman", f'echo "$@" > {tmp_path}/asked')
+    ImageBook(tmp_path).pin("docker.io/vllm/vllm-openai:v0.32.0", image)
     await remove_built(tmp_path)
+    assert (tmp_path / "asked").read_text() == f"image rm docker.io/vllm/vllm-openai@{image}\n"
+    await remove_built(tmp_path)
+
+
+async def test_an_image_that_another_node_uses_stays(stand_in: Stand, tmp_path: Path) -> None:
+    """The runtime refuses to remove it while another folder's name is on it, and that is told."""
+    image = "sha256:" + "1" * 64
+    named = says([{"Id": image, "RepoTags": [own_name(tmp_path / "another")]}])
+    stand_in("podman", f'case $2 in inspect) {named}\n;; *) echo "$@" >> {tmp_path}/asked;; esac')
+    ImageBook(tmp_path).built("podman", Built(image, image, "base"))
+    assert await remove_built(tmp_path) == {image}
+    assert (tmp_path / "asked").read_text() == f"image rm {own_name(tmp_path)}\n"
+
+
+async def test_an_image_that_a_container_runs_stays(stand_in: Stand, tmp_path: Path) -> None:
+    """It is never removed by force: the runtime's refusal stands, and is told."""
+    image = "sha256:" + "1" * 64
+    here = says([{"Id": image, "RepoTags": None}])
+    stand_in("podman", f"case $2 in inspect) {here}\n;; *) [ $3 != {image} ];; esac")
+    ImageBook(tmp_path).built("podman", Built(image, image, "base"))
+    assert await remove_built(tmp_path) == {image}
 
 
 async def test_a_broken_book_is_named(tmp_path: Path) -> None:

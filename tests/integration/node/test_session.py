@@ -151,7 +151,7 @@ async def test_the_owner_speaks_to_it(
         assert (status.node, status.state, status.link.state) == (NODE, "ready", "connected")
         assert (run / "agent.sock").stat().st_mode & 0o777 == 0o600
         assert (await asyncio.to_thread(ask_agent, run, "pause")).state == "paused"
-        await caller.beat(lambda beat: beat.state == "paused", 2)
+        await caller.beat(lambda beat: beat.state == "paused", 4)
         assert node.folder.paused
         assert (await asyncio.to_thread(ask_agent, run, "resume")).state == "ready"
         assert not node.folder.paused
@@ -159,7 +159,7 @@ async def test_the_owner_speaks_to_it(
         reader, writer = await asyncio.open_unix_connection(socket_path(handle, SOCKET))
         os.close(handle)
         writer.write(b'{"op":"dance"}\n')
-        assert b"not understood" in await asyncio.wait_for(reader.readline(), 5)
+        assert b"not understood" in await asyncio.wait_for(reader.readline(), 20)
         writer.close()
         await writer.wait_closed()
     finally:

@@ -22,7 +22,7 @@ from garage_ai.node.engines import warden
 from garage_ai.node.engines.link import EngineLink
 from garage_ai.node.engines.orphans import end_orphans
 from garage_ai.node.engines.vllm import Patience, VllmEngine
-from garage_ai.node.engines.vllm_plan import MARK, VllmOptions
+from garage_ai.node.engines.vllm_options import MARK, VllmOptions
 from garage_ai.wire.frames import End, Fail, Head, Refused
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import BeatNow
@@ -40,8 +40,10 @@ def chat(**more: object) -> bytes:
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where the environment of vLLM is."""
+    monkeypatch.setenv("GAI_API_KEY", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://p")
     fake_vllm.make_python(tmp_path / "env", mock={"chunks": 4})
     return tmp_path / "env"
 
@@ -58,13 +60,11 @@ def make(home: Path, patience: Patience | None = None) -> VllmEngine:
         context=512,
         cache_gib=1,
     )
-    around = os.environ | {"GAI_API_KEY": "secret", "HTTPS_PROXY": "http://p"}
     return VllmEngine(
         options,
         run=home.parent / "run",
         logs=home.parent / "logs",
         patience=patience,
-        environment=around,
     )
 
 
@@ -195,7 +195,7 @@ async def test_heals_after_it_was_killed(
     before = fake_vllm.started(home)
     core = psutil.Process(before["core"])
     os.kill(before["pid"], signal.SIGKILL)
-    await caller.beat(lambda beat: beat.models[0].engine == "loading", 5)
+    await caller.beat(lambda beat: beat.models[0].engine == "loading", 20)
     assert not core.is_running()
     await caller.ready()
     assert fake_vllm.started(home)["pid"] != before["pid"]
@@ -304,6 +304,21 @@ def test_all_die_with_the_agent() -> None:
         parent.kill()
         parent.wait()
         eventually("the end of all", lambda: not any(map(psutil.Process.is_running, family)), 10)
+
+
+def test_in_a_container_all_die_with_whoever_holds_stdin() -> None:
+    """Its end is a SIGTERM; the engine itself has no stdin, and its socket is open to the agent."""
+    code = "import os, sys; print(repr(sys.stdin.read()), os.umask(0), flush=True)\n" + FAMILY
+    argv = [*WARDEN, "stdin", sys.executable, "-c", code]
+    with subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        assert first.stdin is not None
+        assert first.stdout.readline() == b"'' 0\n"
+        family = [psutil.Process(int(first.stdout.readline()))]
+        family += family[0].parents()[:1]
+        first.stdin.close()
+        assert first.wait(10) == -signal.SIGKILL
+        assert not any(map(psutil.Process.is_running, family))
 
 
 @pytest.mark.parametrize(("code", "status"), [("exit(3)", 3), ("kill(getpid(), 9)", -9)])

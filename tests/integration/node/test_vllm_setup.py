@@ -10,7 +10,7 @@ from tests.parts.folders import model_folder
 from garage_ai.catalog import DEFAULT_MODEL
 from garage_ai.node.engines import vllm_python
 from garage_ai.node.engines.vllm_python import ask_facts
-from garage_ai.node.engines.vllm_setup import check_vllm, options_for
+from garage_ai.node.engines.vllm_setup import check_vllm, vllm_options
 from garage_ai.node.errors import EngineMissing, EngineUnfit, NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
 
@@ -35,23 +35,25 @@ async def test_a_folder_is_planned_for_the_cards_there_are(tmp_path: Path) -> No
     python = fake_vllm.make_python(tmp_path / "env", device="cuda", cards=[CARD, CARD])
     model = model_folder(tmp_path / "Small")
     folder = NodeFolder(tmp_path / "node")
-    choice = Choice(engine="vllm", models=(str(model),), vllm_python=str(python), slots=3)
+    choice = Choice(
+        engine="vllm", models=(str(model),), vllm_python=str(python), slots=3, sandbox="none"
+    )
     await check_vllm(choice)
-    options = await options_for(choice, folder)
+    options = await vllm_options(choice, folder)
     assert (options.name, options.context, options.slots) == ("small", 2048, 3)
     assert (options.tensor_parallel, options.memory_share) == (2, 0.89)
     assert options.folder == model
-    assert (await options_for(choice, folder)).digest == options.digest
+    assert (await vllm_options(choice, folder)).digest == options.digest
 
 
 async def test_an_old_version_is_refused_before_anything_else(tmp_path: Path) -> None:
     """Already when the PC joins."""
     python = fake_vllm.make_python(tmp_path / "env", version="0.31.0")
-    choice = Choice(engine="vllm", models=("m",), vllm_python=str(python))
+    choice = Choice(engine="vllm", models=("m",), vllm_python=str(python), sandbox="none")
     with pytest.raises(EngineUnfit, match=r"0\.31\.0 is too old"):
         await check_vllm(choice)
     with pytest.raises(EngineUnfit):
-        await options_for(choice, NodeFolder(tmp_path / "node"))
+        await vllm_options(choice, NodeFolder(tmp_path / "node"))
 
 
 async def test_a_python_without_vllm_is_told_from_one_that_cannot_tell(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ async def test_a_python_that_hangs_is_ended(
         (Choice(engine="vllm"), "--model once"),
         (Choice(engine="vllm", models=("a", "b")), "--model once"),
         (Choice(engine="vllm", models=("a",), engine_url="http://h/v1"), "--engine external"),
-        (Choice(engine="vllm", models=("no/such",)), "no model 'no/such' for vLLM"),
+        (Choice(engine="vllm", models=("no/such",)), "no model no/such for vLLM"),
         (Choice(engine="vllm", models=(DEFAULT_MODEL,)), "--engine llamacpp"),
         (Choice(engine="vllm", models=("{model}",), chat_template="/no"), "no chat template"),
         (Choice(engine="vllm", models=("{coded}",)), "code of its own"),
@@ -103,6 +105,7 @@ async def test_what_cannot_be_served_is_said(tmp_path: Path, choice: Choice, wor
         models=tuple(homes.get(name, name) for name in choice.models),
         vllm_python=str(python),
         chat_template=choice.chat_template,
+        sandbox="none",
     )
     with pytest.raises(NotPossible, match=words):
-        await options_for(asked, NodeFolder(tmp_path / "node"))
+        await vllm_options(asked, NodeFolder(tmp_path / "node"))

@@ -41,6 +41,7 @@ class Node(RuleBasedStateMachine):
         self.stopping: dict[AttemptId, str] = {}
         self.answers: dict[AttemptId, Receiver] = {}
         self.ended: set[AttemptId] = set()
+        self.given_way: set[AttemptId] = set()
 
     def apply(self, step: Step) -> None:
         for subject, packet in step.send:
@@ -55,6 +56,10 @@ class Node(RuleBasedStateMachine):
             self.engine[step.run.id] = step.run
         for exchange, code in step.stop:
             assert exchange.id in self.engine, "an engine stopped that does not run"
+            if code == "preempted":
+                assert exchange.born is not None, "a chat gave way"
+                assert exchange.id not in self.given_way, "one gave way twice"
+                self.given_way.add(exchange.id)
             self.stopping[exchange.id] = code
 
     def fresh(self, attempt: AttemptId) -> bool:
@@ -62,11 +67,20 @@ class Node(RuleBasedStateMachine):
         if attempt in self.core.running or attempt in self.engine:
             return False
         self.ended.discard(attempt)
+        self.given_way.discard(attempt)
         self.answers.pop(attempt, None)
         return True
 
-    @rule(attempt=attempts, size=st.integers(0, 200), whole=st.booleans(), stream=st.booleans())
-    def job(self, attempt: AttemptId, size: int, whole: bool, stream: bool) -> None:
+    @rule(
+        attempt=attempts,
+        size=st.integers(0, 200),
+        whole=st.booleans(),
+        stream=st.booleans(),
+        age=st.none() | st.floats(0, 100),
+    )
+    def job(
+        self, attempt: AttemptId, size: int, whole: bool, stream: bool, age: float | None
+    ) -> None:
         self.fresh(attempt)
         opening = Open(
             1,
@@ -77,6 +91,7 @@ class Node(RuleBasedStateMachine):
             stream,
             size,
             60.0,
+            batch_age=age,
         )
         body = (Data(b"x" * size), End()) if whole else (Data(b"x" * (size // 2)),)
         self.apply(self.core.job(Packet(attempt, 0, (opening, *body)), self.now))
@@ -141,8 +156,10 @@ class Node(RuleBasedStateMachine):
 
     @invariant()
     def slots_are_never_oversold(self) -> None:
-        assert len(self.core.running) <= SLOTS
-        assert len(self.engine) <= SLOTS
+        going = self.given_way & set(self.core.running)
+        assert len(self.core.running) - len(going) <= SLOTS
+        assert len(set(self.engine) - self.given_way) <= SLOTS
+        assert sum(each.born is None for each in self.core.running.values()) <= SLOTS
 
     @invariant()
     def what_runs_has_not_ended(self) -> None:
@@ -153,6 +170,7 @@ class Node(RuleBasedStateMachine):
     def books_balance(self) -> None:
         totals = self.core.totals
         over = totals.answered + totals.failed + totals.cancelled + totals.yielded
+        over += totals.preempted
         assert over >= totals.accepted - len(self.core.running)
 
     def teardown(self) -> None:

@@ -50,3 +50,9 @@ def test_the_salt_is_put_in_and_cannot_be_brought() -> None:
     assert json.loads(body) == {"cache_salt": "ours", "n": 1, "model": "m"}
     with pytest.raises(EngineProtocol):
         salted(b"[]", "m", "ours")
+
+
+def test_tells_vllm_what_has_time() -> None:
+    """A batch request stands behind the others; of a chat nothing is said, whatever it says."""
+    assert json.loads(salted(b"{}", "m", "s", "batch"))["priority"] > 0
+    assert "priority" not in json.loads(salted(b"{}", "m", "s"))

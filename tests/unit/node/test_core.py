@@ -7,6 +7,7 @@ from garage_ai.node.core import (
     BODY_SECONDS,
     ENGINE_SECONDS,
     GATEWAY_SECONDS,
+    HANDOVER_SECONDS,
     MAX_TOMBSTONES,
     Core,
     Hold,
@@ -26,6 +27,7 @@ from garage_ai.wire.frames import (
     Fail,
     Frame,
     Head,
+    Leaving,
     Open,
     Packet,
     Refused,
@@ -33,11 +35,13 @@ from garage_ai.wire.frames import (
     credit_packet,
 )
 from garage_ai.wire.ids import AttemptId, Digest, GatewayId, NodeId, SessionId
+from garage_ai.wire.messages import Share
 
 NODE = NodeId("naaaaaaaaaaaa")
 SESSION = SessionId("s1")
 DIGEST = Digest("sha256:" + "a" * 64)
 BODY = b'{"model":"m"}'
+ASKERS = {"own", "member", "other", "", "neighbour"}
 
 
 def offer(slots: int = 2, **more: object) -> Offer:
@@ -140,6 +144,16 @@ def test_says_loading_while_the_engine_is_not_ready(state: str) -> None:
     step = greeted(core, job(), 0.0)
     assert refusal(step) == "loading"
     assert frames(step)[0].message == "out of memory"  # type: ignore[union-attr]
+
+
+def test_an_engine_that_stood_still_for_the_owner_is_told_to_start_when_he_is_done() -> None:
+    """The reason is not the pause that is over."""
+    core = ready()
+    core.hold("paused", "paused by its owner")
+    core.engine_is("stopped", "", core.offers)
+    assert core.reason == "paused by its owner"
+    core.unhold()
+    assert (core.state, core.reason) == ("ready", "the engine is starting")
 
 
 def test_joins_until_the_engine_was_ready_once() -> None:
@@ -458,3 +472,38 @@ def test_accepted_rides_along_with_an_engine_that_is_quick() -> None:
     )
     assert frames(core.greet(0.001)) == []
     assert not core.greets
+
+
+@pytest.mark.parametrize(
+    ("share", "taken"),
+    [
+        ("all", {"own", "member", "other", "", "neighbour"}),
+        ("members", {"own", "member"}),
+        ("own", {"own"}),
+    ],
+)
+def test_takes_work_only_of_whom_its_owner_lets_in(share: Share, taken: set[str]) -> None:
+    """A gateway that does not say who asks does not know that it matters."""
+    core = ready(slots=8)
+    core.share = share
+    steps = {who: core.job(job(who or "nobody", asker=who), 0.0) for who in sorted(ASKERS)}
+    assert {who for who, step in steps.items() if step.run is not None} == taken
+    refused = {refusal(step) for who, step in steps.items() if step.run is None}
+    assert refused <= {"not_shared"}
+
+
+def test_says_that_it_leaves_while_others_can_go_on() -> None:
+    """Streams are told from a few seconds before they are stopped; a plain answer is not."""
+    core = ready()
+    for name, stream in (("a1", True), ("a2", False)):
+        greeted(core, job(name, stream=stream), 0.0)
+    core.leaves_at = 20.0
+    early = core.tick(20.0 - HANDOVER_SECONDS - 0.1)
+    assert {type(frame) for frame in frames(early)} == {Alive}
+    late = core.tick(20.0 - HANDOVER_SECONDS + 0.5)
+    assert [(packet.attempt, type(packet.frames[0])) for _, packet in late.send] == [
+        ("a1", Leaving),
+        ("a2", Alive),
+    ]
+    core.unhold()
+    assert {type(frame) for frame in frames(core.tick(16.5))} == {Alive}

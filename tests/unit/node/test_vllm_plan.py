@@ -6,15 +6,8 @@ from pathlib import Path
 import pytest
 
 from garage_ai.catalog import FolderConfig
-from garage_ai.node.engines.vllm_plan import (
-    LEAST_CAPABILITY,
-    Model,
-    VllmOptions,
-    Wishes,
-    argv,
-    environment,
-    plan,
-)
+from garage_ai.node.engines.vllm_options import VllmOptions, argv, environment
+from garage_ai.node.engines.vllm_plan import LEAST_CAPABILITY, Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Card, Facts
 from garage_ai.node.errors import NotPossible
 from garage_ai.wire.ids import Digest
@@ -27,6 +20,7 @@ RTX_2080 = Card("NVIDIA GeForce RTX 2080 Ti", (7, 5), 10 * GIB, 11 * GIB)
 GTX_1080 = Card("NVIDIA GeForce GTX 1080", (6, 1), 8 * GIB, 8 * GIB)
 QWEN = Model(
     folder=Path("/models/qwen3-8b"),
+    files=(),
     name="qwen3-8b",
     digest=Digest("sha256:" + "c" * 64),
     kind="chat",
@@ -39,6 +33,10 @@ def on(*cards: Card, **wishes: object) -> VllmOptions:
     return plan(PYTHON, Facts("0.33.0", "cuda", cards), QWEN, Wishes(**wishes))  # type: ignore[arg-type]
 
 
+def bare(options: VllmOptions) -> list[str]:
+    return argv(options, str(PYTHON), options.folder, options.chat_template, "./engine.sock")
+
+
 def quantised(method: str) -> Model:
     return replace(QWEN, config=FolderConfig("Q", "q", 32, 4096, "bfloat16", method))
 
@@ -46,26 +44,26 @@ def quantised(method: str) -> Model:
 def test_the_command_for_two_cards() -> None:
     """All that was decided stands in argv, in the order of the golden line."""
     options = on(RTX_3090, RTX_3090, context=8192, chat_template=Path("/t.jinja"))
-    assert " ".join(argv(options, "./engine.sock")) == (
+    assert " ".join(bare(options)) == (
         "/home/me/vllm/bin/python -m vllm.entrypoints.openai.api_server"
         " --model /models/qwen3-8b --served-model-name qwen3-8b --uds ./engine.sock"
         " --load-format safetensors --dtype auto --max-model-len 8192 --max-num-seqs 16"
-        " --tensor-parallel-size 2 --max-logprobs 20 --gpu-memory-utilization 0.92"
-        " --chat-template /t.jinja --enable-prefix-caching --no-enable-log-requests"
-        " --disable-uvicorn-access-log --disable-fastapi-docs"
+        " --tensor-parallel-size 2 --max-logprobs 20 --scheduling-policy priority"
+        " --gpu-memory-utilization 0.92 --chat-template /t.jinja --enable-prefix-caching"
+        " --no-enable-log-requests --disable-uvicorn-access-log --disable-fastapi-docs"
     )
 
 
 def test_the_command_for_a_cpu() -> None:
     """No card is spoken of, and nothing is compiled."""
     options = plan(PYTHON, CPU, QWEN, Wishes(slots=4, context=2048, cache_gib=1, threads=3))
-    assert " ".join(argv(options, "./engine.sock")) == (
+    assert " ".join(bare(options)) == (
         "/home/me/vllm/bin/python -m vllm.entrypoints.openai.api_server"
         " --model /models/qwen3-8b --served-model-name qwen3-8b --uds ./engine.sock"
         " --load-format safetensors --dtype bfloat16 --max-model-len 2048 --max-num-seqs 4"
-        " --tensor-parallel-size 1 --max-logprobs 20 --enable-prefix-caching"
-        " --no-enable-log-requests --disable-uvicorn-access-log --disable-fastapi-docs"
-        " --enforce-eager"
+        " --tensor-parallel-size 1 --max-logprobs 20 --scheduling-policy priority"
+        " --enable-prefix-caching --no-enable-log-requests --disable-uvicorn-access-log"
+        " --disable-fastapi-docs --enforce-eager"
     )
     own = environment(options, Path("/run/n"), {"PATH": "/bin"})
     assert (own["VLLM_CPU_KVCACHE_SPACE"], own["OMP_NUM_THREADS"]) == ("1", "3")

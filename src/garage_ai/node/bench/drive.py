@@ -23,9 +23,6 @@ LONGEST_PROMPT: Final = 300
 """Words; enough that reading them takes longer than starting to."""
 
 LONGEST_ANSWER: Final = 64
-LEVEL_SECONDS: Final = 45.0
-"""Longest level; a stream that is not done by then counts with what it gave."""
-
 SHARE_SECONDS: Final = 10.0
 """What reading all prompts of a level may take, and writing all answers."""
 
@@ -75,19 +72,30 @@ Progress = Callable[[int, float], None]
 
 
 async def run_level(
-    engine: Engine, offer: Offer, streams: int, *, size: Size, draw: random.Random, tell: Progress
+    engine: Engine,
+    offer: Offer,
+    streams: int,
+    *,
+    size: Size,
+    seconds: float,
+    draw: random.Random,
+    tell: Progress,
 ) -> list[list[Timing]]:
-    """Run rounds of so many streams until there are enough, or the level's time is over."""
+    """Run rounds of so many streams until there are enough, or the level's `seconds` are over.
+
+    A stream that is not done by then counts with what it gave.
+    """
     loop = asyncio.get_running_loop()
     began = loop.time()
     rounds: list[list[Timing]] = []
-    while len(rounds) < MOST_ROUNDS and loop.time() - began < ENOUGH_SECONDS:
+    enough = min(ENOUGH_SECONDS, seconds / 2)
+    while len(rounds) < MOST_ROUNDS and loop.time() - began < enough:
         bodies = [make_body(offer, engine.kind, size, draw) for _ in range(streams)]
-        until = began + LEVEL_SECONDS
+        until = began + seconds
         rounds.append(
             list(await asyncio.gather(*(_stream(engine, offer, each, until) for each in bodies)))
         )
-        tell(streams, min(1.0, (loop.time() - began) / ENOUGH_SECONDS))
+        tell(streams, min(1.0, (loop.time() - began) / enough))
         if all(each.first is None for each in rounds[-1]):
             break
     tell(streams, 1.0)
@@ -199,4 +207,4 @@ def _says_something(choice: _Choice) -> bool:
     return bool(choice.text or (delta and (delta.content or delta.reasoning_content)))
 
 
-__all__ = ["LEVEL_SECONDS", "Progress", "Size", "make_body", "run_level", "size_for"]
+__all__ = ["Progress", "Size", "make_body", "run_level", "size_for"]

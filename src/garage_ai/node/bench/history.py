@@ -1,4 +1,4 @@
-"""What was measured before, the newest last, and what has changed since."""
+"""What was measured before, the newest last."""
 
 from pathlib import Path
 from typing import Annotated, Final
@@ -13,18 +13,8 @@ _log = structlog.get_logger(__name__)
 
 FILE: Final = "benchmarks.json"
 KEPT: Final = 50
-NOTABLE: Final = 0.15
-"""Change beyond which a speed is told to have changed: two runs of one engine differ by less."""
-
-
-class Drift(msgspec.Struct, frozen=True):
-    """How a speed at so many streams has changed; `change` is a share of what it was."""
-
-    streams: int
-    before: float
-    now: float
-    change: float
-
+_LONGEST: Final = 60_000
+"""Characters; a file for the owner alone may have 64 KiB."""
 
 _histories: Final[msgspec.json.Decoder[tuple[Benchmark, ...]]] = msgspec.json.Decoder(
     Annotated[tuple[Benchmark, ...], msgspec.Meta(max_length=KEPT)]
@@ -46,26 +36,9 @@ def load_history(folder: Path) -> tuple[Benchmark, ...]:
 def keep(folder: Path, benchmark: Benchmark) -> None:
     """Add a measurement, and let the oldest go."""
     kept = (*load_history(folder), benchmark)[-KEPT:]
-    replace_secret(folder / FILE, msgspec.json.format(msgspec.json.encode(kept)).decode() + "\n")
+    while len(text := msgspec.json.encode(kept)) > _LONGEST:
+        kept = kept[1:]
+    replace_secret(folder / FILE, text.decode() + "\n")
 
 
-def drift(history: tuple[Benchmark, ...], now: Benchmark) -> tuple[Drift, ...]:
-    """Compare with the last time the same engine ran the same model; only what is notable."""
-    alike = [each for each in history if _same(each, now)]
-    if not alike:
-        return ()
-    before = {level.streams: level.decode for level in alike[-1].levels}
-    found = []
-    for level in now.levels:
-        was = before.get(level.streams, 0.0)
-        change = (level.decode - was) / was if was else 0.0
-        if abs(change) > NOTABLE:
-            found.append(Drift(level.streams, was, level.decode, round(change, 3)))
-    return tuple(found)
-
-
-def _same(one: Benchmark, other: Benchmark) -> bool:
-    return (one.engine, one.digest, one.slots) == (other.engine, other.digest, other.slots)
-
-
-__all__ = ["FILE", "KEPT", "NOTABLE", "Drift", "drift", "keep", "load_history"]
+__all__ = ["FILE", "KEPT", "keep", "load_history"]

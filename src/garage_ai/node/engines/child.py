@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import re
 import signal
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from garage_ai.node.errors import EngineLost, EngineTimeout
+from garage_ai.node.fitting.signs import says_out_of_memory
 from garage_ai.node.logs import BoundedLog
 
 STOP_SECONDS: Final = 3.0
@@ -32,7 +34,11 @@ class Child:
         self._log = log
         self._on_line = on_line
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
+        self._keep: re.Pattern[bytes] | None = None
         self._ready = asyncio.Event()
+        self.said_out_of_memory = False
+        self.was_killed = False
+        """By us, with SIGKILL."""
         self._reader = asyncio.create_task(self._read(), name="engine-log")
 
     @classmethod
@@ -74,6 +80,11 @@ class Child:
         """Its process id."""
         return self._process.pid
 
+    @property
+    def code(self) -> int | None:
+        """How it ended, negative for a signal; None while it runs."""
+        return self._process.returncode
+
     async def ready(self, seconds: float) -> None:
         """Wait until it says that it listens. Raises: EngineLost, EngineTimeout."""
         ready = asyncio.ensure_future(self._ready.wait())
@@ -99,6 +110,10 @@ class Child:
         """The last line it said that is not empty; empty when there was none."""
         return next((line for line in reversed(self._last) if line), "")
 
+    def keep_only(self, pattern: re.Pattern[bytes]) -> None:
+        """Let go unheard, from now on, what does not begin like this: it may quote requests."""
+        self._keep = pattern
+
     async def all_read(self) -> None:
         """Wait, a second at most, until all that it said before its end was heard."""
         await asyncio.wait({self._reader}, timeout=1)
@@ -106,6 +121,7 @@ class Child:
     async def stop(self) -> None:
         """End it: asked first, killed after three seconds."""
         for how in (signal.SIGTERM, signal.SIGKILL):
+            self.was_killed = self.was_killed or how == signal.SIGKILL
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(how)
             with contextlib.suppress(TimeoutError):
@@ -118,11 +134,13 @@ class Child:
 
     def kill(self) -> None:
         """End it now; `ended` tells when it has."""
+        self.was_killed = True
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
 
     def interrupt(self) -> None:
         """Have its warden end it now, without asking it first."""
+        self.was_killed = True
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGINT)
 
@@ -140,13 +158,17 @@ class Child:
                 return
             if line.startswith(_READY):
                 self._ready.set()
-            if line.startswith(_QUOTES):
+            if line.startswith(_QUOTES) or not self._kept(line):
                 continue
             words = line.decode(errors="replace").strip()
             self._last.append(words[:200])
+            self.said_out_of_memory = self.said_out_of_memory or says_out_of_memory(words)
             self._log.write(line)
             if self._on_line is not None:
                 self._on_line(words)
+
+    def _kept(self, line: bytes) -> bool:
+        return self._keep is None or self._keep.match(line) is not None
 
     def _said(self) -> str:
         return f"; it said: {self.last_words}" if self.last_words else ""

@@ -15,7 +15,8 @@ from garage_ai.node.engines.link import EngineLink, HttpAnswer
 from garage_ai.node.engines.port import Answer, Fence, Offer
 from garage_ai.node.engines.told import Told, read_whole
 from garage_ai.node.errors import EngineError, ModelMissing
-from garage_ai.wire.frames import Route
+from garage_ai.node.guard.words import NOTHING, Sentence
+from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineState
 
@@ -81,6 +82,11 @@ class ExternalEngine:
         self._doubted = asyncio.Event()
 
     @property
+    def device(self) -> None:
+        """Not known: it may be another machine's."""
+        return None
+
+    @property
     def state(self) -> EngineState:
         """Where it stands now."""
         return self._state
@@ -108,6 +114,18 @@ class ExternalEngine:
     def seconds_left(self) -> float:
         """Give no guess."""
         return 0.0
+
+    @property
+    def smaller(self) -> Sentence:
+        """Say nothing: the server plans for itself."""
+        return NOTHING
+
+    @property
+    def memory(self) -> None:
+        """Not ours to measure."""
+
+    async def measure(self) -> None:
+        """Measure nothing."""
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the state has changed."""
@@ -142,6 +160,7 @@ class ExternalEngine:
         offer: Offer,
         stream: bool,  # noqa: ARG002 - the body says whether it streams
         salt: str = "",  # noqa: ARG002 - a server we do not know may refuse the field
+        priority: Priority = "chat",  # noqa: ARG002 - and this one too
     ) -> Answer:
         """Put a request to the server. Raises: EngineError."""
         try:

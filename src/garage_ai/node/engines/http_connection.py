@@ -18,6 +18,7 @@ class HttpConnection(asyncio.Protocol):
     """A connection; `gone` is called when it is closed, `once` says that it is for one request."""
 
     __slots__ = (
+        "_gathering",
         "_gone",
         "_loop",
         "_open",
@@ -39,6 +40,7 @@ class HttpConnection(asyncio.Protocol):
         self._reader: Reader | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._paused = False
+        self._gathering = False
 
     @property
     def open(self) -> bool:
@@ -65,10 +67,24 @@ class HttpConnection(asyncio.Protocol):
             raise
         return reader
 
+    def now(self) -> float:
+        """Give the loop's time."""
+        return self._loop.time()
+
     def news(self) -> asyncio.Future[None]:
         """Give what is resolved when something has come in, or nothing more will."""
         waiter = self._waiter = self._loop.create_future()
         return waiter
+
+    async def gather(self, seconds: float) -> None:
+        """Let come in what comes in so many seconds, or to the end of the answer."""
+        self._gathering = True
+        timer = self._loop.call_later(seconds, self._wake)
+        try:
+            await self.news()
+        finally:
+            self._gathering = False
+            timer.cancel()
 
     def relieved(self) -> None:
         """Read on: what had come was taken."""
@@ -114,7 +130,8 @@ class HttpConnection(asyncio.Protocol):
         if reader.held > HIGH_WATER and not self._paused:
             self._paused = True
             self._transport.pause_reading()
-        self._wake()
+        if not self._gathering or reader.over or self._paused:
+            self._wake()
 
     def eof_received(self) -> None:
         """Take the end of what the engine says; it gets no further request."""

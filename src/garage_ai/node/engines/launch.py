@@ -1,8 +1,6 @@
-"""How llama.cpp's process comes to be: started bare, or in a container. One port for both."""
+"""How an engine's process comes to be: bare, or in a container. One port for all engines."""
 
-import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -10,27 +8,29 @@ from typing import Final, Protocol
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.port import Fence
 from garage_ai.node.logs import BoundedLog
-from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import ModelKind
+from garage_ai.node.sandbox.order import Order
 
 SOCKET: Final = "engine.sock"
 
+OnLine = Callable[[str], None]
+
 
 @dataclass(frozen=True, slots=True)
-class LlamaOptions:
-    """How llama.cpp is run; `context` in tokens for each of `slots`.
+class Command:
+    """What is run with this user's rights; `environment` None is the agent's own."""
 
-    `beside` are the model's other files, which llama.cpp looks for beside the weights.
-    """
+    argv: tuple[str, ...]
+    environment: Mapping[str, str] | None = None
 
-    weights: Path
-    name: str
-    digest: Digest
-    kind: ModelKind
-    slots: int
-    context: int
-    threads: int
-    beside: tuple[Path, ...] = ()
+
+class Startable(Protocol):
+    """An engine as decided on: it says how it is run, whoever launches it."""
+
+    def bare(self, folder: Path) -> Command:
+        """Say what is run here, in `folder`, where its socket is to be."""
+
+    def inside(self) -> Order:
+        """Say what is run in a container, its socket in RUN. Raises: NotPossible."""
 
 
 class Launcher(Protocol):
@@ -43,8 +43,10 @@ class Launcher(Protocol):
     def socket_folder(self, run: Path) -> Path:
         """Make the folder the engine's socket will be in; nobody but this user gets there."""
 
-    async def launch(self, options: LlamaOptions, folder: Path, log: BoundedLog) -> Child:
-        """Start the process. Raises: EngineLost."""
+    async def launch(
+        self, what: Startable, folder: Path, log: BoundedLog, on_line: OnLine | None = None
+    ) -> Child:
+        """Start the process; `on_line` hears all that it says. Raises: EngineLost."""
 
     async def clear(self) -> None:
         """Remove all that an earlier run has left, of this agent or of one that died.
@@ -67,28 +69,17 @@ class BareLauncher:
         run.chmod(0o700)
         return run.absolute()
 
-    async def launch(self, options: LlamaOptions, folder: Path, log: BoundedLog) -> Child:
+    async def launch(
+        self, what: Startable, folder: Path, log: BoundedLog, on_line: OnLine | None = None
+    ) -> Child:
         """Start the process. Raises: EngineLost."""
-        argv = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
-        argv += server_words(options, options.weights, folder / SOCKET)
-        return await Child.start([*argv, "--parent", str(os.getpid())], log, folder)
+        command = what.bare(folder)
+        return await Child.start(
+            command.argv, log, folder, environment=command.environment, on_line=on_line
+        )
 
     async def clear(self) -> None:
         """Do nothing: the kernel has done it."""
 
 
-def server_words(options: LlamaOptions, model: Path | str, socket: Path | str) -> Sequence[str]:
-    """Say the options to llama.cpp's server, with the paths as it will see them."""
-    words = {
-        "--model": model,
-        "--alias": options.name,
-        "--socket": socket,
-        "--slots": options.slots,
-        "--context": options.context,
-        "--threads": options.threads,
-    }
-    argv = [str(word) for pair in words.items() for word in pair]
-    return [*argv, "--embedding"] if options.kind == "embedding" else argv
-
-
-__all__ = ["SOCKET", "BareLauncher", "Launcher", "LlamaOptions", "server_words"]
+__all__ = ["SOCKET", "BareLauncher", "Command", "Launcher", "OnLine", "Startable"]

@@ -20,6 +20,10 @@ from garage_ai.node.engines.port import PATHS
 from garage_ai.node.errors import EngineLost, EngineProtocol, EngineTimeout, NotPossible
 from garage_ai.wire.frames import Route
 
+BURST_SECONDS: Final = 0.001
+"""No model writes to one stream so fast: what comes so soon was written at once, and is cut by
+chance. Each piece more is a packet more, for three processes."""
+
 _MAX_SMALL_ANSWER: Final = 4 * 1024 * 1024
 _MAX_CONTENT_TYPE: Final = 128
 _CREDENTIALS: Final = struct.Struct("3i")  # process, user, group
@@ -31,7 +35,7 @@ _BODY: Final = b"Content-Type: application/json\r\nContent-Length: %d\r\n"
 class HttpAnswer:
     """An answer coming in over HTTP."""
 
-    __slots__ = ("_connection", "_link", "_reader", "content_type", "status")
+    __slots__ = ("_connection", "_link", "_reader", "_taken_at", "content_type", "status")
 
     pace: Final = None
 
@@ -40,6 +44,7 @@ class HttpAnswer:
         self._reader = reader
         self._link: EngineLink | None = link
         link.open_answers += 1
+        self._taken_at = 0.0
         self.status = reader.status
         self.content_type = reader.content_type[:_MAX_CONTENT_TYPE]
 
@@ -51,11 +56,16 @@ class HttpAnswer:
     async def read(self) -> bytes:
         """Give what is there, waiting for the first byte of it; empty at the end.
 
+        What follows the last within `BURST_SECONDS` is one burst, and given as one.
         Raises: EngineLost, EngineProtocol.
         """
         reader = self._reader
         while not reader.ready:
             await self._connection.news()
+        since = self._connection.now() - self._taken_at
+        if since < BURST_SECONDS and not reader.over:
+            await self._connection.gather(BURST_SECONDS - since)
+        self._taken_at = self._connection.now()
         data = reader.take()
         self._connection.relieved()
         return data
@@ -81,7 +91,10 @@ class EngineLink:
         try:
             self._address = Address(base, socket)
         except UnicodeError as error:
-            raise NotPossible(f"not an engine's address: {base}") from error
+            raise NotPossible(
+                "not an engine's address: {base}",
+                base=base,
+            ) from error
         # llama.cpp closes after each stream without saying so, and a new socket costs nothing.
         self._once = socket is not None
         self._tail = f"Host: {self._address.authority}\r\n{_authorization(key)}".encode()
@@ -198,7 +211,10 @@ def base_of(engine_url: str) -> str:
     except ValueError:
         good = False
     if not good or parts.query or parts.fragment or parts.username:
-        raise NotPossible(f"not an engine's address: {engine_url}; give http://HOST:PORT/v1")
+        raise NotPossible(
+            "not an engine's address: {engine_url}; give http://HOST:PORT/v1",
+            engine_url=engine_url,
+        )
     path = parts.path.rstrip("/").removesuffix("/v1")
     return f"{parts.scheme}://{parts.netloc}{path}"
 

@@ -1,25 +1,31 @@
 """llama.cpp (xllamacpp) in a process of its own, bare or in a container, behind a unix socket."""
 
-import asyncio
 import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Final
+from typing import ClassVar, Final
 
+import msgspec
 import structlog
 
 from garage_ai.node.body import asked, streamed, with_model
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.complaints import rejection
 from garage_ai.node.engines.gather import Gatherer
-from garage_ai.node.engines.launch import BareLauncher, Launcher, LlamaOptions
+from garage_ai.node.engines.launch import Launcher
+from garage_ai.node.engines.launched import LaunchedEngine
 from garage_ai.node.engines.link import HttpAnswer
-from garage_ai.node.engines.port import ROUTES, Answer, Fence, Offer
-from garage_ai.node.engines.supervised import SupervisedEngine
+from garage_ai.node.engines.llama_server import ServerOptions
+from garage_ai.node.engines.llamacpp_options import LlamaOptions
+from garage_ai.node.engines.port import ROUTES, Answer, Device, Offer
 from garage_ai.node.engines.tally import OneUsage
 from garage_ai.node.engines.told import Told, read_whole
-from garage_ai.node.errors import EngineError, EngineLost
+from garage_ai.node.errors import EngineLost, NotPossible
+from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.sizes import Size
 from garage_ai.node.speeds import Pace
-from garage_ai.wire.frames import Route
+from garage_ai.wire.frames import Priority, Route
 
 _log = structlog.get_logger(__name__)
 
@@ -30,38 +36,51 @@ LOAD_SECONDS: Final = 600.0
 HEALTH_SECONDS: Final = 60.0
 """Longest answer of one token; the very first one may compile kernels."""
 
+_PART: Final = 256
+"""Tokens of a canary's prompt that are read before anybody else's turn: seconds of a processor."""
+
 _OK: Final = 200
 _FAILED: Final = 500
 _CHAT_BODY: Final = b'{"prompt":"1","max_tokens":1,"cache_prompt":false}'
 _EMBEDDING_BODY: Final = b'{"input":"1"}'
 
 
-class LlamaEngine(SupervisedEngine):
-    """llama.cpp, started again with back-off whenever it dies or hangs."""
+LesserForm = Callable[[], Awaitable[LlamaOptions]]
+"""Fetches a smaller form of a model and says how it is run. Raises: NotPossible."""
+
+
+class LlamaEngine(LaunchedEngine):
+    """llama.cpp, started again with back-off whenever it dies or hangs.
+
+    `lesser` are smaller forms of the model, taken one after the other where memory does not suffice
+    for the one before at any size.
+    """
 
     kind = "llamacpp"
+    prove_seconds: ClassVar[float] = HEALTH_SECONDS
 
     def __init__(
-        self, options: LlamaOptions, *, run: Path, logs: Path, launcher: Launcher | None = None
+        self,
+        options: LlamaOptions | ServerOptions,
+        *,
+        run: Path,
+        logs: Path,
+        launcher: Launcher | None = None,
+        fitting: Fitting | None = None,
+        lesser: Sequence[LesserForm] = (),
     ) -> None:
-        offer = Offer(
-            options.name,
-            options.digest,
-            options.name,
-            kind=options.kind,
-            context=options.context,
-            slots=options.slots,
-            routes=ROUTES[options.kind],
-        )
-        super().__init__(offer, run=run, logs=logs)
-        self._options = options
-        self._launcher = launcher or BareLauncher()
-        self._socket_folder = run
+        super().__init__(_offer(options), run=run, logs=logs, launcher=launcher, fitting=fitting)
+        self._options: LlamaOptions | ServerOptions = options
+        self._lesser = list(lesser)
 
     @property
-    def fence(self) -> Fence:
-        """What stands between it and this PC."""
-        return self._launcher.fence
+    def _startable(self) -> LlamaOptions | ServerOptions:
+        return self._options
+
+    @property
+    def device(self) -> Device:
+        """What it computes on: the processor."""
+        return Device()
 
     async def ask(
         self,
@@ -71,10 +90,11 @@ class LlamaEngine(SupervisedEngine):
         offer: Offer,
         stream: bool,
         salt: str = "",  # noqa: ARG002 - llama.cpp knows no such field
+        priority: Priority = "chat",  # noqa: ARG002 - nor this one
     ) -> Answer:
         """Put a request to llama.cpp. Raises: EngineError."""
         body = with_model(body, offer.engine_name)
-        self._last_answer = asyncio.get_running_loop().time()
+        self._note_asked()
         if route == "embeddings":
             return await self._link.post(route, body)
         answer = await self._link.post(route, body if stream else streamed(body))
@@ -87,21 +107,35 @@ class LlamaEngine(SupervisedEngine):
             return GatheredAnswer(answer, route, wanted.choices)
         return TalliedAnswer(answer, wanted.choices) if wanted.several else answer
 
-    def _make_folder(self) -> Path:
-        self._socket_folder = self._launcher.socket_folder(self._run_folder)
-        return self._socket_folder
+    def _take_on(self, size: Size) -> None:
+        if isinstance(self._options, LlamaOptions):
+            self._options = replace(self._options, context=size.context, slots=size.slots)
 
-    async def _launch(self) -> Child:
-        await self._launcher.clear()
-        return await self._launcher.launch(self._options, self._socket_folder, self._log)
+    async def _take_lesser_form(self) -> bool:
+        while self._lesser:
+            form = self._lesser.pop(0)
+            try:
+                options = await form()
+            except NotPossible as error:
+                _log.warning("lesser_form_unavailable", detail=str(error)[:200])
+                continue
+            self._options, self._offer = options, _offer(options)
+            self._planned = Size(options.context, options.slots)
+            return True
+        return False
 
-    async def _end(self, child: Child) -> None:
-        await child.stop()
-        try:
-            await self._launcher.clear()
-        except EngineError as error:
-            # Before the next start it is tried again, and there it counts.
-            _log.warning("engine_left_behind", engine=self.kind, detail=str(error))
+    async def _fill(self, tokens: int) -> bool:
+        if self._options.kind == "embedding":
+            return False
+        # Any tokens do; no tokenizer has fewer than these.
+        prompt = [100 + number % 1000 for number in range(tokens)]
+        # Each part is found in the slot's cache by the next; what is under way cannot be stopped.
+        for end in [*range(_PART, tokens, _PART), tokens]:
+            asked = msgspec.json.encode({"prompt": prompt[:end], "max_tokens": 1})
+            status, _ = await self._link.probe("completions", asked, seconds=HEALTH_SECONDS)
+            if status != _OK:
+                return False
+        return True
 
     async def _until_ready(self, child: Child) -> None:
         await child.ready(LOAD_SECONDS)
@@ -110,10 +144,12 @@ class LlamaEngine(SupervisedEngine):
         """Have it make one token: a server that answers may still not work. Raises: EngineError."""
         if self._options.kind == "embedding":
             status, page = await self._link.probe(
-                "embeddings", _EMBEDDING_BODY, seconds=HEALTH_SECONDS
+                "embeddings", _EMBEDDING_BODY, seconds=self.prove_seconds
             )
         else:
-            status, page = await self._link.probe("completions", _CHAT_BODY, seconds=HEALTH_SECONDS)
+            status, page = await self._link.probe(
+                "completions", _CHAT_BODY, seconds=self.prove_seconds
+            )
         if status != _OK:
             words = page[:200].decode(errors="replace")
             raise EngineLost(f"the engine answers {status} to one token: {words}")
@@ -151,6 +187,18 @@ class GatheredAnswer:
     def close(self) -> None:
         """Let go of it; a stream that is not at its end is stopped."""
         self._answer.close()
+
+
+def _offer(options: LlamaOptions | ServerOptions) -> Offer:
+    return Offer(
+        options.name,
+        options.digest,
+        options.name,
+        kind=options.kind,
+        context=options.context,
+        slots=options.slots,
+        routes=ROUTES[options.kind],
+    )
 
 
 async def _complaint(answer: HttpAnswer) -> Told:

@@ -4,10 +4,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
+from garage_ai.node.fitting.book import Peak
+from garage_ai.node.guard.words import Sentence
 from garage_ai.node.speeds import Pace
-from garage_ai.wire.frames import Route
+from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import ROUTES, EngineState, ModelKind, SandboxKind
+from garage_ai.wire.messages import ROUTES, EngineImage, EngineState, ModelKind, SandboxKind
 
 PATHS: Final[dict[Route, str]] = {
     "chat": "/v1/chat/completions",
@@ -21,11 +23,27 @@ PATHS: Final[dict[Route, str]] = {
 class Fence:
     """What stands between an engine and its PC: nothing, or a container of `kind`.
 
-    `limits` tells whether its bounds on memory and processes hold on this host.
+    `limits` tells whether its bounds on memory and processes hold on this host, `image` what the
+    container is made from.
     """
 
     kind: SandboxKind = "none"
     limits: bool = False
+    image: EngineImage | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """What an engine computes on: cards, by their UUIDs, or without any the processor.
+
+    `layers` of the model's `of` are on cards (0 of 0: not known); `slowdown` is how many times
+    longer a token takes for it, estimated.
+    """
+
+    cards: tuple[str, ...] = ()
+    layers: int = 0
+    of: int = 0
+    slowdown: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +109,10 @@ class Engine(Protocol):
         """What stands between it and this PC."""
 
     @property
+    def device(self) -> Device | None:
+        """What it computes on; None where that is not the agent's to know."""
+
+    @property
     def state(self) -> EngineState:
         """Where it stands now."""
 
@@ -114,6 +136,20 @@ class Engine(Protocol):
     def seconds_left(self) -> float:
         """Its guess how long it still loads; 0 when it has none."""
 
+    @property
+    def smaller(self) -> Sentence:
+        """Why it serves less than planned, or nothing, for want of memory; empty where it does not.
+
+        The owner's own server plans for itself.
+        """
+
+    @property
+    def memory(self) -> Peak | None:
+        """The most it was measured to hold on this PC; None where nobody measured."""
+
+    async def measure(self) -> None:
+        """Note what it holds of memory now."""
+
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever `state`, `reason` or `offers` has changed."""
 
@@ -130,13 +166,21 @@ class Engine(Protocol):
         """End it; running answers break. Idempotent."""
 
     async def ask(
-        self, route: Route, body: bytes, *, offer: Offer, stream: bool, salt: str = ""
+        self,
+        route: Route,
+        body: bytes,
+        *,
+        offer: Offer,
+        stream: bool,
+        salt: str = "",
+        priority: Priority = "chat",
     ) -> Answer:
         """Put a request (a JSON body) to a model it offers, and wait for the answer's head.
 
-        `salt` keeps what one member's prompts leave in a shared cache from all others.
+        `salt` keeps what one member's prompts leave in a shared cache from all others. An engine
+        that puts its own work in order by `priority` is told it.
         Raises: EngineError.
         """
 
 
-__all__ = ["PATHS", "ROUTES", "Answer", "Engine", "EngineLoad", "Fence", "Offer"]
+__all__ = ["PATHS", "ROUTES", "Answer", "Device", "Engine", "EngineLoad", "Fence", "Offer"]

@@ -2,6 +2,9 @@
 
 loading ─ready and proved→ ready ─it dies, hangs or cannot be proved→ loading
    └── it cannot be started, or not in time: again, with back-off ──┘
+   └── out of memory at every size and in every form→ failed, until it is started anew
+
+With a `Fitting` each start takes the largest size that is not known to be too large.
 """
 
 import asyncio
@@ -9,6 +12,7 @@ import os
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Final
 
@@ -17,8 +21,12 @@ import structlog
 from garage_ai.node.engines.child import Child, describe
 from garage_ai.node.engines.launch import SOCKET
 from garage_ai.node.engines.link import EngineLink, listener_of, socket_path
-from garage_ai.node.engines.port import EngineLoad, Fence, Offer
-from garage_ai.node.errors import EngineError, EngineLost
+from garage_ai.node.engines.port import Device, EngineLoad, Fence, Offer
+from garage_ai.node.errors import DoesNotFit, EngineError, EngineLost, NodeError
+from garage_ai.node.fitting.book import Peak
+from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.sizes import Size
+from garage_ai.node.guard.words import NOTHING, Sentence
 from garage_ai.node.logs import BoundedLog
 from garage_ai.wire.messages import EngineState
 
@@ -26,6 +34,15 @@ _log = structlog.get_logger(__name__)
 
 CHECK_SECONDS: Final = 60.0
 """An engine that has answered nobody for so long is asked for a token, to see that it works."""
+
+CANARY_SECONDS: Final = 180.0
+"""Longest request of a whole context, made once to see what memory it takes."""
+
+_CANARIES: Final = 2
+"""Tries in the life of one process; whoever asks for something meanwhile goes first."""
+
+_SPARE_TOKENS: Final = 16
+"""For the answer, and for what a tokenizer puts before a prompt."""
 
 _GOOD_SECONDS: Final = 30.0
 _FIRST_WAIT: Final = 0.5
@@ -42,6 +59,9 @@ class SupervisedEngine(ABC):
     longest_wait: ClassVar[float] = 30.0
     """Seconds between two starts of an engine that fails again and again."""
 
+    once: ClassVar[bool] = False
+    """Whether somebody else decides what follows when it fails."""
+
     def __init__(
         self,
         offer: Offer,
@@ -50,8 +70,14 @@ class SupervisedEngine(ABC):
         logs: Path,
         look_seconds: float = CHECK_SECONDS,
         idle_seconds: float = CHECK_SECONDS,
+        fitting: Fitting | None = None,
     ) -> None:
         self._offer = offer
+        self._planned = Size(offer.context, offer.slots)
+        self._fitting = fitting
+        self._canaries = 0
+        self._measured_at = 0.0
+        self._asked = asyncio.Event()
         self._run_folder = run
         self._folder_handle = -1
         self._log = BoundedLog(logs / "engine.log")
@@ -81,10 +107,27 @@ class SupervisedEngine(ABC):
         Raises: EngineError.
         """
 
+    @abstractmethod
+    def _take_on(self, size: Size) -> None:
+        """Start with this size from now on."""
+
+    @abstractmethod
+    async def _fill(self, tokens: int) -> bool:
+        """Have it read a prompt of so many tokens; True if it did. Raises: EngineError."""
+
+    async def _take_lesser_form(self) -> bool:
+        """Go over to the next smaller form of the model; False when there is none."""
+        return False
+
     @property
     def fence(self) -> Fence:
         """What stands between it and this PC: nothing, unless whoever derives from this says so."""
         return Fence()
+
+    @property
+    def device(self) -> Device | None:
+        """What it computes on; None where nobody has said."""
+        return None
 
     @property
     def state(self) -> EngineState:
@@ -110,6 +153,16 @@ class SupervisedEngine(ABC):
     def seconds_left(self) -> float:
         """Its guess how long it still loads; 0 when it has none."""
         return 0.0
+
+    @property
+    def smaller(self) -> Sentence:
+        """Why it serves less than planned, or nothing at all, for want of memory."""
+        return self._fitting.why if self._fitting is not None else NOTHING
+
+    @property
+    def memory(self) -> Peak | None:
+        """The most it was measured to hold at this size."""
+        return self._fitting.peak if self._fitting is not None else None
 
     @property
     def pid(self) -> int | None:
@@ -138,7 +191,7 @@ class SupervisedEngine(ABC):
         if self._child is not None:
             self._kill(self._child)
         await self._end_process()
-        self._become("stopped", "the PC is its owner's now")
+        self._become("stopped", "")
 
     async def stop(self) -> None:
         """End the process; idempotent."""
@@ -171,11 +224,20 @@ class SupervisedEngine(ABC):
         return socket_path(self._folder_handle, SOCKET)
 
     async def _supervise(self) -> None:
+        try:
+            await self._run_again_and_again()
+        except Exception as error:  # an engine that nobody looks after must not seem to load
+            _log.exception("engine_unsupervised", engine=self.kind)
+            why = str(error) if isinstance(error, NodeError) else "the agent failed"
+            self._become("failed", why)
+
+    async def _run_again_and_again(self) -> None:
         failures = 0
         loop = asyncio.get_running_loop()
         while True:
-            ready_at = None
+            ready_at = child = None
             try:
+                await self._fit()
                 child = self._child = await self._launch()
                 try:
                     await self._until_ready(child)
@@ -187,13 +249,45 @@ class SupervisedEngine(ABC):
                 finally:
                     self._child = self._listener_pid = None
                     await self._end(child)
+            except DoesNotFit as error:
+                _log.error("engine_does_not_fit", engine=self.kind, detail=str(error))
+                self._become("failed", str(error))
+                return
             except EngineError as error:
+                if self.once:
+                    self._become("failed", str(error))
+                    return
                 good = ready_at is not None and loop.time() - ready_at > _GOOD_SECONDS
-                failures = 1 if good else failures + 1
+                # Less is asked for the next time, so there is no reason to wait long.
+                failures = 1 if await self._ran_out(child) or good else failures + 1
                 _log.warning("engine_lost", engine=self.kind, failures=failures, detail=str(error))
                 self._become("loading", str(error))
             chance = random.random()  # noqa: S311 - jitter
             await asyncio.sleep(_wait(failures, chance, self.longest_wait))
+
+    async def _fit(self) -> None:
+        """Choose size and form for the next start. Raises: DoesNotFit."""
+        while self._fitting is not None:
+            offer = self._offer
+            try:
+                size = await self._fitting.begin(offer.name, offer.digest, self._planned)
+            except DoesNotFit:
+                if not await self._take_lesser_form():
+                    raise
+                continue
+            if size != (offer.context, offer.slots):
+                self._offer = replace(offer, context=size.context, slots=size.slots)
+                self._take_on(size)
+            self._canaries = _CANARIES
+            return
+
+    async def _ran_out(self, child: Child | None) -> bool:
+        """Tell, and remember, whether a process ended for want of memory."""
+        if self._fitting is None or child is None:
+            return False
+        return await self._fitting.ended(
+            child.code, said=child.said_out_of_memory, killed_by_us=child.was_killed
+        )
 
     def _make_folder(self) -> Path:
         """Make the folder that the socket will be in, and give it."""
@@ -209,6 +303,7 @@ class SupervisedEngine(ABC):
         """Wait for the end of a process that works. Raises: EngineError, always."""
         end = asyncio.ensure_future(child.ended())
         try:
+            await self.measure()
             while True:
                 await asyncio.wait({end}, timeout=self._look_seconds)
                 if end.done():
@@ -224,6 +319,45 @@ class SupervisedEngine(ABC):
         if loop.time() - self._last_answer > self._idle_seconds and not self._link.open_answers:
             await self._prove()
             self._last_answer = loop.time()
+            await self._send_canary()
+        elif loop.time() - self._measured_at > CHECK_SECONDS:
+            await self.measure()
+
+    def _note_asked(self) -> None:
+        """Take note of a request, which goes before whatever is done for ourselves."""
+        self._last_answer = asyncio.get_running_loop().time()
+        self._asked.set()
+
+    async def measure(self, *, full: bool = False) -> None:
+        """Note what it holds of memory; `full` after a request of its whole context."""
+        if self._fitting is not None:
+            self._measured_at = asyncio.get_running_loop().time()
+            pids = self.pids if self._listener_pid is None else {self._listener_pid}
+            await self._fitting.measure(pids, full=full)
+
+    async def _send_canary(self) -> None:
+        """Fill the whole context once, if nobody has yet, to see what memory that takes.
+
+        Raises: EngineError when it does not survive that.
+        """
+        peak = self.memory
+        if peak is None or peak.full or self._canaries <= 0:
+            return
+        self._canaries -= 1
+        self._asked.clear()
+        filling = asyncio.ensure_future(self._fill(self._offer.context - _SPARE_TOKENS))
+        asked = asyncio.ensure_future(self._asked.wait())
+        try:
+            await asyncio.wait(
+                {filling, asked}, timeout=CANARY_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+        finally:
+            for each in (filling, asked):
+                each.cancel()
+            await asyncio.gather(filling, asked, return_exceptions=True)
+        if filling.cancelled():
+            return
+        await self.measure(full=filling.result())
 
     def _become(self, state: EngineState, reason: str) -> None:
         if (state, reason) == (self._state, self._reason):
@@ -244,4 +378,4 @@ def _nothing() -> None:
     return None
 
 
-__all__ = ["CHECK_SECONDS", "SupervisedEngine"]
+__all__ = ["CANARY_SECONDS", "CHECK_SECONDS", "SupervisedEngine"]

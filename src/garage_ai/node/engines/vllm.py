@@ -2,11 +2,8 @@
 
 import asyncio
 import contextlib
-import os
 import secrets
-import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -14,18 +11,20 @@ import msgspec
 import psutil
 
 from garage_ai.node.body import salted
-from garage_ai.node.engines import vllm_plan
 from garage_ai.node.engines.child import Child, describe
-from garage_ai.node.engines.launch import SOCKET
+from garage_ai.node.engines.launch import SOCKET, Launcher, OnLine
+from garage_ai.node.engines.launched import LaunchedEngine
 from garage_ai.node.engines.link import HttpAnswer
 from garage_ai.node.engines.orphans import end_orphans
-from garage_ai.node.engines.port import ROUTES, EngineLoad, Offer
-from garage_ai.node.engines.supervised import SupervisedEngine
+from garage_ai.node.engines.port import ROUTES, Device, EngineLoad, Offer
+from garage_ai.node.engines.supervised import CANARY_SECONDS
 from garage_ai.node.engines.vllm_log import Story
 from garage_ai.node.engines.vllm_metrics import read_load
-from garage_ai.node.engines.vllm_plan import VllmOptions
+from garage_ai.node.engines.vllm_options import MARK, VllmOptions
 from garage_ai.node.errors import EngineError, EngineLost, EngineTimeout
-from garage_ai.wire.frames import Route
+from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.sizes import Size
+from garage_ai.wire.frames import Priority, Route
 
 _OK: Final = 200
 _POLL_SECONDS: Final = 0.5
@@ -53,7 +52,7 @@ class Patience:
     misses: int = 6
 
 
-class VllmEngine(SupervisedEngine):
+class VllmEngine(LaunchedEngine):
     """vLLM, started again with back-off whenever it dies or hangs."""
 
     kind = "vllm"
@@ -65,8 +64,9 @@ class VllmEngine(SupervisedEngine):
         *,
         run: Path,
         logs: Path,
+        launcher: Launcher | None = None,
         patience: Patience | None = None,
-        environment: Mapping[str, str] = os.environ,
+        fitting: Fitting | None = None,
     ) -> None:
         offer = Offer(
             options.name,
@@ -82,15 +82,27 @@ class VllmEngine(SupervisedEngine):
             offer,
             run=run,
             logs=logs,
+            launcher=launcher,
             look_seconds=self._patience.look,
             idle_seconds=self._patience.idle,
+            fitting=fitting,
         )
         self._options = options
-        self._around = environment
         self._story = Story(0.0)
         self._heard_at = 0.0
         self._load: EngineLoad | None = None
         self._misses = 0
+
+    @property
+    def _startable(self) -> VllmOptions:
+        return self._options
+
+    @property
+    def device(self) -> Device | None:
+        """The cards it is given, or the processor; bare it takes cards that nobody has named."""
+        if self._options.on_cpu:
+            return Device()
+        return Device(self._options.gpus) if self._options.gpus else None
 
     @property
     def load(self) -> EngineLoad | None:
@@ -104,14 +116,15 @@ class VllmEngine(SupervisedEngine):
 
     @property
     def pids(self) -> frozenset[int]:
-        """The warden and all that came of it: the workers are those that hold the card."""
-        if self.pid is None:
-            return frozenset()
-        try:
-            family = psutil.Process(self.pid).children(recursive=True)
-        except psutil.NoSuchProcess:
-            return frozenset()
-        return frozenset({self.pid, *(each.pid for each in family)})
+        """All that came of the one we started, or of the one that answers: workers hold the card.
+
+        In a container they come of the one that answers, for it is not a child of ours.
+        """
+        found = set(super().pids)
+        for pid in super().pids:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                found |= {each.pid for each in psutil.Process(pid).children(recursive=True)}
+        return frozenset(found)
 
     async def ask(
         self,
@@ -121,35 +134,33 @@ class VllmEngine(SupervisedEngine):
         offer: Offer,
         stream: bool,  # noqa: ARG002 - vLLM stops either kind when its client leaves
         salt: str = "",
+        priority: Priority = "chat",
     ) -> HttpAnswer:
         """Put a request to vLLM; without a salt its prompt is shared with nobody.
 
         Raises: EngineError.
         """
-        self._last_answer = _now()
+        self._note_asked()
         own = salt or secrets.token_urlsafe(16)
-        return await self._link.post(route, salted(body, offer.engine_name, own))
+        own_body = salted(body, offer.engine_name, own, priority)
+        return await self._link.post(route, own_body)
 
     def _kill(self, child: Child) -> None:
         # SIGKILL would end the warden and leave whom it watches over.
         child.interrupt()
 
     async def _launch(self) -> Child:
-        run = self._run_folder.absolute()
-        await end_orphans(vllm_plan.MARK, run)
+        await end_orphans(MARK, self._run_folder.absolute())
         # vLLM does not take the place of a socket that is there.
-        (run / SOCKET).unlink(missing_ok=True)
+        (self._socket_folder / SOCKET).unlink(missing_ok=True)
         self._story = Story(_now(), self._took_before())
         self._heard_at = _now()
         self._load, self._misses = None, 0
-        warden = [sys.executable, "-I", "-S", str(Path(__file__).with_name("warden.py"))]
-        return await Child.start(
-            [*warden, str(os.getpid()), *vllm_plan.argv(self._options, f"./{SOCKET}")],
-            self._log,
-            run,
-            environment=vllm_plan.environment(self._options, run, self._around),
-            on_line=self._heard,
-        )
+        return await super()._launch()
+
+    @property
+    def _on_line(self) -> OnLine:
+        return self._heard
 
     def _heard(self, line: str) -> None:
         self._heard_at = _now()
@@ -188,6 +199,19 @@ class VllmEngine(SupervisedEngine):
 
     async def _prove(self) -> None:
         await self._complete("1", 1, self._patience.token)
+
+    def _take_on(self, size: Size) -> None:
+        self._options = replace(self._options, context=size.context, slots=size.slots)
+
+    async def _fill(self, tokens: int) -> bool:
+        if self._options.kind == "embedding":
+            return False
+        # Any tokens do; no tokenizer has fewer than these.
+        prompt = [100 + number % 1000 for number in range(tokens)]
+        body = {"prompt": prompt, "max_tokens": 1, "temperature": 0}
+        asked = salted(msgspec.json.encode(body), self._offer.engine_name, "gai-agent")
+        status, _ = await self._link.probe("completions", asked, seconds=CANARY_SECONDS)
+        return status == _OK
 
     async def _complete(self, prompt: str, tokens: int, seconds: float) -> None:
         body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0}

@@ -6,6 +6,8 @@ Nothing of its log is taken for true but for the owner's eyes and a guess at the
 import re
 from typing import Final
 
+from garage_ai.node.fitting.signs import CARD_FULL, NO_CACHE
+
 _STAGES: Final = (
     (re.compile(r"Initializing a V1 LLM engine|non-default args"), "starting"),
     (re.compile(r"Starting to load model"), "loading weights"),
@@ -29,11 +31,11 @@ _ADVICE: Final = (
         "other programs hold the card's memory; close them, or lower --memory-share",
     ),
     (
-        re.compile(r"OutOfMemoryError|out of memory", re.IGNORECASE),
+        CARD_FULL,
         "the card's memory does not suffice; lower --context or --slots",
     ),
     (
-        re.compile(r"KV cache is (?:needed|larger)|No available memory for the cache blocks"),
+        NO_CACHE,
         "no room is left for the cache; lower --context, or raise --memory-share",
     ),
 )

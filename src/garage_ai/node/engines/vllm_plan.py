@@ -1,7 +1,8 @@
-"""How vLLM is run on this PC: from cards, model and wishes to argv and environment. Pure.
+"""How vLLM is run on this PC: from cards, model and wishes to options. Pure.
 
-What a model needs in memory is not computed here: context, sequences and shares come from the owner
-or from a memory plan. A model's quantisation is what its files hold; nothing is quantised on the
+What the owner says wins. What is not said comes from the cards and the catalogue's planner: all
+equal cards that divide the model, of each what the desktop leaves, and as much context and as many
+sequences as fit there. A model's quantisation is what its files hold; nothing is quantised on the
 way in, since the digest that the network knows it by would then be another model's.
 """
 
@@ -10,14 +11,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from garage_ai.catalog import FolderConfig
-from garage_ai.node.engines.vllm_python import Card, Facts, quiet_environment
+from garage_ai.catalog import (
+    USUAL,
+    FolderConfig,
+    Place,
+    Quantisation,
+    Refusal,
+    Shape,
+    Wish,
+    divides,
+    plan_on,
+)
+from garage_ai.node.engines.vllm_options import Lent, VllmOptions
+from garage_ai.node.engines.vllm_python import Card, Facts
 from garage_ai.node.errors import NotPossible
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import ModelKind
 
 DEFAULT_SLOTS: Final = 16
-"""Sequences at a time: a card reads its weights once for all of them; each wants its own cache."""
+"""Sequences at a time, if they fit: a card reads its weights once for all of them."""
 
 LONGEST_SHARE: Final = 0.92
 """vLLM's own default, for a card that nobody else uses."""
@@ -29,13 +41,7 @@ LEAST_SHARE: Final = 0.1
 DEFAULT_CACHE_GIB: Final = 2
 """Memory for the cache on a CPU, where vLLM's own default takes half of the machine."""
 
-MARK: Final = "GARAGE_AI_RUN"
-"""Names the folder of the agent that an engine's process belongs to, in its environment."""
-
-SERVER: Final = "vllm.entrypoints.openai.api_server"
 _BFLOAT: Final = (8, 0)
-_MAX_CHOICES: Final = 128
-_MAX_LOGPROBS: Final = 20
 
 LEAST_CAPABILITY: Final[Mapping[str, tuple[int, int]]] = {
     "awq": (7, 5),
@@ -56,9 +62,10 @@ LEAST_CAPABILITY: Final[Mapping[str, tuple[int, int]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What the owner, or a memory plan, asks for; None where the default is to be taken.
+    """What the owner asks for; None where the planner is to decide.
 
-    `context` in tokens of one sequence, `memory_share` of each card, `cache_gib` for a CPU.
+    `context` in tokens of one sequence, `memory_share` of each card, `cache_gib` for a CPU. Of a
+    model that is `grouped` this PC holds a part, and its group plans over how many cards.
     """
 
     slots: int | None = None
@@ -68,49 +75,33 @@ class Wishes:
     cache_gib: int | None = None
     threads: int | None = None
     chat_template: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class VllmOptions:
-    """How vLLM is run; `memory_share` None on a CPU, `cache_gib` and `threads` None elsewhere."""
-
-    python: Path
-    folder: Path
-    name: str
-    digest: Digest
-    kind: ModelKind
-    slots: int
-    context: int
-    dtype: str = "auto"
-    tensor_parallel: int = 1
-    memory_share: float | None = None
-    cache_gib: int | None = None
-    threads: int | None = None
-    chat_template: Path | None = None
-
-    @property
-    def on_cpu(self) -> bool:
-        """Whether no card is used."""
-        return self.cache_gib is not None
+    grouped: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """The model to be served: where its files are, and what they say of it."""
+    """The model to be served: where its files are, and what they say of it.
+
+    `shape` is None where memory cannot be computed; `size` are the bytes of its weights.
+    """
 
     folder: Path
+    files: tuple[tuple[str, Path], ...]
     name: str
     digest: Digest
     kind: ModelKind
     context: int
     config: FolderConfig
+    shape: Shape | None = None
+    size: int = 0
 
 
-def plan(python: Path, facts: Facts, model: Model, wishes: Wishes) -> VllmOptions:
+def plan(python: Path | None, facts: Facts, model: Model, wishes: Wishes) -> VllmOptions:
     """Decide how vLLM is run. Raises: NotPossible, in words for the owner."""
     base = VllmOptions(
         python=python,
         folder=model.folder,
+        files=model.files,
         name=model.name,
         digest=model.digest,
         kind=model.kind,
@@ -122,7 +113,8 @@ def plan(python: Path, facts: Facts, model: Model, wishes: Wishes) -> VllmOption
 
 
 def _on_cpu(base: VllmOptions, wishes: Wishes) -> VllmOptions:
-    if wishes.tensor_parallel not in (None, 1) or wishes.memory_share is not None:
+    alone = not wishes.grouped and wishes.tensor_parallel not in (None, 1)
+    if alone or wishes.memory_share is not None:
         raise NotPossible("This vLLM runs on the CPU: there are no cards to share out.")
     cache = wishes.cache_gib or DEFAULT_CACHE_GIB
     return replace(base, dtype="bfloat16", cache_gib=cache, threads=wishes.threads)
@@ -131,41 +123,118 @@ def _on_cpu(base: VllmOptions, wishes: Wishes) -> VllmOptions:
 def _on_cards(base: VllmOptions, facts: Facts, model: Model, wishes: Wishes) -> VllmOptions:
     if facts.device != "cuda" or not facts.cards:
         raise NotPossible(
-            f"This vLLM is built for {facts.device or 'an unknown device'}, and no card that it "
-            "can use was found. Check the driver with nvidia-smi."
+            "This vLLM is built for {device}, and no card that it can use was found. Check the "
+            "driver with nvidia-smi.",
+            device=facts.device or "?",
         )
     if wishes.cache_gib is not None:
         raise NotPossible("--kv-cache-gib is for the CPU; --memory-share bounds a card.")
-    cards = _cards(facts.cards, model.config, wishes.tensor_parallel)
+    wished = None if wishes.grouped else wishes.tensor_parallel
+    cards = _cards(facts.cards, model, wished)
+    dtype = _dtype(cards, model.config)
+    share = wishes.memory_share or _share(cards)
     return replace(
-        base,
-        dtype=_dtype(cards, model.config),
+        _sized(base, cards, share, model, wishes),
+        dtype=dtype,
         tensor_parallel=len(cards),
-        memory_share=wishes.memory_share or _share(cards),
+        memory_share=share,
+        gpus=tuple(card.uuid for card in cards if card.uuid),
     )
+
+
+def _sized(
+    base: VllmOptions, cards: Sequence[Card], share: float, model: Model, wishes: Wishes
+) -> VllmOptions:
+    """Choose context and sequences by the room on the cards. Raises: NotPossible."""
+    if model.shape is None:
+        return base
+    form = _form(model.shape, model)
+    places = [Place(card.name, int(share * card.total), None, card.capability) for card in cards]
+    if wishes.grouped:
+        return replace(base, lent=Lent(tuple(places), model.shape, form))
+    wish = Wish(wishes.context or USUAL.context, wishes.slots or DEFAULT_SLOTS)
+    if wishes.context is not None:
+        wish = wish._replace(least=wishes.context)
+    found = plan_on(model.shape, form, places, wish)
+    if isinstance(found, Refusal):
+        # The words of `gai models --fits`, which says what would fit instead.
+        raise NotPossible(
+            "{name} does not fit: {form} needs {needed} GiB with {context} tokens of context, "
+            "there are {room} on {count} x {card}. What would fit here: gai models --fits",
+            name=model.name,
+            form=form.name,
+            needed=_gib(found.needed),
+            context=min(wish.least, base.context),
+            room=_gib(found.room),
+            count=len(cards),
+            card=cards[0].name,
+        )
+    # vLLM deals its cache out by the page: more sequences than fit at full length wait their turn.
+    return replace(base, context=found.context, slots=wishes.slots or found.sequences)
+
+
+def _form(shape: Shape, model: Model) -> Quantisation:
+    """Say what a weight takes, by the size of the files; as float32 they are loaded as half."""
+    name = model.config.quantisation or model.config.dtype
+    size = model.size // 2 if name == "float32" else model.size
+    bits = 8 * size / shape.parameters
+    needed = LEAST_CAPABILITY.get(name, (0, 0))
+    return Quantisation(name, "vllm", bits, bits, bits, bits, needed, "its own files")
 
 
 def _context(model: Model, wished: int | None) -> int:
     if wished is not None and wished > model.context:
         raise NotPossible(
-            f"{model.name} was made for {model.context} tokens; --context {wished} is too long."
+            "{name} was made for {most} tokens; --context {wished} is too long.",
+            name=model.name,
+            most=model.context,
+            wished=wished,
         )
     return wished or model.context
 
 
-def _cards(cards: Sequence[Card], config: FolderConfig, wished: int | None) -> Sequence[Card]:
-    """Give the cards that hold a part of the model each: equal ones, as many as divide it."""
+def _cards(cards: Sequence[Card], model: Model, wished: int | None) -> Sequence[Card]:
+    """Give the cards that hold a part of the model each. Raises: NotPossible.
+
+    Unless the owner says how many: of equal ones as many as divide it, where they have most room.
+    """
     if wished is not None:
         if wished > len(cards):
-            raise NotPossible(f"--tensor-parallel {wished}: this PC has {len(cards)} cards.")
-        if config.heads % wished:
             raise NotPossible(
-                f"--tensor-parallel {wished} does not divide the model's {config.heads} heads."
+                "--tensor-parallel {wished}: this PC has {count} cards.",
+                wished=wished,
+                count=len(cards),
             )
-        return cards[:wished]
-    equal = [card for card in cards if (card.name, card.total) == (cards[0].name, cards[0].total)]
-    count = max(n for n in range(1, len(equal) + 1) if config.heads % n == 0)
-    return equal[:count]
+        if not _divides(model, wished):
+            raise NotPossible(
+                "--tensor-parallel {wished} does not divide the model's {heads} heads.",
+                wished=wished,
+                heads=model.config.heads,
+            )
+        return _most_room(cards)[:wished]
+    groups = [[each for each in cards if _alike(each, card)] for card in cards]
+    counted = [
+        _most_room(group)[: max(n for n in range(1, len(group) + 1) if _divides(model, n))]
+        for group in groups
+        # PyTorch counts cards, and vLLM takes the first; only by UUID can others be chosen.
+        if group[0].uuid or group[0] is cards[0]
+    ]
+    return max(counted, key=lambda group: sum(card.free for card in group))
+
+
+def _most_room(cards: Sequence[Card]) -> Sequence[Card]:
+    named = all(card.uuid for card in cards)
+    return sorted(cards, key=lambda card: -card.free) if named else cards
+
+
+def _alike(one: Card, other: Card) -> bool:
+    return (one.name, one.total) == (other.name, other.total)
+
+
+def _divides(model: Model, count: int) -> bool:
+    if model.shape is not None:
+        return divides(model.shape, count)
+    return model.config.heads % count == 0
 
 
 def _dtype(cards: Sequence[Card], config: FolderConfig) -> str:
@@ -177,8 +246,12 @@ def _dtype(cards: Sequence[Card], config: FolderConfig) -> str:
     needed = LEAST_CAPABILITY.get(config.quantisation)
     if needed is not None and oldest.capability < needed:
         raise NotPossible(
-            f"{config.quantisation} needs a card of compute capability {_dotted(needed)}; "
-            f"{oldest.name} has {_dotted(oldest.capability)}. Choose another quantisation."
+            "{form} needs a card of compute capability {needed}; {card} has {has}. Choose "
+            "another quantisation.",
+            form=config.quantisation,
+            needed=_dotted(needed),
+            card=oldest.name,
+            has=_dotted(oldest.capability),
         )
     # Before Ampere there is no arithmetic for bfloat16; half keeps its size.
     return "auto" if oldest.capability >= _BFLOAT else "half"
@@ -195,48 +268,17 @@ def _share(cards: Sequence[Card]) -> float:
     if cut < LEAST_SHARE:
         tightest = min(cards, key=lambda card: card.free)
         raise NotPossible(
-            f"{tightest.name} has {tightest.free / 2**30:.1f} of {tightest.total / 2**30:.1f} GiB "
-            "free. Close what uses the card, or wait until it is free."
+            "{card} has {free} of {total} GiB free. Close what uses the card, or wait until it "
+            "is free.",
+            card=tightest.name,
+            free=_gib(tightest.free),
+            total=_gib(tightest.total),
         )
     return cut
 
 
-def argv(options: VllmOptions, socket: str) -> list[str]:
-    """Give the command that serves on a unix socket, named from the folder it starts in."""
-    words = [str(options.python), "-m", SERVER]
-    pairs: dict[str, object] = {
-        "--model": options.folder,
-        "--served-model-name": options.name,
-        "--uds": socket,
-        "--load-format": "safetensors",
-        "--dtype": options.dtype,
-        "--max-model-len": options.context,
-        "--max-num-seqs": options.slots,
-        "--tensor-parallel-size": options.tensor_parallel,
-        "--max-logprobs": _MAX_LOGPROBS,
-    }
-    if options.memory_share is not None:
-        pairs["--gpu-memory-utilization"] = options.memory_share
-    if options.chat_template is not None:
-        pairs["--chat-template"] = options.chat_template
-    words += [str(word) for pair in pairs.items() for word in pair]
-    words += ["--enable-prefix-caching", "--no-enable-log-requests", "--disable-uvicorn-access-log"]
-    words.append("--disable-fastapi-docs")
-    return [*words, "--enforce-eager"] if options.on_cpu else words
-
-
-def environment(options: VllmOptions, run: Path, around: Mapping[str, str]) -> dict[str, str]:
-    """Give the environment to serve in; `around` is the agent's own."""
-    own = quiet_environment(around) | {
-        MARK: str(run),
-        "VLLM_MAX_N_SEQUENCES": str(_MAX_CHOICES),
-        "VLLM_MEDIA_URL_ALLOW_REDIRECTS": "0",
-    }
-    if options.cache_gib is not None:
-        own["VLLM_CPU_KVCACHE_SPACE"] = str(options.cache_gib)
-    if options.threads is not None:
-        own["OMP_NUM_THREADS"] = str(options.threads)
-    return own
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.1f}"
 
 
 def _dotted(capability: tuple[int, int]) -> str:
@@ -246,12 +288,7 @@ def _dotted(capability: tuple[int, int]) -> str:
 __all__ = [
     "DEFAULT_SLOTS",
     "LEAST_CAPABILITY",
-    "MARK",
-    "SERVER",
     "Model",
-    "VllmOptions",
     "Wishes",
-    "argv",
-    "environment",
     "plan",
 ]

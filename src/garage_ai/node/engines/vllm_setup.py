@@ -13,41 +13,66 @@ from garage_ai.catalog import (
     OnProgress,
     digest_of,
     read_folder_config,
+    read_folder_shape,
 )
-from garage_ai.node.engines.vllm import VllmEngine
-from garage_ai.node.engines.vllm_plan import Model, VllmOptions, Wishes, plan
-from garage_ai.node.engines.vllm_python import ask_facts, ask_version, find_python
+from garage_ai.node.engines.vllm_options import VllmOptions
+from garage_ai.node.engines.vllm_plan import Model, Wishes, plan
+from garage_ai.node.engines.vllm_python import Facts, ask_facts, ask_version, find_python
 from garage_ai.node.errors import NotPossible
+from garage_ai.node.fitting.book import Book
+from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.machines import machine_for
 from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.sandbox.order import memory_limit
+from garage_ai.node.weights import room_for
 from garage_ai.wire.ids import Digest
 
 
 async def check_vllm(choice: Choice) -> None:
-    """Check what vLLM needs of this PC: an environment with a version that may run, and a model.
+    """Check what vLLM needs of this PC: a model, and without a container an environment.
 
     Raises: NotPossible.
     """
     _check_choice(choice)
-    await ask_version(find_python(choice.vllm_python))
+    if choice.sandbox == "none":
+        await ask_version(find_python(choice.vllm_python))
 
 
-async def make_vllm(
-    choice: Choice, folder: NodeFolder, on_progress: OnProgress | None = None
-) -> VllmEngine:
-    """Make the engine; fetches the model's files if they are not here. Raises: NotPossible."""
-    options = await options_for(choice, folder, on_progress)
-    return VllmEngine(options, run=folder.run, logs=folder.logs)
+async def vllm_fitting(
+    options: VllmOptions, folder: NodeFolder, image: str | None, *, bounded: bool
+) -> Fitting:
+    """Give what remembers how much vLLM may take on here.
+
+    `image` is what it comes from, if any, and `bounded` whether its container's limits hold.
+
+    Raises: EngineMissing, EngineUnfit.
+    """
+    on_cards = not options.on_cpu
+    limit = memory_limit() if bounded else None
+    machine = await asyncio.to_thread(machine_for, on_cards=on_cards, limit=limit)
+    version = image or await ask_version(find_python(str(options.python)))
+    return Fitting(Book(folder.path), machine, f"vllm {version}", takes_all=on_cards)
 
 
-async def options_for(
-    choice: Choice, folder: NodeFolder, on_progress: OnProgress | None = None
+async def vllm_options(
+    choice: Choice,
+    folder: NodeFolder,
+    on_progress: OnProgress | None = None,
+    inside: Facts | None = None,
+    *,
+    grouped: bool = False,
 ) -> VllmOptions:
-    """Decide how vLLM is run. Raises: NotPossible."""
+    """Decide how vLLM is run; fetches the model's files if they are not here.
+
+    `inside` is what a container has; None for an environment of the owner's, which is asked.
+    `grouped`: this PC runs a part of the model, and its group decides which.
+    Raises: NotPossible.
+    """
     name = _check_choice(choice)
-    python = find_python(choice.vllm_python)
-    facts = await ask_facts(python)
-    model = await _model(name, ModelStore(folder.path), on_progress)
-    return plan(python, facts, model, await asyncio.to_thread(_wishes, choice))
+    python = find_python(choice.vllm_python) if inside is None else None
+    facts = inside or await ask_facts(find_python(choice.vllm_python))
+    model = await _model(name, ModelStore(folder.path, room=room_for(folder, choice)), on_progress)
+    return plan(python, facts, model, await asyncio.to_thread(_wishes, choice, grouped))
 
 
 def _check_choice(choice: Choice) -> str:
@@ -56,6 +81,11 @@ def _check_choice(choice: Choice) -> str:
         raise NotPossible("--engine-url belongs to --engine external.")
     if len(choice.models) != 1:
         raise NotPossible("vLLM serves one model: give --model once, a name or a folder.")
+    if choice.vllm_python and choice.sandbox != "none":
+        raise NotPossible(
+            "In its sandbox vLLM comes from an image, not from an environment of yours: leave out "
+            "--vllm-python and GAI_VLLM_PYTHON, or, for development, add --sandbox none."
+        )
     return choice.models[0]
 
 
@@ -65,15 +95,21 @@ async def _model(name: str, store: ModelStore, on_progress: OnProgress | None) -
         files = await store.ensure(manifest, on_progress)
         folder = _folder_of(manifest, files)
         config = await asyncio.to_thread(read_folder_config, folder)
+        shape = await asyncio.to_thread(read_folder_shape, folder, manifest.name)
     except CatalogError as error:
-        raise NotPossible(f"The model {name} cannot be used: {error}") from error
+        raise NotPossible(
+            "The model {name} cannot be used: {error}", name=name, error=error
+        ) from error
     return Model(
         folder=folder,
+        files=tuple(sorted(files.items())),
         name=manifest.name,
         digest=Digest(digest_of(manifest)),
         kind=manifest.kind,
         context=manifest.context_length,
         config=config,
+        shape=shape,
+        size=sum(each.size for each in manifest.files if each.path.endswith(".safetensors")),
     )
 
 
@@ -86,8 +122,9 @@ async def _manifest(name: str, store: ModelStore, on_progress: OnProgress | None
     if await asyncio.to_thread((path / CONFIG).is_file):
         return await store.adopt_folder(path, on_progress)
     raise NotPossible(
-        f"There is no model {name!r} for vLLM. Give a folder with {CONFIG} and weights as "
-        ".safetensors files, as Hugging Face has them."
+        "There is no model {name} for vLLM. Give a folder with config.json and weights as "
+        ".safetensors files, as Hugging Face has them.",
+        name=name,
     )
 
 
@@ -96,21 +133,23 @@ def _folder_of(manifest: Manifest, files: Mapping[str, Path]) -> Path:
     folders = {file.parents[len(Path(path).parts) - 1] for path, file in files.items()}
     if CONFIG not in files or not any(path.endswith(".safetensors") for path in files):
         raise NotPossible(
-            f"{manifest.name} has no weights as .safetensors files, which vLLM needs; "
-            "serve it with --engine llamacpp."
+            "{name} has no weights as .safetensors files, which vLLM needs; serve it with "
+            "--engine llamacpp.",
+            name=manifest.name,
         )
     if len(folders) > 1:
         raise NotPossible(
-            f"The files of {manifest.name} lie in several folders: "
-            f"{', '.join(sorted(map(str, folders)))}. Remove the incomplete one."
+            "The files of {name} lie in several folders: {folders}. Remove the incomplete one.",
+            name=manifest.name,
+            folders=", ".join(sorted(map(str, folders))),
         )
     return folders.pop()
 
 
-def _wishes(choice: Choice) -> Wishes:
+def _wishes(choice: Choice, grouped: bool) -> Wishes:
     template = Path(choice.chat_template).expanduser().absolute() if choice.chat_template else None
     if template is not None and not template.is_file():
-        raise NotPossible(f"There is no chat template {template}.")
+        raise NotPossible("There is no chat template {file}.", file=template)
     return Wishes(
         slots=choice.slots,
         context=choice.context,
@@ -119,7 +158,8 @@ def _wishes(choice: Choice) -> Wishes:
         cache_gib=choice.kv_cache_gib,
         threads=choice.threads,
         chat_template=template,
+        grouped=grouped,
     )
 
 
-__all__ = ["check_vllm", "make_vllm", "options_for"]
+__all__ = ["check_vllm", "vllm_fitting", "vllm_options"]

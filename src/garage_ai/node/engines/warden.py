@@ -1,11 +1,13 @@
 """Stand between the agent and an engine of several processes, so that none of them is left.
 
-    python -I warden.py PARENT COMMAND [ARGUMENT...]
+    python -I warden.py PARENT|stdin COMMAND [ARGUMENT...]
 
 The engine runs in a process group of its own. SIGTERM ends all of it: asked first, killed soon
 after; SIGINT kills it at once. The death of PARENT, however it dies, is a SIGTERM; the end of the
-engine's first process ends the rest, and its status is then this one's. Only the standard library
-is used: it starts in an instant.
+engine's first process ends the rest, and its status is then this one's. In a container, where there
+is no such parent, the end of stdin takes the place of its death; there this is the first process,
+whose end is the end of all. Only the standard library is used, and nothing of ours: it starts in an
+instant, and a container is given this file alone.
 """
 
 import contextlib
@@ -13,6 +15,7 @@ import ctypes
 import os
 import signal
 import sys
+import threading
 import time
 from typing import Final
 
@@ -33,7 +36,15 @@ def _prctl(option: int, value: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def _start(command: list[str]) -> int:
+def _end_with_stdin() -> None:
+    """End as on SIGTERM once nobody holds the other end of stdin."""
+    with contextlib.suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _start(command: list[str], *, contained: bool) -> int:
     """Start the engine at the head of its own group, bound to this process for the worst case."""
     warden = os.getpid()
     engine = os.fork()
@@ -41,6 +52,10 @@ def _start(command: list[str]) -> int:
         return engine
     try:
         os.setpgid(0, 0)
+        if contained:
+            os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+            # The agent is another user than this one, and the socket is for it.
+            os.umask(0)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() == warden:
             signal.pthread_sigmask(signal.SIG_UNBLOCK, _WANTED)
@@ -135,16 +150,23 @@ def _end_like(status: int) -> None:
     os._exit(128 + number)
 
 
-def main(argv: list[str]) -> None:
-    """Run the engine until it, or whoever wants it, is gone."""
-    parent, command = int(argv[0]), argv[1:]
-    signal.pthread_sigmask(signal.SIG_BLOCK, _WANTED)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+def _bind_to(parent: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     # The parent may have died before the bond was made; then somebody else is our parent by now.
     if os.getppid() != parent:
         os._exit(1)
-    engine = _start(command)
+
+
+def main(argv: list[str]) -> None:
+    """Run the engine until it, or whoever wants it, is gone."""
+    contained, command = argv[0] == "stdin", argv[1:]
+    signal.pthread_sigmask(signal.SIG_BLOCK, _WANTED)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    if not contained:
+        _bind_to(int(argv[0]))
+    engine = _start(command, contained=contained)
+    if contained:
+        threading.Thread(target=_end_with_stdin, daemon=True).start()
     status, came = _until_ended(engine)
     if status is None:
         status = _end(engine, politely=came != signal.SIGINT)

@@ -6,22 +6,29 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from garage_ai.catalog import Catalog
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.guard.schedule import schedule
+from garage_ai.wire.messages import Share
 from garage_ai.wire.secret_files import SecretFileError, SecretMissing, read_secret, replace_secret
 
 LIMITS: Final = "limits.json"
 
 PriceArea = Literal["SE1", "SE2", "SE3", "SE4"]
 Percent = Annotated[float, msgspec.Meta(gt=0, le=100)]
+Kwh = Annotated[float, msgspec.Meta(gt=0, le=1e6)]
+ModelName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 ProgramName = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """When the node may serve. None is no limit.
+    """When the node may serve, and whom. None is no limit.
 
     Sizes in bytes, times in seconds, prices in kronor per kWh without tax and fees.
     """
+
+    share: Share = "all"
+    """Whose requests it serves; sharing is what it joined for."""
 
     pause_on: Annotated[tuple[ProgramName, ...], msgspec.Meta(max_length=100)] = ()
     """Programs that come first; nobody's list of games fits anybody else."""
@@ -57,13 +64,25 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Serve only when nobody has used the PC for so long. Off: most work beside it just as well."""
 
     max_price: Annotated[float, msgspec.Meta(ge=-10, le=100)] | None = None
-    """Off: nothing is asked of anybody on the internet unless the owner wants it."""
+    """Off: the node serves whatever electricity costs."""
 
     price_area: PriceArea | None = None
-    """Where the PC is; nothing is guessed."""
+    """Where the PC is; nothing is guessed. With it kronor are counted, with or without a limit."""
 
     max_upload: Annotated[int, msgspec.Meta(ge=1)] | None = None
     """A calendar month. Off: most Swedish lines are not counted."""
+
+    max_kwh_day: Kwh | None = None
+    """What lending may draw in a day, by the clock on the wall. Off: a price says more."""
+
+    max_kwh_month: Kwh | None = None
+    """What lending may draw in a calendar month. Off, as above."""
+
+    disk: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    """For weights that were fetched. Off: what does not fit the disk is refused anyway."""
+
+    keep: Annotated[tuple[ModelName, ...], msgspec.Meta(max_length=100)] = ()
+    """Models that are never removed to make room; the one that is served never is."""
 
     drain: Annotated[float, msgspec.Meta(ge=0, le=600)] = 20.0
     """What runs gets so long when the reason is not urgent; most answers are done by then."""
@@ -82,7 +101,11 @@ def load_limits(folder: Path) -> Limits:
     except SecretMissing:
         return Limits()
     except (SecretFileError, msgspec.MsgspecError) as error:
-        raise NotPossible(f"{folder / LIMITS} cannot be used: {error}") from error
+        raise NotPossible(
+            "{folder} cannot be used: {error}",
+            folder=folder / LIMITS,
+            error=error,
+        ) from error
 
 
 def save_limits(folder: Path, limits: Limits) -> None:
@@ -95,8 +118,14 @@ def checked(limits: Limits) -> Limits:
     try:
         limits = msgspec.convert(msgspec.to_builtins(limits), Limits)
     except msgspec.ValidationError as error:
-        raise NotPossible(f"That is no possible limit: {error}.") from error
+        raise NotPossible(
+            "That is no possible limit: {error}.",
+            error=error,
+        ) from error
     schedule(limits.schedule)
+    for name in limits.keep:
+        if Catalog.load().by_name(name) is None:
+            raise NotPossible("The catalogue has no model {name}.", name=repr(name))
     if limits.max_price is not None and limits.price_area is None:
         raise NotPossible("A price needs an area: --price-area SE1, SE2, SE3 or SE4.")
     return limits

@@ -17,7 +17,10 @@ def duration(text: str) -> float:
     parts = found.groups() if found else ()
     seconds = sum(int(part) * each for part, each in zip(parts, _SECONDS, strict=False) if part)
     if not seconds:
-        raise NotPossible(f"{text!r} is not a time; write it as 2h, 90m or 1h30m.")
+        raise NotPossible(
+            "{text!r} is not a time; write it as 2h, 90m or 1h30m.",
+            text=text,
+        )
     return float(seconds)
 
 
@@ -25,7 +28,10 @@ def size(text: str) -> int:
     """Read an amount of data such as `50GB`, in bytes. Raises: NotPossible."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
-        raise NotPossible(f"{text!r} is not an amount of data; write it as 500MB or 50GB.")
+        raise NotPossible(
+            "{text!r} is not an amount of data; write it as 500MB or 50GB.",
+            text=text,
+        )
     return int(float(found[1].replace(",", ".")) * _UNITS[found[2].lower()])
 
 

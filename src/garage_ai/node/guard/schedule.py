@@ -99,7 +99,8 @@ def _days(words: str, text: str) -> Iterator[int]:
 
 def _bad(text: str) -> NotPossible:
     return NotPossible(
-        f"{text!r} are not hours; write them as 'mon-fri 22:00-07:00; sat,sun 00:00-24:00'."
+        "{text!r} are not hours; write them as 'mon-fri 22:00-07:00; sat,sun 00:00-24:00'.",
+        text=text,
     )
 
 

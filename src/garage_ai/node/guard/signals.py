@@ -19,6 +19,7 @@ SignalName = Literal[
     "schedule",
     "price",
     "upload",
+    "energy",
     "cpu",
     "temperature",
     "idle",
@@ -70,6 +71,7 @@ RULES: Final[dict[SignalName, Rule]] = {
     "schedule": Rule("drain", lingers=False),
     "price": Rule("drain", lingers=False),
     "upload": Rule("drain", lingers=False),
+    "energy": Rule("drain", lingers=False),
     "cpu": Rule("drain", confirm=10.0),
     "temperature": Rule("drain", confirm=10.0),
     # Its own limit is a time already.
@@ -92,6 +94,7 @@ TOLD: Final[dict[SignalName, str]] = {
     "upload": "its owner's network limit",
     "schedule": "outside its owner's hours",
     "price": "electricity is too expensive",
+    "energy": "its owner's limit on electricity",
 }
 """What the network is told: which program somebody runs at home is nobody's business there."""
 

@@ -2,8 +2,9 @@
 
 import msgspec
 
-from garage_ai.node.guard.limits import Limits
+from garage_ai.node.guard.limits import Limits, PriceArea
 from garage_ai.node.guard.machine import Action
+from garage_ai.node.guard.power import Meter
 from garage_ai.node.guard.signals import SignalName, Verdict
 from garage_ai.node.guard.words import Sentence
 
@@ -29,9 +30,11 @@ class PauseStatus(msgspec.Struct, frozen=True):
 class DayStatus(msgspec.Struct, frozen=True):
     """Sums of today, and of this month's upload.
 
-    `tokens` are those of answers that came to their end. `watts` and `kwh` are what the driver of
-    the graphics cards measured, the cards alone, None where nobody tells; `kronor` is for the part
-    of it whose price was known.
+    `tokens` are those of answers that came to their end. `watts` is what the meters in `metered`
+    tell now, and `most_watts` what the cards are held to; `kwh` and `kwh_this_month` are what was
+    drawn while the engine ran, None where nobody tells. `kronor` is for the part of today's whose
+    price was known; `price` holds now, in kronor per kWh without tax and fees, in `price_area`, as
+    `price_source` tells it.
     """
 
     sent_this_month: int
@@ -39,6 +42,20 @@ class DayStatus(msgspec.Struct, frozen=True):
     watts: float | None = None
     kwh: float | None = None
     kronor: float | None = None
+    kwh_this_month: float | None = None
+    metered: tuple[Meter, ...] = ()
+    most_watts: float | None = None
+    price: float | None = None
+    price_area: PriceArea | None = None
+    price_source: str = ""
+
+
+class CardStatus(msgspec.Struct, frozen=True):
+    """A graphics card as its driver tells it: watts and degrees Celsius, None where it does not."""
+
+    name: str
+    watts: float | None
+    temperature: float | None
 
 
 class GuardStatus(msgspec.Struct, frozen=True):
@@ -52,6 +69,9 @@ class GuardStatus(msgspec.Struct, frozen=True):
     signals: tuple[SignalStatus, ...]
     pauses: tuple[PauseStatus, ...]
     today: DayStatus
+    weights: int = 0
+    """Bytes of fetched models on the disk."""
+    cards: tuple[CardStatus, ...] = ()
 
 
-__all__ = ["DayStatus", "GuardStatus", "PauseStatus", "SignalStatus"]
+__all__ = ["CardStatus", "DayStatus", "GuardStatus", "PauseStatus", "SignalStatus"]

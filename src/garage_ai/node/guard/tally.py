@@ -24,13 +24,14 @@ Amount = Annotated[float, msgspec.Meta(ge=0, le=1e15)]
 
 
 class Tally(msgspec.Struct, frozen=True):
-    """Sums: bytes sent in a month, tokens, kWh and kronor in a day, by the clock on the wall.
+    """Sums of a month and of a day, by the clock on the wall: bytes, tokens, kWh and kronor.
 
     `kronor` covers the part of `kwh` whose price was known, `priced`.
     """
 
     month: str = ""
     sent: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] = 0
+    kwh_in_month: Amount = 0.0
     day: str = ""
     tokens: Annotated[int, msgspec.Meta(ge=0, le=1 << 53)] = 0
     kwh: Amount = 0.0
@@ -58,7 +59,7 @@ class Book:
         month, day = f"{local:%Y-%m}", f"{local:%Y-%m-%d}"
         tally = self._tally
         if tally.month != month:
-            tally = msgspec.structs.replace(tally, month=month, sent=0)
+            tally = msgspec.structs.replace(tally, month=month, sent=0, kwh_in_month=0)
         if tally.day != day:
             tally = msgspec.structs.replace(tally, day=day, tokens=0, kwh=0, priced=0, kronor=0)
         return tally
@@ -74,14 +75,14 @@ class Book:
         self._tally = msgspec.structs.replace(tally, tokens=tally.tokens + tokens)
 
     def drawing(self, watts: float | None, price: float | None, at: float) -> None:
-        """Take what the cards draw at a moment, and what a kWh costs."""
+        """Take what is drawn at a moment, None where nothing counts, and what a kWh costs."""
         before, self._drawn_at = self._drawn_at, at if watts is not None else None
         if watts is None or before is None or not 0 < at - before <= LONGEST_GAP:
             return
         tally = self.now
         kwh = watts * (at - before) / 3.6e6
         cost = {} if price is None else {"priced": kwh, "kronor": kwh * price}
-        changes = {"kwh": kwh, **cost}
+        changes = {"kwh": kwh, "kwh_in_month": kwh, **cost}
         summed = {name: getattr(tally, name) + change for name, change in changes.items()}
         self._tally = msgspec.structs.replace(tally, **summed)
 

@@ -53,6 +53,18 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{sent} have been sent this month, and {limit} are allowed",
         "{sent} har skickats den här månaden, och {limit} är tillåtet",
     ),
+    "energy.day": (
+        "lending has drawn {used:.1f} kWh today, and {limit:g} are allowed",
+        "utlåningen har dragit {used:.1f} kWh i dag, och {limit:g} är tillåtet",
+    ),
+    "energy.month": (
+        "lending has drawn {used:.1f} kWh this month, and {limit:g} are allowed",
+        "utlåningen har dragit {used:.1f} kWh den här månaden, och {limit:g} är tillåtet",
+    ),
+    "no_power": (
+        "neither a card nor the processor tells what it draws",
+        "varken något kort eller processorn berättar vad den drar",
+    ),
     "idle": (
         "somebody has used the PC within {limit}",
         "någon har använt datorn inom {limit}",
@@ -76,6 +88,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "gpu.wsl": (
         "WSL2 gives no figures for each process",
         "WSL2 ger inga siffror för varje process",
+    ),
+    "wsl": (
+        "Windows' own programs cannot be seen from WSL2",
+        "Windows egna program syns inte från WSL2",
+    ),
+    "container": (
+        "the PC's other programs cannot be seen from a container",
+        "datorns andra program syns inte från en container",
     ),
     "own_server": (
         "the server is your own, and its use cannot be told from a game's",
@@ -104,6 +124,7 @@ SIGNALS: Final[dict[str, tuple[str, str]]] = {
     "schedule": ("hours", "tider"),
     "price": ("electricity price", "elpris"),
     "upload": ("upload", "uppladdning"),
+    "energy": ("electricity drawn", "förbrukad el"),
     "idle": ("use of the PC", "användning av datorn"),
 }
 

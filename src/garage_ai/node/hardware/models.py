@@ -7,6 +7,8 @@ import msgspec
 MEBIBYTE: Final = 1 << 20
 
 GpuSource = Literal["nvml", "nvidia-smi", "none"]
+Place = Literal["pc", "wsl", "container"]
+"""Where the agent runs: on the PC itself, in a Linux inside Windows, or in a container."""
 
 
 class Gpu(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,6 +52,7 @@ class Pc(msgspec.Struct, frozen=True, kw_only=True):
     disk_free: int
     gpus: Gpus
     others: tuple[str, ...] = ()
+    container: bool = False
 
 
-__all__ = ["MEBIBYTE", "Gpu", "GpuSource", "Gpus", "Pc"]
+__all__ = ["MEBIBYTE", "Gpu", "GpuSource", "Gpus", "Pc", "Place"]

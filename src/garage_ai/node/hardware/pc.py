@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from garage_ai.node.hardware.bounds import read_bounds
 from garage_ai.node.hardware.commands import Run, run
-from garage_ai.node.hardware.models import Gpus, Pc
+from garage_ai.node.hardware.models import Gpus, Pc, Place
 from garage_ai.node.hardware.nvidia_smi import parse_version, read_nvidia_smi
 from garage_ai.node.hardware.nvml import read_nvml
 
@@ -16,6 +17,8 @@ from garage_ai.node.hardware.nvml import read_nvml
 _MAKERS: Final = {"0x1002": "AMD", "0x8086": "Intel"}
 _NVIDIA: Final = "0x10de"
 _MOST_CARDS: Final = 64
+_ALL_PROCESSES: Final = "pid:[4026531836]"
+"""The first namespace of processes, which every other is inside (PROC_PID_INIT_INO, proc_ns.h)."""
 
 
 def read_gpus(ask: Run = run) -> Gpus:
@@ -28,6 +31,7 @@ def read_pc(folder: Path, *, root: Path = Path("/"), gpus: Gpus | None = None) -
     import psutil
 
     memory = psutil.virtual_memory()
+    bounds = read_bounds(root / "sys/fs/cgroup")
     release = platform.release()
     return Pc(
         system=platform.system(),
@@ -36,12 +40,13 @@ def read_pc(folder: Path, *, root: Path = Path("/"), gpus: Gpus | None = None) -
         wsl=is_wsl(release, root),
         python=sys.version_info[:2],
         cpu=read_cpu(root),
-        cores=os.cpu_count() or 1,
-        memory=int(memory.total),
-        memory_free=int(memory.available),
+        cores=bounds.cores(os.cpu_count() or 1),
+        memory=bounds.total(int(memory.total)),
+        memory_free=bounds.free(int(memory.available)),
         disk_free=disk_free(folder),
         gpus=read_gpus() if gpus is None else gpus,
         others=other_cards(root),
+        container=place(root) == "container",
     )
 
 
@@ -66,6 +71,21 @@ def read_cpu(root: Path) -> str:
 def is_wsl(release: str, root: Path) -> bool:
     """Tell whether this Linux runs inside Windows (WSL2), whose GPU hides other programs' use."""
     return "microsoft" in release.lower() or (root / "dev/dxg").exists()
+
+
+def place(root: Path = Path("/")) -> Place:
+    """Tell where this runs, by whose programs are seen from here.
+
+    Files that containers leave as marks stay where a disk is made of an image, and a container may
+    share the PC's list of processes; the list itself tells. Each Linux of WSL2 has one of its own.
+    """
+    if is_wsl(platform.release(), root):
+        return "wsl"
+    try:
+        seen = (root / "proc/self/ns/pid").readlink().name
+    except OSError:
+        return "pc"
+    return "pc" if seen == _ALL_PROCESSES else "container"
 
 
 def other_cards(root: Path) -> tuple[str, ...]:
@@ -109,6 +129,7 @@ __all__ = [
     "is_wsl",
     "nvidia_on_the_bus",
     "other_cards",
+    "place",
     "read_cpu",
     "read_distribution",
     "read_gpus",

@@ -15,6 +15,7 @@ from garage_ai.node.preflight.container_checks import (
 )
 from garage_ai.node.preflight.gpu_checks import check_compute, check_driver, check_gpu, check_vram
 from garage_ai.node.preflight.models import (
+    CARD,
     NEEDS,
     SANDBOX,
     CheckId,
@@ -43,13 +44,21 @@ WRONG_CLOCK: Final = 3600.0
 
 
 def examine(
-    facts: Facts, engine: EngineKind, wanted: Collection[CheckId] = (), *, bare: bool = False
+    facts: Facts,
+    engine: EngineKind,
+    wanted: Collection[CheckId] = (),
+    *,
+    bare: bool = False,
+    card: bool = False,
 ) -> Report:
     """Go through the checklist, or what is wanted of it; what is not needed is only advice.
 
-    `bare` is an engine without a sandbox.
+    `bare` is an engine without a sandbox; `card` one that is to use the card if there is one.
     """
-    needs = NEEDS[engine] - SANDBOX if bare else NEEDS[engine]
+    facts = msgspec.structs.replace(facts, engine=engine)
+    needs = NEEDS[engine] - SANDBOX - {"cdi"} if bare else NEEDS[engine]
+    if card and (facts.pc.gpus.cards or facts.nvidia_plugged_in):
+        needs |= CARD
     found = [check(facts) for name, check in CHECKS.items() if not wanted or name in wanted]
     findings = (_weighed(each, needs) for each in found if each is not None)
     return Report(engine, facts.pc, tuple(findings))
@@ -70,6 +79,8 @@ def check_os(facts: Facts) -> Finding:
         return Finding("os", "fail", "other", values)
     if pc.wsl:
         return Finding("os", "warn", "wsl", values)
+    if pc.container:
+        return Finding("os", "warn", "container", values)
     if pc.kernel < OVERLAY_KERNEL:
         return Finding("os", "warn", "old", values)
     return Finding("os", "ok", "ok", values)

@@ -7,8 +7,8 @@ from garage_ai.node.preflight.models import Facts, Finding
 OLDEST_PODMAN: Final = (4, 1)
 """The first that knows CDI names in --device (podman release notes, 4.1.0)."""
 
-LEAST_IDS: Final = 65_536
-"""What an image may have users for."""
+LEAST_IDS: Final = 61_000
+"""Then the engine's user (sandbox/spec.py) is one of them; in a container there are hardly more."""
 
 LIMITS: Final = frozenset({"memory", "pids"})
 """What a container is held to; the rest is convenience."""
@@ -38,6 +38,10 @@ def check_cdi(facts: Facts) -> Finding | None:
     if not facts.cdi:
         return Finding("cdi", "fail", "none")
     values = {"path": facts.cdi[0].path, "spec": facts.cdi[0].driver, "driver": driver}
+    names = {name for each in facts.cdi for name in each.names}
+    # `all` is a name for all of them together; inside WSL there is no other.
+    if names and "all" not in names and not {card.uuid for card in facts.pc.gpus.cards} <= names:
+        return Finding("cdi", "fail", "unnamed", values)
     if any(each.driver and each.driver == driver for each in facts.cdi):
         return Finding("cdi", "ok", "ok", values)
     # Inside WSL the libraries bear no version; they change with Windows' driver by themselves.
@@ -73,6 +77,8 @@ def check_subids(facts: Facts) -> Finding | None:
 
 def check_cgroup(facts: Facts) -> Finding:
     """Tell whether the system can hold a container to its memory and processes."""
+    if facts.bounded:
+        return Finding("cgroup", "ok", "outer")
     if facts.cgroup != "v2":
         return Finding("cgroup", "fail", "old", {"kind": facts.cgroup})
     missing = LIMITS - facts.controllers

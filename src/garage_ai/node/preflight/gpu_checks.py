@@ -2,17 +2,16 @@
 
 from typing import Final
 
-from garage_ai.node.preflight.models import Facts, Finding
-
-NEEDED_CUDA: Final = (13, 0)
-"""What vLLM's image is built with (vllm, docker/Dockerfile: CUDA_VERSION 13.0)."""
-
-NEEDED_COMPUTE: Final = (7, 5)
-"""The oldest that CUDA 13 still compiles for: Turing, GeForce RTX 20 and GTX 16."""
+from garage_ai.catalog.cards import REFERENCE, find_card
+from garage_ai.node.hardware.models import Gpu
+from garage_ai.node.preflight.models import LEAST_COMPUTE, LEAST_CUDA, Facts, Finding
 
 HELD: Final = 0.15
 """Share of a card beyond which other programs hold enough of it to be told of; a desktop with a
 browser stays below."""
+
+_DRIVERS: Final = {(12, 8): "570", (13, 0): "580"}
+"""The first driver that speaks each (CUDA release notes, table of driver versions)."""
 
 _GIB: Final = 1 << 30
 
@@ -21,7 +20,7 @@ def check_gpu(facts: Facts) -> Finding:
     """Tell which cards there are."""
     gpus = facts.pc.gpus
     if gpus.cards:
-        names = ", ".join(card.name for card in gpus.cards)
+        names = ", ".join(map(_with_class, gpus.cards))
         return Finding("gpu", "ok", "ok", {"names": names})
     if facts.nvidia_plugged_in:
         return Finding("gpu", "fail", "no_driver", {"problem": gpus.problem or "-"})
@@ -35,14 +34,16 @@ def check_driver(facts: Facts) -> Finding | None:
     gpus = facts.pc.gpus
     if not gpus.cards:
         return None
+    least = LEAST_CUDA.get(facts.engine, LEAST_CUDA["vllm"])
     values = {
         "driver": gpus.driver or "?",
         "cuda": _version(gpus.cuda),
-        "needed": _version(NEEDED_CUDA),
+        "needed": _version(least),
+        "newer": _DRIVERS[least],
     }
     if gpus.cuda is None:
         return Finding("driver", "warn", "unknown", values)
-    if gpus.cuda < NEEDED_CUDA:
+    if gpus.cuda < least:
         return Finding("driver", "fail", "old", values)
     return Finding("driver", "ok", "ok", values)
 
@@ -55,9 +56,10 @@ def check_compute(facts: Facts) -> Finding | None:
     known = [card for card in cards if card.compute is not None]
     if len(known) < len(cards):
         return Finding("compute", "warn", "unknown")
-    fit = [card for card in known if card.compute and card.compute >= NEEDED_COMPUTE]
+    least = LEAST_COMPUTE.get(facts.engine, LEAST_COMPUTE["vllm"])
+    fit = [card for card in known if card.compute and card.compute >= least]
     shown = ", ".join(_version(card.compute) for card in known)
-    values = {"found": shown, "needed": _version(NEEDED_COMPUTE)}
+    values = {"found": shown, "needed": _version(least)}
     if not fit:
         return Finding("compute", "fail", "old", values)
     if len(fit) < len(known):
@@ -76,6 +78,13 @@ def check_vram(facts: Facts) -> Finding | None:
     }
     held = any(card.total and (card.total - card.free) / card.total > HELD for card in cards)
     return Finding("vram", "warn" if held else "ok", "held" if held else "ok", values)
+
+
+def _with_class(card: Gpu) -> str:
+    """Name a card and its UUID, and its published speed in units of the reference card's."""
+    known = find_card(card.name, card.total)
+    speed = "" if known is None else f", {known.factor:.2f} x {REFERENCE.name}"
+    return f"{card.name} ({card.uuid}{speed})"
 
 
 def _version(version: tuple[int, int] | None) -> str:

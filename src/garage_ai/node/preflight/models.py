@@ -35,14 +35,26 @@ FIRST: Final[frozenset[CheckId]] = _ALWAYS | {"disk"}
 """What is looked at before a node is enrolled: of the rest the engine's own set-up knows more."""
 
 SANDBOX: Final[frozenset[CheckId]] = frozenset({"container", "userns", "subids"})
-"""What a sandbox cannot do without."""
+"""What a sandbox cannot do without; one with cards in it needs their description as well."""
 
 NEEDS: Final[dict[EngineKind, frozenset[CheckId]]] = {
     "external": _ALWAYS,
     "llamacpp": FIRST | SANDBOX,
-    "vllm": FIRST | {"gpu", "driver", "compute"},
+    "vllm": FIRST | SANDBOX | {"gpu", "driver", "compute", "cdi"},
 }
 """What an engine cannot do without; all else is told as advice."""
+
+
+CARD: Final[frozenset[CheckId]] = frozenset({"gpu", "driver", "compute", "cdi"})
+"""What an engine cannot do without on a PC that has a card for it."""
+
+LEAST_CUDA: Final[dict[EngineKind, tuple[int, int]]] = {"llamacpp": (12, 8), "vllm": (13, 0)}
+"""What an engine's image is built with: llama.cpp, .devops/cuda.Dockerfile, CUDA_VERSION 12.8.1;
+vllm, docker/Dockerfile, CUDA_VERSION 13.0."""
+
+LEAST_COMPUTE: Final[dict[EngineKind, tuple[int, int]]] = {"llamacpp": (6, 1), "vllm": (7, 5)}
+"""The oldest cards an engine's image is for: Pascal (GTX 10); Turing (RTX 20 and GTX 16), which is
+the oldest that CUDA 13 still compiles for."""
 
 
 class Folder(msgspec.Struct, frozen=True):
@@ -62,10 +74,11 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class CdiSpec(msgspec.Struct, frozen=True):
-    """A description of NVIDIA cards for containers, and the driver it was written for."""
+    """A description of NVIDIA cards for containers: its driver, and what it calls the cards."""
 
     path: str
     driver: str
+    names: tuple[str, ...] = ()
 
 
 class Namespaces(msgspec.Struct, frozen=True):
@@ -88,11 +101,16 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything the checks look at. `subuids` and `subgids` count the ids given to the user."""
+    """Everything the checks look at.
+
+    `subuids` and `subgids` count the ids given to the user. `bounded` is whether all of this
+    runs in a container that has limits of its own.
+    """
 
     pc: Pc
     folder: Folder
     user: str
+    engine: EngineKind = "vllm"
     root: bool = False
     nvidia_plugged_in: bool = False
     podman: Tool | None = None
@@ -103,6 +121,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     subgids: int = 0
     cgroup: CgroupKind = "none"
     controllers: frozenset[str] = frozenset()
+    bounded: bool = False
     linger: bool | None = None
     reach: Reach | None = None
 
@@ -130,7 +149,10 @@ class Report(msgspec.Struct, frozen=True):
 
 
 __all__ = [
+    "CARD",
     "FIRST",
+    "LEAST_COMPUTE",
+    "LEAST_CUDA",
     "NEEDS",
     "SANDBOX",
     "CdiSpec",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from garage_ai.node.folder import NodeFolder
+from garage_ai.node.hardware.bounds import is_bounded
 from garage_ai.node.hardware.commands import Run, run
 from garage_ai.node.hardware.models import Gpus
 from garage_ai.node.hardware.nvidia_smi import parse_version
@@ -32,8 +33,9 @@ _GPU_CHECKS: Final[frozenset[CheckId]] = frozenset({"gpu", "driver", "compute", 
 _TOOL_CHECKS: Final[frozenset[CheckId]] = frozenset({"container", "cdi", "userns"})
 _MOST_BYTES: Final = 4 * 1024 * 1024
 _CUDA_LIBRARY: Final = re.compile(r"/libcuda\.so\.(\d+\.\d+(?:\.\d+)?)\b")
+_CDI_NAME: Final = re.compile(r"""(?:^|[\s,{])["']?name["']?\s*:\s*["']?([\w.-]{1,64})""")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
-_SECRETS: Final = ("identity.json", "node.nk", "node.nk.next", "node.jwt")
+_SECRETS: Final = ("identity.json", "node.nk", "node.nk.next", "node.jwt", "service.env")
 
 
 def collect(
@@ -62,6 +64,7 @@ def collect(
         subgids=count_ids(root / "etc/subgid", user, os.getuid()),
         cgroup=cgroup_kind(root),
         controllers=read_controllers(root, os.getuid()),
+        bounded=is_bounded(root / "sys/fs/cgroup"),
         linger=read_linger(root, user),
         reach=reach,
     )
@@ -114,7 +117,8 @@ def read_cdi(root: Path) -> tuple[CdiSpec, ...]:
             if "nvidia.com/gpu" in text:
                 library = _CUDA_LIBRARY.search(text)
                 name = "/" + str(path.relative_to(root))
-                found.append(CdiSpec(name, library[1] if library else ""))
+                names = tuple(dict.fromkeys(_CDI_NAME.findall(text)))
+                found.append(CdiSpec(name, library[1] if library else "", names))
     return tuple(found)
 
 
@@ -180,4 +184,4 @@ def _text(path: Path) -> str:
         return ""
 
 
-__all__ = ["collect", "exposed_parts"]
+__all__ = ["collect", "exposed_parts", "read_linger", "user_name"]

@@ -4,9 +4,9 @@ import asyncio
 from typing import Final
 
 from garage_ai.node.errors import NotEnrolled
-from garage_ai.node.folder import NodeFolder, Record
+from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.preflight.checks import examine
-from garage_ai.node.preflight.models import FIRST, NEEDS, EngineKind, Report
+from garage_ai.node.preflight.models import CARD, FIRST, NEEDS, EngineKind, Report
 from garage_ai.node.preflight.reach import look
 from garage_ai.node.preflight.reader import collect
 
@@ -19,16 +19,23 @@ async def inspect_all(folder: NodeFolder, engine: EngineKind | None) -> Report:
     reach = await look(record) if record is not None else None
     facts = await asyncio.to_thread(collect, folder, reach)
     chosen = _KINDS.get(record.choice.engine, "llamacpp") if record else "llamacpp"
-    bare = record is not None and record.choice.sandbox == "none"
-    return examine(facts, engine or chosen, bare=bare)
+    choice = record.choice if record is not None else Choice()
+    kind = engine or chosen
+    return examine(facts, kind, bare=choice.sandbox == "none", card=_wants_card(kind, choice.gpus))
 
 
-async def inspect_needs(folder: NodeFolder, engine: str) -> Report:
+async def inspect_needs(folder: NodeFolder, choice: Choice) -> Report:
     """Check what no engine of this kind does without, before there is a node: quick."""
-    kind = _KINDS.get(engine, "llamacpp")
-    wanted = NEEDS[kind] & FIRST
+    kind = _KINDS.get(choice.engine, "llamacpp")
+    card = _wants_card(kind, choice.gpus)
+    wanted = NEEDS[kind] & FIRST | (CARD if card else frozenset())
     facts = await asyncio.to_thread(collect, folder, None, wanted)
-    return examine(facts, kind, wanted)
+    return examine(facts, kind, wanted, card=card)
+
+
+def _wants_card(kind: EngineKind, gpus: tuple[str, ...]) -> bool:
+    """Tell whether it is to compute on a card where there is one; vLLM asks for one anyway."""
+    return kind == "llamacpp" and "none" not in gpus
 
 
 def _known(folder: NodeFolder) -> Record | None:

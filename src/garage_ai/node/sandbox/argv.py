@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from garage_ai.node.errors import NotPossible
-from garage_ai.node.sandbox.spec import USER, ContainerSpec, Mount, Runtime
+from garage_ai.node.sandbox.spec import CACHE, USER, ContainerSpec, Mount, Runtime
 
 TMP: Final = "/tmp"  # noqa: S108 - inside the container
 _TASKS: Final = 4096
@@ -59,7 +59,7 @@ def _words(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
     yield from _limits(spec, runtime)
     yield from (f"--mount={_mount(each)}" for each in spec.mounts)
     yield from _devices(spec, runtime)
-    yield from (f"--env={name}={value}" for name, value in _environment(spec, runtime))
+    yield from (f"--env={name}={value}" for name, value in _environment(spec, runtime).items())
     yield from (f"--label={name}={value}" for name, value in spec.labels)
     # The image's own entry point does not stand between us and our command.
     yield from (f"--entrypoint={spec.command[0]}", spec.image, *spec.command[1:])
@@ -67,7 +67,7 @@ def _words(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
 
 def _fence(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
     podman = runtime.program == "podman"
-    yield "--network=none"
+    yield "--network=none" if spec.network is None else f"--network=ns:{_said(spec.network)}"
     yield "--read-only"
     if podman:
         # Its writable /run, /var/tmp and /tmp of any size go; /tmp comes back below, with a size.
@@ -79,6 +79,8 @@ def _fence(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
         yield f"--security-opt=seccomp={_said(spec.seccomp)}"
     yield f"--user={USER}:{USER}"
     yield from ("--ipc=private", "--hostname=engine", "--workdir=/", "--log-driver=none")
+    # An image's own check would be run beside the engine, for ever, and ask where nobody listens.
+    yield "--no-healthcheck"
 
 
 def _limits(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
@@ -96,6 +98,8 @@ def _limits(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
         yield f"--cpus={limits.cpus:g}"
     yield f"--shm-size={limits.shm}"
     yield f"--tmpfs={TMP}:rw,noexec,nosuid,nodev,size={limits.tmp},mode=1777"
+    if limits.cache:
+        yield f"--tmpfs={CACHE}:rw,exec,nosuid,nodev,size={limits.cache},mode=1777"
     yield from ulimits(runtime, limits.files)
     if limits.seconds is not None and runtime.program == "podman":
         yield f"--timeout={limits.seconds}"
@@ -110,7 +114,10 @@ def _mount(mount: Mount) -> str:
 def _said(path: Path) -> str:
     text = str(path)
     if not path.is_absolute() or any(sign in text for sign in ',"\n'):
-        raise NotPossible(f"A container cannot be given {text!r}: its name has a comma or a quote.")
+        raise NotPossible(
+            "A container cannot be given {text!r}: its name has a comma or a quote.",
+            text=text,
+        )
     return text
 
 
@@ -122,13 +129,13 @@ def _devices(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
         yield f'--gpus="device={",".join(spec.gpus)}"'
 
 
-def _environment(spec: ContainerSpec, runtime: Runtime) -> Iterator[tuple[str, str]]:
-    yield from _QUIET
+def _environment(spec: ContainerSpec, runtime: Runtime) -> dict[str, str]:
+    own = dict(_QUIET)
     if runtime.program == "docker":
         # ~/.docker/config.json may put proxies, with their passwords, into every container.
         for name in _PROXIES:
-            yield from ((name, ""), (name.lower(), ""))
-    yield from spec.environment
+            own |= {name: "", name.lower(): ""}
+    return own | dict(spec.environment)
 
 
 __all__ = ["TMP", "program", "run_argv", "ulimits"]

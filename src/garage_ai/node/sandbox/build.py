@@ -9,11 +9,13 @@ import base64
 import hashlib
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from importlib import metadata, resources
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from garage_ai.node.engines.llamacpp_options import SERVER
 from garage_ai.node.errors import NoImage
 from garage_ai.node.sandbox.argv import program, ulimits
 from garage_ai.node.sandbox.command import ask
@@ -23,17 +25,16 @@ from garage_ai.node.sandbox.images import (
     allowed,
     image_id,
     inspect,
+    own_name,
     pulled,
+    remove_unnamed,
 )
 from garage_ai.node.sandbox.spec import Limits, Runtime
 
 BUILD_SECONDS: Final = 900.0
-INSIDE: Final = "/opt/garage"
-"""Where the image has xllamacpp and what serves it."""
-
-SERVER: Final = "llamacpp_server.py"
 _ENGINE: Final = "xllamacpp"
 _CONTAINERFILE: Final = "Containerfile"
+_CONTEXT: Final = "image-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +66,12 @@ def content_of(found: list[Part]) -> str:
     return "sha256:" + hashlib.sha256(lines.encode()).hexdigest()
 
 
-async def built_image(runtime: Runtime, folder: Path) -> str | None:
-    """Give the id of the engine's image, if one was built here of what is installed now."""
+async def built_image(runtime: Runtime, folder: Path) -> Built | None:
+    """Give the engine's image, if one was built here of what is installed now."""
     known = ImageBook(folder).read().built.get(runtime.program)
     if known is None or known.content != content_of(await asyncio.to_thread(parts)):
         return None
-    return known.image if await inspect(runtime, known.image) is not None else None
+    return known if await inspect(runtime, known.image) is not None else None
 
 
 async def build_image(runtime: Runtime, folder: Path, base: str | None = None) -> Built:
@@ -81,22 +82,38 @@ async def build_image(runtime: Runtime, folder: Path, base: str | None = None) -
     """
     book = ImageBook(folder)
     if base is not None and await inspect(runtime, base) is None:
-        raise NoImage(f"{runtime.program} has no image {base!r} here.")
+        raise NoImage(
+            "{program} has no image {base!r} here.",
+            program=runtime.program,
+            base=base,
+        )
     found = await asyncio.to_thread(parts)
+    await asyncio.to_thread(_clear_unfinished, folder)
     stands_on = base or await pulled(runtime, allowed("base"), book)
-    with tempfile.TemporaryDirectory(prefix="image-", dir=folder) as context:
+    with tempfile.TemporaryDirectory(prefix=_CONTEXT, dir=folder) as context:
         await asyncio.to_thread(_lay_out, found, Path(context))
         content = content_of(found)
-        tag = f"localhost/garage-ai/llamacpp:{content.removeprefix('sha256:')[:16]}"
+        tag = own_name(folder)
         argv = build_argv(runtime, stands_on, tag, Path(context), offline=base is not None)
         said = await ask(argv, seconds=BUILD_SECONDS)
     if not said.well:
-        raise NoImage(f"The engine's image cannot be built: {said.words}")
+        raise NoImage(
+            "The engine's image cannot be built: {words}",
+            words=said.words,
+        )
     image = await inspect(runtime, tag)
     if image is None:
-        raise NoImage(f"{runtime.program} built {tag} and does not find it.")
+        raise NoImage(
+            "{program} built {tag} and does not find it.",
+            program=runtime.program,
+            tag=tag,
+        )
     built = Built(image_id(image), content, stands_on)
+    before = book.read().built.get(runtime.program)
     book.built(runtime.program, built)
+    if before is not None and before.image != built.image:
+        # Its name is the new one's by now; one that a container still runs stays.
+        await remove_unnamed(runtime.program, before)
     return built
 
 
@@ -111,6 +128,13 @@ def build_argv(
         argv.append("--network=none")
     argv += [f"--build-arg=BASE={base}", f"--tag={tag}", f"--file={context / _CONTAINERFILE}"]
     return (*argv, str(context))
+
+
+def _clear_unfinished(folder: Path) -> None:
+    """Remove what builds left that were killed; one that goes on is younger."""
+    for each in folder.glob(f"{_CONTEXT}*"):
+        if time.time() - each.stat().st_mtime > BUILD_SECONDS:
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def _own(package: str | None, name: str) -> Part:
@@ -129,16 +153,21 @@ def _lay_out(found: list[Part], context: Path) -> None:
         try:
             shutil.copyfile(part.source, target)
         except OSError as error:
-            raise NoImage(f"{part.source} cannot be read: {error.strerror}") from error
+            raise NoImage(
+                "{source} cannot be read: {error}",
+                source=part.source,
+                error=error.strerror,
+            ) from error
         target.chmod(0o644)
         with target.open("rb") as file:
             if hashlib.file_digest(file, "sha256").hexdigest() != part.digest:
-                raise NoImage(f"{part.source} is not what was installed; install it again.")
+                raise NoImage(
+                    "{source} is not what was installed; install it again.",
+                    source=part.source,
+                )
 
 
 __all__ = [
-    "INSIDE",
-    "SERVER",
     "Part",
     "build_argv",
     "build_image",

@@ -5,9 +5,10 @@ from typing import Final
 
 import msgspec
 
+from garage_ai.node.engines.launch import Startable
 from garage_ai.node.errors import RuntimeBroken
-from garage_ai.node.sandbox.command import ask
-from garage_ai.node.sandbox.launcher import RUN, ContainerLauncher
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+from garage_ai.node.sandbox.order import RUN
 
 SECONDS: Final = 120
 """The probe's own limit: it waits two seconds for each of a few addresses."""
@@ -26,23 +27,30 @@ class Finding(msgspec.Struct, frozen=True):
 _findings: Final = msgspec.json.Decoder(Finding)
 
 
-async def probe(launcher: ContainerLauncher, *unreachable: str) -> list[Finding]:
+async def probe(launcher: ContainerLauncher, engine: Startable, *unreachable: str) -> list[Finding]:
     """Run the probe in the engine's place and give what it found.
 
-    `unreachable` are paths and addresses (HOST:PORT) of this PC that it must not get at, besides
-    those it knows of itself. Raises: RuntimeBroken when it does not get to its end.
+    `unreachable` are paths, addresses (HOST:PORT) and abstract sockets (@NAME) of this PC that it
+    must not get at, besides those it knows of itself.
+
+    Raises: RuntimeBroken when it does not get to its end, NotPossible.
     """
     script = (resources.files(__package__) / _PROBE).read_bytes()
     command = ("/usr/bin/python3", "-", RUN, *unreachable)
-    argv = launcher.argv_of(command, seconds=SECONDS)
-    said = await ask(argv, seconds=SECONDS + 30.0, stdin=script)
+    said = await launcher.ask(command, seconds=SECONDS, stdin=script, what=engine)
     lines = said.out.splitlines()
     if not said.well or not lines:
-        raise RuntimeBroken(f"The probe did not get to its end: {said.words}")
+        raise RuntimeBroken(
+            "The probe did not get to its end: {words}",
+            words=said.words,
+        )
     try:
         return [_findings.decode(line) for line in lines]
     except msgspec.MsgspecError as error:
-        raise RuntimeBroken(f"The probe said what no probe says: {error}") from error
+        raise RuntimeBroken(
+            "The probe said what no probe says: {error}",
+            error=error,
+        ) from error
 
 
 __all__ = ["Finding", "probe"]

@@ -51,12 +51,20 @@ async def ask(
             start_new_session=True,
         )
     except OSError as error:
-        raise RuntimeBroken(f"{argv[0]} cannot be started: {error.strerror}.") from error
+        raise RuntimeBroken(
+            "{argv} cannot be started: {error}.",
+            argv=argv[0],
+            error=error.strerror,
+        ) from error
     try:
         async with asyncio.timeout(seconds):
             out, words = await process.communicate(stdin)
     except TimeoutError as error:
-        raise RuntimeBroken(f"`{' '.join(argv[:3])}` did not end within {seconds:g} s.") from error
+        raise RuntimeBroken(
+            "`{argv}` did not end within {seconds:g} s.",
+            argv=" ".join(argv[:3]),
+            seconds=seconds,
+        ) from error
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

@@ -7,13 +7,21 @@ from typing import Final
 
 from garage_ai.node.errors import RuntimeBroken
 from garage_ai.node.sandbox.argv import program
-from garage_ai.node.sandbox.command import ask
+from garage_ai.node.sandbox.command import Said, ask
 from garage_ai.node.sandbox.spec import Runtime
 
 NODE_LABEL: Final = "garage-ai.node"
 FOLDER_LABEL: Final = "garage-ai.folder"
 AGENT_LABEL: Final = "garage-ai.agent"
 _TRIES: Final = 3
+
+
+def tag_of(folder: Path) -> str:
+    """Give the mark of a node's folder on what is its own in a runtime's store.
+
+    Names and labels are seen by others on this PC; the path is the owner's.
+    """
+    return hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
 
 
 class Containers:
@@ -25,8 +33,7 @@ class Containers:
 
     def __init__(self, runtime: Runtime, folder: Path, node: str = "") -> None:
         self.runtime = runtime
-        # Names and labels are seen by others on this PC; the path is the owner's.
-        self.tag = hashlib.sha256(str(folder.resolve()).encode()).hexdigest()[:16]
+        self.tag = tag_of(folder)
         self._node = node
 
     @property
@@ -45,7 +52,11 @@ class Containers:
             ]
         )
         if not said.well:
-            raise RuntimeBroken(f"{self.runtime.program} cannot list containers: {said.words}")
+            raise RuntimeBroken(
+                "{program} cannot list containers: {words}",
+                program=self.runtime.program,
+                words=said.words,
+            )
         return said.out.split()
 
     async def clear(self) -> int:
@@ -54,13 +65,21 @@ class Containers:
         for _ in range(_TRIES):
             if not left:
                 return len(first)
-            now = ["--time=1"] if self.runtime.program == "podman" else []
             # One that ends by itself meanwhile makes this fail, so what is left decides.
-            said = await ask([*program(self.runtime), "rm", "--force", *now, *left])
+            said = await self.remove(*left)
             left = await self.list()
         if left:
-            raise RuntimeBroken(f"{self.runtime.program} cannot remove a container: {said.words}")
+            raise RuntimeBroken(
+                "{program} cannot remove a container: {words}",
+                program=self.runtime.program,
+                words=said.words,
+            )
         return len(first)
 
+    async def remove(self, *ids: str) -> Said:
+        """Ask for some to be removed, by id or name, and give the answer. Raises: RuntimeBroken."""
+        now = ["--time=1"] if self.runtime.program == "podman" else []
+        return await ask([*program(self.runtime), "rm", "--force", *now, *ids])
 
-__all__ = ["AGENT_LABEL", "FOLDER_LABEL", "NODE_LABEL", "Containers"]
+
+__all__ = ["AGENT_LABEL", "FOLDER_LABEL", "NODE_LABEL", "Containers", "tag_of"]

@@ -4,6 +4,7 @@ import asyncio
 import re
 import resource
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, Literal, TypeVar
 
@@ -17,6 +18,7 @@ from garage_ai.node.errors import (
     RuntimeBroken,
     RuntimeTooOld,
 )
+from garage_ai.node.hardware.bounds import is_bounded
 from garage_ai.node.sandbox.command import ask
 from garage_ai.node.sandbox.spec import USER, Program, Runtime
 
@@ -84,13 +86,14 @@ async def find_runtime(wanted: Wanted = "auto") -> Runtime:
     present = [name for name in programs if await asyncio.to_thread(shutil.which, name)]
     if not present:
         raise NoRuntime(
-            f"{' and '.join(programs)} not found: an engine needs one of them for its sandbox. "
-            "On Debian or Ubuntu: sudo apt install podman uidmap slirp4netns"
+            "{programs} not found: an engine needs one of them for its sandbox. On Debian "
+            "or Ubuntu: sudo apt install podman uidmap slirp4netns",
+            programs=" and ".join(programs),
         )
     reasons: list[NotPossible] = []
     for name in present:
         try:
-            return await _look_at(name)
+            return replace(await _look_at(name), bounded=is_bounded())
         except NotPossible as error:
             reasons.append(error)
     raise reasons[0]
@@ -155,27 +158,41 @@ def read_docker(info: str) -> Runtime:
 
 
 def _broken(name: str, words: str) -> RuntimeBroken:
-    return RuntimeBroken(f"`{name} info` fails: {words}. It must work for this user first.")
+    return RuntimeBroken(
+        "`{name} info` fails: {words}. It must work for this user first.",
+        name=name,
+        words=words,
+    )
 
 
 def _decoded(name: str, info: str, kind: type[T]) -> T:
     try:
         return msgspec.json.decode(info, type=kind)
     except msgspec.MsgspecError as error:
-        raise RuntimeBroken(f"`{name} info` says what no {name} says: {error}.") from error
+        raise RuntimeBroken(
+            "`{name} info` says what no {name} says: {error}.",
+            name=name,
+            error=error,
+        ) from error
 
 
 def _check_version(name: str, text: str, floor: tuple[int, ...]) -> None:
     if _numbers(text) < floor:
         raise RuntimeTooOld(
-            f"{name} {text} is too old: {'.'.join(map(str, floor))} is the oldest that fences an "
-            "engine in. Take a newer one, or docker beside it."
+            "{name} {text} is too old: {floor} is the oldest that fences an engine in. "
+            "Take a newer one, or docker beside it.",
+            name=name,
+            text=text,
+            floor=".".join(map(str, floor)),
         )
 
 
 def _check_seccomp(name: str, *, present: bool) -> None:
     if not present:
-        raise NoSeccomp(f"{name} runs without seccomp here; its default profile is needed.")
+        raise NoSeccomp(
+            "{name} runs without seccomp here; its default profile is needed.",
+            name=name,
+        )
 
 
 def _check_ids(maps: _IdMaps) -> None:

@@ -2,13 +2,14 @@
 
 One line of JSON for each attempt on stdout: its name, whether the sandbox held, and what happened.
 Arguments: the folder that may be written to, files of the host (paths) and places of its network
-(HOST:PORT) that must be out of reach.
+(HOST:PORT, or @NAME for an abstract socket) that must be out of reach.
 """
 
 import ctypes
 import json
 import os
 import socket
+import stat
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -24,7 +25,21 @@ OUTSIDE = (
 )
 """Loopback, a home router, a LAN, cloud metadata, podman's alias of the host, the internet."""
 
-HIDDEN = ("/proc/1/root/etc/shadow", "/run/podman", "/var/run/docker.sock", "/dev/mem", "/dev/kmsg")
+HIDDEN = (
+    "/proc/1/root/etc/shadow",
+    "/run/podman",
+    "/var/run/docker.sock",
+    "/run/dbus/system_bus_socket",
+    "/run/user",
+    "/home",
+    "/dev/mem",
+    "/dev/kmsg",
+    "/dev/fuse",
+    "/dev/input",
+    "/dev/snd",
+)
+"""Files, folders and sockets; a folder is not reached if nothing is in it."""
+
 WRITABLE = ("/", "/etc", "/usr", "/opt/garage", "/models", "/var/tmp", "/run", "/dev")  # noqa: S108
 TMP = Path("/tmp")  # noqa: S108
 TOO_MUCH = 256
@@ -52,9 +67,42 @@ def attempt(name: str, what: Callable[[], object]) -> None:
 
 def connect(place: str) -> str:
     """Open a connection. Raises: OSError."""
+    if place.startswith("@"):
+        return knock("\0" + place[1:])
     host, _, port = place.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=2):
         return "connected"
+
+
+def knock(name: str) -> str:
+    """Open a connection to a unix socket, X11's or D-Bus' say. Raises: OSError."""
+    with socket.socket(socket.AF_UNIX) as ours:
+        ours.settimeout(2)
+        ours.connect(name)
+        return "connected"
+
+
+def ask(place: str) -> str:
+    """Send a datagram, as to a name server, and wait for an answer. Raises: OSError."""
+    host, _, port = place.rpartition(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as ours:
+        ours.settimeout(2)
+        ours.connect((host, int(port)))
+        ours.send(b"?")
+        return f"answered with {len(ours.recv(512))} bytes"
+
+
+def look(path: Path) -> str:
+    """Open a file, list a folder, connect to a socket. Raises: OSError."""
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        if not os.listdir(path):  # noqa: PTH208 - stands alone, and an empty list is all it asks
+            raise FileNotFoundError(2, "nothing is in it")
+        return "it can be listed"
+    if stat.S_ISSOCK(mode):
+        return knock(str(path))
+    with path.open("rb"):
+        return "opened"
 
 
 def resolve() -> object:
@@ -123,11 +171,14 @@ def main(own: Path, paths: list[str], places: list[str]) -> None:
     look_at_self()
     for place in (*OUTSIDE, *places):
         attempt(f"connect to {place}", partial(connect, place))
+    for place in places:
+        if not place.startswith("@"):
+            attempt(f"ask {place}", partial(ask, place))
     attempt("ask DNS", resolve)
     for folder in WRITABLE:
         attempt(f"write to {folder}", partial(write, Path(folder)))
     for path in (*HIDDEN, *paths):
-        attempt(f"open {path}", Path(path).open)
+        attempt(f"open {path}", partial(look, Path(path)))
     attempt("write more to /tmp than it holds", partial(fill, TMP))
     attempt("run a program from /tmp", partial(run_from, TMP))
     attempt("become root", partial(os.setuid, 0))

@@ -52,7 +52,10 @@ def narrowed(profile: bytes) -> bytes:
             raise NoSeccomp("Podman's profile of system calls allows what it does not name.")
         rules = [_kept(rule) for rule in _rules.decode(whole["syscalls"])]
     except (msgspec.MsgspecError, KeyError) as error:
-        raise NoSeccomp(f"Podman's profile of system calls is of no known form: {error}") from error
+        raise NoSeccomp(
+            "Podman's profile of system calls is of no known form: {error}",
+            error=error,
+        ) from error
     kept = [rule for rule in rules if rule is not None]
     return msgspec.json.encode({**whole, "syscalls": [*kept, _CLONE]})
 
@@ -65,8 +68,10 @@ def write_profile(own: Path | None, folder: Path) -> Path:
         text = narrowed(own.read_bytes())
     except OSError as error:
         raise NoSeccomp(
-            f"Podman's profile of system calls cannot be read ({own}: {error.strerror}). It comes "
-            "with the package containers-common, or golang-github-containers-common."
+            "Podman's profile of system calls cannot be read ({own}: {error}). It comes "
+            "with the package containers-common, or golang-github-containers-common.",
+            own=own,
+            error=error.strerror,
         ) from error
     path = folder.absolute() / _FILE
     replace_secret(path, text.decode())

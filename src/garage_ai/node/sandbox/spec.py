@@ -14,7 +14,11 @@ systemd gives nobody ids from 60706 to 61183, so rootful Docker's container has 
 CONTROLLERS: Final = frozenset({"memory", "pids"})
 """The cgroup controllers without which a container's limits are words only."""
 
-MEBI: Final = 1024 * 1024
+MEBI: Final = 1 << 20
+GIBI: Final = 1 << 30
+
+CACHE: Final = "/cache"
+"""Where an engine that needs it may write what it then runs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +34,8 @@ class Mount:
 class Limits:
     """What a container may use at most: bytes, processes, cores, seconds (None: as long as asked).
 
-    There is no swap beyond `memory`. `files` open at a time; `tmp` is all there is to write to.
+    There is no swap beyond `memory`. `files` open at a time; `tmp` is all there is to write to, but
+    for `cache`, the size of CACHE: none unless said, since code can be run from there.
     """
 
     memory: int
@@ -38,6 +43,7 @@ class Limits:
     cpus: float | None = None
     shm: int = 64 * MEBI
     tmp: int = 64 * MEBI
+    cache: int = 0
     files: int = 4096
     seconds: int | None = None
 
@@ -47,7 +53,8 @@ class ContainerSpec:
     """One container. `image` is an id or a name with a digest, never a tag that may move.
 
     `seccomp` is a profile narrower than the runtime's own, None to keep that. `gpus` are UUIDs.
-    `environment` is all that the process gets of ours; the host's is kept out.
+    `environment` is all that the process gets of ours; the host's is kept out. `network` is the
+    namespace that it is put into, as iproute2 names one; None for loopback alone.
     """
 
     image: str
@@ -59,6 +66,7 @@ class ContainerSpec:
     labels: tuple[tuple[str, str], ...] = ()
     gpus: tuple[str, ...] = ()
     seccomp: Path | None = None
+    network: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ class Runtime:
     `oci` is named where the program's own choice cannot work here. `controllers` are the cgroup
     controllers it may use. `cdi` tells whether it knows devices by CDI name. `files` and `tasks`
     are this process's own hard limits, which no container can exceed. `profile` is Podman's own
-    profile of system calls.
+    profile of system calls. `bounded` tells that all of this runs in a container with limits.
     """
 
     program: Program
@@ -81,15 +89,18 @@ class Runtime:
     files: int = 1 << 20
     tasks: int = 1 << 20
     profile: Path | None = None
+    bounded: bool = False
 
     @property
     def enforces(self) -> bool:
-        """Whether memory and pids limits hold."""
-        return self.controllers >= CONTROLLERS
+        """Whether memory and pids limits hold: a container's own, or those around it."""
+        return self.bounded or self.controllers >= CONTROLLERS
 
 
 __all__ = [
+    "CACHE",
     "CONTROLLERS",
+    "GIBI",
     "MEBI",
     "USER",
     "ContainerSpec",

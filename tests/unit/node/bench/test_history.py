@@ -5,7 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from garage_ai.node.bench.history import FILE, KEPT, drift, keep, load_history
+from garage_ai.node.bench.history import FILE, KEPT, keep, load_history
 from garage_ai.wire.benchmarks import Benchmark, Level
 
 
@@ -65,18 +65,11 @@ def test_a_file_that_is_not_whole_is_no_history(tmp_path: Path, text: str) -> No
     assert load_history(tmp_path) == (measured(1.0),)
 
 
-def test_only_what_is_notable_is_told() -> None:
-    """A tenth is noise, a third is not; each number of streams by itself."""
-    found = drift((measured(100.0, 300.0),), measured(110.0, 200.0))
-    assert [(each.streams, each.before, each.now, each.change) for each in found] == [
-        (4, 300.0, 200.0, -0.333)
-    ]
-
-
-def test_only_like_is_compared() -> None:
-    """Another model, engine or number of slots says nothing of drift; the last of its kind does."""
-    before = measured(100.0), measured(10.0, engine="external"), measured(1.0, slots=2)
-    (found,) = drift(before, measured(200.0))
-    assert (found.before, found.change) == (100.0, 1.0)
-    assert drift((), measured(200.0)) == ()
-    assert drift((measured(0.0),), measured(200.0)) == ()
+def test_a_history_of_long_names_can_be_read_again(tmp_path: Path) -> None:
+    """The file stays within what is read; the newest is always there."""
+    names = tuple("n" * 199 + str(number % 10) for number in range(16))
+    for number in range(KEPT):
+        keep(tmp_path, measured(number + 1.0, gpus=names))
+    kept = load_history(tmp_path)
+    assert kept[-1] == measured(float(KEPT), gpus=names)
+    assert 1 < len(kept) < KEPT

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from garage_ai.node.engines.port import Device
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.readers.graphics import Graphics, judge
 from garage_ai.node.guard.readers.nvml import Card, GpuProcess, NoCards, NvmlCards, merged
@@ -68,6 +69,9 @@ class RecordedNvml:
     def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802 - the library\'s name
         return f"GPU-{handle}"
 
+    def nvmlDeviceGetName(self, handle: int) -> str:  # noqa: N802 - the library\'s name
+        return "NVIDIA of the table"
+
     def nvmlDeviceGetComputeRunningProcesses(self, handle: int) -> list[Info]:  # noqa: N802 - the library\'s name
         return self._rows("C")
 
@@ -82,6 +86,9 @@ class RecordedNvml:
 
     def nvmlDeviceGetPowerUsage(self, handle: int) -> int:  # noqa: N802 - the library\'s name
         return 27_000
+
+    def nvmlDeviceGetEnforcedPowerLimit(self, handle: int) -> int:  # noqa: N802 - the library\'s name
+        return 250_000
 
     def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:  # noqa: N802 - the library\'s name
         raise NVMLError("Not Supported")
@@ -135,7 +142,7 @@ def test_a_process_that_draws_and_computes_is_one(tmp_path: Path) -> None:
     """It stands in both lists of the library."""
     (card,) = cards_of("virtual machine on a GeForce GTX 1650", tmp_path).look()
     assert [each.pid for each in card.processes] == [10941, 1591]
-    assert (card.watts, card.temperature) == (27.0, None)
+    assert (card.watts, card.most_watts, card.temperature) == (27.0, 250.0, None)
 
 
 def test_memory_that_is_not_told_is_not_zero() -> None:
@@ -157,14 +164,10 @@ def test_a_card_that_was_lost_is_asked_anew(tmp_path: Path) -> None:
     assert nvml.begun == 2
 
 
-@pytest.mark.parametrize(("wsl", "why"), [(True, "gpu.wsl"), (False, "gpu.none")])
-async def test_no_card_is_said_and_not_taken_for_free(wsl: bool, why: str, tmp_path: Path) -> None:
-    """Without the driver's device nothing is loaded; WSL2 is told from a PC without a card."""
-    if wsl:
-        (tmp_path / "dxg").touch()
-    cards = NvmlCards(device=tmp_path / "nvidiactl", wsl=tmp_path / "dxg")
-    finding = await Graphics(cards, frozenset).read(LIMITS)
-    assert (finding.verdict, finding.why) == ("unknown", sentence(why))
+async def test_no_card_is_said_and_not_taken_for_free(tmp_path: Path) -> None:
+    """Without the driver's device nothing is loaded."""
+    finding = await Graphics(NvmlCards(device=tmp_path / "nvidiactl"), frozenset).read(LIMITS)
+    assert (finding.verdict, finding.why) == ("unknown", sentence("gpu.none"))
 
 
 class OneCard:
@@ -184,6 +187,18 @@ async def test_children_of_the_agent_are_ours() -> None:
         assert finding.verdict == verdict
     engine = Graphics(OneCard(os.getppid()), lambda: frozenset({os.getppid()}))
     assert (await engine.read(LIMITS)).verdict == "free"
+
+
+async def test_only_the_engines_own_cards_are_watched() -> None:
+    """A game on the other card may go on; without a card of the engine's, all are watched."""
+
+    async def verdict(device: Device | None) -> str:
+        reader = Graphics(OneCard(os.getppid()), frozenset, lambda: device)
+        return (await reader.read(LIMITS)).verdict
+
+    assert await verdict(Device(("GPU-1",))) == "free"
+    for device in (Device(("GPU-0",)), Device(), None):
+        assert await verdict(device) == "busy"
 
 
 async def test_a_driver_that_hangs_takes_one_thread(tmp_path: Path) -> None:

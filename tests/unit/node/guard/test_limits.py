@@ -37,6 +37,9 @@ def test_limits_that_cannot_be_read_are_not_ignored(text: str, tmp_path: Path) -
         Limits(max_cpu=0.0),
         Limits(max_temperature=1000.0),
         Limits(pause_on=("",)),
+        Limits(max_kwh_day=0.0),
+        Limits(disk=0),
+        Limits(keep=("no-such-model",)),
     ],
 )
 def test_impossible_limits_are_refused(limits: Limits) -> None:
@@ -103,6 +106,20 @@ def test_the_month_and_the_day_begin_anew(tmp_path: Path) -> None:
     assert (book.now.sent, book.now.tokens) == (1000, 3)
     wall.at += timedelta(hours=2)
     assert (book.now.sent, book.now.tokens) == (0, 0)
+
+
+def test_energy_counts_for_its_day_and_its_month(tmp_path: Path) -> None:
+    """Each has a limit of its own."""
+    wall = Wall()
+    wall.at -= timedelta(days=1)
+    book = Book(tmp_path, wall=wall)
+    for at in (0.0, 10.0):
+        book.drawing(3.6e6, None, at)
+    assert (book.now.kwh, book.now.kwh_in_month) == (10.0, 10.0)
+    wall.at += timedelta(hours=2)
+    assert (book.now.kwh, book.now.kwh_in_month) == (0.0, 10.0)
+    wall.at += timedelta(days=1)
+    assert (book.now.kwh, book.now.kwh_in_month) == (0.0, 0.0)
 
 
 def test_power_is_summed_only_over_times_that_were_seen(tmp_path: Path) -> None:

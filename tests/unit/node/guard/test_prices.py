@@ -140,3 +140,16 @@ async def test_a_damaged_page_in_the_folder_is_fetched_anew(tmp_path: Path) -> N
         (tmp_path / name).write_text("{half")
     assert (await reader(tmp_path, Source(QUARTERS), Clock(AT)).read(LIMITS)).verdict == "free"
     assert os.listdir(tmp_path) == ["2025-10-12_SE3.json"]  # noqa: PTH208
+
+
+async def test_an_area_alone_counts_kronor_and_keeps_from_nothing(tmp_path: Path) -> None:
+    """Whoever says where the PC is wants to know what it costs; without a limit all is free."""
+    counting = Limits(price_area="SE3")
+    electricity = reader(tmp_path, Source(QUARTERS), Clock(AT))
+    assert electricity.wanted(counting)
+    assert not electricity.wanted(Limits())
+    assert (await electricity.read(counting)).verdict == "free"
+    assert electricity.price == 0.04751
+    away = reader(tmp_path / "elsewhere", Source(None), Clock(AT))
+    assert (await away.read(counting)).verdict == "free"
+    assert away.price is None

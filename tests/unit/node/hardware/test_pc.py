@@ -10,6 +10,7 @@ from garage_ai.node.hardware.pc import (
     is_wsl,
     nvidia_on_the_bus,
     other_cards,
+    place,
     read_cpu,
     read_distribution,
     read_pc,
@@ -50,6 +51,19 @@ def test_knows_wsl_with_a_kernel_of_ones_own(tmp_path: Path) -> None:
     """Its device for the card gives it away."""
     put(tmp_path, "dev/dxg")
     assert is_wsl("6.6.0-mine", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("seen", "where"), [("pid:[4026531836]", "pc"), ("pid:[4026532301]", "container")]
+)
+def test_knows_a_container_by_its_list_of_processes(tmp_path: Path, seen: str, where: str) -> None:
+    """Marks on the disk do not count; a Linux in WSL2 has a list of its own and is no container."""
+    put(tmp_path, ".dockerenv")
+    (tmp_path / "proc/self/ns").mkdir(parents=True)
+    (tmp_path / "proc/self/ns/pid").symlink_to(seen)
+    assert place(tmp_path) == where
+    put(tmp_path, "dev/dxg")
+    assert place(tmp_path) == "wsl"
 
 
 def test_names_other_makers_once_for_each_card(tmp_path: Path) -> None:

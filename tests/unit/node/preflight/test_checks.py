@@ -6,6 +6,7 @@ import pytest
 from garage_ai.cli.preflight_words import CASES, NAMES, sentence
 from garage_ai.node.hardware.models import Gpu, Gpus, Pc
 from garage_ai.node.preflight.checks import CHECKS, examine
+from garage_ai.node.preflight.gpu_checks import check_gpu
 from garage_ai.node.preflight.models import (
     NEEDS,
     SANDBOX,
@@ -87,6 +88,7 @@ NO_GPUS = Gpus()
 FOUND: list[tuple[Facts, str, str, str]] = [
     (pc(system="Windows"), "os", "fail", "other"),
     (pc(wsl=True), "os", "warn", "wsl"),
+    (pc(container=True), "os", "warn", "container"),
     (pc(kernel=(5, 4)), "os", "warn", "old"),
     (pc(python=(3, 10)), "python", "fail", "old"),
     (pc(python=(3, 15)), "python", "warn", "new"),
@@ -109,6 +111,7 @@ FOUND: list[tuple[Facts, str, str, str]] = [
         "others",
     ),
     (gpus(cuda=(12, 4)), "driver", "fail", "old"),
+    (but(cdi=(CdiSpec("/etc/cdi/x", "590.44.01", ("0", "1")),)), "cdi", "fail", "unnamed"),
     (gpus(cuda=None), "driver", "warn", "unknown"),
     (card(compute=(6, 1)), "compute", "fail", "old"),
     (card(compute=None), "compute", "warn", "unknown"),
@@ -117,16 +120,18 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     (but(podman=None, docker=Tool("/usr/bin/docker", (28, 1))), "container", "ok", "docker"),
     (but(podman=Tool("/usr/bin/podman", (3, 4))), "container", "fail", "old"),
     (but(podman=None), "container", "fail", "none"),
-    (but(cdi=()), "cdi", "warn", "none"),
-    (but(cdi=(CdiSpec("/etc/cdi/nvidia.yaml", "570.124.04"),)), "cdi", "warn", "stale"),
+    (but(cdi=()), "cdi", "fail", "none"),
+    (but(cdi=(CdiSpec("/etc/cdi/nvidia.yaml", "570.124.04"),)), "cdi", "fail", "stale"),
     (but(cdi=(CdiSpec("/var/run/cdi/nvidia.yaml", ""),)), "cdi", "ok", "undated"),
     (but(namespaces=Namespaces(most=0)), "userns", "fail", "none"),
     (but(namespaces=Namespaces(cloning=False)), "userns", "fail", "forbidden"),
     (but(podman=Tool("/home/anna/podman", (5, 0))), "userns", "warn", "restricted"),
     (but(subuids=0), "subids", "fail", "none"),
     (but(subgids=1000), "subids", "fail", "few"),
+    (but(subuids=65_534, subgids=65_534), "subids", "ok", "ok"),
     (but(cgroup="hybrid"), "cgroup", "warn", "old"),
     (but(controllers=frozenset({"cpu"})), "cgroup", "warn", "not_given"),
+    (but(cgroup="hybrid", bounded=True), "cgroup", "ok", "outer"),
     (but(linger=False), "linger", "warn", "off"),
     (reach(skew=60.0), "clock", "warn", "ahead"),
     (reach(skew=-60.0), "clock", "warn", "behind"),
@@ -194,7 +199,9 @@ def test_a_pc_without_card_and_containers_serves_what_needs_none(
     report = examine(empty, engine, bare=bare)
     assert report.failed == ()
     assert {each.check for each in report.findings if each.state == "warn"} >= {"gpu", "container"}
-    assert {each.check for each in examine(empty, "vllm").failed} == {"gpu"}
+    assert {each.check for each in examine(empty, "vllm", bare=True).failed} == {"gpu"}
+    fenced = {each.check for each in examine(empty, "vllm").failed}
+    assert fenced == {"gpu", "container", "subids"}
     assert {each.check for each in examine(empty, "llamacpp").failed} == {"container", "subids"}
 
 
@@ -211,6 +218,28 @@ def test_root_needs_no_ids_and_no_namespaces() -> None:
     assert not {"userns", "subids", "linger"} & {each.check for each in report.findings}
 
 
+ON_A_CARD = [
+    (GOOD, set()),
+    (gpus(cuda=(12, 8)), set()),
+    (gpus(cuda=(12, 4)), {"driver"}),
+    (card(compute=(6, 1)), set()),
+    (card(compute=(5, 2)), {"compute"}),
+    (gpus(cards=(), problem="mismatch"), {"gpu"}),
+    (but(cdi=()), {"cdi"}),
+    (but(pc=msgspec.structs.replace(PC, gpus=NO_GPUS), nvidia_plugged_in=False), set()),
+]
+
+
+@pytest.mark.parametrize(("facts", "failed"), ON_A_CARD)
+def test_llamacpp_needs_a_card_to_be_well_where_there_is_one(
+    facts: Facts, failed: set[str]
+) -> None:
+    """With the limits of its own image; and nothing of it where its owner wants the processor."""
+    report = examine(facts, "llamacpp", card=True)
+    assert {each.check for each in report.failed} == failed
+    assert examine(facts, "llamacpp").failed == ()
+
+
 def test_docker_needs_no_cdi() -> None:
     """It has --gpus."""
     facts = but(podman=None, docker=Tool("/usr/bin/docker", (28, 1)), cdi=())
@@ -221,3 +250,17 @@ def test_a_pc_that_is_not_enrolled_has_no_network_to_reach() -> None:
     """Nothing is said of a gateway nobody has named."""
     found = {each.check for each in examine(but(reach=None), "vllm").findings}
     assert not {"clock", "gateway", "nats"} & found
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("NVIDIA GeForce RTX 3090", "NVIDIA GeForce RTX 3090 (GPU-1, 1.00 x RTX 3090)"),
+        ("NVIDIA GeForce RTX 4090", "NVIDIA GeForce RTX 4090 (GPU-1, 1.08 x RTX 3090)"),
+        ("Voodoo 3", "Voodoo 3 (GPU-1)"),
+    ],
+)
+def test_a_card_is_shown_with_its_class(name: str, shown: str) -> None:
+    """By published bandwidth; one that is not in the table has none. --gpu takes its UUID."""
+    found = check_gpu(card(name=name))
+    assert found.values["names"] == shown

@@ -1,5 +1,6 @@
 """Facts, read from files as systems have them and from programs that answer as they do."""
 
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -82,6 +83,27 @@ def test_finds_cdi_specs_and_their_driver(tmp_path: Path) -> None:
     put(tmp_path, "etc/cdi/nvidia.yaml.bak", SPEC)
     found = [(each.path, each.driver) for each in read_cdi(tmp_path)]
     assert found == [("/etc/cdi/nvidia.yaml", "550.163.01"), ("/var/run/cdi/nvidia.yaml", "")]
+
+
+def test_reads_what_cdi_calls_the_cards(tmp_path: Path) -> None:
+    """In YAML or in JSON; names of something else than a device are none of them."""
+    uuid = "GPU-5e1f0c2a-0000-4000-8000-000000000001"
+    both = SPEC.replace('- name: "0"', f'- name: {uuid}\n  x: y\n- name: "0"')
+    put(tmp_path, "etc/cdi/a.yaml", both)
+    put(tmp_path, "etc/cdi/b.yaml", WSL_SPEC)
+    devices = [
+        {"name": uuid, "edits": {"hooks": [{"hookName": "createContainer"}]}},
+        {"name": "all"},
+    ]
+    described = {"kind": "nvidia.com/gpu", "devices": devices}
+    put(tmp_path, "etc/cdi/c.json", json.dumps(described))
+    put(tmp_path, "etc/cdi/d.json", json.dumps(described, indent=1))
+    assert [each.names for each in read_cdi(tmp_path)] == [
+        (uuid, "0"),
+        ("all",),
+        (uuid, "all"),
+        (uuid, "all"),
+    ]
 
 
 def test_counts_ids_by_name_and_by_number(tmp_path: Path) -> None:

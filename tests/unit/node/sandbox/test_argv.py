@@ -41,6 +41,14 @@ CASES = {
         SPEC,
         replace(PODMAN, cgroups=1, controllers=frozenset(), oci="runc", files=1024, tasks=1000),
     ),
+    "podman-with-a-place-to-run-from": (
+        replace(
+            SPEC,
+            limits=Limits(memory=6 << 30, pids=2048, shm=2 << 30, cache=2 << 30),
+            environment=(("HOME", "/cache"), ("TMPDIR", "/cache")),
+        ),
+        PODMAN,
+    ),
     "podman-for-a-while": (replace(SPEC, limits=Limits(memory=1 << 30, seconds=60)), PODMAN),
     "docker": (DOCKERS, DOCKER),
     "docker-gpus": (replace(DOCKERS, gpus=GPUS), DOCKER),

@@ -1,5 +1,6 @@
 """What podman and docker say of themselves, read: recorded where they ran, documented elsewhere."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,13 @@ def test_rootful_podman_enforces_on_cgroup_v1_too() -> None:
     assert not found.rootless
     assert found.enforces
     assert {"memory", "pids", "cpu"} <= found.controllers
+
+
+def test_limits_of_an_outer_container_hold_for_all_inside() -> None:
+    """Podman in a container has no cgroups to give; those around it keep the PC whole."""
+    bare = read_podman(podman({"cgroupControllers": []}), has_runc=False)
+    assert not bare.enforces
+    assert dataclasses.replace(bare, bounded=True).enforces
 
 
 def test_rootless_podman_on_cgroup_v2_enforces_what_is_delegated() -> None:

@@ -1,8 +1,8 @@
 """The price of electricity: fetched for a day, kept in the node's folder, compared with the limit.
 
-Nothing is asked of anybody unless the owner set a limit. Where today's prices cannot be had, those
-of the nearest of the last days stand in, at the same time of day; with none of these the signal is
-unknown, and fails closed.
+Nothing is asked of anybody unless the owner has said in which area the PC is. Where today's prices
+cannot be had, those of the nearest of the last days stand in, at the same time of day; with none of
+these the signal is unknown, and fails closed where there is a limit.
 """
 
 import random
@@ -146,18 +146,20 @@ class Electricity:
         """Kronor per kWh now, for those who count kronor; None when it is not known."""
 
     def wanted(self, limits: Limits) -> bool:
-        """Tell whether there is a limit."""
-        return limits.max_price is not None
+        """Tell whether prices are wanted, for a limit or for counting kronor."""
+        return limits.price_area is not None or limits.max_price is not None
 
     async def read(self, limits: Limits) -> Finding:
         """Compare the price that holds now with the limit."""
         area, limit = limits.price_area, limits.max_price
-        if area is None or limit is None:
+        if area is None:
             return unknown(sentence("no_area"))
         at = datetime.fromtimestamp(self._wall(), UTC)
         today = day_of(at)
         prices = await self._book.day(today, area, self._clock())
         self.price = price_at(prices, at) if prices else None
+        if limit is None:
+            return FREE
         if self.price is not None:
             if self.price <= limit:
                 return FREE

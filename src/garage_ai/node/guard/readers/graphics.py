@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
+from garage_ai.node.engines.port import Device
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.quantities import shown_size
 from garage_ai.node.guard.readers.nvml import Card, Cards, GpuProcess, NoCards
@@ -46,6 +47,10 @@ def _too_much(
     return None
 
 
+def _nothing() -> None:
+    return None
+
+
 class Graphics:
     """The reader. Fails open, and says so: not every card tells."""
 
@@ -53,10 +58,15 @@ class Graphics:
     every = 1.0
 
     def __init__(
-        self, cards: Cards, engine: Callable[[], Pids], proc: Path = Path("/proc")
+        self,
+        cards: Cards,
+        engine: Callable[[], Pids],
+        device: Callable[[], Device | None] = _nothing,
+        proc: Path = Path("/proc"),
     ) -> None:
         self._cards = cards
         self._engine = engine
+        self._device = device
         self._proc = proc
         self.last: Sequence[Card] = ()
         """What the cards said the last time, for those who want watts and degrees."""
@@ -77,7 +87,13 @@ class Graphics:
         if engine is None:
             return unknown(sentence("own_server"))
         ours = {os.getpid(), *engine}
-        return judge(self.last, limits, lambda pid: self._is_ours(pid, ours), self._name)
+        return judge(self._used(), limits, lambda pid: self._is_ours(pid, ours), self._name)
+
+    def _used(self) -> Sequence[Card]:
+        """Give the cards that the engine computes on; all, where it uses none of them by name."""
+        device = self._device()
+        uuids = device.cards if device is not None else ()
+        return [card for card in self.last if not uuids or card.uuid in uuids]
 
     async def _look(self) -> Sequence[Card]:
         """Look in a thread: a driver that hangs must not stop the agent, nor take more threads.

@@ -1,11 +1,11 @@
-"""What the owner has decided beforehand: a pause, hours, a month's upload."""
+"""What the owner has decided beforehand: a pause, hours, upload and energy."""
 
 from collections.abc import Callable
 from datetime import datetime
 
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.quantities import shown_size
-from garage_ai.node.guard.readers.port import FREE, Finding
+from garage_ai.node.guard.readers.port import FREE, Finding, unknown
 from garage_ai.node.guard.schedule import schedule
 from garage_ai.node.guard.signals import SignalName
 from garage_ai.node.guard.words import sentence
@@ -83,4 +83,32 @@ class Upload:
         return Finding("busy", sentence("upload", sent=shown_size(sent), limit=shown_size(limit)))
 
 
-__all__ = ["Hours", "OwnersPause", "Upload"]
+class Energy:
+    """Whether the day's or the month's kWh are used up. Fails closed where nothing tells them.
+
+    `drawn` gives them (day, month), None where neither cards nor processor tell what they draw.
+    """
+
+    signal: SignalName = "energy"
+    every = 10.0
+
+    def __init__(self, drawn: Callable[[], tuple[float, float] | None]) -> None:
+        self._drawn = drawn
+
+    def wanted(self, limits: Limits) -> bool:
+        """Tell whether there is a limit."""
+        return limits.max_kwh_day is not None or limits.max_kwh_month is not None
+
+    async def read(self, limits: Limits) -> Finding:
+        """Compare what was drawn with what may be."""
+        drawn = self._drawn()
+        if drawn is None:
+            return unknown(sentence("no_power"))
+        allowed = (limits.max_kwh_day, limits.max_kwh_month)
+        for key, used, limit in zip(("energy.day", "energy.month"), drawn, allowed, strict=True):
+            if limit is not None and used >= limit:
+                return Finding("busy", sentence(key, used=used, limit=limit))
+        return FREE
+
+
+__all__ = ["Energy", "Hours", "OwnersPause", "Upload"]

@@ -13,7 +13,6 @@ from typing import Any, Final, Protocol
 from garage_ai.node.guard.words import Sentence, sentence
 
 DEVICE: Final = Path("/dev/nvidiactl")
-WSL: Final = Path("/dev/dxg")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +26,17 @@ class GpuProcess:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A card as it is now; temperature in degrees, draw in watts, None where it does not tell."""
+    """A card as it is now; temperature in degrees, None where it does not tell.
+
+    `watts` is what it draws, `most_watts` the limit that its driver holds it to.
+    """
 
     uuid: str
     processes: tuple[GpuProcess, ...] = ()
     temperature: float | None = None
     watts: float | None = None
+    most_watts: float | None = None
+    name: str = ""
 
 
 class NoCards(Exception):
@@ -53,10 +57,9 @@ class Cards(Protocol):
 class NvmlCards:
     """The cards of this PC."""
 
-    def __init__(self, nvml: Any = None, *, device: Path = DEVICE, wsl: Path = WSL) -> None:
+    def __init__(self, nvml: Any = None, *, device: Path = DEVICE) -> None:
         self._nvml = nvml
         self._device = device
-        self._wsl = wsl
         self._ready = False
         self._seen: dict[str, int] = {}
 
@@ -73,7 +76,7 @@ class NvmlCards:
 
     def _library(self) -> Any:
         if not self._device.exists():
-            raise NoCards(sentence("gpu.wsl" if self._wsl.exists() else "gpu.none"))
+            raise NoCards(sentence("gpu.none"))
         if self._nvml is None:
             import pynvml
 
@@ -94,10 +97,12 @@ class NvmlCards:
         ]
         uses = self._uses(nvml, handle, uuid)
         watts = _told(nvml, lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1000.0)
+        most = _told(nvml, lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle) / 1000.0)
         sensor = nvml.NVML_TEMPERATURE_GPU
         heat = _told(nvml, lambda: float(nvml.nvmlDeviceGetTemperature(handle, sensor)))
         memories = ((int(each.pid), each.usedGpuMemory) for each in running)
-        return Card(uuid, merged(memories, uses), heat, watts)
+        name = str(nvml.nvmlDeviceGetName(handle))
+        return Card(uuid, merged(memories, uses), heat, watts, most, name)
 
     def _uses(self, nvml: Any, handle: Any, uuid: str) -> dict[int, float]:
         """Give each process's mean use since the last look; empty where the card keeps none."""
@@ -134,4 +139,4 @@ def _told(nvml: Any, ask: Any) -> float | None:
         return None
 
 
-__all__ = ["DEVICE", "WSL", "Card", "Cards", "GpuProcess", "NoCards", "NvmlCards", "merged"]
+__all__ = ["DEVICE", "Card", "Cards", "GpuProcess", "NoCards", "NvmlCards", "merged"]

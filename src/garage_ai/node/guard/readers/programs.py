@@ -1,4 +1,4 @@
-"""Programs by their names, from /proc: it needs no rights, and WSL2 has it too."""
+"""Programs by their names, from /proc: it needs no rights."""
 
 import os
 from pathlib import Path

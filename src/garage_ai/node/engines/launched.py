@@ -1,0 +1,66 @@
+"""A supervised engine that a launcher starts, bare or in a container, and leaves nothing of."""
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from garage_ai.node.engines.child import Child
+from garage_ai.node.engines.launch import BareLauncher, Launcher, OnLine, Startable
+from garage_ai.node.engines.port import Fence, Offer
+from garage_ai.node.engines.supervised import SupervisedEngine
+from garage_ai.node.errors import EngineError
+
+_log = structlog.get_logger(__name__)
+
+
+class LaunchedEngine(SupervisedEngine):
+    """Whoever derives from it says what is to be started; `launcher` None starts it bare."""
+
+    def __init__(
+        self, offer: Offer, *, run: Path, logs: Path, launcher: Launcher | None = None, **more: Any
+    ) -> None:
+        super().__init__(offer, run=run, logs=logs, **more)
+        self._launcher = launcher or BareLauncher()
+        self._socket_folder = run
+
+    @property
+    @abstractmethod
+    def _startable(self) -> Startable:
+        """What is started, as decided on by now."""
+
+    @property
+    def fence(self) -> Fence:
+        """What stands between it and this PC."""
+        return self._launcher.fence
+
+    def _make_folder(self) -> Path:
+        self._socket_folder = self._launcher.socket_folder(self._run_folder)
+        return self._socket_folder
+
+    async def _fit(self) -> None:
+        # What an earlier run has left holds memory, which is counted now.
+        await self._launcher.clear()
+        await super()._fit()
+
+    async def _launch(self) -> Child:
+        return await self._launcher.launch(
+            self._startable, self._socket_folder, self._log, self._on_line
+        )
+
+    @property
+    def _on_line(self) -> OnLine | None:
+        """Who hears all that it says."""
+        return None
+
+    async def _end(self, child: Child) -> None:
+        await child.stop()
+        try:
+            await self._launcher.clear()
+        except EngineError as error:
+            # Before the next start it is tried again, and there it counts.
+            _log.warning("engine_left_behind", engine=self.kind, detail=str(error))
+
+
+__all__ = ["LaunchedEngine"]

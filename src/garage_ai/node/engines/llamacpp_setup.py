@@ -1,0 +1,361 @@
+"""From what the owner chose to a llama.cpp that can be started: on cards, or on the processor."""
+
+import asyncio
+import importlib.metadata
+import importlib.util
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from garage_ai.catalog import (
+    DEFAULT_MODEL,
+    Catalog,
+    CatalogError,
+    Demand,
+    Manifest,
+    ModelStore,
+    OnProgress,
+    TooLarge,
+    burden_of,
+    digest_of,
+    offload,
+    read_gguf,
+    shape_of,
+)
+from garage_ai.node.engines.cards import Seat, cdi_names, place_of, seat
+from garage_ai.node.engines.launch import Launcher
+from garage_ai.node.engines.llama_server import ServerOptions, listed_devices, look_inside
+from garage_ai.node.engines.llamacpp import DEFAULT_SLOTS, LesserForm, LlamaEngine
+from garage_ai.node.engines.llamacpp_cards import LlamaOnCards
+from garage_ai.node.engines.llamacpp_options import LlamaOptions
+from garage_ai.node.errors import CardUnusable, NoImage, NotPossible
+from garage_ai.node.fitting.book import Book
+from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.forms import lesser_forms
+from garage_ai.node.fitting.machines import OnCards, Processor
+from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.hardware.bounds import read_bounds
+from garage_ai.node.hardware.models import Gpus
+from garage_ai.node.hardware.pc import nvidia_on_the_bus, read_gpus
+from garage_ai.node.preflight.reader import read_cdi
+from garage_ai.node.sandbox.build import build_image, built_image
+from garage_ai.node.sandbox.detect import find_runtime
+from garage_ai.node.sandbox.images import Built, ImageBook, OnPull, allowed, pulled
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+from garage_ai.node.sandbox.order import memory_limit
+from garage_ai.node.sandbox.spec import Runtime
+from garage_ai.node.weights import room_for
+from garage_ai.wire.ids import Digest
+
+DEFAULT_CONTEXT: Final = 4096
+"""Tokens of a slot on the processor unless the owner says otherwise; memory grows with it."""
+
+IMAGE: Final = "llamacpp-cuda"
+"""The name of llama.cpp's own image in the allow-list."""
+
+_LIST_SECONDS: Final = 120
+_ROOT: Final = Path("/")
+_GIB: Final = 1 << 30
+_CACHE_SHARE: Final = 0.35
+"""Memory beside the weights, as a share of them, for small models a fixed sum at least."""
+
+_CACHE_LEAST: Final = 512 * 1024 * 1024
+
+
+async def check_llamacpp(choice: Choice) -> None:
+    """Check what llama.cpp needs of this PC, without starting anything. Raises: NotPossible."""
+    _check_choice(choice)
+    await find_seat(choice)
+    if choice.sandbox != "none":
+        await find_runtime(choice.sandbox)
+
+
+async def find_seat(choice: Choice) -> Seat:
+    """Look at the cards and decide where it is to compute.
+
+    Raises: NotPossible, CardUnusable where it cannot compute there.
+    """
+    gpus, plugged_in = await asyncio.to_thread(look_at_cards)
+    where = seat(choice.gpus, gpus, plugged_in=plugged_in)
+    if where.cards and choice.sandbox == "none":
+        raise CardUnusable(
+            "{card} is here, and llama.cpp without a sandbox computes on the processor alone. Give "
+            "it one: --sandbox auto",
+            card=where.cards[0].name,
+        )
+    if where.cards:
+        return where
+    if choice.gpu_layers:
+        raise NotPossible("--gpu-layers is for a card, and llama.cpp is to use none here.")
+    if importlib.util.find_spec("xllamacpp") is None:
+        raise NotPossible("llama.cpp is not installed: pip install 'garage-ai[local]'.")
+    return where
+
+
+def look_at_cards() -> tuple[Gpus, bool]:
+    """Give the cards that answer, and whether there is one at all."""
+    return read_gpus(), nvidia_on_the_bus(_ROOT)
+
+
+async def llama_image(
+    runtime: Runtime, folder: Path, where: Seat, on_pull: OnPull | None = None
+) -> tuple[str, Built | None]:
+    """Have llama.cpp's image here: its makers' for cards, else one built of what is installed.
+
+    `on_pull` hears what is fetched. Raises: NoImage, RuntimeBroken.
+    """
+    if not where.cards:
+        built = await built_image(runtime, folder) or await build_image(runtime, folder)
+        return built.image, built
+    image = allowed(IMAGE)
+    try:
+        return await pulled(runtime, image, ImageBook(folder), on_pull=on_pull), None
+    except NoImage as error:
+        raise NoImage(
+            "llama.cpp's image for cards, {image}, is not here and cannot be pulled. Look at the "
+            "connection and try again, or serve on the processor: --gpu none",
+            image=image.reference,
+        ) from error
+
+
+async def see_cards(launcher: ContainerLauncher, where: Seat) -> None:
+    """Have the engine itself list the cards it finds in its sandbox. Raises: CardUnusable."""
+    devices = await _devices(launcher.runtime, where.uuids)
+    said = await launcher.ask(look_inside(), seconds=_LIST_SECONDS, gpus=devices)
+    found = listed_devices(said.out)
+    if not said.well or len(found) < len(where.cards):
+        detail = said.words if not said.well else ", ".join(found) or "none"
+        raise CardUnusable(
+            "In its sandbox llama.cpp finds {found} of {all} cards ({detail}). Update the driver "
+            "and nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate "
+            "--output=/etc/cdi/nvidia.yaml",
+            found=len(found),
+            all=len(where.cards),
+            detail=detail,
+        )
+
+
+async def make_llama(
+    choice: Choice,
+    folder: NodeFolder,
+    on_progress: OnProgress | None = None,
+    launcher: Launcher | None = None,
+) -> LlamaEngine:
+    """Make the engine; fetches the model's files if they are not here. `launcher` None: bare.
+
+    To be called by who holds the node's folder. Raises: NotPossible, EngineLost.
+    """
+    if launcher is not None:
+        # What an agent that died has left holds memory of the cards, which is counted next.
+        await launcher.clear()
+    options = await llama_options(choice, folder, on_progress)
+    if isinstance(launcher, ContainerLauncher):
+        # What keeps it from ever starting is better said now.
+        launcher.argv(options)
+    if isinstance(options, ServerOptions):
+        if launcher is None:
+            raise CardUnusable("llama.cpp on a card needs its sandbox.")
+        image = launcher.image if isinstance(launcher, ContainerLauncher) else ""
+        machine = await asyncio.to_thread(lambda: OnCards(read_gpus(), uuids=options.gpus))
+        return LlamaOnCards(
+            options,
+            run=folder.run,
+            logs=folder.logs,
+            launcher=launcher,
+            fitting=Fitting(Book(folder.path), machine, f"llamacpp {image}"),
+        )
+    bounded = launcher is not None and launcher.fence.limits
+    processor = Processor(memory_limit() if bounded else None)
+    version = importlib.metadata.version("xllamacpp")
+    return LlamaEngine(
+        options,
+        run=folder.run,
+        logs=folder.logs,
+        launcher=launcher,
+        fitting=Fitting(Book(folder.path), processor, f"llamacpp {version}"),
+        lesser=_lesser(choice, options, folder),
+    )
+
+
+def _lesser(choice: Choice, options: LlamaOptions, folder: NodeFolder) -> list[LesserForm]:
+    """Give smaller forms of the model, if it was not the owner who chose this one."""
+    if choice.models:
+        return []
+    catalog = Catalog.load()
+    known = catalog.by_name(options.name)
+    smaller = lesser_forms(catalog, known) if known is not None else ()
+
+    def form(manifest: Manifest) -> LesserForm:
+        named = msgspec.structs.replace(choice, models=(manifest.name,))
+        return lambda: _lesser_options(named, folder)
+
+    return [form(manifest) for manifest in smaller]
+
+
+async def _lesser_options(choice: Choice, folder: NodeFolder) -> LlamaOptions:
+    options = await llama_options(choice, folder)
+    if isinstance(options, ServerOptions):
+        raise NotPossible("A card has come since the engine began on the processor.")
+    return options
+
+
+async def llama_options(
+    choice: Choice, folder: NodeFolder, on_progress: OnProgress | None = None
+) -> LlamaOptions | ServerOptions:
+    """Decide how llama.cpp is run; fetches the model's files if they are not here.
+
+    Raises: NotPossible.
+    """
+    _check_choice(choice)
+    where = await find_seat(choice)
+    name = choice.models[0] if choice.models else DEFAULT_MODEL
+    try:
+        store = ModelStore(folder.path, room=room_for(folder, choice))
+        manifest = await _manifest(name, store, on_progress)
+        files = await store.ensure(manifest, on_progress)
+        weights = files[manifest.weights.path]
+        beside = tuple(files[each.path] for each in manifest.files[1:])
+        if where.cards:
+            return await _on_cards(choice, where, manifest, weights, beside)
+    except CatalogError as error:
+        raise NotPossible(
+            "The model {name} cannot be used: {error}", name=name, error=error
+        ) from error
+    digest = Digest(digest_of(manifest))
+    if not Book(folder.path).knows(digest):
+        _check_memory(manifest)
+    return LlamaOptions(
+        weights=weights,
+        name=manifest.name,
+        digest=digest,
+        kind=manifest.kind,
+        slots=choice.slots or DEFAULT_SLOTS,
+        context=choice.context or min(DEFAULT_CONTEXT, manifest.context_length),
+        threads=choice.threads or _threads(),
+        beside=beside,
+    )
+
+
+async def _on_cards(
+    choice: Choice, where: Seat, manifest: Manifest, weights: Path, beside: tuple[Path, ...]
+) -> ServerOptions:
+    """Plan the cards for a model's file. Raises: NotPossible, CatalogError."""
+    header = await asyncio.to_thread(read_gguf, weights)
+    shape, burden = shape_of(header, manifest.name), burden_of(header, manifest.size)
+    places = [place_of(card) for card in where.cards]
+    demand = Demand(choice.context, choice.slots, choice.gpu_layers)
+    plan = offload(shape, burden, places, demand)
+    if isinstance(plan, TooLarge):
+        raise _too_large(manifest.name, plan, where)
+    uuids = tuple(where.cards[n].uuid for n in plan.places)
+    runtime = await find_runtime("auto" if choice.sandbox == "none" else choice.sandbox)
+    return ServerOptions(
+        weights=weights,
+        name=manifest.name,
+        digest=Digest(digest_of(manifest)),
+        kind=manifest.kind,
+        threads=choice.threads or _threads(),
+        gpus=uuids,
+        devices=await _devices(runtime, uuids),
+        plan=plan,
+        beside=beside,
+    )
+
+
+def _too_large(name: str, found: TooLarge, where: Seat) -> NotPossible:
+    cards = " + ".join(card.name for card in where.cards)
+    needed, room = found.needed / _GIB, found.room / _GIB
+    if not found.layers:
+        return NotPossible(
+            "{name} needs {needed:.1f} GiB at the least; {cards} has room for {room:.1f} now. "
+            "Close what uses the card, or take a smaller quantisation or model.",
+            name=name,
+            needed=needed,
+            cards=cards,
+            room=room,
+        )
+    return NotPossible(
+        "{name} needs {needed:.1f} GiB at the least; {cards} has room for {room:.1f} now. Close "
+        "what uses the card, or take a smaller quantisation or model. {layers} of {of} layers "
+        "would fit: with --gpu-layers {layers} the rest is on the processor, and every answer "
+        "takes several times longer.",
+        name=name,
+        needed=needed,
+        cards=cards,
+        room=room,
+        layers=found.layers,
+        of=found.of,
+    )
+
+
+async def _devices(runtime: Runtime, uuids: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the names by which the runtime knows cards. Raises: CardUnusable."""
+    if not runtime.cdi:
+        return uuids
+    (gpus, _), specs = await asyncio.gather(
+        asyncio.to_thread(look_at_cards), asyncio.to_thread(read_cdi, _ROOT)
+    )
+    if not specs and runtime.program == "podman":
+        raise CardUnusable(
+            "Containers are not told of the card: there is no CDI description of it. Install "
+            "nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate "
+            "--output=/etc/cdi/nvidia.yaml"
+        )
+    described = {name for spec in specs for name in spec.names}
+    return cdi_names(uuids, {card.uuid for card in gpus.cards}, described)
+
+
+def _check_choice(choice: Choice) -> None:
+    if len(choice.models) > 1:
+        raise NotPossible("llama.cpp serves one model: give --model once.")
+    if choice.engine_url:
+        raise NotPossible("--engine-url belongs to --engine external.")
+
+
+async def _manifest(name: str, store: ModelStore, on_progress: OnProgress | None) -> Manifest:
+    """Find a model by its name in the catalogue, or describe the owner's GGUF file."""
+    known = Catalog.load().by_name(name)
+    if known is not None:
+        return known
+    path = Path(name)
+    if path.suffix == ".gguf" and await asyncio.to_thread(path.is_file):
+        return await store.adopt(path, on_progress=on_progress)
+    names = ", ".join(sorted(manifest.name for manifest in Catalog.load()))
+    raise NotPossible(
+        "There is no model {name}. Known: {known}; or give a .gguf file.",
+        name=repr(name),
+        known=names,
+    )
+
+
+def _check_memory(manifest: Manifest) -> None:
+    import psutil
+
+    needed = manifest.size + max(int(manifest.size * _CACHE_SHARE), _CACHE_LEAST)
+    available = read_bounds().free(psutil.virtual_memory().available)
+    if available < needed:
+        raise NotPossible(
+            "{name} needs about {needed:.1f} GB of memory; {free:.1f} GB are free.",
+            name=manifest.name,
+            needed=needed / 1e9,
+            free=available / 1e9,
+        )
+
+
+def _threads() -> int:
+    """Leave one core to whatever else the owner does."""
+    import psutil
+
+    return read_bounds().cores(max(1, (psutil.cpu_count(logical=False) or 2) - 1))
+
+
+__all__ = [
+    "check_llamacpp",
+    "find_seat",
+    "llama_image",
+    "llama_options",
+    "look_at_cards",
+    "make_llama",
+    "see_cards",
+]

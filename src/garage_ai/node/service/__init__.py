@@ -1,0 +1,1 @@
+"""A node as a service of its owner: a unit for systemd's user manager."""

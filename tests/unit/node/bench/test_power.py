@@ -1,0 +1,95 @@
+"""Watts of a run: by the cards' word, by the processor's counters, or not at all."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+from garage_ai.node.bench import power
+from garage_ai.node.bench.measure import class_factor
+from garage_ai.node.bench.power import Counter, Power, PowerMeter, joules, read_counters
+from garage_ai.node.guard.readers.nvml import Card, NoCards
+from garage_ai.node.guard.words import sentence
+from garage_ai.node.hardware.models import Gpu
+
+pytestmark = pytest.mark.anyio
+
+GIB = 1 << 30
+
+
+class Cards:
+    """Two cards that draw what the test says, one look after the other; then nothing is known."""
+
+    def __init__(self, *looks: tuple[float | None, float | None]) -> None:
+        self._looks = list(looks)
+        self.over = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def look(self) -> Sequence[Card]:
+        if not self._looks:
+            self._loop.call_soon_threadsafe(self.over.set)
+            raise NoCards(sentence("gpu.none"))
+        return [Card(f"GPU-{n}", watts=watts) for n, watts in enumerate(self._looks.pop(0))]
+
+
+async def metered(cards: Cards, counters: Sequence[Mapping[str, Counter]]) -> Power:
+    readings = list(counters)
+    meter = PowerMeter(cards, lambda: readings.pop(0))
+    await meter.start()
+    async with asyncio.timeout(5):
+        await cards.over.wait()
+    return await meter.stop()
+
+
+async def test_cards_draws_are_added_up_and_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A card that does not tell counts for nothing; the processor is not asked then."""
+    monkeypatch.setattr(power, "EVERY", 0.0)
+    found = await metered(Cards((200.0, 100.0), (250.0, None)), [{}])
+    assert (found.watts, found.basis) == (275.0, "nvml")
+
+
+async def test_without_cards_the_processors_counters_count() -> None:
+    """The energy between two readings over the time between them."""
+    before, after = {"intel-rapl:0": Counter(0, 10**9)}, {"intel-rapl:0": Counter(5 * 10**7, 10**9)}
+    found = await metered(Cards(), [before, after])
+    assert found.basis == "rapl"
+    assert found.watts == pytest.approx(50.0 / found.seconds)
+
+
+async def test_where_nobody_tells_nothing_is_made_up() -> None:
+    """Not zero: not known."""
+    assert await metered(Cards(), [{}, {}]) == Power()
+    assert Power().watt_hours(1000) is None
+    assert Power(100.0, "nvml", 36.0).watt_hours(0) is None
+    assert Power(100.0, "nvml", 36.0).watt_hours(500) == 2.0
+
+
+def test_counters_come_round() -> None:
+    """Those that have begun anew count from there; one that has gone is left out."""
+    before = {"a": Counter(900, 1000), "b": Counter(10, 1000), "c": Counter(0, 1000)}
+    after = {"a": Counter(100, 1000), "b": Counter(30, 1000)}
+    assert joules(before, after) == pytest.approx(220e-6)
+    assert joules({}, after) is None
+
+
+def test_only_whole_packages_are_read(tmp_path: Path) -> None:
+    """Parts of them would count twice; what only root may read is not there for us."""
+    zones = {"intel-rapl:0": "12\n", "intel-rapl:0:0": "5\n", "intel-rapl:1": "x"}
+    for name, energy in zones.items():
+        zone = tmp_path / name
+        zone.mkdir()
+        (zone / "energy_uj").write_text(energy)
+        (zone / "max_energy_range_uj").write_text("262143328850\n")
+    assert read_counters(tmp_path) == {"intel-rapl:0": Counter(12, 262_143_328_850)}
+    assert read_counters(tmp_path / "none") == {}
+
+
+def test_the_slowest_card_gives_the_class() -> None:
+    """One RTX 3090 is the unit; a card nobody publishes figures of has no class."""
+    reference = Gpu(name="NVIDIA GeForce RTX 3090", uuid="1", total=24 * GIB, free=0)
+    slower = Gpu(name="NVIDIA GeForce RTX 3060", uuid="2", total=12 * GIB, free=0)
+    assert class_factor([reference]) == 1.0
+    assert class_factor([reference, slower]) == 0.385
+    assert class_factor([reference, Gpu(name="Voodoo 3", uuid="3", total=GIB, free=0)]) is None
+    assert class_factor([]) is None
