@@ -1,19 +1,25 @@
 """Who is out there and who gets the work: registry, router, dispatch."""
 
+from garage_ai.network.admission import ImageList, Terms
+from garage_ai.network.answer import Answer, Request, Trail
 from garage_ai.network.continuation import Part
-from garage_ai.network.dispatcher import Answer, DispatchLimits, Request
+from garage_ai.network.delivered import Delivered
+from garage_ai.network.dispatcher import DispatchLimits
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.network.names import CHAT_ALIAS, KnownModel, Names
 from garage_ai.network.network import Books, Network
+from garage_ai.network.replies import Seen
 
 __all__ = [
     "CHAT_ALIAS",
     "Answer",
     "Books",
+    "Delivered",
     "DispatchError",
     "DispatchLimits",
     "EnrolledNode",
+    "ImageList",
     "KnownModel",
     "ModelView",
     "Names",
@@ -21,4 +27,7 @@ __all__ = [
     "NodeView",
     "Part",
     "Request",
+    "Seen",
+    "Terms",
+    "Trail",
 ]

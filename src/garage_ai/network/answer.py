@@ -3,25 +3,33 @@
 import asyncio
 import random
 from dataclasses import dataclass
-from typing import Protocol, Self
+from typing import Final, Protocol, Self
 
+import msgspec
 import structlog
 
 from garage_ai.network.continuation import OK, Close, Continuation, Leg, Move, Part, outcome_of
+from garage_ai.network.delivered import Delivered
+from garage_ai.network.errors import DispatchError
 from garage_ai.network.flight import Flight
 from garage_ai.network.models import Replica
-from garage_ai.network.plan import Plan, as_error
+from garage_ai.network.plan import NO_TRY, Plan, as_error
 from garage_ai.network.replies import Seen, StreamReader
-from garage_ai.wire.frames import Route
+from garage_ai.wire.frames import Priority, Route
 
 _log = structlog.get_logger(__name__)
 
+MAX_LOOKS: Final = 10
+"""How often one answer looks for another node ahead; nodes say twice a second that they leave."""
 
-@dataclass(frozen=True, slots=True)
-class Request:
+
+class Request(msgspec.Struct, frozen=True):
     """What is to be asked of which model; `model` is a served name, no alias.
 
-    `member` is who asks, empty where that is not known; a node is told no more than a salt of it.
+    `member` is who asks, empty where that is not known; a node is told no more than a salt of it,
+    and one that does not serve everybody whether it is its own. `weight` is its share of the turns
+    where requests wait, beside other members' (`waiting`). `batch` waits behind all `chat`,
+    and gives way to it; `begun` is the network's own: when its first attempt was made.
     """
 
     route: Route
@@ -31,20 +39,34 @@ class Request:
     include_usage: bool
     region: str | None = None
     member: str = ""
+    weight: float = 1.0
+    priority: Priority = "chat"
+    begun: float | None = None
+
+
+@dataclass(slots=True)
+class Trail:
+    """Whom a request was put to until its answer began, for its record: the last one asked, and
+    how many tries there were."""
+
+    asked: Replica | None = None
+    tries: int = 0
 
 
 class Mover(Protocol):
     """What puts the rest of an answer to another node."""
 
-    async def move(self, request: Request, step: Move, story: Continuation, old: Flight) -> Flight:
-        """Ask another node; return when it has content or has failed. Raises: DispatchError."""
+    async def move(
+        self, request: Request, step: Move, story: Continuation, old: Flight, *, ahead: bool = False
+    ) -> Flight:
+        """Ask another node, `ahead` only one that has room now. Raises: DispatchError."""
 
 
 class Answer:
     """A request that has begun to be answered: the bytes for the client, as they come.
 
-    A stream goes on at another node when its own is lost. Iterating raises a DispatchError when
-    nobody can go on, or when a plain answer breaks.
+    A stream goes on at another node when its own is lost or about to be. Iterating raises a
+    DispatchError when nobody can go on, or when a plain answer breaks.
     """
 
     def __init__(
@@ -63,6 +85,8 @@ class Answer:
         self._told = False
         self._closed = False
         self._gap: float | None = None
+        self._ahead: Flight | None = None
+        self._looks = MAX_LOOKS
 
     @property
     def seen(self) -> Seen:
@@ -84,6 +108,13 @@ class Answer:
         )
         return (*self._story.parts, *last)
 
+    @property
+    def delivered(self) -> tuple[Delivered, ...]:
+        """What went to the client of each node's part, as text."""
+        return tuple([part.delivered for part in self.parts]) or (
+            self._flight.attempt.reader.delivered,
+        )
+
     def __aiter__(self) -> Self:
         """Give the bytes; a streamed answer ends with `[DONE]`."""
         return self
@@ -92,7 +123,10 @@ class Answer:
         # No generator: the loop keeps a book of those, and each piece would pass through one more.
         while not (chunk := await self._flight.take()):
             verdict = self._flight.verdict
-            if self._closed or verdict is None or verdict.kind == "answered":
+            if verdict is None:
+                await self._go_ahead()
+                continue
+            if self._closed or verdict.kind == "answered":
                 raise StopAsyncIteration
             last = await self._go_on()
             if last:
@@ -102,13 +136,16 @@ class Answer:
 
     def cancel(self) -> None:
         """Stop, because the client is gone; harmless at the end."""
+        self._flight.leave()
         self._flight.cancel()
+        if self._ahead is not None:
+            self._ahead.cancel()
 
     def _leg(self) -> Leg | None:
         replica, reader = self._flight.replica, self._flight.attempt.reader
         if not isinstance(reader, StreamReader):
             return None
-        return Leg(replica.node.id, replica.digest, reader, self._gap)
+        return Leg(self._flight.life, replica.digest, reader, self._gap)
 
     async def _go_on(self) -> bytes:
         """Let another node go on; give the last bytes where there is nothing to go on with.
@@ -133,11 +170,42 @@ class Answer:
 
     async def _move(self, step: Move, story: Continuation) -> None:
         old = self._flight
-        self._flight = new = await self._mover.move(self._request, step, story, old)
-        self._told = False
-        self.tries += new.verdict is None or new.verdict.kind not in ("busy", "away")
+        new = await self._mover.move(self._request, step, story, old)
+        await new.settled()
+        self._flight, self._told = new, False
+        gave_way = story.loss is not None and story.loss.kind == "preempted"
+        self.tries += not gave_way and (new.verdict is None or new.verdict.kind not in NO_TRY)
         self._gap = new.gap_since(old) if new.committed_at else None
         _log.info("stream_moved", node=old.replica.node.id, to=new.replica.node.id, gap_s=self._gap)
+
+    async def _go_ahead(self) -> None:
+        """Let another node begin to go on beside one that will soon be stopped.
+
+        All that it said so far is with the client. What it says meanwhile waits: it is taken where
+        the other gets no content, or not before all is said, and else never given.
+        """
+        old, leg, since = self._flight, self._leg(), self._flight.attempt.last_data
+        old.attempt.leaving = False
+        self._looks -= 1
+        if leg is None or self._looks < 0:
+            return
+        planned = (self._story or self._begin()).ahead(leg, self._chance)
+        if planned is None:
+            return
+        story, step = planned
+        try:
+            self._ahead = new = await self._mover.move(self._request, step, story, old, ahead=True)
+        except DispatchError:
+            return
+        if await new.outruns(old):
+            self._flight, self._story, self._gap = new, story, new.committed_at - since
+            self.tries += 1
+            _log.info("stream_moved", node=leg.life.node, to=new.replica.node.id, gap_s=self._gap)
+            old.cancel()
+        else:
+            new.cancel()
+            (self._story.plan.excluded if self._story else self._tried).add(new.life)
+        self._ahead = None
 
     def _begin(self) -> Continuation:
         request = self._request
@@ -149,4 +217,4 @@ class Answer:
         )
 
 
-__all__ = ["Answer", "Mover", "Request"]
+__all__ = ["Answer", "Mover", "Request", "Trail"]

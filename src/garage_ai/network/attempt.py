@@ -11,8 +11,11 @@ raises for anything a node may say.
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
+import msgspec
+
+from garage_ai.network.complaint import complaint
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.replies import EngineErrorEvent, Reader, complaint
+from garage_ai.network.replies import EngineErrorEvent, Reader
 from garage_ai.wire.errors import WireError
 from garage_ai.wire.frames import (
     MAX_DATA,
@@ -24,8 +27,10 @@ from garage_ai.wire.frames import (
     Fail,
     Frame,
     Head,
+    Leaving,
     Open,
     Packet,
+    Priority,
     Refused,
 )
 from garage_ai.wire.ids import AttemptId, NodeId
@@ -34,6 +39,8 @@ from garage_ai.wire.window import Receiver, Sender
 MAX_COMPLAINT: Final = 64 * 1024
 LINK_LOST: Final = "link_lost"
 """A loss that is the gateway's own and says nothing about the node."""
+LEAVING: Final = "leaving"
+"""A part's end that was planned: another node has gone on already."""
 REPLACED: Final = "session_replaced"
 """A loss of what a node's process before the present one was doing."""
 
@@ -47,6 +54,7 @@ VerdictKind = Literal[
     "unwilling",  # the engine said 401, 403 or 429: another node may do
     "engine_failed",  # the engine said 5xx or died
     "yielded",  # the owner took the PC back: no failure
+    "preempted",  # it has time, and a chat got its slot: no failure
     "bad_reply",  # the node broke the protocol
     "lost",  # silence, a gap, or nobody there
     "timeout",  # it works, but too slowly
@@ -54,14 +62,16 @@ VerdictKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """How an attempt ended; `message` is safe to show, `detail` is for the log."""
 
     kind: VerdictKind
     message: str = ""
     code: str = ""
     retry_after: float = 0.0
+
+
+_GAVE_WAY: Final = Verdict("preempted", "a chat got its slot", "preempted")
 
 
 @dataclass(slots=True)
@@ -87,6 +97,8 @@ class Attempt:
     """One try of a request on a node.
 
     `ended_by_node` tells that the node itself said the last word: it works on this no more.
+    `leaving` tells that it has said it will soon be stopped; who heeds it takes it back.
+    `priority` tells whether it gives way to others.
     `begun`, `last_frame` and `last_data` are the moments of its start, of its newest frame and of
     its newest piece of an answer.
     """
@@ -101,12 +113,15 @@ class Attempt:
         limits: Limits,
         max_answer: int,
         now: float,
+        priority: Priority = "chat",
     ) -> None:
         self.id = attempt_id
         self.node = node
+        self.priority: Priority = priority
         self.reader = reader
         self.phase: Phase = "sent"
         self.ended_by_node = False
+        self.leaving = False
         self._body = memoryview(body)
         self._limits = limits
         self._sender = Sender(attempt_id)
@@ -241,6 +256,9 @@ class Attempt:
                 self._data(frame.body, step)
             case Alive():
                 pass
+            case Leaving():
+                # What was not begun needs no one to go on with it.
+                self.leaving = self.reader.gives_early and self.reader.has_content
             case Accepted() if self.phase == "sent":
                 self.phase = "accepted"
             case Head() if self.phase == "accepted":
@@ -257,7 +275,9 @@ class Attempt:
                 self._over(step, _refused(frame))
             case Fail() if self.phase != "sent":
                 self.ended_by_node = True
-                self._over(step, _failed(frame))
+                # A chat gives way to nobody: there it is one more word for a failure.
+                gave_way = frame.code == "preempted" and self.priority == "batch"
+                self._over(step, _GAVE_WAY if gave_way else _failed(frame))
             case _:
                 name = type(frame).__name__
                 self._over(step, Verdict("bad_reply", "the node spoke out of turn", name))
@@ -319,6 +339,7 @@ def _failed(frame: Fail) -> Verdict:
 
 
 __all__ = [
+    "LEAVING",
     "LINK_LOST",
     "MAX_COMPLAINT",
     "REPLACED",

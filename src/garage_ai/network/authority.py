@@ -2,6 +2,8 @@
 
 import asyncio
 import fcntl
+import hashlib
+import hmac
 import os
 import secrets
 import time
@@ -45,6 +47,7 @@ _NODE_DATA: Final = 2**45
 _CONNECTIONS: Final = ("STANDARD", "WEBSOCKET")
 _REVOCATIONS_KEPT: Final = 5_000
 _ALL: Final = "*"
+_AUDIT_PURPOSE: Final = b"gai-audit-key-v1\n"
 _LOCK_SECONDS: Final = 10.0
 _VERSION: Final = 2
 
@@ -116,6 +119,12 @@ class Authority:
     def salt_key(self) -> bytes:
         """The key that `Salts` derives its own from; 32 bytes, the same at every gateway."""
         return self._keys.nonce_key
+
+    @property
+    def audit_key(self) -> KeyPair:
+        """The key that signs the log of acts, the same at every gateway of this folder."""
+        seed = hmac.digest(self._keys.nonce_key, _AUDIT_PURPOSE, hashlib.sha256)
+        return KeyPair(Role.OPERATOR, seed)
 
     def account_jwts(self) -> Mapping[PublicKey, str]:
         """Give the accounts as they stand now, for a server's start. Raises: AuthorityDamaged."""

@@ -1,7 +1,8 @@
 """What follows when a node is lost in the middle of an answer: another goes on. Pure.
 
     a node speaks ─all said→ over
-        │ lost, yielded, failed, nonsense
+        │ will soon be stopped → another begins beside it; the first of the two goes on
+        │ lost, yielded, failed, nonsense, or (batch) its slot given to a chat
         ├─ the end was said already, or no token is left → closed by the gateway
         ├─ text alone cannot carry it, the moves are spent, or time is → given up, with an error
         └─ else → moved: another node, with the text so far as a turn to be continued
@@ -11,10 +12,12 @@ Nothing is kept for this while all goes well but the text, which the reader has 
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from garage_ai.network.attempt import Verdict
+import msgspec
+
+from garage_ai.network.attempt import LEAVING, Verdict
 from garage_ai.network.continued import (
     Before,
     ContinuedReader,
@@ -23,7 +26,9 @@ from garage_ai.network.continued import (
     last_events,
     remainders,
 )
+from garage_ai.network.delivered import NOTHING, Delivered
 from garage_ai.network.errors import ContinuationUnsound, DispatchError
+from garage_ai.network.models import Life
 from garage_ai.network.plan import Again, GiveUp, Plan, as_error
 from garage_ai.network.prefill import Prefill, Unsound
 from garage_ai.network.replies import DONE, Seen, StreamReader, Usage
@@ -35,11 +40,16 @@ MAX_MOVES: Final = 3
 
 OK: Final = "ok"
 YIELDED: Final = "yielded"
+PREEMPTED: Final = "preempted"
+"""A batch request's slot went to a chat; no move, no fault, and it costs nobody more."""
+PLANNED: Final = "planned"
+"""The node was about to be stopped, and another went on before it was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
-    """What one node contributed to an answer, and how that ended: `ok`, `yielded` or an error.
+class Part(msgspec.Struct, frozen=True):
+    """What one node contributed to an answer, and how that ended.
+
+    That is `ok`, `yielded`, `planned`, `preempted` or an error.
 
     Tokens are its engine's word, None where it said nothing. `gap_s` is how long the client heard
     nothing before its first content; None for the first part and where none came.
@@ -52,13 +62,14 @@ class Part:
     content_events: int
     outcome: str
     gap_s: float | None = None
+    delivered: Delivered = NOTHING
 
 
 @dataclass(frozen=True, slots=True)
 class Leg:
     """A node's part as it was read, told when it is over."""
 
-    node: NodeId
+    life: Life
     digest: Digest
     reader: StreamReader
     gap_s: float | None = None
@@ -68,13 +79,14 @@ class Leg:
         seen = self.reader.seen
         usage = seen.usage or Usage()
         return Part(
-            self.node,
+            self.life.node,
             self.digest,
             usage.prompt_tokens,
             usage.completion_tokens,
             seen.content_events,
             outcome,
             self.gap_s,
+            self.reader.delivered,
         )
 
 
@@ -115,7 +127,7 @@ class Continuation:
 
     @classmethod
     def of(
-        cls, route: Route, body: bytes, *, include_usage: bool, tried: Iterable[NodeId]
+        cls, route: Route, body: bytes, *, include_usage: bool, tried: Iterable[Life]
     ) -> "Continuation":
         """Begin it; nodes that were tried in vain before the first content are not asked again."""
         return cls(route, body, include_usage, Plan(MAX_MOVES, excluded=set(tried)))
@@ -129,7 +141,9 @@ class Continuation:
         """Take the end of a part that was not the answer's, and decide what follows."""
         refused = verdict.kind in ("busy", "away")
         if not refused:
-            self.parts.append(leg.part(outcome_of(verdict)))
+            # One that gave way before it said a word, perhaps many times, is no part of the story.
+            if leg.reader.seen.content_events or verdict.kind != "preempted":
+                self.parts.append(leg.part(outcome_of(verdict)))
             self._take(leg)
         if self.loss is None or not refused:
             self.loss = verdict
@@ -139,6 +153,17 @@ class Continuation:
             return GiveUp(
                 ContinuationUnsound(f"The node was lost, and another cannot go on: {error}.")
             )
+
+    def ahead(self, leg: Leg, chance: random.Random) -> "tuple[Continuation, Move] | None":
+        """Say how another would go on now where the one that speaks will soon be stopped.
+
+        Nothing is changed here: given is the story as it will be if the other does get on. None
+        where the answer cannot be carried on; the one that speaks may still end it.
+        """
+        plan = replace(self.plan, excluded=set(self.plan.excluded), avoided=set(self.plan.avoided))
+        story = replace(self, plan=plan, parts=list(self.parts), _text=list(self._text))
+        step = story.broke(leg, Verdict("yielded", code=LEAVING), chance)
+        return (story, step) if isinstance(step, Move) else None
 
     def seen(self, reader: StreamReader | None) -> Seen:
         """Sum up what was seen of all parts, with that of the one that speaks now."""
@@ -160,6 +185,7 @@ class Continuation:
         self._usage = self._before().sum(usage) if seen.usage is not None else None
         if not seen.content_events:
             return
+        self.plan.given_way = 0
         if first:
             self._identity = identity_of(reader.first)
             self._prompt_tokens = usage.prompt_tokens
@@ -184,7 +210,7 @@ class Continuation:
         if verdict.kind == "rejected":
             # It was the gateway's own addition that this engine does not take; others may.
             verdict = Verdict("unwilling", code=verdict.code)
-        step = self.plan.after(verdict, leg.node, chance)
+        step = self.plan.after(verdict, leg.life, chance)
         if not isinstance(step, Again):
             return GiveUp(self.failure or step.error)
         return self._move(prefill, step.delay)
@@ -213,7 +239,11 @@ def outcome_of(verdict: Verdict) -> str:
     """Name the end of a part as records do."""
     if verdict.kind == "answered":
         return OK
-    return YIELDED if verdict.kind == "yielded" else as_error(verdict).code
+    if verdict.kind == "preempted":
+        return PREEMPTED
+    if verdict.kind == "yielded":
+        return PLANNED if verdict.code == LEAVING else YIELDED
+    return as_error(verdict).code
 
 
-__all__ = ["MAX_MOVES", "Close", "Continuation", "Leg", "Move", "Part", "outcome_of"]
+__all__ = ["MAX_MOVES", "PREEMPTED", "Close", "Continuation", "Leg", "Move", "Part", "outcome_of"]

@@ -11,8 +11,9 @@ from typing import Final
 
 import msgspec
 
+from garage_ai.network.complaint import UNDECODABLE
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.replies import ABSENT, UNDECODABLE, StreamReader, Usage, objects
+from garage_ai.network.replies import ABSENT, StreamReader, Usage, objects
 from garage_ai.wire.frames import Route
 
 IDENTITY: Final = ("id", "created", "model")
@@ -84,6 +85,9 @@ class ContinuedReader(StreamReader):
     def __post_init__(self) -> None:
         """Begin with the stop strings that may be under way."""
         self._stops = self.before.stops
+
+    def _read_at_once(self, data: bytes) -> int:  # noqa: ARG002 - each of them is written anew
+        return 0
 
     def _event(self, event: bytes) -> bytes:
         if self.whole:

@@ -1,26 +1,34 @@
 """Dispatch: a request to a node and its answer back. The shell around `Attempt` and `Plan`."""
 
 import asyncio
+import contextlib
 import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, TypeVar
 
+import msgspec
 import structlog
 
-from garage_ai.network.answer import Answer, Request
+from garage_ai.network.answer import Answer, Request, Trail
 from garage_ai.network.attempt import Attempt, Limits, Verdict
+from garage_ai.network.breaker import NEED_PAUSE
 from garage_ai.network.continuation import Continuation, Move
-from garage_ai.network.errors import DispatchError, NatsUnavailable, WrongKind
+from garage_ai.network.errors import ContinuationUnsound, DispatchError, WrongKind
 from garage_ai.network.flight import Flight
-from garage_ai.network.models import Replica
-from garage_ai.network.placement import RETRY_AFTER, GoingOn, Placement
+from garage_ai.network.gathered import GatheredAnswer, as_stream
+from garage_ai.network.limits import DispatchLimits
+from garage_ai.network.link import Link
+from garage_ai.network.models import BUSY_SECONDS, Node, Replica
+from garage_ai.network.placement import GoingOn, Placement, no_link
+from garage_ai.network.plain_replies import reader_for
 from garage_ai.network.plan import Again, Plan, as_error, blame, is_well
+from garage_ai.network.prefill import Unsound
 from garage_ai.network.registry import Effect, Registry
-from garage_ai.network.replies import Reader, reader_for
+from garage_ai.network.replies import Reader
 from garage_ai.network.salts import Salts
+from garage_ai.network.sharing import told
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import (
@@ -36,51 +44,17 @@ from garage_ai.wire.frames import (
 )
 from garage_ai.wire.ids import AttemptId, Digest, GatewayId, NodeId
 from garage_ai.wire.link_errors import LinkError
-from garage_ai.wire.session import Handler, Message
+from garage_ai.wire.session import Message
 from garage_ai.wire.subjects import NodeChannel
 
+A = TypeVar("A", bound=Answer)
 _log = structlog.get_logger(__name__)
 
 SWEEP_SECONDS: Final = 0.1
 """How finely limits are watched; one task looks after all attempts."""
 ASLEEP_SECONDS: Final = 1.0
-BUSY_SECONDS: Final = 1.0
-"""A node that answered busy is left alone so long, or until its next beat."""
 CANCEL_SECONDS: Final = 2.0
 """A cancelled attempt keeps its slot so long unless the node says sooner that it is free."""
-
-
-class Link(Protocol):
-    """What the dispatcher needs of the connection to NATS."""
-
-    @property
-    def is_connected(self) -> bool:
-        """Whether messages can be sent now."""
-
-    def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
-        """Send a message without waiting. Raises: LinkError."""
-
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> object:
-        """Hear a subject, now and after every reconnect."""
-
-    async def wait_connected(self, seconds: float | None = None) -> None:
-        """Wait until the link is up. Raises: LinkError."""
-
-
-@dataclass(frozen=True, slots=True)
-class DispatchLimits:
-    """Bounds of a request; times in seconds."""
-
-    connect: float = 2.0
-    attempt: Limits = field(default_factory=lambda: Limits(3.0, 120.0, 5.0, 900.0))
-    queue_size: int = 256
-    queue_seconds: float = 30.0
-    retries: int = 3
-    max_answer: int = 64_000_000
-    move_wait: float = 10.0
-    """How long a stream that lost its node waits for room on another; it comes before others."""
-    move_first_byte: float = 60.0
-    """Its prompt is read anew there, which takes a long one its time."""
 
 
 class Dispatcher:
@@ -106,13 +80,11 @@ class Dispatcher:
         # Chance spreads load and jitter; it keeps no secret, and the system's costs a call each.
         self._chance = chance or random.Random()  # noqa: S311
         self._flights: dict[AttemptId, Flight] = {}
-        self._ending: dict[AttemptId, tuple[Replica, asyncio.TimerHandle]] = {}
+        self._ending: dict[AttemptId, tuple[Flight, asyncio.TimerHandle]] = {}
+        self.preempted = 0
+        """Times that a batch request of this gateway gave its slot to a chat."""
         self.placement = Placement(
-            registry,
-            queue_size=limits.queue_size,
-            queue_seconds=limits.queue_seconds,
-            apply_effects=apply_effects,
-            chance=self._chance,
+            registry, limits=limits, apply_effects=apply_effects, chance=self._chance
         )
         self._prefix = secrets.token_hex(8)
         self._number = 0
@@ -139,33 +111,39 @@ class Dispatcher:
             self._sweeper.cancel()
             await asyncio.wait([self._sweeper], timeout=1)
 
-    async def open(self, request: Request) -> Answer:
+    async def open(self, request: Request, trail: Trail | None = None) -> Answer:
         """Find a node, send the request, and return when the first content is there.
 
-        Raises: DispatchError. Cancelling the caller cancels the work on the node.
+        `trail` is kept up to date. Raises: DispatchError. Cancelling the caller cancels the work
+        on the node.
         """
         pool = self._registry.pool(request.model)
         if pool is not None and not any(replica.takes(request.route) for replica in pool):
             raise WrongKind(f"{request.model} is of another kind: it cannot be asked this.")
-        plan, asked = Plan(self._limits.retries), list[Replica]()
-        try:
-            return await self._open(request, plan, asked)
-        except DispatchError as error:
-            error.tries, error.asked = plan.tries, asked[-1] if asked else None
-            raise
+        trail = trail or Trail()
+        if request.priority == "batch" and (streamed := as_stream(request)) is not None:
+            # Nothing went to the client: what another node cannot go on with begins anew.
+            with contextlib.suppress(ContinuationUnsound, Unsound):
+                answer = await self._open(streamed, trail, GatheredAnswer)
+                await answer.gather()
+                return answer
+        return await self._open(request, trail, Answer)
 
-    async def _open(self, request: Request, plan: Plan, asked: list[Replica]) -> Answer:
-        doubted: list[Flight] = []
+    async def _open(self, request: Request, trail: Trail, kind: type[A]) -> A:
+        plan, doubted = Plan(self._limits.retries), list[Flight]()
         while True:
             await self._await_link()
             replica = await self.placement.find(
-                request.model,
-                region=request.region,
+                request,
                 excluded=plan.excluded,
                 avoided=plan.avoided,
                 failure=as_error(plan.last) if plan.last is not None else None,
+                first=plan.given_way > 0,
+                waits=plan.rejection is None,
             )
-            asked.append(replica)
+            if request.priority == "batch" and request.begun is None:
+                request = msgspec.structs.replace(request, begun=self._now())
+            trail.asked, trail.tries = replica, plan.tries + 1
             reader = reader_for(
                 request.route,
                 stream=request.stream,
@@ -173,41 +151,45 @@ class Dispatcher:
                 max_bytes=self._limits.max_answer,
             )
             flight = self._launch(request, replica, reader, self._limits.attempt)
-            await _settled(flight)
+            await flight.settled()
             if flight.committed:
+                self._spoke(replica.node)
                 for failed in doubted:
                     failed.replica.node.breaker.failed(self._now(), failed.attempt.begun)
-                return Answer(request, flight, plan, self, self._chance)
+                return kind(request, flight, plan, self, self._chance)
             assert flight.verdict is not None  # noqa: S101 - settled means committed or over
             if blame(flight.verdict) == "doubt":
                 doubted.append(flight)
-            step = plan.after(flight.verdict, replica.node.id, self._chance)
+            step = plan.after(flight.verdict, flight.life, self._chance)
+            trail.tries = plan.tries
             if not isinstance(step, Again):
                 raise step.error
             await asyncio.sleep(step.delay)
 
-    async def move(self, request: Request, step: Move, story: Continuation, old: Flight) -> Flight:
-        """Put the rest of an answer to another node; return when it has content or has failed.
+    async def move(
+        self, request: Request, step: Move, story: Continuation, old: Flight, *, ahead: bool = False
+    ) -> Flight:
+        """Put the rest of an answer to another node; `ahead` only where one has room now.
 
         Raises: DispatchError, the loss that made it necessary where nobody can go on.
         """
+        batch = request.priority == "batch"
+        wait = self._limits.batch_seconds if batch else self._limits.move_wait
         try:
             await self._await_link()
             replica = await self.placement.find(
-                request.model,
-                region=request.region,
+                request,
                 excluded=story.plan.excluded,
                 avoided=story.plan.avoided,
                 failure=story.failure,
-                going_on=GoingOn(old.replica, self._limits.move_wait),
+                going_on=GoingOn(old.replica, wait),
+                waits=not ahead,
             )
         except DispatchError as error:
             raise story.failure or error from error
-        flight = self._launch(
-            replace(request, body=step.body), replica, step.reader, self._move_limits(old)
-        )
-        await _settled(flight)
-        return flight
+        moved = msgspec.structs.replace(request, body=step.body)
+        limits = self._limits.attempt if batch else self._move_limits(old)
+        return self._launch(moved, replica, step.reader, limits)
 
     def _move_limits(self, old: Flight) -> Limits:
         """Give a part that goes on less time for its first content, and what is left of all."""
@@ -239,8 +221,7 @@ class Dispatcher:
         try:
             await self._link.wait_connected(self._limits.connect)
         except LinkError as error:
-            words = "The gateway has no link to its nodes just now."
-            raise NatsUnavailable(words, retry_after=RETRY_AFTER) from error
+            raise no_link() from error
 
     def _launch(self, request: Request, replica: Replica, reader: Reader, limits: Limits) -> Flight:
         self._number += 1
@@ -254,6 +235,7 @@ class Dispatcher:
             limits=limits,
             max_answer=self._limits.max_answer,
             now=now,
+            priority=request.priority,
         )
         flight = Flight(attempt, replica, self._send, self._over)
         flight.check_at = attempt.due
@@ -275,6 +257,8 @@ class Dispatcher:
             content_length=len(request.body),
             time_limit=limits.total,
             salt=self._salt(request, replica),
+            asker=told(replica.node, request.member),
+            batch_age=None if request.begun is None else self._now() - request.begun,
         )
 
     def _salt(self, request: Request, replica: Replica) -> str:
@@ -337,35 +321,45 @@ class Dispatcher:
             timer = asyncio.get_running_loop().call_later(
                 CANCEL_SECONDS, self._free, flight.attempt.id
             )
-            self._ending[flight.attempt.id] = (flight.replica, timer)
+            self._ending[flight.attempt.id] = (flight, timer)
             return
-        self._apply_effects(self._registry.release(flight.replica))
+        self._release(flight)
 
     def _free(self, attempt_id: AttemptId) -> None:
         ending = self._ending.pop(attempt_id, None)
         if ending is not None:
-            replica, timer = ending
+            flight, timer = ending
             timer.cancel()
-            self._apply_effects(self._registry.release(replica))
+            self._release(flight)
+
+    def _release(self, flight: Flight) -> None:
+        released = self._registry.release(flight.replica, flight.attempt.priority)
+        self._apply_effects(released)
+
+    def _spoke(self, node: Node) -> None:
+        if node.breaker.is_open:
+            node.breaker.spoke()
+            self.placement.tried(node)
 
     def _judge(self, flight: Flight, verdict: Verdict) -> None:
         replica, now = flight.replica, self._now()
         node = replica.node
-        said = blame(verdict, committed=flight.committed)
+        said, was_tried = blame(verdict, committed=flight.committed), node.breaker.is_open
         match said:
             case "success":
                 node.breaker.succeeded()
-                speed = flight.speed(now)
-                if speed is not None:
-                    replica.ran_at(speed)
+                replica.ran_at(flight.speed(now), flight.ttft)
             case "failure":
                 node.breaker.failed(now, flight.attempt.begun)
             case "doubt" | "none":
                 node.breaker.spared()
+        if was_tried or node.breaker.is_open:
+            self.placement.tried(node, pause=NEED_PAUSE if said == "failure" else 0.0)
         if said in ("failure", "doubt"):
             _log.warning("attempt_failed", node=node.id, verdict=verdict.kind, code=verdict.code)
-        if verdict.kind == "busy":
-            replica.full_until = now + BUSY_SECONDS
+        if verdict.kind == "preempted":
+            self.preempted += 1
+        elif verdict.kind == "busy" and replica.said_busy(flight.attempt.priority, now):
             asyncio.get_running_loop().call_later(
                 BUSY_SECONDS, self.placement.room_made, replica.name
             )
@@ -386,15 +380,6 @@ class Dispatcher:
                     continue
                 flight.apply(flight.attempt.late(now))
                 flight.check_at = flight.attempt.due
-
-
-async def _settled(flight: Flight) -> None:
-    """Wait for the first content or the end; one who leaves meanwhile stops the work."""
-    try:
-        await flight.settled()
-    except asyncio.CancelledError:
-        flight.cancel()
-        raise
 
 
 __all__ = ["Answer", "DispatchLimits", "Dispatcher", "Link", "Request"]

@@ -7,8 +7,15 @@ from typing import Literal, Protocol
 
 import structlog
 
+from garage_ai.audit.models import GATEWAY, Actor
+from garage_ai.network.admission import agent_too_old
 from garage_ai.network.authority import Authority
-from garage_ai.network.enrolment_errors import BadBenchmark, NodeGone, ProofRefused
+from garage_ai.network.enrolment_errors import (
+    AgentTooOld,
+    BadBenchmark,
+    NodeGone,
+    ProofRefused,
+)
 from garage_ai.network.nonces import Nonces
 from garage_ai.wire.benchmarks import SignedBenchmark, open_benchmark
 from garage_ai.wire.enrolment import Enrolled, EnrolRequest, FreshJwt, Proof
@@ -26,6 +33,7 @@ from garage_ai.wire.identity import (
 )
 from garage_ai.wire.ids import NodeId
 from garage_ai.wire.nkey import NkeyError, PublicKey
+from garage_ai.wire.versions import AgentVersion, agent_version
 
 _log = structlog.get_logger(__name__)
 
@@ -72,10 +80,10 @@ class NodeBooks(Protocol):
     async def rotate_key(self, node: NodeId, old: str, new: str) -> NodeRecord:
         """Put a new key in the old one's place."""
 
-    async def allow_bare(self, node: NodeId) -> NodeRecord:
+    async def allow_bare(self, node: NodeId, *, by: Actor) -> NodeRecord:
         """Let a node serve without a whole sandbox; again changes nothing."""
 
-    async def remove(self, node: NodeId) -> NodeRecord:
+    async def remove(self, node: NodeId, *, by: Actor) -> NodeRecord:
         """Mark a node removed; again changes nothing."""
 
 
@@ -89,7 +97,8 @@ class Revoker(Protocol):
 class Enrolment:
     """The service behind `POST /api/v1/nodes` and what follows from it.
 
-    `urls` are what nodes dial, in order. Errors of the books pass through unchanged.
+    `urls` are what nodes dial, in order. `min_agent` is the oldest agent that is let in, None for
+    any. Errors of the books pass through unchanged.
     """
 
     def __init__(
@@ -100,6 +109,7 @@ class Enrolment:
         *,
         urls: Sequence[str],
         ca_pem: str | None = None,
+        min_agent: AgentVersion | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._authority = authority
@@ -107,6 +117,7 @@ class Enrolment:
         self._revoker = revoker
         self._urls = tuple(urls)
         self._ca_pem = ca_pem
+        self._min_agent = min_agent
         self._nonces = Nonces(authority.nonce_key, clock)
 
     def nonce(self) -> str:
@@ -116,8 +127,9 @@ class Enrolment:
     async def enrol(self, request: EnrolRequest) -> Enrolled:
         """Let a node in; a lost answer may be asked for again with the same token and key.
 
-        Raises: NonceUnusable, ProofRefused.
+        Raises: AgentTooOld, NonceUnusable, ProofRefused.
         """
+        self._check_agent(request.agent)
         self._nonces.check(request.nonce)
         text = enrolment_text(request.nonce, token_digest(request.token), request.public_key)
         _verify(request.public_key, text, request.signature)
@@ -180,23 +192,35 @@ class Enrolment:
             raise BadBenchmark(str(error)) from error
         return record.public_key
 
+    async def may_measure(self, proof: Proof) -> NodeId:
+        """Tell which node asks to measure its line.
+
+        Raises: NonceUnusable, ProofRefused, NodeGone.
+        """
+        return (await self._proved(proof, "line")).id
+
     async def leave(self, proof: Proof) -> None:
         """Let a node remove itself. Raises: NonceUnusable, ProofRefused, NodeGone."""
         record = await self._proved(proof, "leave")
-        await self.remove(record.id)
+        await self.remove(record.id, by=Actor.node(record.id, record.member))
 
-    async def admit(self, node: NodeId) -> None:
+    async def admit(self, node: NodeId, *, by: Actor = GATEWAY) -> None:
         """Let a node serve without a whole sandbox. Raises: NodeGone."""
         await self._present(node)
-        await self._books.allow_bare(node)
+        await self._books.allow_bare(node, by=by)
         _log.info("node_admitted_bare", node=node)
 
-    async def remove(self, node: NodeId) -> bool:
+    async def remove(self, node: NodeId, *, by: Actor = GATEWAY) -> bool:
         """Cut a node off for good; True if the servers have closed its connections already."""
-        record = await self._books.remove(node)
+        record = await self._books.remove(node, by=by)
         told = await self._revoker.revoke(record.public_key)
         _log.info("node_removed", node=node, told=told)
         return told
+
+    def _check_agent(self, said: str) -> None:
+        version = agent_version(said)
+        if self._min_agent is not None and (version is None or version < self._min_agent):
+            raise AgentTooOld(agent_too_old(version, self._min_agent).message)
 
     def _jwt(self, record: NodeRecord) -> str:
         return self._authority.node_jwt(record.id, record.public_key, record.region)

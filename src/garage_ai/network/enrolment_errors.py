@@ -3,6 +3,7 @@
 EnrolmentError         code                HTTP
 ├── NonceUnusable      nonce_unusable      400    not ours, or older than two minutes
 ├── BadBenchmark       bad_benchmark       400    well signed, but no measurement we know
+├── AgentTooOld        agent_too_old       403    older than the oldest that works here
 ├── ProofRefused       proof_refused       401    the signature is not this key's over this text
 └── NodeGone           node_gone           410    the node was removed, for good
 """
@@ -21,6 +22,11 @@ class NonceUnusable(EnrolmentError):
 
 class BadBenchmark(EnrolmentError):
     code = "bad_benchmark"
+
+
+class AgentTooOld(EnrolmentError):
+    code = "agent_too_old"
+    status = 403
 
 
 class ProofRefused(EnrolmentError):

@@ -18,24 +18,14 @@ DispatchError                 code                 HTTP   whose fault
 └── ClientGone                client_closed        499    the client's
 """
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from garage_ai.network.models import Replica
-
 
 class DispatchError(Exception):
-    """Base of what ends a request; `retry_after` in seconds where trying again may help.
-
-    `tries` nodes failed it, and `asked` is the last that was asked at all.
-    """
+    """Base of what ends a request; `retry_after` in seconds where trying again may help."""
 
     code = "dispatch_error"
     status = 500
     type = "server_error"
     param: str | None = None
-    tries: int = 0
-    asked: "Replica | None" = None
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

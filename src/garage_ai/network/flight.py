@@ -8,6 +8,7 @@ from typing import Final, Protocol
 
 from garage_ai.network.attempt import Attempt, Step, Verdict
 from garage_ai.network.models import Replica
+from garage_ai.network.replies import StreamReader
 from garage_ai.wire.frames import SIGN_SECONDS, Packet, credit_packet
 from garage_ai.wire.subjects import NodeChannel
 
@@ -17,6 +18,8 @@ PROBE_SECONDS: Final = 0.5
 A node that works is heard every second at least, so it is asked about once a second at most. One
 whose process was killed is found out within this time and a sweep, not only by its silence.
 """
+_AT_AN_END: Final = ("answered", "cancelled")
+"""Ends after which nobody need go on."""
 MEASURED_EVENTS: Final = 8
 MEASURED_SECONDS: Final = 0.05
 """A stream shorter than this says more about the line than about the node."""
@@ -46,6 +49,7 @@ class Flight:
         "check_at",
         "committed",
         "committed_at",
+        "life",
         "replica",
         "session",
         "signed_at",
@@ -62,6 +66,7 @@ class Flight:
         self.attempt = attempt
         self.replica = replica
         self.session = replica.node.session
+        self.life = replica.node.life
         self.verdict: Verdict | None = None
         self.committed = False
         self.committed_at = 0.0
@@ -87,18 +92,43 @@ class Flight:
             self.committed = True
             self.committed_at = time.monotonic()
             self._wake()
-        elif self.committed and self._chunks:
+        elif self.committed and (self._chunks or self.attempt.leaving):
             self._wake()
 
     async def settled(self) -> None:
-        """Wait for the first content, or for the end."""
-        while not self.committed and self.verdict is None:
+        """Wait for the first content or the end; one who leaves meanwhile stops the work."""
+        try:
+            while not self.committed and self.verdict is None:
+                await self._wait()
+        except asyncio.CancelledError:
+            self.cancel()
+            raise
+
+    async def ended(self) -> None:
+        """Wait for the end, and let what comes until then wait here."""
+        while self.verdict is None:
             await self._wait()
 
+    async def outruns(self, old: "Flight") -> bool:
+        """Tell whether this has content before another flight has said all."""
+        begun, ended = asyncio.ensure_future(self.settled()), asyncio.ensure_future(old.ended())
+        try:
+            await asyncio.wait({begun, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not begun.done() and old.verdict is not None and old.verdict.kind not in _AT_AN_END:
+                await begun
+        finally:
+            begun.cancel()
+            ended.cancel()
+            await asyncio.gather(begun, ended, return_exceptions=True)
+        return self.committed
+
     async def take(self) -> bytes:
-        """Give all bytes that are there, waiting for some; empty at the end."""
+        """Give all bytes that are there, waiting for some.
+
+        Empty at the end, and where nothing is there of a node that will soon be stopped.
+        """
         while not self._chunks:
-            if self.verdict is not None:
+            if self.verdict is not None or self.attempt.leaving:
                 return b""
             await self._wait()
         chunks = list(self._chunks)
@@ -120,9 +150,23 @@ class Flight:
         told = self.committed_at > 0 and events >= MEASURED_EVENTS and seconds >= MEASURED_SECONDS
         return (events - 1) / seconds if told else None
 
+    @property
+    def ttft(self) -> float | None:
+        """Give the seconds to a stream's first content; None where the answer was no stream."""
+        reader = self.attempt.reader
+        if not isinstance(reader, StreamReader) or not reader.seen.content_events:
+            return None
+        return self.committed_at - self.attempt.begun
+
     def gap_since(self, old: "Flight") -> float:
         """Give the seconds between the last of another flight's answer and the first of this."""
         return self.committed_at - old.attempt.last_data
+
+    def leave(self) -> None:
+        """Take back what waits here: whom it was for is gone."""
+        if self._chunks:
+            self.attempt.reader.retract(b"".join(out for out, _ in self._chunks))
+            self._chunks.clear()
 
     def cancel(self) -> None:
         """End the attempt because nobody wants it; harmless when it is over."""

@@ -1,28 +1,45 @@
 """What the network knows of its nodes and models."""
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from garage_ai.network.breaker import Breaker
-from garage_ai.wire.frames import Route
+from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import ROUTES, Beat, ModelServed, SandboxKind
+from garage_ai.wire.messages import (
+    ROUTES,
+    SHARED_WITH,
+    Beat,
+    Energy,
+    EngineImage,
+    ModelServed,
+    RefusedCode,
+    SandboxKind,
+    Share,
+)
 
 NodeState = Literal["joining", "ready", "busy", "draining", "paused", "suspect", "gone"]
 Trust = Literal["unverified", "unsandboxed"]
+ImageState = Literal["built", "approved", "pending", "revoked", "unknown"]
+"""`built` on the node of what was installed with hashes; `unknown` where the node says nothing."""
+
 
 _SANDBOXES: Final[dict[str, SandboxKind]] = {"podman": "podman", "docker": "docker"}
 SESSIONS_REMEMBERED: Final = 8
+BUSY_SECONDS: Final = 1.0
+"""A node that answered busy is left alone so long, or until its next beat."""
 SPEED_WEIGHT: Final = 0.2
-"""Share of the newest stream in a replica's mean speed."""
+"""Share of the newest stream in a replica's mean speed and time to the first token."""
 
 
 @dataclass(frozen=True, slots=True)
 class EnrolledNode:
     """A node as it stands in the books.
 
-    `bare_allowed`: an administrator lets it serve without a whole sandbox.
+    `bare_allowed`: an administrator lets it serve without a whole sandbox. `suspended`: its member
+    is, so it gets no work.
     """
 
     id: NodeId
@@ -30,6 +47,23 @@ class EnrolledNode:
     name: str
     region: str | None
     bare_allowed: bool = False
+    suspended: bool = False
+
+
+_SHARES: Final[dict[str, Share]] = {share: share for share in SHARED_WITH}
+
+
+def share_of(beat: Beat) -> Share:
+    """Read whom a node serves; its word only narrows, so one that is not known is the least."""
+    return _SHARES.get(beat.share, "own")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a node that is enrolled gets no work, for its owner to read."""
+
+    code: RefusedCode
+    message: str
 
 
 @dataclass(slots=True, eq=False)
@@ -37,15 +71,21 @@ class Replica:
     """One model on one node: what a request is sent to.
 
     `inflight` counts this gateway's own attempts from dispatch to release; `others` is what the
-    node's last beat showed beyond them. `full_until` keeps a node that answered busy out of choice.
+    node's last beat showed beyond them. `batch` and `others_batch` are those of each that would
+    give way to a chat. `full_until` keeps a node that answered busy to a chat out of choice,
+    `batch_full_until` out of that for batch.
     """
 
     node: "Node"
     served: ModelServed
     inflight: int = 0
     others: int = 0
+    batch: int = 0
+    others_batch: int = 0
     full_until: float = 0.0
+    batch_full_until: float = 0.0
     measured_speed: float = 0.0
+    measured_ttft: float = 0.0
 
     @property
     def name(self) -> str:
@@ -67,20 +107,54 @@ class Replica:
         """Tell whether a slot is free."""
         return self.inflight + self.others < self.served.slots
 
+    @property
+    def gives_way(self) -> bool:
+        """Tell whether a chat gets a slot though none is free, as batch requests hold some."""
+        load, slots = self.inflight + self.others, self.served.slots
+        return load - self.batch - self.others_batch < slots <= load
+
     def takes(self, route: Route) -> bool:
         """Tell whether the model can be asked this; an owner's own server must be asked to know."""
         routes = ROUTES.get(self.served.kind)
         return self.served.external or routes is None or route in routes
+
+    def said_busy(self, priority: Priority, now: float) -> bool:
+        """Take the node's word that it has no slot; tell whether it is to be left for a while.
+
+        Where the chat is known that was quicker, its end is what a batch request waits for.
+        """
+        if priority == "batch" and self.load > self.served.slots:
+            return False
+        self.batch_full_until = now + BUSY_SECONDS
+        if priority == "chat":
+            self.full_until = self.batch_full_until
+        return True
 
     @property
     def speed(self) -> float:
         """Tokens per second of one stream: measured here, else the node's word, else 0."""
         return self.measured_speed or self.served.decode_speed
 
-    def ran_at(self, speed: float) -> None:
-        """Take a stream's speed, in content events per second, into the mean of the latest."""
-        known = self.measured_speed
-        self.measured_speed = known + SPEED_WEIGHT * (speed - known) if known else speed
+    def ran_at(self, speed: float | None, ttft: float | None) -> None:
+        """Take a stream into the means of the latest, as far as it tells.
+
+        `speed` in content events per second, `ttft` in seconds to the first of them.
+        """
+        if speed is not None:
+            self.measured_speed = _mean(self.measured_speed, speed)
+        if ttft is not None:
+            self.measured_ttft = _mean(self.measured_ttft, ttft)
+
+
+def _mean(known: float, newest: float) -> float:
+    return known + SPEED_WEIGHT * (newest - known) if known else newest
+
+
+class Life(NamedTuple):
+    """A node from the moment when it came into choice until it comes into it again."""
+
+    node: NodeId
+    number: int
 
 
 @dataclass(slots=True, eq=False)
@@ -94,7 +168,11 @@ class Node:
     last_beat: float = 0.0
     clock_skew: float = 0.0
     drain_asked: bool = False
-    replicas_refused: bool = False
+    refused: Refusal | None = None
+    risen: int = 0
+    """How often it came into choice. Who failed and rose again may be asked again."""
+    share: Share = "all"
+    """Whom its owner lends it to, by its last beat."""
     replicas: dict[Digest, Replica] = field(default_factory=dict)
     retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
     breaker: Breaker = field(default_factory=Breaker)
@@ -103,6 +181,11 @@ class Node:
     def id(self) -> NodeId:
         """Its id."""
         return self.enrolled.id
+
+    @property
+    def life(self) -> Life:
+        """Its present life."""
+        return Life(self.enrolled.id, self.risen)
 
     @property
     def trust(self) -> Trust:
@@ -116,14 +199,32 @@ class Node:
         return _SANDBOXES.get(said, "none")
 
     @property
+    def image(self) -> EngineImage | None:
+        """What its engine's container is made from, by its own word."""
+        return self.beat.image if self.beat is not None else None
+
+    @property
     def is_fenced(self) -> bool:
         """Whether its sandbox is whole, by its own word: a container whose limits hold."""
         return self.sandbox != "none" and self.beat is not None and self.beat.limits
 
 
+class Measured(NamedTuple):
+    """A replica as this gateway sees it, 0 while it has not: tokens per second of one stream, TTFT.
+
+    Times in seconds, the line to the node among them.
+    """
+
+    speed: float
+    ttft: float
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
-    """A node as shown to an operator; ages in seconds, memory in bytes."""
+    """A node as shown to an operator; ages in seconds, memory in bytes.
+
+    `measured` is what this gateway saw since the node's replicas came up.
+    """
 
     id: NodeId
     name: str
@@ -133,8 +234,12 @@ class NodeView:
     sandbox: SandboxKind
     limits: bool
     bare_allowed: bool
+    share: Share
+    image: EngineImage | None
+    image_state: ImageState
     state: NodeState
     reason: str
+    refused: Refusal | None
     models: tuple[ModelServed, ...]
     inflight: int
     last_beat_age: float | None
@@ -142,6 +247,8 @@ class NodeView:
     agent: str
     free_memory: int
     free_vram: int
+    energy: Energy | None = None
+    measured: Mapping[Digest, Measured] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,10 +267,15 @@ class ModelView:
 __all__ = [
     "SESSIONS_REMEMBERED",
     "EnrolledNode",
+    "ImageState",
+    "Life",
+    "Measured",
     "ModelView",
     "Node",
     "NodeState",
     "NodeView",
+    "Refusal",
     "Replica",
     "Trust",
+    "share_of",
 ]

@@ -30,6 +30,7 @@ class Names:
         self._by_digest = {model.digest: model for model in catalogue}
         self._by_name = {model.name: model for model in self._by_digest.values()}
         self._claims: dict[tuple[str, Digest], Admission] = {}
+        self._expected: frozenset[str] = frozenset()
 
     def admission(self, served: ModelServed) -> Admission:
         """Judge a model that a node offers.
@@ -48,11 +49,20 @@ class Names:
         """Note how a claim was decided."""
         self._claims[name, digest] = admission
 
+    def expect(self, names: Iterable[str]) -> None:
+        """Know names that were claimed before this gateway began, until their nodes are heard."""
+        self._expected = frozenset(names)
+
     def is_known(self, name: str) -> bool:
         """Tell whether the name stands for a model, served now or not."""
-        if name in self._by_name or name == CHAT_ALIAS:
+        if name in self._by_name or name in self._expected or name == CHAT_ALIAS:
             return True
         return any(claim[0] == name and how == "admitted" for claim, how in self._claims.items())
+
+    def digest(self, name: str) -> Digest | None:
+        """Name the catalogue's manifest of that name."""
+        known = self._by_name.get(name)
+        return None if known is None else known.digest
 
     def in_catalogue(self, name: str) -> bool:
         """Tell whether the catalogue has the name."""

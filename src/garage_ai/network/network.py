@@ -3,17 +3,22 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
 from typing import Final, Protocol
 
 import structlog
 
-from garage_ai.network.dispatcher import Answer, Dispatcher, DispatchLimits, Link, Request
+from garage_ai.network.admission import ImageList, Terms
+from garage_ai.network.answer import Answer, Request, Trail
+from garage_ai.network.dispatcher import Dispatcher, DispatchLimits, Link
 from garage_ai.network.errors import UnknownModel
-from garage_ai.network.models import EnrolledNode, ModelView, Node, NodeView
+from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.network.names import CHAT_ALIAS, Names
+from garage_ai.network.placement import no_link
 from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade, Supersede, Tell
 from garage_ai.network.salts import Salts
+from garage_ai.network.sharing import serves
+from garage_ai.network.views import node_view
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
@@ -58,6 +63,12 @@ class Books(Protocol):
     async def node(self, node_id: NodeId) -> EnrolledNode | None:
         """Give one node, or None if it was removed or never was."""
 
+    async def names(self) -> Collection[str]:
+        """Give the names of models that members may serve."""
+
+    async def images(self) -> ImageList:
+        """Give what administrators have decided about images."""
+
     async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
         """Claim a model name for a member; False while an administrator must approve it."""
 
@@ -72,7 +83,7 @@ def _ignore(_: NodeId) -> None:
 class Network:
     """Nodes, models and the way to them; one per gateway process.
 
-    `allow_unsandboxed` lets any node serve without a whole sandbox.
+    `terms` are what it asks of a node before it gives it work.
     `on_beat` hears of every node that is heard; it must be quick.
     """
 
@@ -86,12 +97,12 @@ class Network:
         limits: DispatchLimits,
         on_beat: Callable[[NodeId], None] = _ignore,
         salts: Salts | None = None,
-        allow_unsandboxed: bool = False,
+        terms: Terms | None = None,
     ) -> None:
         self._link = link
         self._on_beat = on_beat
         self._books = books
-        self.registry = Registry(names, allow_unsandboxed=allow_unsandboxed)
+        self.registry = Registry(names, terms)
         self.dispatcher = Dispatcher(
             link, gateway, self.registry, limits=limits, apply_effects=self._apply, salts=salts
         )
@@ -106,6 +117,8 @@ class Network:
         async with asyncio.timeout(BOOKS_SECONDS):
             for node in await self._books.nodes():
                 self.registry.enrol(node)
+            self.registry.names.expect(await self._books.names())
+            self.registry.images_are(await self._books.images())
         await self.dispatcher.start()
         await self._link.subscribe(subjects.ALL_BEATS, self._heard_beat)
         await self._link.subscribe(subjects.ALL_RENEWALS, self._heard_renewal)
@@ -135,20 +148,51 @@ class Network:
         """Note that the gateway's own link to NATS broke."""
         self.dispatcher.link_lost()
 
-    async def open(self, request: Request) -> Answer:
+    async def open(self, request: Request, trail: Trail | None = None) -> Answer:
         """Send a request; `model` may be an alias. Raises: DispatchError."""
-        return await self.dispatcher.open(request)
+        return await self.dispatcher.open(request, trail)
 
-    def resolve(self, model: str) -> str:
-        """Give the served name an alias stands for now, or the name itself.
+    def resolve(self, model: str, member: str = "", allowed: Collection[str] | None = None) -> str:
+        """Give the served name an alias stands for now, to who asks, or the name itself.
 
-        Raises: UnknownModel when no model bears the name.
+        With `allowed` an alias stands for one of these.
+
+        Raises: UnknownModel when no model bears the name, NatsUnavailable when that cannot be
+        known: a gateway that began without its link has heard of no node.
         """
         if model == CHAT_ALIAS:
-            return self._best_chat() or CHAT_ALIAS
+            return self._best_chat(member, allowed) or CHAT_ALIAS
         if self.registry.pool(model) is None and not self.registry.names.is_known(model):
+            if not self._link.is_connected:
+                raise no_link()
             raise UnknownModel(f"The model {model!r} does not exist.")
         return model
+
+    def context(self, model: str) -> int | None:
+        """Tell the longest context, in tokens, in which a model is served now."""
+        pool = self.registry.pool(model)
+        return max((replica.served.context for replica in pool or ()), default=None)
+
+    def region_for(self, model: str, allowed: Collection[str]) -> str | None:
+        """Choose among regions: where most nodes have room for the model now."""
+        pool = self.registry.pool(model)
+        return max(
+            sorted(allowed),
+            key=lambda region: len(pool.free(region)) if pool is not None else 0,
+            default=None,
+        )
+
+    def digest(self, model: str) -> Digest | None:
+        """Name the manifest that a served name stands for; None where none is known."""
+        known = self.registry.names.digest(model)
+        if known is not None:
+            return known
+        return next((replica.digest for replica in self.registry.pool(model) or ()), None)
+
+    def member_of(self, node: NodeId) -> str | None:
+        """Name the member that a node belongs to; None for one that is not here."""
+        found = self.registry.nodes.get(node)
+        return None if found is None else found.enrolled.member
 
     @property
     def ready(self) -> bool:
@@ -158,13 +202,15 @@ class Network:
     def nodes(self) -> list[NodeView]:
         """Show all enrolled nodes, by name."""
         now = time.monotonic()
-        views = [_view(node, now) for node in self.registry.nodes.values()]
+        images = self.registry.terms.images
+        views = [node_view(node, images, now) for node in self.registry.nodes.values()]
         return sorted(views, key=lambda view: (view.name, view.id))
 
-    def models(self) -> list[ModelView]:
-        """Show all models served now, by name, the alias first."""
-        views = [self._model_view(name) for name in sorted(self.registry.pools)]
-        best = self._best_chat()
+    def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:
+        """Show all models served now, or those of them that are allowed; the alias first."""
+        names = [name for name in self.registry.pools if allowed is None or name in allowed]
+        views = [self._model_view(name) for name in sorted(names)]
+        best = self._best_chat("", allowed)
         if best is None:
             return views
         alias = next(view for view in views if view.name == best)
@@ -180,10 +226,6 @@ class Network:
             ),
             *views,
         ]
-
-    def model(self, name: str) -> ModelView | None:
-        """Show one model that is served now, by name or alias."""
-        return next((view for view in self.models() if view.name == name), None)
 
     def enrol(self, node: EnrolledNode) -> None:
         """Let a node in that was just enrolled."""
@@ -204,11 +246,16 @@ class Network:
         """Forget a node; its JWT is revoked by the authority."""
         self.registry.remove(node_id)
 
-    def _best_chat(self) -> str | None:
+    def images_are(self, images: ImageList) -> None:
+        """Take note of what administrators have decided about images."""
+        self._apply(self.registry.images_are(images))
+
+    def _best_chat(self, member: str = "", allowed: Collection[str] | None = None) -> str | None:
         served = {
             name: pool.slots
             for name, pool in self.registry.pools.items()
-            if any(replica.served.kind == "chat" for replica in pool)
+            if (allowed is None or name in allowed)
+            and any(r.served.kind == "chat" and serves(r.node, member) for r in pool)
         }
         return self.registry.names.best_chat(served)
 
@@ -303,11 +350,15 @@ class Network:
             self._apply(self.registry.enrol(node))
 
     async def _compare(self) -> None:
-        """Forget the nodes that the books no longer have; those let in meanwhile are not judged."""
+        """Forget the nodes that the books no longer have, and see which images they allow now.
+
+        Nodes let in meanwhile are not judged.
+        """
         known = set(self.registry.nodes)
         for node_id in known.difference(node.id for node in await self._books.nodes()):
             _log.info("node_removed_elsewhere", node=node_id)
             self.remove(node_id)
+        self.images_are(await self._books.images())
 
     async def _renew(self, node_id: NodeId) -> None:
         self._control(node_id, Renewed(await self._books.renew(node_id)))
@@ -346,28 +397,3 @@ async def _bounded(work: Coroutine[object, object, None]) -> None:
             await work
     except Exception as error:
         _log.warning("errand_failed", error=type(error).__name__, detail=str(error)[:200])
-
-
-def _view(node: Node, now: float) -> NodeView:
-    beat = node.beat
-    ready = [r for r in node.replicas.values() if r.served.engine == "ready"]
-    full = node.state == "ready" and not any(replica.has_room for replica in ready)
-    return NodeView(
-        id=node.id,
-        name=node.enrolled.name,
-        member=node.enrolled.member,
-        region=node.enrolled.region,
-        trust=node.trust,
-        sandbox=node.sandbox,
-        limits=beat.limits if beat else False,
-        bare_allowed=node.enrolled.bare_allowed,
-        state="busy" if full else node.state,
-        reason=beat.reason if beat else "",
-        models=beat.models if beat else (),
-        inflight=sum(replica.inflight for replica in node.replicas.values()),
-        last_beat_age=now - node.last_beat if beat else None,
-        clock_skew=node.clock_skew,
-        agent=beat.agent if beat else "",
-        free_memory=beat.free_memory if beat else 0,
-        free_vram=beat.free_vram if beat else 0,
-    )

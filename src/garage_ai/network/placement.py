@@ -1,30 +1,44 @@
 """Placing a request: a replica with room now, or after waiting, or the reason why there is none."""
 
 import asyncio
+import contextlib
 import random
 import time
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
+from garage_ai.network.answer import Request
 from garage_ai.network.errors import (
     DispatchError,
     ModelLoading,
+    NatsUnavailable,
     NoCapacity,
     NoNode,
     RegionUnavailable,
     UnknownModel,
 )
-from garage_ai.network.models import Replica
+from garage_ai.network.limits import DispatchLimits
+from garage_ai.network.models import Life, Node, Replica
 from garage_ai.network.pool import Pool
 from garage_ai.network.registry import Effect, Registry
-from garage_ai.network.router import Wanted, choose, could_serve
+from garage_ai.network.router import Wanted, choose, choose_own, could_be_tried, could_serve
 from garage_ai.network.waiting import WaitingRoom
-from garage_ai.wire.ids import NodeId
+from garage_ai.wire.frames import Priority
 
 RETRY_AFTER: Final = 5.0
+TRIAL_SECONDS: Final = 5.0
+"""How long a request waits for its turn to try nodes that failed too often, where no other is."""
 LONGEST_RETRY: Final = 120.0
 """A node's guess how long its engine loads is believed up to here."""
+
+
+def no_link() -> NatsUnavailable:
+    """Make the error of a gateway that hears nobody."""
+    words = "The gateway has no link to its nodes just now."
+    return NatsUnavailable(words, retry_after=RETRY_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +50,10 @@ class GoingOn:
 
     before: Replica
     wait: float
+
+
+_LINES: Final[tuple[Priority, Priority]] = ("chat", "batch")
+Choice = Callable[[Pool, Wanted, float, random.Random], Replica | None]
 
 
 @dataclass(slots=True)
@@ -54,76 +72,127 @@ class Placement:
         self,
         registry: Registry,
         *,
-        queue_size: int,
-        queue_seconds: float,
+        limits: DispatchLimits,
         apply_effects: Callable[[list[Effect]], None],
         chance: random.Random,
     ) -> None:
         self._registry = registry
-        self._queue_seconds = queue_seconds
         self._apply_effects = apply_effects
         self._chance = chance
-        self._room: WaitingRoom[_Waiter] = WaitingRoom(queue_size)
+        self._rooms: dict[Priority, WaitingRoom[_Waiter]] = {
+            "chat": WaitingRoom(limits.queue_size, _push_out),
+            "batch": WaitingRoom(limits.batch_queue_size, _push_out),
+        }
+        self._seconds: dict[Priority, float] = {
+            "chat": limits.queue_seconds,
+            "batch": limits.batch_seconds,
+        }
 
     @property
     def waiting(self) -> int:
-        """Requests that wait for room."""
-        return len(self._room)
+        """Chats that wait for room."""
+        return len(self._rooms["chat"])
+
+    @property
+    def batch_waiting(self) -> int:
+        """Batch requests that wait for room."""
+        return len(self._rooms["batch"])
 
     async def find(
         self,
-        name: str,
+        request: Request,
         *,
-        region: str | None,
-        excluded: Collection[NodeId],
-        avoided: Collection[NodeId] = (),
+        excluded: Collection[Life],
+        avoided: Collection[Life] = (),
         failure: DispatchError | None,
         going_on: GoingOn | None = None,
+        first: bool = False,
+        waits: bool = True,
     ) -> Replica:
-        """Give a replica of a model, none of the excluded nodes', an avoided one's only in need.
+        """Give a replica of the model, none of the excluded nodes', an avoided one's only in need.
 
-        `failure` is what an earlier try ended in: it is raised when nobody else is left.
+        A member goes first on nodes of its own. Who waits is served by `WaitingRoom`'s rule, those
+        that have time behind all others; who goes on, or had a slot before, is `first` of its line.
+
+        `failure` is what an earlier try ended in: it is raised when nobody else is left, or has
+        room where the request `waits` for nobody.
         Raises: DispatchError.
         """
-        wanted = Wanted(region, frozenset(excluded))
+        name, region, priority = request.model, request.region, request.priority
+        wanted = Wanted(region, frozenset(excluded), member=request.member, priority=priority)
         if going_on is not None:
             old = going_on.before
             fenced = old.node.trust != "unsandboxed"
-            wanted = replace(wanted, digest=old.digest, fenced=fenced)
+            wanted = msgspec.structs.replace(wanted, digest=old.digest, fenced=fenced)
         pool = self._registry.pool(name)
         now = time.monotonic()
         if pool is None:
             raise failure or self._why_nobody(name, region)
-        if going_on is not None or not self._room.waits(name):
+        replica = self._choose(pool, wanted, avoided, now)
+        first = first or going_on is not None
+        if replica is not None and self._goes_before(name, priority, first=first):
+            # Who waits goes first wherever it may; what then is left suits only who comes now.
+            self.room_made(name)
             replica = self._choose(pool, wanted, avoided, now)
-            if replica is not None:
-                self._registry.acquire(replica)
-                return replica
-        if not could_serve(pool, wanted, now):
-            raise failure or self._why_nobody(name, region)
-        return await self._queue(name, wanted, going_on)
+        if replica is not None:
+            self._registry.acquire(replica, priority)
+            return replica
+        waited = going_on.wait if going_on else self._seconds[priority]
+        if waits and could_serve(pool, wanted, now):
+            return await self._queue(name, wanted, request.weight, waited, first=first)
+        if waits and could_be_tried(pool, wanted, now):
+            with contextlib.suppress(NoCapacity):
+                seconds = min(TRIAL_SECONDS, self._seconds[priority])
+                return await self._queue(name, wanted, request.weight, seconds, first=first)
+        raise failure or self._why_nobody(name, region)
 
     def _choose(
-        self, pool: Pool, wanted: Wanted, avoided: Collection[NodeId], now: float
+        self, pool: Pool, wanted: Wanted, avoided: Collection[Life], now: float
     ) -> Replica | None:
         if avoided:
-            others = replace(wanted, excluded=wanted.excluded.union(avoided))
+            others = msgspec.structs.replace(wanted, excluded=wanted.excluded.union(avoided))
             replica = choose(pool, others, now, self._chance)
             if replica is not None:
                 return replica
         return choose(pool, wanted, now, self._chance)
 
-    def room_made(self, name: str) -> None:
-        """Let those in who wait for the model."""
-        pool = self._registry.pool(name)
-        if pool is not None and self._room.waits(name):
-            self._room.serve(name, lambda waiter: self._offer(pool, waiter))
+    def _goes_before(self, name: str, priority: Priority, *, first: bool) -> bool:
+        """Tell whether somebody who waits for the model goes before such a request."""
+        if not first and self._rooms[priority].waits(name):
+            return True
+        return priority == "batch" and self._rooms["chat"].waits(name)
 
-    async def _queue(self, name: str, wanted: Wanted, going_on: GoingOn | None) -> Replica:
+    def room_made(self, name: str) -> None:
+        """Let those in who wait for the model; on a node of its own a member goes first."""
+        pool = self._registry.pool(name)
+        if pool is None:
+            return
+        for priority in _LINES:
+            room = self._rooms[priority]
+            if room.waits(name):
+                self._serve(room, name, pool, priority)
+
+    def _serve(self, room: WaitingRoom[_Waiter], name: str, pool: Pool, priority: Priority) -> None:
+        def more() -> bool:
+            return pool.has_room(priority)
+
+        room.serve(name, lambda waiter: self._offer(pool, waiter, choose_own), more)
+        room.serve(name, lambda waiter: self._offer(pool, waiter, choose), more)
+
+    def tried(self, node: Node, *, pause: float = 0.0) -> None:
+        """Let those in, after a pause, who wait for a node that failed too often: it was tried."""
+        loop = asyncio.get_running_loop()
+        for replica in node.replicas.values():
+            loop.call_later(pause, self.room_made, replica.name)
+
+    async def _queue(
+        self, name: str, wanted: Wanted, weight: float, seconds: float, *, first: bool
+    ) -> Replica:
         waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
-        number = self._room.enter(name, waiter, first=going_on is not None)
+        room = self._rooms[wanted.priority]
+        number = room.enter(name, waiter, member=wanted.member, weight=weight, first=first)
         try:
-            async with asyncio.timeout(going_on.wait if going_on else self._queue_seconds):
+            async with asyncio.timeout(seconds):
                 return await waiter.turn
         except TimeoutError:
             self._give_back(waiter)
@@ -134,21 +203,23 @@ class Placement:
             self._give_back(waiter)
             raise
         finally:
-            self._room.leave(name, number)
+            room.leave(name, number)
 
     def _give_back(self, waiter: _Waiter) -> None:
         """Release a replica that was given to one who is leaving."""
-        if waiter.turn.done() and not waiter.turn.cancelled():
-            self._apply_effects(self._registry.release(waiter.turn.result()))
+        turn = waiter.turn
+        if turn.done() and not turn.cancelled() and turn.exception() is None:
+            given = self._registry.release(turn.result(), waiter.wanted.priority)
+            self._apply_effects(given)
 
-    def _offer(self, pool: Pool, waiter: _Waiter) -> bool:
+    def _offer(self, pool: Pool, waiter: _Waiter, choice: Choice) -> bool:
         if waiter.turn.done():
             return True
         now = time.monotonic()
-        replica = choose(pool, waiter.wanted, now, self._chance)
+        replica = choice(pool, waiter.wanted, now, self._chance)
         if replica is None:
             return False
-        self._registry.acquire(replica)
+        self._registry.acquire(replica, waiter.wanted.priority)
         waiter.turn.set_result(replica)
         return True
 
@@ -172,6 +243,13 @@ class Placement:
             for replica in node.replicas.values()
             if replica.name == name and replica.served.engine == "loading"
         ]
+
+
+def _push_out(waiter: _Waiter) -> None:
+    """Tell one that its place in the full queue went to a member who has fewer waiting."""
+    if not waiter.turn.done():
+        words = "Every node is busy, and of a full queue your requests had the largest part."
+        waiter.turn.set_exception(NoCapacity(words, retry_after=RETRY_AFTER))
 
 
 def _ready_in(loading: Sequence[Replica]) -> float:

@@ -1,8 +1,11 @@
 """What follows an attempt: done, another try, or giving up. Pure.
 
-`busy` and `away` are no failures and cost no try; a node that failed is not asked again for the
-same request. One that is well, though words of it were lost on the way, is asked again where nobody
-else has room. What follows once content has gone to the client is `continuation`'s.
+`busy` and `away` are no failures and cost no try, nor is it one to give way to a chat, which only a
+batch request does, as often as it takes; a node that failed is not asked again for the
+same request in the same life. One that is well, though words of it were lost on the way, is asked
+again where nobody else has room. What an engine rejects is shown to one other that has room:
+another may have more context, and a node that rejects everything is believed by nobody. What
+follows once content has gone to the client is `continuation`'s.
 """
 
 import random
@@ -25,7 +28,7 @@ from garage_ai.network.errors import (
     NoNode,
     WrongKind,
 )
-from garage_ai.wire.ids import NodeId
+from garage_ai.network.models import Life
 
 MAX_BOUNCES: Final = 64
 """Refusals of one request before it is told that there is no room."""
@@ -39,8 +42,8 @@ Blame = Literal["success", "failure", "doubt", "none"]
 _FAILURES: Final[frozenset[VerdictKind]] = frozenset(
     {"engine_failed", "bad_reply", "lost", "timeout"}
 )
-_FINAL: Final[frozenset[VerdictKind]] = frozenset({"rejected", "timeout", "cancelled"})
-_NO_TRY: Final[frozenset[VerdictKind]] = frozenset({"busy", "away"})
+_FINAL: Final[frozenset[VerdictKind]] = frozenset({"timeout", "cancelled"})
+NO_TRY: Final[frozenset[VerdictKind]] = frozenset({"busy", "away", "preempted"})
 _NOBODYS: Final = frozenset({LINK_LOST, "total"})
 _ENGINE_SPOKE: Final = re.compile(r"engine_(\d{3}|error)\Z")
 
@@ -88,6 +91,7 @@ _SAID: Final[dict[VerdictKind, tuple[type[DispatchError], str, float | None]]] =
     "unwilling": (EngineFailed, "The engine that ran the request failed.", 1.0),
     "engine_failed": (EngineFailed, "The engine that ran the request failed.", 1.0),
     "yielded": _LOST,
+    "preempted": (NoCapacity, "Chats took the slots of the request again and again.", 5.0),
     "bad_reply": (BadNodeReply, "A node gave an answer that cannot be used", None),
     "lost": _LOST,
     "timeout": (NodeTimeout, "No answer in time", None),
@@ -112,36 +116,61 @@ def as_error(verdict: Verdict) -> DispatchError:
 
 @dataclass(slots=True)
 class Plan:
-    """The tries of one request; `retries` other nodes may be asked after the first."""
+    """The tries of one request; `retries` other nodes may be asked after the first.
+
+    `rejection` is what the first engine said that rejected it; it stands unless a second answers.
+    `given_way` counts how often a batch request has since it last got on.
+    """
 
     retries: int
     tries: int = 0
     bounces: int = 0
-    excluded: set[NodeId] = field(default_factory=set)
-    avoided: set[NodeId] = field(default_factory=set)
+    given_way: int = 0
+    excluded: set[Life] = field(default_factory=set)
+    avoided: set[Life] = field(default_factory=set)
     last: Verdict | None = None
+    rejection: Verdict | None = None
 
-    def after(self, verdict: Verdict, node: NodeId, chance: random.Random) -> Again | GiveUp:
+    def after(self, verdict: Verdict, node: Life, chance: random.Random) -> Again | GiveUp:
         """Decide what follows an attempt that did not answer."""
-        self.last = verdict
-        if verdict.kind in _FINAL:
-            self.tries += 1
-            return GiveUp(as_error(verdict))
-        if verdict.kind in _NO_TRY:
+        self.last = self.rejection or verdict
+        if self.rejection is not None or verdict.kind in _FINAL:
+            self.tries += verdict.kind not in NO_TRY
+            return GiveUp(as_error(self.last))
+        if verdict.kind == "preempted":
+            return self._gave_way(verdict, node, chance)
+        if verdict.kind in NO_TRY:
             return self._bounced(verdict, node)
+        if verdict.kind == "rejected":
+            self.rejection = verdict
         (self.avoided if is_well(verdict) else self.excluded).add(node)
         self.tries += 1
         if self.tries > self.retries:
             return GiveUp(as_error(verdict))
-        longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0**self.tries)
-        return Again(longest * (0.5 + 0.5 * chance.random()))
+        if verdict.kind == "rejected":
+            return Again(0.0)
+        return Again(_delay(self.tries, chance))
 
-    def _bounced(self, verdict: Verdict, node: NodeId) -> Again | GiveUp:
-        self.bounces += 1
-        if verdict.code == "unsupported":
+    def _gave_way(self, verdict: Verdict, node: Life, chance: random.Random) -> Again | GiveUp:
+        """Let it wait again, at once as a rule: the chat that has its slot keeps it busy."""
+        self.given_way += 1
+        if self.given_way == 1:
+            return Again(0.0)
+        if self.given_way > MAX_BOUNCES:
             return GiveUp(as_error(verdict))
+        self.avoided.add(node)
+        return Again(_delay(self.given_way, chance))
+
+    def _bounced(self, verdict: Verdict, node: Life) -> Again | GiveUp:
+        self.bounces += 1
         if verdict.kind == "away" and verdict.code != "wrong_session":
             self.excluded.add(node)
         if self.bounces > MAX_BOUNCES:
             return GiveUp(as_error(verdict))
         return Again(SESSION_DELAY if verdict.code == "wrong_session" else 0.0)
+
+
+def _delay(times: int, chance: random.Random) -> float:
+    """Give the seconds before the next try after so many, with jitter."""
+    longest = min(LONGEST_DELAY, FIRST_DELAY * 2.0**times)
+    return longest * (0.5 + 0.5 * chance.random())

@@ -1,17 +1,21 @@
-"""All replicas of one model, with those that have room kept apart, by region too. Pure.
+"""All replicas of one model, with those that have room kept apart, by region and owner too. Pure.
 
 A choice among a thousand nodes must not look at a thousand nodes: the free ones stand in lists, so
-that one at random is one step.
+that one at random is one step. So do those whose slots are all taken, some of them by batch
+requests, which give way to a chat.
 """
 
 from collections.abc import Iterator
 from typing import Final
 
-from garage_ai.network.models import Replica
+from garage_ai.network.models import EnrolledNode, Replica
+from garage_ai.wire.frames import Priority
 from garage_ai.wire.ids import NodeId
 
 ANYWHERE: Final = "*"
 """Stands for all regions where a region is asked for; no region is named so."""
+_OWNER: Final = "@"
+"""Before a member: the list of its own nodes; no region begins so."""
 
 
 class _Free:
@@ -35,16 +39,50 @@ class _Free:
             self._place[last.node.id] = place
 
 
+class _Lists:
+    """Replicas of one kind of room, in a list for each place where they may be looked for."""
+
+    __slots__ = ("_lists", "_standing")
+
+    def __init__(self) -> None:
+        self._lists: dict[str, _Free] = {}
+        # Where a replica stands: a node's entry in the books may say otherwise by now.
+        self._standing: dict[NodeId, tuple[str, ...]] = {}
+
+    def at(self, place: str) -> list[Replica]:
+        found = self._lists.get(place)
+        return found.replicas if found is not None else []
+
+    def put(self, replica: Replica, *, here: bool) -> bool:
+        """Let it stand here or not; True when it has come to."""
+        node = replica.node.id
+        if not here:
+            self.remove(node)
+            return False
+        if node in self._standing:
+            return False
+        places = self._standing[node] = _places(replica.node.enrolled)
+        for place in places:
+            self._lists.setdefault(place, _Free()).add(replica)
+        return True
+
+    def remove(self, node: NodeId) -> None:
+        for place in self._standing.pop(node, ()):
+            found = self._lists[place]
+            found.remove(node)
+            if not found.replicas:
+                del self._lists[place]
+
+
 class Pool:
     """The replicas that may be chosen for one model name."""
 
-    __slots__ = ("_all", "_free", "_regions")
+    __slots__ = ("_all", "_free", "_giving_way")
 
     def __init__(self) -> None:
         self._all: dict[NodeId, Replica] = {}
-        self._free: dict[str, _Free] = {}
-        # Where a free replica stands: a node's entry in the books may name another region by now.
-        self._regions: dict[NodeId, str | None] = {}
+        self._free = _Lists()
+        self._giving_way = _Lists()
 
     def __len__(self) -> int:
         return len(self._all)
@@ -57,8 +95,23 @@ class Pool:
 
         With a region those in it, without one all.
         """
-        free = self._free.get(region or ANYWHERE)
-        return free.replicas if free is not None else []
+        return self._free.at(region or ANYWHERE)
+
+    def free_of(self, member: str) -> list[Replica]:
+        """Give those of a member's own nodes that have a free slot, as `free` does."""
+        return self._free.at(_OWNER + member)
+
+    def giving_way(self, region: str | None = None) -> list[Replica]:
+        """Give those where batch requests hold what a chat would need, as `free` does."""
+        return self._giving_way.at(region or ANYWHERE)
+
+    def giving_way_of(self, member: str) -> list[Replica]:
+        """Give those of a member's own nodes where batch requests do, as `free` does."""
+        return self._giving_way.at(_OWNER + member)
+
+    def has_room(self, priority: Priority) -> bool:
+        """Tell whether any replica has room for such a request."""
+        return bool(self.free() or (priority == "chat" and self.giving_way()))
 
     @property
     def slots(self) -> int:
@@ -66,37 +119,21 @@ class Pool:
         return sum(replica.served.slots for replica in self._all.values())
 
     def put(self, replica: Replica) -> bool:
-        """Take a replica in, or place it anew; True when it has come to have room."""
+        """Take a replica in, or place it anew; True when it has come to have room for somebody."""
         node = replica.node.id
         if self._all.get(node) is not replica:
             self.remove(node)
             self._all[node] = replica
-        if replica.has_room and node not in self._regions:
-            self._add_to_free(replica)
-            return True
-        if not replica.has_room:
-            self._take_from_free(node)
-        return False
+        freed = self._free.put(replica, here=replica.has_room)
+        return self._giving_way.put(replica, here=replica.gives_way) or freed
 
     def remove(self, node: NodeId) -> None:
         """Take a node's replica out; one that is not there is no matter."""
         self._all.pop(node, None)
-        self._take_from_free(node)
-
-    def _add_to_free(self, replica: Replica) -> None:
-        region = self._regions[replica.node.id] = replica.node.enrolled.region
-        for name in _lists(region):
-            self._free.setdefault(name, _Free()).add(replica)
-
-    def _take_from_free(self, node: NodeId) -> None:
-        if node not in self._regions:
-            return
-        for name in _lists(self._regions.pop(node)):
-            free = self._free[name]
-            free.remove(node)
-            if not free.replicas:
-                del self._free[name]
+        self._free.remove(node)
+        self._giving_way.remove(node)
 
 
-def _lists(region: str | None) -> tuple[str, ...]:
-    return (ANYWHERE,) if region is None else (ANYWHERE, region)
+def _places(node: EnrolledNode) -> tuple[str, ...]:
+    everywhere = (ANYWHERE, _OWNER + node.member)
+    return everywhere if node.region is None else (*everywhere, node.region)

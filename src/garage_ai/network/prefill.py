@@ -7,7 +7,8 @@ from typing import Final
 
 import msgspec
 
-from garage_ai.network.replies import ABSENT, UNDECODABLE, objects
+from garage_ai.network.complaint import UNDECODABLE
+from garage_ai.network.replies import ABSENT, objects
 from garage_ai.wire.frames import Route
 
 _encoder: Final = msgspec.json.Encoder()

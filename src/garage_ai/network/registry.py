@@ -9,15 +9,16 @@ Time is the gateway's own monotonic clock; a node's clock is never trusted, only
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
-from garage_ai.network.models import EnrolledNode, Node, NodeState, Replica
+from garage_ai.network.admission import ImageList, Terms
+from garage_ai.network.models import EnrolledNode, Node, NodeState, Refusal, Replica, share_of
 from garage_ai.network.names import Names
 from garage_ai.network.pool import Pool
-from garage_ai.wire.frames import VERSIONS
+from garage_ai.wire.frames import VERSIONS, Priority
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import BEAT_INTERVAL, Beat, ModelServed
+from garage_ai.wire.messages import ADMITTED, BEAT_INTERVAL, Beat
 
 SUSPECT_AFTER: Final = 3.3 * BEAT_INTERVAL
 """Three beats missed, with the tenth of jitter that beats have."""
@@ -77,27 +78,19 @@ class Reread:
 
 Effect = Supersede | Claim | Tell | RoomMade | Reread
 
-SANDBOX_NEEDED: Final = (
-    "This network serves only from engines in a sandbox whose limits hold: run the node with "
-    "--sandbox auto, or let an administrator admit it as it is."
-)
-
 
 class Registry:
-    """Every enrolled node, and a pool of replicas for every model name.
+    """Every enrolled node, and a pool of replicas for every model name."""
 
-    What a node says of its sandbox is its own word and keeps honest owners from mistakes; it is no
-    proof. `allow_unsandboxed` asks for no such word.
-    """
-
-    def __init__(self, names: Names, *, allow_unsandboxed: bool = False) -> None:
+    def __init__(self, names: Names, terms: Terms | None = None) -> None:
         self.names = names
-        self._allow_unsandboxed = allow_unsandboxed
+        self.terms = terms or Terms()
         self.nodes: dict[NodeId, Node] = {}
         self.pools: dict[str, Pool] = {}
         self._told: dict[NodeId, set[Digest]] = {}
         """Names that owners were told they may not use, in the nodes' present sessions."""
-        self._told_of_sandbox: set[NodeId] = set()
+        self._told_refused: dict[NodeId, Refusal] = {}
+        """What owners were told of why they get no work, in the nodes' present sessions."""
 
     def enrol(self, enrolled: EnrolledNode) -> list[Effect]:
         """Let a node of the books in, or note what they say of it now."""
@@ -107,13 +100,22 @@ class Registry:
             return []
         changed, node.enrolled = node.enrolled != enrolled, enrolled
         effects = self._refresh(node) if changed else []
-        return effects + self._tell_of_sandbox(node)
+        return effects + self._tell_refused(node)
+
+    def images_are(self, images: ImageList) -> list[Effect]:
+        """Take note of what administrators have decided about images."""
+        if images == self.terms.images:
+            return []
+        self.terms = replace(self.terms, images=images)
+        # Those that are silent are judged by their next beat.
+        heard = [node for node in self.nodes.values() if node.state not in ("suspect", "gone")]
+        return [effect for node in heard for effect in self._refresh(node)]
 
     def remove(self, node_id: NodeId) -> None:
         """Forget a node for good."""
         node = self.nodes.pop(node_id, None)
         self._told.pop(node_id, None)
-        self._told_of_sandbox.discard(node_id)
+        self._told_refused.pop(node_id, None)
         if node is not None:
             self._withdraw(node)
             # Requests under way still hold its replicas; their end must not bring it back.
@@ -130,6 +132,7 @@ class Registry:
         elif node.beat is not None and beat.seq <= node.beat.seq:
             return []
         node.beat = beat
+        node.share = share_of(beat)
         node.last_beat = now
         node.clock_skew = beat.sent_at - wall
         node.drain_asked = node.drain_asked and beat.state == "ready"
@@ -177,17 +180,21 @@ class Registry:
             node.state = "gone" if silent > GONE_AFTER else "suspect"
             self._withdraw(node)
 
-    def acquire(self, replica: Replica) -> None:
+    def acquire(self, replica: Replica, priority: Priority = "chat") -> None:
         """Count a request that goes out to a replica."""
         replica.inflight += 1
+        if priority == "batch":
+            replica.batch += 1
         replica.node.breaker.started()
         self._place(replica)
 
-    def release(self, replica: Replica) -> list[Effect]:
+    def release(self, replica: Replica, priority: Priority = "chat") -> list[Effect]:
         """Count a request that has left a replica; told exactly once for each `acquire`."""
         if replica.inflight <= 0:
             raise AssertionError(f"{replica.node.id} released more often than acquired")
         replica.inflight -= 1
+        if priority == "batch":
+            replica.batch -= 1
         return self._place(replica)
 
     def pool(self, name: str) -> Pool | None:
@@ -201,8 +208,10 @@ class Registry:
             node.retired.append(node.session)
             effects.append(Supersede(node.id, node.session))
         node.session = beat.session
+        node.risen += 1
+        node.breaker.began_anew()
         self._told.pop(node.id, None)
-        self._told_of_sandbox.discard(node.id)
+        self._told_refused.pop(node.id, None)
         skew = beat.sent_at - wall
         if abs(skew) > SKEW_TOLD:
             effects.append(
@@ -215,11 +224,12 @@ class Registry:
         if beat is None:
             return []
         self._withdraw(node)
-        node.state = self._state(node, beat)
+        before, node.state = node.state, self._state(node, beat)
         effects = self._renew_replicas(node, beat)
-        if node.state == "ready" and node.replicas_refused and not node.replicas:
+        if node.state == "ready" and node.refused is not None and not node.replicas:
             node.state = "joining"
         if node.state == "ready":
+            node.risen += before != "ready"
             for replica in node.replicas.values():
                 effects += self._place(replica)
         return effects
@@ -237,7 +247,7 @@ class Registry:
     def _renew_replicas(self, node: Node, beat: Beat) -> list[Effect]:
         effects: list[Effect] = []
         kept: dict[Digest, Replica] = {}
-        node.replicas_refused = False
+        node.refused = None
         for served in beat.models:
             digest = Digest(served.digest)
             admission = self.names.admission(served)
@@ -246,30 +256,30 @@ class Registry:
                 effects.append(Claim(node.id, node.enrolled.member, served.name, digest))
             if admission != "admitted":
                 continue
-            if not self._may_serve(node, served):
-                node.replicas_refused = True
+            refused = self.terms.refusal(node, served)
+            if refused is not None:
+                node.refused = refused
                 continue
             replica = node.replicas.get(digest) or Replica(node, served)
             replica.served = served
             replica.others = max(0, served.running - replica.inflight)
-            replica.full_until = 0.0
+            replica.others_batch = min(replica.others, max(0, (served.batch or 0) - replica.batch))
+            replica.full_until = replica.batch_full_until = 0.0
             kept[digest] = replica
-        if node.replicas_refused:
+        if node.refused is not None:
             effects.append(Reread(node.id))
+        elif self._told_refused.pop(node.id, None) is not None:
+            effects.append(Tell(node.id, ADMITTED, "The network gives this node work again."))
         node.replicas = kept
         return effects
 
-    def _may_serve(self, node: Node, served: ModelServed) -> bool:
-        """Tell whether the engine is fenced in, or need not be; an owner's own server need not."""
-        allowed = self._allow_unsandboxed or node.enrolled.bare_allowed
-        return allowed or served.external or node.is_fenced
-
-    def _tell_of_sandbox(self, node: Node) -> list[Effect]:
-        """Tell the owner once a session, when the books have had their word."""
-        if not node.replicas_refused or node.id in self._told_of_sandbox:
+    def _tell_refused(self, node: Node) -> list[Effect]:
+        """Tell the owner once a session and reason, when the books have had their word."""
+        refused = node.refused
+        if refused is None or self._told_refused.get(node.id) == refused:
             return []
-        self._told_of_sandbox.add(node.id)
-        return [Tell(node.id, "sandbox_needed", SANDBOX_NEEDED)]
+        self._told_refused[node.id] = refused
+        return [Tell(node.id, refused.code, refused.message)]
 
     def _place(self, replica: Replica) -> list[Effect]:
         node = replica.node

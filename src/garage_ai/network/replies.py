@@ -5,18 +5,23 @@ that matter. Two things are taken out: the engine's `[DONE]` (the gateway writes
 stream is whole) and usage the client did not ask for.
 """
 
+import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, ClassVar, Final, Literal, Protocol
+from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
+from garage_ai.network.complaint import UNDECODABLE, error_message
+from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.wire.frames import Route
 
 MAX_EVENT: Final = 1 << 20
 """Bytes of one event at most; the largest real ones hold logprobs of twenty tokens."""
 
 DONE: Final = b"data: [DONE]\n\n"
+
+_Piece = TypeVar("_Piece", str, bytes)
 
 Tokens = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
 
@@ -57,6 +62,7 @@ class _Choice(msgspec.Struct, frozen=True, gc=False):
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
+    index: int = 0
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False):
@@ -65,34 +71,11 @@ class _Event(msgspec.Struct, frozen=True, gc=False):
     error: msgspec.Raw = ABSENT
 
 
-class _PlainChoice(msgspec.Struct, frozen=True):
-    finish_reason: str | None = None
-
-
-class _Plain(msgspec.Struct, frozen=True):
-    choices: list[_PlainChoice] | None = None
-    data: list[msgspec.Raw] | None = None
-    usage: Usage | None = None
-    error: msgspec.Raw = ABSENT
-
-
-class _ErrorBody(msgspec.Struct, frozen=True):
-    message: str = ""
-    type: str | None = None
-    code: str | int | None = None
-
-
-class _ErrorEnvelope(msgspec.Struct, frozen=True):
-    error: _ErrorBody | str | None = None
-    message: str = ""
-
-
 _LINES: Final = (b":", b"data", b"event", b"id", b"retry")
-UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
+_ONE_LINE: Final = b"data: {"
+_NEXT: Final = b"\n\n" + _ONE_LINE
 _events: Final = msgspec.json.Decoder(_Event)
-_plain: Final = msgspec.json.Decoder(_Plain)
 objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
-_errors: Final = msgspec.json.Decoder(_ErrorEnvelope)
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -130,13 +113,21 @@ class Reader(Protocol):
     def has_content(self) -> bool:
         """Tell whether anything was given that another node would say again."""
 
+    @property
+    def delivered(self) -> Delivered:
+        """What went to the client, as text."""
+
+    def retract(self, data: bytes) -> None:
+        """Take back the last that was given: the client left before it got that."""
+
 
 @dataclass(slots=True)
 class StreamReader:
     """Read a streamed answer event by event.
 
-    `include_usage` tells whether the client asked for usage itself. `first` (an event), `text` and
-    `beyond_text` (tool calls, reasoning, refusals) are what another node would need to go on.
+    `include_usage` tells whether the client asked for usage itself. `first` (an event), `text` (of
+    the first choice) and `beyond_text` (tool calls, reasoning, refusals) are what another node
+    would need to go on. `beside` has what else was said, by choice and kind; `calls` the calls.
     """
 
     gives_early: ClassVar[bool] = True
@@ -146,6 +137,8 @@ class StreamReader:
     whole: bool = False
     first: bytes = b""
     text: list[str] = field(default_factory=list)
+    beside: dict[tuple[int, str], list[str]] = field(default_factory=dict)
+    calls: list[bytes] = field(default_factory=list)
     beyond_text: bool = False
     _rest: bytes = b""
     _done: bool = False
@@ -155,14 +148,33 @@ class StreamReader:
         """Tell whether anything was given that another node would say again."""
         return self.seen.content_events > 0
 
+    @property
+    def delivered(self) -> Delivered:
+        """What went to the client, as text."""
+        said = [self.text, *self.beside.values()]
+        return Delivered(tuple(["".join(each) for each in said if each]), tuple(self.calls))
+
+    def retract(self, data: bytes) -> None:
+        """Take back the last events that were given: the client left before it got them."""
+        unread = StreamReader(include_usage=True)
+        with contextlib.suppress(BadNodeReply, EngineErrorEvent):
+            unread.feed(data)
+        _shorten(self.text, unread.text)
+        _shorten(self.calls, unread.calls)
+        for key, pieces in unread.beside.items():
+            _shorten(self.beside.get(key, []), pieces)
+
     def feed(self, data: bytes) -> bytes:
         """Take a frame's data and give the whole events in it that go on."""
         if self._rest:
             data = self._rest + data
         if b"\r" in data:
             data = data.replace(b"\r\n", b"\n")
-        *events, self._rest = data.split(b"\n\n")
         passed: list[bytes] = []
+        if (read := self._read_at_once(data)) > 0:
+            passed.append(data[:read])
+            data = data[read + 2 :]
+        *events, self._rest = data.split(b"\n\n")
         try:
             for event in events:
                 if out := self._event(event):
@@ -178,7 +190,7 @@ class StreamReader:
         if not passed:
             return b""
         if not self.first:
-            self.first = passed[0]
+            self.first = passed[0].partition(b"\n\n")[0]
         joined = b"\n\n".join(passed) + b"\n\n"
         self.seen.bytes_out += len(joined)
         return joined
@@ -192,9 +204,33 @@ class StreamReader:
         self.seen.bytes_out += len(DONE)
         return DONE
 
+    def _read_at_once(self, data: bytes) -> int:
+        """Read all events but the last if they go on as they are; give their length.
+
+        That is where each is one line of data and neither an error nor usage is in it: 0 where not.
+        Without the blank line behind the last of them.
+        """
+        end = data.rfind(_NEXT)
+        if end < 0 or self._done or not data.startswith(_ONE_LINE):
+            return 0
+        number = data.count(_NEXT, 0, end) + 1
+        # No other line breaks: then nothing stands between these lines.
+        if data.count(b"\n", 0, end) != 2 * (number - 1):
+            return 0
+        try:
+            events = _events.decode_lines(data[6:end].replace(b"\n\ndata: ", b"\n"))
+        except UNDECODABLE:
+            return 0
+        if any(seen.error is not ABSENT or seen.usage is not msgspec.UNSET for seen in events):
+            return 0
+        for seen in events:
+            for choice in seen.choices:
+                self._count(choice)
+        return end
+
     def _event(self, event: bytes) -> bytes:
         """Give the event as it goes on, without its blank line; empty when it does not."""
-        if event.startswith(b"data: {") and b"\n" not in event:
+        if event.startswith(_ONE_LINE) and b"\n" not in event:
             payload = event[6:]
         else:
             whole = _payload(event)
@@ -207,7 +243,7 @@ class StreamReader:
             seen = _events.decode(payload)
         except UNDECODABLE as error:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
-        if seen.error is not ABSENT and _is_there(seen.error):
+        if seen.error is not ABSENT and is_there(seen.error):
             raise EngineErrorEvent(error_message(payload))
         for choice in seen.choices:
             self._count(choice)
@@ -228,7 +264,10 @@ class StreamReader:
         text = choice.text if delta is None else delta.content or choice.text
         if text:
             self.seen.content_events += 1
-            self.text.append(text)
+            if choice.index:
+                self.beside.setdefault((choice.index, "text"), []).append(text)
+            else:
+                self.text.append(text)
         if delta is not None and (
             delta.tool_calls is not ABSENT
             or delta.reasoning_content
@@ -236,18 +275,19 @@ class StreamReader:
             or delta.refusal
             or delta.function_call is not ABSENT
         ):
-            self._beyond_text(delta, counted=bool(text))
+            self._beyond_text(choice.index, delta, counted=bool(text))
 
-    def _beyond_text(self, delta: _Delta, *, counted: bool) -> None:
-        if (
-            delta.reasoning_content
-            or delta.reasoning
-            or delta.refusal
-            or _is_there(delta.tool_calls)
-            or _is_there(delta.function_call)
-        ):
+    def _beyond_text(self, choice: int, delta: _Delta, *, counted: bool) -> None:
+        thought = delta.reasoning_content or delta.reasoning
+        calls = [raw for raw in (delta.tool_calls, delta.function_call) if is_there(raw)]
+        if thought or delta.refusal or calls:
             self.beyond_text = True
             self.seen.content_events += not counted
+        if thought:
+            self.beside.setdefault((choice, "reasoning"), []).append(thought)
+        if delta.refusal:
+            self.beside.setdefault((choice, "refusal"), []).append(delta.refusal)
+        self.calls += map(bytes, calls)
 
     def _with_usage(self, event: bytes, payload: bytes, seen: _Event) -> bytes:
         if isinstance(seen.usage, Usage):
@@ -260,90 +300,8 @@ class StreamReader:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
 
 
-@dataclass(slots=True)
-class PlainReader:
-    """Gather an answer that is one JSON object, and check it when it is whole."""
-
-    gives_early: ClassVar[bool] = False
-    route: Route
-    max_bytes: int
-    seen: Seen = field(default_factory=Seen)
-    salvaged: bytes = b""
-    whole: bool = False
-    _parts: list[bytes] = field(default_factory=list)
-    _size: int = 0
-
-    @property
-    def has_content(self) -> bool:
-        """Nothing is given before the end."""
-        return False
-
-    def feed(self, data: bytes) -> bytes:
-        """Keep a part; nothing goes on before the whole is checked."""
-        self._size += len(data)
-        if self._size > self.max_bytes:
-            raise BadNodeReply(f"an answer of more than {self.max_bytes} bytes")
-        self._parts.append(data)
-        return b""
-
-    def finish(self) -> bytes:
-        """Check the whole answer and give it unchanged."""
-        body = b"".join(self._parts)
-        try:
-            answer = _plain.decode(body)
-        except UNDECODABLE as error:
-            raise BadNodeReply(f"an answer that cannot be read: {str(error)[:100]}") from error
-        items = answer.data if self.route == "embeddings" else answer.choices
-        if _is_there(answer.error) or not items:
-            raise BadNodeReply("an answer without a result")
-        self.seen.usage = answer.usage
-        self.seen.content_events = len(items)
-        self.seen.finished = True
-        self.seen.bytes_out = len(body)
-        return body
-
-
 class EngineErrorEvent(Exception):
     """The engine itself said, inside its stream, that it failed."""
-
-
-@dataclass(frozen=True, slots=True)
-class EngineComplaint:
-    """An engine's error answer, cut to what may be shown."""
-
-    message: str
-    kind: Literal["context", "other"]
-
-
-def reader_for(route: Route, *, stream: bool, include_usage: bool, max_bytes: int) -> Reader:
-    """Make the reader for a request."""
-    return StreamReader(include_usage) if stream else PlainReader(route, max_bytes)
-
-
-def error_message(body: bytes) -> str:
-    """Read an engine's error text, at most 500 characters, whatever shape it has."""
-    try:
-        envelope = _errors.decode(body)
-    except UNDECODABLE:
-        return ""
-    inner = envelope.error
-    if isinstance(inner, _ErrorBody):
-        return _printable(inner.message)
-    return _printable(inner or envelope.message)
-
-
-def complaint(body: bytes) -> EngineComplaint:
-    """Tell what an engine's 4xx answer is about."""
-    message = error_message(body)
-    lowered = message.lower()
-    about_context = "context" in lowered and any(
-        word in lowered for word in ("length", "size", "exceed", "tokens", "window")
-    )
-    return EngineComplaint(message, "context" if about_context else "other")
-
-
-def _printable(text: str) -> str:
-    return "".join(c if c.isprintable() else " " for c in text[:500])
 
 
 def _payload(event: bytes) -> bytes | None:
@@ -359,11 +317,16 @@ def _payload(event: bytes) -> bytes | None:
     return b" ".join(data) if data else None
 
 
+def _shorten(pieces: list[_Piece], by: Sequence[_Piece]) -> None:
+    del pieces[max(0, len(pieces) - len(by)) :]
+
+
 def _greater(one: int | None, other: int | None) -> int | None:
     return max((count for count in (one, other) if count is not None), default=None)
 
 
-def _is_there(raw: msgspec.Raw) -> bool:
+def is_there(raw: msgspec.Raw) -> bool:
+    """Tell whether a member of an event says anything."""
     return bytes(raw) not in (b"", b"null", b"[]")
 
 

@@ -5,29 +5,34 @@ taken (power of two choices), so a choice costs the same with ten nodes as with 
 """
 
 import random
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-from garage_ai.network.models import Replica
+import msgspec
+
+from garage_ai.network.models import Life, Replica
 from garage_ai.network.pool import Pool
-from garage_ai.wire.ids import Digest, NodeId
+from garage_ai.network.sharing import goes_first, serves
+from garage_ai.wire.frames import Priority
+from garage_ai.wire.ids import Digest
 
 CANDIDATES: Final = 2
 DRAWS: Final = 8
 """Random draws before every free replica is looked at."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """What a request asks of a replica.
 
     With a digest it must be of that very model, `fenced` that its engine must not be unsandboxed.
+    `member` is who asks, empty where nobody knows. A `chat` also gets the slot of a batch request.
     """
 
     region: str | None = None
-    excluded: frozenset[NodeId] = frozenset()
+    excluded: frozenset[Life] = frozenset()
     digest: Digest | None = None
     fenced: bool = False
+    member: str = ""
+    priority: Priority = "chat"
 
 
 class Filter(Protocol):
@@ -38,11 +43,11 @@ class Filter(Protocol):
 
 
 class NotTriedYet:
-    """A node that just failed this request is not asked again."""
+    """A node that just failed this request is not asked again, unless it has begun anew."""
 
     def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
         """Say in a few words why not, or None."""
-        return "it failed this request" if replica.node.id in wanted.excluded else None
+        return "it failed this request" if replica.node.life in wanted.excluded else None
 
 
 class SameModel:
@@ -64,6 +69,15 @@ class AsTrusted:
         return "its engine has no sandbox" if outside else None
 
 
+class Shared:
+    """An owner says whose requests his node serves."""
+
+    def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
+        """Say in a few words why not, or None."""
+        node = replica.node
+        return None if serves(node, wanted.member) else f"its owner shares it with {node.share}"
+
+
 class InRegion:
     """Residency is closed: where a region is asked for, no other serves."""
 
@@ -75,6 +89,15 @@ class InRegion:
         return f"it is in {region or 'no region'}, not in {wanted.region}"
 
 
+class LetsGiveWay:
+    """An agent that cannot let a batch request give way to a chat is given none."""
+
+    def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
+        """Say in a few words why not, or None."""
+        holds = wanted.priority == "batch" and replica.served.batch is None
+        return "its agent is too old to let batch give way" if holds else None
+
+
 class BreakerClosed:
     """A node that keeps failing is left alone."""
 
@@ -83,24 +106,39 @@ class BreakerClosed:
         return None if replica.node.breaker.allows(now) else "it failed too often"
 
 
-class NotJustFull:
-    """A node that answered busy a moment ago is."""
+class OneTrial:
+    """Where nobody else can serve, even a node that keeps failing is tried, by one at a time."""
 
     def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:  # noqa: ARG002
         """Say in a few words why not, or None."""
-        return "it said it is busy" if now < replica.full_until else None
+        return None if replica.node.breaker.allows(now, in_need=True) else "it is being tried"
 
 
-FIT: Final[tuple[Filter, ...]] = (
+class NotJustFull:
+    """A node that answered busy a moment ago is."""
+
+    def refuses(self, replica: Replica, wanted: Wanted, now: float) -> str | None:
+        """Say in a few words why not, or None."""
+        chat = wanted.priority == "chat"
+        until = replica.full_until if chat else replica.batch_full_until
+        return "it said it is busy" if now < until else None
+
+
+MAY: Final[tuple[Filter, ...]] = (
     NotTriedYet(),
     SameModel(),
     AsTrusted(),
+    Shared(),
     InRegion(),
-    BreakerClosed(),
+    LetsGiveWay(),
 )
-"""Whether a replica can serve the request at all."""
+"""Whether a replica may serve the request at all."""
+FIT: Final[tuple[Filter, ...]] = (*MAY, BreakerClosed())
+"""Whether it can be counted on, too."""
 FILTERS: Final[tuple[Filter, ...]] = (*FIT, NotJustFull())
-"""Whether it can now."""
+"""Whether it can be now."""
+IN_NEED: Final[tuple[Filter, ...]] = (*MAY, OneTrial(), NotJustFull())
+"""Whether it is to be tried now, where none can be counted on."""
 
 
 def relative_load(replica: Replica) -> float:
@@ -134,13 +172,43 @@ def refusal(
 
 
 def choose(pool: Pool, wanted: Wanted, now: float, chance: random.Random) -> Replica | None:
-    """Choose a replica with room; None when there is none."""
-    free = pool.free(wanted.region)
+    """Choose a replica with room, on a node of the asker's own if it can be; None where none is.
+
+    A chat that finds no slot free gets one where batch requests give way. Where none can be counted
+    on, busy or not, one that failed too often is tried.
+    """
+    found = choose_own(pool, wanted, now, chance)
+    found = found or _choose(pool.free(wanted.region), wanted, now, chance)
+    if found is not None:
+        return found
+    if wanted.priority == "chat" and (held := pool.giving_way(wanted.region)):
+        own = pool.giving_way_of(wanted.member) if goes_first(wanted.member) else []
+        found = _choose(own, wanted, now, chance) or _choose(held, wanted, now, chance)
+        if found is not None:
+            return found
+    tried = _choose(pool.free(wanted.region), wanted, now, chance, IN_NEED)
+    return tried if tried is not None and not could_serve(pool, wanted, now) else None
+
+
+def choose_own(pool: Pool, wanted: Wanted, now: float, chance: random.Random) -> Replica | None:
+    """Choose a replica with room on a node of the asker's own; None when there is none."""
+    if not goes_first(wanted.member):
+        return None
+    return _choose(pool.free_of(wanted.member), wanted, now, chance)
+
+
+def _choose(
+    free: list[Replica],
+    wanted: Wanted,
+    now: float,
+    chance: random.Random,
+    rules: tuple[Filter, ...] = FILTERS,
+) -> Replica | None:
     if not free:
         return None
-    candidates = _draw(free, wanted, now, chance) if len(free) > DRAWS else []
+    candidates = _draw(free, wanted, now, chance, rules) if len(free) > DRAWS else []
     if not candidates:
-        fit = [replica for replica in free if refusal(replica, wanted, now) is None]
+        fit = [replica for replica in free if refusal(replica, wanted, now, rules) is None]
         candidates = chance.sample(fit, CANDIDATES) if len(fit) > CANDIDATES else fit
     return best_of(candidates)
 
@@ -150,11 +218,22 @@ def could_serve(pool: Pool, wanted: Wanted, now: float) -> bool:
     return any(refusal(replica, wanted, now, FIT) is None for replica in pool)
 
 
-def _draw(free: list[Replica], wanted: Wanted, now: float, chance: random.Random) -> list[Replica]:
+def could_be_tried(pool: Pool, wanted: Wanted, now: float) -> bool:
+    """Tell whether waiting may help: some replica may serve, if it works again."""
+    return any(refusal(replica, wanted, now, MAY) is None for replica in pool)
+
+
+def _draw(
+    free: list[Replica],
+    wanted: Wanted,
+    now: float,
+    chance: random.Random,
+    rules: tuple[Filter, ...],
+) -> list[Replica]:
     found: list[Replica] = []
     for _ in range(DRAWS):
         replica = free[int(chance.random() * len(free))]
-        if replica in found or refusal(replica, wanted, now) is not None:
+        if replica in found or refusal(replica, wanted, now, rules) is not None:
             continue
         found.append(replica)
         if len(found) == CANDIDATES:

@@ -1,8 +1,28 @@
 """One request from admission to its one usage record."""
 
+from garage_ai.serving.admission import worst_case
+from garage_ai.serving.billing import Billing, Earner, RecordedCounts, is_free
+from garage_ai.serving.books import Bill, Books
 from garage_ai.serving.errors import RegionForbidden, ServingError
-from garage_ai.serving.models import Call
+from garage_ai.serving.models import Bound, Call
+from garage_ai.serving.recount import Recount
 from garage_ai.serving.reply import Reply, error_event
 from garage_ai.serving.service import Service
 
-__all__ = ["Call", "RegionForbidden", "Reply", "Service", "ServingError", "error_event"]
+__all__ = [
+    "Bill",
+    "Billing",
+    "Books",
+    "Bound",
+    "Call",
+    "Earner",
+    "RecordedCounts",
+    "Recount",
+    "RegionForbidden",
+    "Reply",
+    "Service",
+    "ServingError",
+    "error_event",
+    "is_free",
+    "worst_case",
+]

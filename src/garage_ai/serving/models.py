@@ -1,17 +1,29 @@
 """What a request is on its way through: asked, answered, recorded."""
 
-from dataclasses import dataclass
+import msgspec
 
 from garage_ai.accounts import Key
-from garage_ai.wire.frames import Route
+from garage_ai.wire.frames import Priority, Route
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Bound(msgspec.Struct, frozen=True):
+    """How much a request allows its answer to be.
+
+    So many `answers` of so many `tokens` each; None where the client leaves that to the model's
+    context. No answers: the route only reads.
+    """
+
+    tokens: int | None = None
+    answers: int = 1
+
+
+class Call(msgspec.Struct, frozen=True):
     """One authenticated request, its body already cut to what engines may see.
 
     `body` is the JSON for the engine, its `model` still as the client said it. `include_usage`
-    tells whether the client itself asked for usage in the stream.
+    tells whether the client itself asked for usage in the stream. `bound` is how much the answer
+    may be. `caller_id` is what the client calls the request. A `batch` call has time: it is served
+    on what `chat` leaves over.
     """
 
     request_id: str
@@ -22,3 +34,6 @@ class Call:
     stream: bool
     include_usage: bool
     region: str | None = None
+    bound: Bound = Bound()
+    caller_id: str | None = None
+    priority: Priority = "chat"

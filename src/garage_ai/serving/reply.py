@@ -1,6 +1,6 @@
 """An answer on its way to the client, and the account of it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Self
 
 import msgspec
@@ -33,13 +33,21 @@ class Reply:
     `finish` is told exactly once how it ended: `ok`, `client_closed` or an error's code.
     """
 
-    def __init__(self, answer: Answer, *, stream: bool, finish: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        *,
+        stream: bool,
+        finish: Callable[[str], None],
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
         replica = answer.replica
         self.status = 200
         self.content_type = "text/event-stream" if stream else "application/json"
         self.node: str = replica.node.id
         self.region = replica.node.enrolled.region or "none"
         self.trust: str = replica.node.trust
+        self.headers = headers
         self._answer = answer
         self._stream = stream
         self._finish: Callable[[str], None] | None = finish

@@ -2,26 +2,47 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import UTC, datetime
-from typing import Protocol
+from functools import partial
+from typing import Final, Protocol
 
-from garage_ai.network import Answer, Part, Request
-from garage_ai.network.models import Replica
-from garage_ai.serving.errors import RegionForbidden, ServingError
+from garage_ai.accounts import FREE, Key, LimitReached
+from garage_ai.network import Answer, Part, Request, Seen, Trail
+from garage_ai.serving.admission import (
+    Limits,
+    NoLimits,
+    check_model,
+    demand_of,
+    models_for,
+    region_for,
+    worst_case,
+)
+from garage_ai.serving.books import UNBILLED, Bill, Books, NoBooks
+from garage_ai.serving.errors import ServingError
 from garage_ai.serving.models import Call
+from garage_ai.serving.recount import Recount
 from garage_ai.serving.reply import CLIENT_GONE, Reply
 from garage_ai.storage.usage import UsagePart, UsageRecord
+
+BYTES_A_TOKEN: Final = 4
+"""Of a prompt's text, where an engine did not count it: what limits are charged for it."""
 
 
 class Network(Protocol):
     """What serving needs of the network."""
 
-    def resolve(self, model: str) -> str:
-        """Give the served name of a model or alias. Raises: DispatchError."""
+    def resolve(self, model: str, member: str = "", allowed: Collection[str] | None = None) -> str:
+        """Give the served name of a model or alias, to who asks. Raises: DispatchError."""
 
-    async def open(self, request: Request) -> Answer:
-        """Send a request. Raises: DispatchError."""
+    def context(self, model: str) -> int | None:
+        """Tell the longest context in which a model is served, in tokens."""
+
+    def region_for(self, model: str, allowed: Collection[str]) -> str | None:
+        """Choose one of several regions."""
+
+    async def open(self, request: Request, trail: Trail) -> Answer:
+        """Send a request; `trail` is kept up to date. Raises: DispatchError."""
 
 
 class Ledger(Protocol):
@@ -42,20 +63,32 @@ def _ignore(_: UsageRecord) -> None:
 class Service:
     """Serve calls; whatever becomes of one, exactly one usage record is written."""
 
-    def __init__(self, network: Network, usage: Ledger, observe: Observer = _ignore) -> None:
+    def __init__(
+        self,
+        network: Network,
+        usage: Ledger,
+        observe: Observer = _ignore,
+        limits: Limits | None = None,
+        books: Books | None = None,
+        *,
+        recount: Recount | None = None,
+    ) -> None:
         self._network = network
         self._usage = usage
         self._observe = observe
+        self._limits: Limits = limits or NoLimits()
+        self._books: Books = books or NoBooks()
+        self._recount = recount
 
     async def open(self, call: Call) -> Reply:
         """Find a node and return when its answer begins.
 
-        Raises: ServingError. Cancelling the caller stops the work and is recorded too.
+        Raises: ServingError, LimitReached. Cancelling the caller stops the work and is recorded
+        too.
         """
-        account = _Account(call, self._record)
+        account = _Account(call, self._record, self._recount)
         try:
-            region = _region(call)
-            account.model = self._network.resolve(call.model)
+            region = await self._admit(call, account)
             answer = await self._network.open(
                 Request(
                     call.route,
@@ -65,10 +98,13 @@ class Service:
                     include_usage=call.include_usage,
                     region=region,
                     member=call.key.member,
-                )
+                    weight=account.bill.weight,
+                    priority=call.priority,
+                ),
+                account.trail,
             )
-        except ServingError as error:
-            account.fails(error)
+        except (ServingError, LimitReached) as error:
+            account.close(error.code)
             raise
         except asyncio.CancelledError:
             account.close(CLIENT_GONE)
@@ -77,7 +113,29 @@ class Service:
             account.close("internal_error")
             raise
         account.begins(answer)
-        return Reply(answer, stream=call.stream, finish=account.close)
+        headers = account.ticket.headers()
+        return Reply(answer, stream=call.stream, finish=account.close, headers=headers)
+
+    def check(self, key: Key, model: str) -> None:
+        """Refuse a model that a key may not use, or that nobody knows, before it is asked.
+
+        Raises: ServingError, ModelForbidden.
+        """
+        allowed = models_for(key, model, self._limits)
+        check_model(self._network.resolve(model, key.member, allowed), allowed)
+
+    async def _admit(self, call: Call, account: "_Account") -> str | None:
+        """Resolve the model, take and promise what the request may use; give its region, if any."""
+        allowed = models_for(call.key, call.model, self._limits)
+        account.model = self._network.resolve(call.model, call.key.member, allowed)
+        check_model(account.model, allowed)
+        region = region_for(call, account.model, self._limits, self._network)
+        tokens = worst_case(call, self._network.context(account.model))
+        quote = self._books.quote(call, account.model, tokens)
+        demand = demand_of(call, tokens, None if quote is None else quote.worst)
+        account.ticket = await self._limits.admit(call.key, demand)
+        account.bill = await self._books.open(call, quote)
+        return region
 
     def _record(self, record: UsageRecord) -> None:
         self._usage.put(record)
@@ -87,16 +145,21 @@ class Service:
 class _Account:
     """What is known of one request until its record is written."""
 
-    def __init__(self, call: Call, write: Callable[[UsageRecord], None]) -> None:
+    def __init__(
+        self, call: Call, write: Callable[[UsageRecord], None], recount: Recount | None
+    ) -> None:
         self.model = call.model[:200]
         self._call = call
         self._write = write
+        self._recount = recount
         self._at = datetime.now(UTC)
         self._started = time.perf_counter()
         self._first: float | None = None
         self._answer: Answer | None = None
-        self._asked: Replica | None = None
-        self._tries = 0
+        self.trail = Trail()
+        self.ticket = FREE
+        self._tokens = 0
+        self.bill: Bill = UNBILLED
 
     def begins(self, answer: Answer) -> None:
         """Note who answers, and that the first content is there; a plain answer comes whole."""
@@ -104,39 +167,51 @@ class _Account:
         if self._call.stream:
             self._first = time.perf_counter() - self._started
 
-    def fails(self, error: ServingError) -> None:
-        """Note who was asked in vain, and write the record."""
-        self._asked, self._tries = error.asked, error.tries
-        self.close(error.code)
-
     def close(self, outcome: str) -> None:
-        """Write the record."""
+        """Settle the bill and write the record."""
         call, answer = self._call, self._answer
-        replica = answer.replica if answer is not None else self._asked
+        replica = answer.replica if answer is not None else self.trail.asked
         seen = answer.seen if answer is not None else None
         usage = seen.usage if seen is not None else None
-        self._write(
-            UsageRecord(
-                request_id=call.request_id,
-                at=self._at,
-                member=call.key.member,
-                key_id=call.key.id,
-                route=call.route,
-                model=self.model,
-                digest=replica.digest if replica is not None else None,
-                node=replica.node.id if replica is not None else None,
-                outcome=outcome,
-                stream=call.stream,
-                prompt_tokens=usage.prompt_tokens if usage is not None else None,
-                completion_tokens=usage.completion_tokens if usage is not None else None,
-                content_events=seen.content_events if seen is not None else 0,
-                bytes_out=seen.bytes_out if seen is not None else 0,
-                ttft_s=self._first,
-                duration_s=time.perf_counter() - self._started,
-                attempts=answer.tries if answer is not None else self._tries,
-                parts=tuple(map(_part, answer.parts)) if answer is not None else (),
-            )
+        self._tokens = _tokens(call, seen)
+        self.ticket.leave()
+        record = UsageRecord(
+            request_id=call.request_id,
+            at=self._at,
+            member=call.key.member,
+            key_id=call.key.id,
+            route=call.route,
+            model=self.model,
+            digest=replica.digest if replica is not None else None,
+            node=replica.node.id if replica is not None else None,
+            outcome=outcome,
+            stream=call.stream,
+            prompt_tokens=usage.prompt_tokens if usage is not None else None,
+            completion_tokens=usage.completion_tokens if usage is not None else None,
+            content_events=seen.content_events if seen is not None else 0,
+            bytes_out=seen.bytes_out if seen is not None else 0,
+            ttft_s=self._first,
+            duration_s=time.perf_counter() - self._started,
+            attempts=answer.tries if answer is not None else self.trail.tries,
+            parts=tuple(map(_part, answer.parts)) if answer is not None else (),
+            caller_id=call.caller_id,
         )
+        delivered = answer.delivered if answer is not None else ()
+        bill = partial(self.bill.close, write=self._written, delivered=delivered)
+        if self._recount is None or not delivered:
+            bill(record)
+        else:
+            # The last bytes leave before that.
+            loop = asyncio.get_running_loop()
+            loop.call_soon(self._recount.begin, call, record, delivered, bill)
+
+    def _written(self, record: UsageRecord) -> None:
+        """Write the record once its charge is known, which is what limits count too."""
+        tokens, prompt = self._tokens, record.counted_prompt_tokens
+        if prompt is not None:
+            tokens = prompt + (record.counted_completion_tokens or 0)
+        self.ticket.finish(tokens, 0 if record.charge is None else record.charge)
+        self._write(record)
 
 
 def _part(part: Part) -> UsagePart:
@@ -151,9 +226,13 @@ def _part(part: Part) -> UsagePart:
     )
 
 
-def _region(call: Call) -> str | None:
-    """Give the region the request must stay in; a key's own cannot be left."""
-    bound = call.key.region
-    if bound is not None and call.region is not None and call.region != bound:
-        raise RegionForbidden(f"This key may only be used in {bound}.")
-    return bound or call.region
+def _tokens(call: Call, seen: Seen | None) -> int:
+    """Count what limits are charged: the engine's word, or what was seen where it said nothing."""
+    if seen is None:
+        return 0
+    usage = seen.usage
+    prompt = usage.prompt_tokens if usage is not None else None
+    completion = usage.completion_tokens if usage is not None else None
+    if prompt is None:
+        prompt = len(call.body) // BYTES_A_TOKEN
+    return prompt + (seen.content_events if completion is None else completion)

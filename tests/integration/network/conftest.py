@@ -10,6 +10,7 @@ import pytest
 from tests.parts.nats import NatsProcess
 from tests.parts.scripted_node import ScriptedNode
 
+from garage_ai.network.admission import ImageList
 from garage_ai.network.attempt import Limits
 from garage_ai.network.authority import Authority
 from garage_ai.network.dispatcher import DispatchLimits
@@ -43,12 +44,20 @@ class FakeBooks:
     claims: list[tuple[str, str]] = field(default_factory=list)
     renewals: list[NodeId] = field(default_factory=list)
     beats: list[NodeId] = field(default_factory=list)
+    decided: ImageList = field(default_factory=ImageList)
+    known: list[str] = field(default_factory=list)
 
     async def nodes(self) -> Sequence[EnrolledNode]:
         return list(self.enrolled.values())
 
     async def node(self, node_id: NodeId) -> EnrolledNode | None:
         return self.enrolled.get(node_id)
+
+    async def names(self) -> list[str]:
+        return self.known
+
+    async def images(self) -> ImageList:
+        return self.decided
 
     async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
         self.claims.append((name, member))
@@ -59,7 +68,7 @@ class FakeBooks:
         return "a.new.jwt"
 
 
-async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
     """Wait for something that is about to happen; fail when it does not."""
     deadline = time.monotonic() + seconds
     while not true():
@@ -79,13 +88,13 @@ def books() -> FakeBooks:
 
 @asynccontextmanager
 async def a_network(
-    urls: Sequence[str], authority: Authority, books: FakeBooks
+    urls: Sequence[str], authority: Authority, books: FakeBooks, gateway: GatewayId = GATEWAY
 ) -> AsyncIterator[Network]:
     """Open a gateway's view of the network at these servers."""
     made: list[Network] = []
     link = await connect(
         urls,
-        credentials=authority.gateway_credentials(GATEWAY),
+        credentials=authority.gateway_credentials(gateway),
         name="gateway",
         listeners=Listeners(on_disconnect=lambda _: made[0].link_lost()),
         give_up_after=5,
@@ -94,7 +103,7 @@ async def a_network(
     made.append(
         Network(
             link,
-            GATEWAY,
+            gateway,
             books=books,
             names=names,
             limits=LIMITS,
@@ -124,11 +133,13 @@ async def make_node(
     """Make nodes that serve the small model and are in choice when given."""
     made: list[ScriptedNode] = []
 
-    async def make(name: str = "n0", *, region: str | None = None, slots: int = 2) -> ScriptedNode:
+    async def make(
+        name: str = "n0", *, region: str | None = None, slots: int = 2, batch: int | None = 0
+    ) -> ScriptedNode:
         node_id = NodeId(name)
         books.enrolled[node_id] = EnrolledNode(node_id, f"mbr_{name}", name, region)
         network.enrol(books.enrolled[node_id])
-        model = ModelServed(SMALL.name, SMALL.digest, slots=slots)
+        model = ModelServed(SMALL.name, SMALL.digest, slots=slots, batch=batch)
         node = await ScriptedNode.join(nats.tcp_url, authority, node_id, model)
         made.append(node)
         await node.beat()

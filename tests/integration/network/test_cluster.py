@@ -96,7 +96,7 @@ async def test_who_is_cut_off_at_one_is_out_at_both(pair: Pair, authority: Autho
     )
     await until(lambda: has_met(two), 20)
     assert await ClaimsPusher(authority, [one.tcp_url]).revoke(credentials.pair.public)
-    await told.until(lambda: bool(told.lost), 5)
+    await told.until(lambda: bool(told.lost), 20)
     assert isinstance(told.lost[0], CredentialsRevoked)
     for each in pair:
         each.stop()

@@ -3,14 +3,15 @@
 import asyncio
 import gc
 import signal
-from dataclasses import replace
+import time
 from functools import partial
 from typing import get_args
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from structlog.testing import capture_logs
-from tests.integration.network.conftest import LIMITS, FakeBooks, MakeNode, until
+from tests.integration.network.conftest import LIMITS, FakeBooks, MakeNode, a_network, until
 from tests.parts.nats import NatsProcess
 from tests.parts.scripted_node import (
     DONE,
@@ -24,6 +25,8 @@ from tests.parts.scripted_node import (
 )
 
 from garage_ai.network import flight as flight_module
+from garage_ai.network.authority import Authority
+from garage_ai.network.breaker import NEED_PAUSE
 from garage_ai.network.dispatcher import Answer, Request
 from garage_ai.network.errors import (
     BadNodeReply,
@@ -185,7 +188,7 @@ async def test_a_gateway_shows_nodes_that_it_lives(
         job.begin_stream()
         for _ in range(3):
             job.credited.clear()
-            await asyncio.wait_for(job.credited.wait(), 1)
+            await asyncio.wait_for(job.credited.wait(), 20)
         job.say(Data(event("hej") + STOP + DONE), End())
 
     node.scripts = [think]
@@ -205,7 +208,7 @@ async def test_a_client_that_leaves_frees_the_slot(network: Network, make_node: 
     answer = await network.open(request())
     answer.cancel()
     await asyncio.wait_for(node.jobs[0].cancelled.wait(), 0.2)
-    await until(lambda: free_of_work(network), 1.0)
+    await until(lambda: free_of_work(network), 20)
 
 
 async def test_a_client_that_leaves_before_the_first_token(
@@ -225,7 +228,7 @@ async def test_a_client_that_leaves_before_the_first_token(
     with pytest.raises(asyncio.CancelledError):
         await opening
     await asyncio.wait_for(node.jobs[0].cancelled.wait(), 0.2)
-    await until(lambda: free_of_work(network), 1.0)
+    await until(lambda: free_of_work(network), 20)
 
 
 async def refuse(job: Job, code: str) -> None:
@@ -330,7 +333,7 @@ async def test_before_the_first_content_another_node_answers(
     await until(lambda: any(node.jobs for node in nodes))
     hit = 0 if nodes[0].jobs else 1
     nodes[1 - hit].scripts = [answer_plainly]
-    answer = await asyncio.wait_for(opening, 5)
+    answer = await asyncio.wait_for(opening, 20)
     assert await read(answer) == ROLE + event("hej") + STOP + DONE
     assert answer.replica.node.id == nodes[1 - hit].id
     assert answer.tries == 2
@@ -429,8 +432,8 @@ async def test_after_content_the_stream_ends_in_a_typed_error(
 async def test_an_engines_rejection_is_the_clients_own_fault(
     network: Network, make_node: MakeNode, body: bytes, error: type[DispatchError]
 ) -> None:
-    """No other node is asked, and no breaker trips."""
-    nodes = [await make_node("n0"), await make_node("n1")]
+    """It is when two nodes say so; a third is not asked, and no breaker trips."""
+    nodes = [await make_node(f"n{number}") for number in range(3)]
 
     async def reject(job: Job) -> None:
         job.say(Accepted())
@@ -441,7 +444,50 @@ async def test_an_engines_rejection_is_the_clients_own_fault(
     for _ in range(4):
         with pytest.raises(error):
             await network.open(request())
-    assert len(nodes[0].jobs) + len(nodes[1].jobs) == 4
+    assert sum(len(node.jobs) for node in nodes) == 8
+
+
+async def reject(job: Job) -> None:
+    """Say that the request is wrong."""
+    job.say(Accepted())
+    job.say(Head(400, "application/json"), Data(b"{}"), End())
+
+
+async def test_a_node_that_rejects_everything_harms_nobody(
+    network: Network, make_node: MakeNode
+) -> None:
+    """What one node calls the request's fault is shown to another, and that one answers."""
+    liar = await make_node("n0")
+    liar.scripts = [reject]
+    honest = await make_node("n1")
+    while len(liar.jobs) < 3:
+        answer = await network.open(request())
+        await read(answer)
+        assert answer.replica.node.id == honest.id
+
+
+async def test_a_rejected_request_waits_for_no_second_opinion(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Where all others are busy the rejection is told at once."""
+    busy = await make_node("n1", slots=1)
+    holds = asyncio.Event()
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(ROLE + event("a")))
+        await holds.wait()
+        job.say(Data(STOP + DONE), End())
+
+    busy.scripts = [hold]
+    held = await network.open(request())
+    node = await make_node("n0")
+    node.scripts = [reject]
+    async with asyncio.timeout(5):
+        with pytest.raises(EngineRejected):
+            await network.open(request())
+    holds.set()
+    await read(held)
 
 
 async def test_a_node_that_said_its_last_word_has_its_slot_free_at_once(
@@ -449,11 +495,6 @@ async def test_a_node_that_said_its_last_word_has_its_slot_free_at_once(
 ) -> None:
     """A complaint or a failure told to the end holds no slot for a cancel that nobody needs."""
     node = await make_node(slots=1)
-
-    async def reject(job: Job) -> None:
-        job.say(Accepted())
-        job.say(Head(400, "application/json"), Data(b"{}"), End())
-
     node.scripts = [reject, fail_early]
     with pytest.raises(EngineRejected):
         await network.open(request())
@@ -479,15 +520,46 @@ async def test_an_engines_401_never_trips_the_breaker(
 async def test_a_node_that_keeps_failing_is_left_alone(
     network: Network, make_node: MakeNode
 ) -> None:
-    """After three failures in a row the breaker is open."""
+    """After three failures in a row the breaker is open, and whoever waits for it tries it alone.
+
+    Nobody else serves the model, so it is asked once a second; those who wait are bounded.
+    """
     node = await make_node()
     node.scripts = [fail_early]
     for _ in range(3):
         with pytest.raises(EngineFailed):
             await network.open(request())
-    with pytest.raises(NoNode):
-        await network.open(request())
-    assert len(node.jobs) == 3
+    began = time.monotonic()
+    ends = await asyncio.gather(
+        *(network.open(request()) for _ in range(4)), return_exceptions=True
+    )
+    passed = time.monotonic() - began
+    assert passed < LIMITS.queue_seconds + 5.0
+    assert {type(each) for each in ends} == {EngineFailed, NoNode}
+    assert len(node.jobs) <= 3 + 1 + passed / NEED_PAUSE
+
+
+async def test_the_only_node_is_served_from_again_as_soon_as_it_is_well(
+    network: Network, make_node: MakeNode
+) -> None:
+    """One request tries it, and the others go on once that has its first content, not its end."""
+
+    async def speak_and_wait(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(ROLE + event("hej")))
+        await job.cancelled.wait()
+
+    node = await make_node(slots=3)
+    node.scripts = [fail_early]
+    for _ in range(3):
+        with pytest.raises(EngineFailed):
+            await network.open(request(stream=True))
+    node.scripts = [speak_and_wait]
+    began = time.monotonic()
+    answers = await asyncio.gather(*(network.open(request(stream=True)) for _ in range(3)))
+    assert time.monotonic() - began < 2.5 * NEED_PAUSE  # three, if each tried it in turn
+    for answer in answers:
+        answer.cancel()
 
 
 async def test_a_request_that_no_engine_can_take_costs_no_node_its_trust(
@@ -554,7 +626,21 @@ async def test_a_model_of_another_kind_is_the_requests_fault(
         node.scripts = [partial(refuse, code="unsupported")]
     with pytest.raises(WrongKind):
         await network.open(request())
-    assert sum(len(node.jobs) for node in nodes) == 1
+    assert [len(node.jobs) for node in nodes] == [1, 1]
+
+
+async def test_a_name_of_two_kinds_finds_the_node_that_can(
+    network: Network, make_node: MakeNode
+) -> None:
+    """One node's `unsupported` says nothing of another's model of that name."""
+    other = await make_node("n0")
+    other.scripts = [partial(refuse, code="unsupported")]
+    chats = await make_node("n1")
+    while not other.jobs:
+        answer = await network.open(request())
+        await read(answer)
+        assert answer.replica.node.id == chats.id
+        assert answer.tries == 1
 
 
 @pytest.mark.parametrize(
@@ -629,7 +715,7 @@ async def test_requests_queue_while_all_are_busy(network: Network, make_node: Ma
         await until(lambda: network.dispatcher.placement.waiting == len(asks))
     go.set()
     await read(first)
-    await asyncio.wait_for(asyncio.gather(*asks), 5)
+    await asyncio.wait_for(asyncio.gather(*asks), 20)
     assert order == [0, 1, 2]
     assert free_of_work(network)
 
@@ -654,11 +740,90 @@ async def test_the_queue_is_bounded_in_number_and_time(
     with pytest.raises(NoCapacity) as full:
         await network.open(request())
     assert full.value.retry_after is not None
-    results = await asyncio.wait_for(asyncio.gather(*asks, return_exceptions=True), 5)
+    results = await asyncio.wait_for(asyncio.gather(*asks, return_exceptions=True), 20)
     assert all(isinstance(result, NoCapacity) for result in results)
     assert network.dispatcher.placement.waiting == 0
     first.cancel()
     await until(lambda: free_of_work(network))
+
+
+async def test_an_owner_goes_first_on_his_own_node(network: Network, make_node: MakeNode) -> None:
+    """While all are busy he waits like others, but for his own node nobody is before him."""
+    node = await make_node("n0", slots=1)
+    go = asyncio.Event()
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await go.wait()
+        job.say(Data(STOP + DONE), End())
+
+    node.scripts = [hold, answer_plainly]
+    first = await network.open(request())
+    order: list[str] = []
+
+    async def ask(member: str) -> None:
+        answer = await network.open(replace(request(), member=member))
+        order.append(member)
+        await read(answer)
+
+    asks = []
+    for member in ("mbr_a", "mbr_b", "mbr_n0"):
+        asks.append(asyncio.create_task(ask(member)))
+        await until(lambda: network.dispatcher.placement.waiting == len(asks))
+    go.set()
+    await read(first)
+    await asyncio.wait_for(asyncio.gather(*asks), 20)
+    assert order == ["mbr_n0", "mbr_a", "mbr_b"]
+    assert free_of_work(network)
+
+
+async def test_who_waits_for_others_keeps_no_owner_from_his_node(
+    network: Network, make_node: MakeNode
+) -> None:
+    """A node that is lent to nobody else stands free for him while others queue."""
+    shared, own = await make_node("n0", slots=1), await make_node("n1", slots=1)
+    own.share = "own"
+    await own.beat()
+    await until(lambda: network.registry.nodes[own.id].share == "own")
+    go = asyncio.Event()
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await go.wait()
+        job.say(Data(STOP + DONE), End())
+
+    shared.scripts = [hold, answer_plainly]
+    first = await network.open(request())
+    waiting = asyncio.create_task(network.open(replace(request(), member="mbr_x")))
+    await until(lambda: network.dispatcher.placement.waiting == 1)
+    his = await network.open(replace(request(), member="mbr_n1"))
+    assert his.replica.node.id == own.id
+    assert own.jobs[0].opening.asker == "own"
+    assert shared.jobs[0].opening.asker == ""
+    await read(his)
+    go.set()
+    await read(first)
+    await read(await waiting)
+    assert free_of_work(network)
+
+
+async def test_a_node_that_will_not_serve_who_asks_is_no_failure(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Its owner has just said so and the gateway has not heard: another is asked, at no cost."""
+
+    async def refuse(job: Job) -> None:
+        job.say(Refused("not_shared"))
+
+    nodes = [await make_node(f"n{number}") for number in range(2)]
+    scripts: list[Script] = [refuse, answer_plainly]
+    for node in nodes:
+        node.scripts = scripts  # shared: whoever is asked first refuses
+    answer = await network.open(replace(request(), member="mbr_x"))
+    assert answer.tries == 1
+    await read(answer)
 
 
 async def test_who_leaves_the_queue_takes_no_slot(network: Network, make_node: MakeNode) -> None:
@@ -784,7 +949,25 @@ async def test_without_a_link_no_node_is_blamed(
     with pytest.raises(NatsUnavailable) as raised:
         await network.open(request())
     assert raised.value.retry_after
+    # Whether there is such a model is not for a gateway to say that hears of none.
+    with pytest.raises(NatsUnavailable):
+        network.resolve("an owner's own")
     await nats.start()
+    await until(lambda: network.dispatcher._link.is_connected)
+    with pytest.raises(UnknownModel):
+        network.resolve("an owner's own")
+
+
+async def test_a_gateway_that_begins_knows_what_members_serve(
+    nats: NatsProcess, authority: Authority, books: FakeBooks
+) -> None:
+    """Until their nodes are heard such a model is away, and not one that never was."""
+    books.known = ["an owner's own"]
+    async with a_network([nats.tcp_url], authority, books) as network:
+        own = network.resolve("an owner's own")
+        with pytest.raises(NoNode) as raised:
+            await network.open(replace(request(), model=own))
+        assert raised.value.retry_after
 
 
 async def test_a_node_removed_elsewhere_is_forgotten(
@@ -813,6 +996,10 @@ async def test_the_gateway_measures_a_streams_speed(network: Network, make_node:
     answer = await network.open(request())
     await read(answer)
     assert 10 < answer.replica.measured_speed < 50
+    assert 0 < answer.replica.measured_ttft < 5
+    (view,) = network.nodes()
+    (seen,) = view.measured.values()
+    assert seen == (answer.replica.measured_speed, answer.replica.measured_ttft)
 
 
 async def test_every_beat_of_a_known_node_is_noted(make_node: MakeNode, books: FakeBooks) -> None:

@@ -13,7 +13,7 @@ from tests.parts.nats import NatsProcess
 from garage_ai.accounts import EnrolmentTokens, NodeRemoved, Nodes, TokenUsed
 from garage_ai.network.claims_push import ClaimsPusher
 from garage_ai.network.enrolment import Enrolment
-from garage_ai.network.enrolment_errors import NodeGone, NonceUnusable, ProofRefused
+from garage_ai.network.enrolment_errors import AgentTooOld, NodeGone, NonceUnusable, ProofRefused
 from garage_ai.storage import Storage
 from garage_ai.wire import subjects
 from garage_ai.wire.claims import decode
@@ -28,6 +28,7 @@ from garage_ai.wire.identity import (
 from garage_ai.wire.ids import GatewayId, NodeId
 from garage_ai.wire.link_errors import CredentialsRevoked
 from garage_ai.wire.nkey import KeyPair, Role
+from garage_ai.wire.versions import AgentVersion
 
 pytestmark = pytest.mark.anyio
 
@@ -42,6 +43,7 @@ class House:
     books: Nodes
     service: Enrolment
     nats: NatsProcess
+    pusher: ClaimsPusher
 
     async def token(self, region: str | None = "SE-AB") -> str:
         """Make an enrolment token."""
@@ -64,7 +66,7 @@ async def house(nats: NatsProcess, tmp_path: Path) -> AsyncIterator[House]:
     pusher = ClaimsPusher(nats.authority, [nats.tcp_url])
     books = Nodes(storage)
     service = Enrolment(nats.authority, books, pusher, urls=[nats.tcp_url, nats.web_url])
-    yield House(EnrolmentTokens(storage), books, service, nats)
+    yield House(EnrolmentTokens(storage), books, service, nats, pusher)
     await pusher.close()
     await storage.close()
 
@@ -114,7 +116,7 @@ async def test_an_enrolled_node_works_at_once(house: House, tmp_path: Path) -> N
     await gateway.subscribe(subjects.ALL_BEATS, got.put_nowait)
     await gateway.flush()
     mine.link.publish(subjects.beat("SE-AB", mine.node), b"here")
-    assert (await asyncio.wait_for(got.get(), 5)).payload == b"here"
+    assert (await asyncio.wait_for(got.get(), 20)).payload == b"here"
     await mine.link.close()
     await gateway.close()
 
@@ -157,6 +159,24 @@ async def test_only_the_holder_of_the_key_enrols_it(house: House) -> None:
         await house.service.enrol(msgspec.structs.replace(good, nonce="x" * 40))
     assert await house.books.list() == []
     assert (await house.service.enrol(good)).region == "SE-AB"
+
+
+@pytest.mark.parametrize("agent", ["0.1.9", "", "new"])
+async def test_an_agent_that_is_too_old_keeps_its_token(house: House, agent: str) -> None:
+    """It is told what to type, and the same token then lets the newer agent in."""
+    picky = Enrolment(
+        house.nats.authority,
+        house.books,
+        house.pusher,
+        urls=[house.nats.tcp_url],
+        min_agent=AgentVersion(0, 2, 0),
+    )
+    identity, token = new_identity(), await house.token()
+    old = sign_enrolment(identity, token, picky.nonce(), "garage", agent=agent)
+    with pytest.raises(AgentTooOld, match=r"from version 0\.2\.0 on.*gai node update"):
+        await picky.enrol(old)
+    new = sign_enrolment(identity, token, picky.nonce(), "garage", agent="0.2.0")
+    assert (await picky.enrol(new)).node
 
 
 async def test_no_message_holds_the_nodes_key(house: House, tmp_path: Path) -> None:

@@ -341,7 +341,7 @@ async def test_a_stop_string_over_the_cut(network: Network, make_node: MakeNode)
     assert out.startswith(BEGUN)
     end = msgspec.json.decode(out.removeprefix(BEGUN).removesuffix(DONE).removeprefix(b"data: "))
     assert end["choices"] == [{"index": 0, "delta": {}, "finish_reason": "stop"}]
-    await asyncio.wait_for(jobs[1].cancelled.wait(), 1)
+    await asyncio.wait_for(jobs[1].cancelled.wait(), 20)
 
 
 @pytest.mark.parametrize("stage", ["waiting", "begun"])
@@ -366,7 +366,7 @@ async def test_a_client_that_leaves_a_moved_stream(
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     answer.cancel()
-    await asyncio.wait_for(jobs[1].cancelled.wait(), 1)
+    await asyncio.wait_for(jobs[1].cancelled.wait(), 20)
     await until(lambda: all(view.inflight == 0 for view in network.nodes()))
 
 

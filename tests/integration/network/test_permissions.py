@@ -62,7 +62,7 @@ async def carried(sender: Connection, receiver: Connection, heard: str, said: st
     subscription = await receiver.subscribe(heard, got.put_nowait)
     await receiver.flush()
     sender.publish(said, b"hello")
-    message = await asyncio.wait_for(got.get(), 5)
+    message = await asyncio.wait_for(got.get(), 20)
     await subscription.close()
     return message
 
@@ -150,5 +150,5 @@ async def test_a_job_for_an_absent_node_comes_back_at_once(pair: Pair) -> None:
     await pair.gateway.subscribe(subjects.replies_to(GATEWAY), got.put_nowait)
     reply = subjects.reply(GATEWAY, OTHER, AttemptId("r9"))
     pair.gateway.publish(subjects.to_node(OTHER, "job"), b"work", reply)
-    message = await asyncio.wait_for(got.get(), 5)
+    message = await asyncio.wait_for(got.get(), 20)
     assert (message.subject, message.no_responders, message.payload) == (reply, True, b"")

@@ -46,7 +46,7 @@ async def test_a_revoked_node_is_closed_within_five_seconds_and_stays_out(
     other = await link(nats, node_credentials(authority, OTHER), others)
     started = time.monotonic()
     assert await ClaimsPusher(authority, [nats.tcp_url]).revoke(credentials.pair.public)
-    await mine.until(lambda: bool(mine.lost), 5)
+    await mine.until(lambda: bool(mine.lost), 20)
     assert time.monotonic() - started < 5
     assert isinstance(mine.lost[0], CredentialsRevoked)
     await mine.until(lambda: any(isinstance(error, Refused) for error in mine.errors))
@@ -89,7 +89,7 @@ async def test_two_revocations_within_a_second_both_bite(
     for each in pairs:
         assert await pusher.revoke(each.pair.public)
     await tolds[0].until(lambda: bool(tolds[0].lost), 5)
-    await tolds[1].until(lambda: bool(tolds[1].lost), 5)
+    await tolds[1].until(lambda: bool(tolds[1].lost), 20)
     for node in links:
         await node.close()
 
@@ -138,7 +138,7 @@ async def test_a_wrong_clock_does_not_make_a_revocation_old(
     assert await ClaimsPusher(authority, [nats.tcp_url]).revoke(KeyPair.generate(Role.USER).public)
     behind.record_revocation(credentials.pair.public, time.time())
     await ClaimsPusher(authority, [nats.tcp_url]).push()
-    await told.until(lambda: bool(told.lost), 5)
+    await told.until(lambda: bool(told.lost), 20)
     await node.close()
 
 

@@ -66,8 +66,10 @@ def call(*, stream: bool = True, model: str = "small", region: str | None = None
 
 
 async def read(reply: Reply) -> bytes:
-    """Take all there is."""
-    return b"".join([chunk async for chunk in reply])
+    """Take all there is, and let what follows the last bytes begin."""
+    taken = b"".join([chunk async for chunk in reply])
+    await asyncio.sleep(0)
+    return taken
 
 
 async def test_a_whole_answer(service: Service, records: Records, make_node: MakeNode) -> None:
@@ -195,7 +197,7 @@ async def test_a_client_that_leaves_midway(
 async def test_a_client_that_leaves_before_the_answer(
     service: Service, records: Records, make_node: MakeNode
 ) -> None:
-    """Cancelled while waiting for the first token."""
+    """Cancelled while waiting for the first token; who was at work stands in the record."""
     node = await make_node()
 
     async def think(job: Job) -> None:
@@ -207,7 +209,10 @@ async def test_a_client_that_leaves_before_the_answer(
     await until(lambda: len(node.jobs) == 1)
     opening.cancel()
     await asyncio.gather(opening, return_exceptions=True)
-    assert records.one.outcome == "client_closed"
+    record = records.one
+    assert record.outcome == "client_closed"
+    # The node has worked for it: the books must know which.
+    assert (record.node, record.attempts) == (node.id, 1)
     assert records.one.ttft_s is None
 
 

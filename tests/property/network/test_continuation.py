@@ -1,9 +1,9 @@
 """Whatever the cuts, the client sees one sound stream."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from hypothesis import given
@@ -13,6 +13,8 @@ from garage_ai.network.attempt import Verdict
 from garage_ai.network.continuation import MAX_MOVES, Close, Continuation, Leg, Move
 from garage_ai.network.continued import Before, ContinuedReader, identity_of
 from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.models import Life
+from garage_ai.network.plan import GiveUp
 from garage_ai.network.replies import EngineErrorEvent, StreamReader, Usage
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest, NodeId
@@ -20,6 +22,7 @@ from garage_ai.wire.ids import Digest, NodeId
 DIGEST = Digest("sha256:" + "0" * 64)
 PROMPT = "count "
 PROMPT_TOKENS = 11
+Way = Literal["lost", "ahead", "in vain"]
 
 tokens = st.lists(st.text("abå\n", min_size=1, max_size=3), max_size=12)
 
@@ -131,8 +134,12 @@ def run(
     fields: dict[str, Any],
     roles: bool,
     include_usage: bool,
+    ways: Sequence[Way] = (),
 ) -> tuple[Seen, Continuation]:
-    """Ask, and lose each node after so many events; the last one is not lost."""
+    """Ask, and lose each node after so many events; the last one is not lost.
+
+    Or another goes on ahead while it speaks on unheard; or none does, and it speaks on.
+    """
     start: dict[str, Any] = (
         {"prompt": PROMPT}
         if route == "completions"
@@ -144,8 +151,14 @@ def run(
     for number in range(MAX_MOVES + 1):
         events = engine.stream(route, body, roles=roles)
         cut = cuts[number] if number < len(cuts) else 1 << 20
+        way = ways[number] if number < len(ways) else "lost"
+        leg = Leg(Life(NodeId(f"n{number}"), 1), DIGEST, reader)
+        step: Move | Close | GiveUp
+        ahead: tuple[Continuation, Move] | None = None
         for count, event in enumerate(events):
-            if count == cut or reader.whole:
+            if count == cut and way != "lost":
+                ahead = story.ahead(leg, chance)
+            if reader.whole or (count == cut and (way == "lost" or (way == "ahead" and ahead))):
                 break
             seen.take(reader.feed(event))
         else:
@@ -153,8 +166,12 @@ def run(
         if cut == -1 or reader.whole:
             seen.take(reader.finish())
             return seen, story
-        leg = Leg(NodeId(f"n{number}"), DIGEST, reader)
-        step = story.broke(leg, Verdict("yielded"), chance)
+        if ahead is not None:
+            for event in events:  # into the void: nobody hears it
+                reader.feed(event)
+            story, step = ahead
+        else:
+            step = story.broke(leg, Verdict("yielded"), chance)
         if isinstance(step, Close):
             seen.take(step.last)
             return seen, story
@@ -167,6 +184,7 @@ def run(
     route=st.sampled_from(["chat", "completions"]),
     answer=tokens.filter(lambda words: len(set(_sums(words))) == len(words)),
     cuts=st.lists(st.integers(1, 14), max_size=MAX_MOVES),
+    ways=st.lists(st.sampled_from(["lost", "ahead", "in vain"]), max_size=MAX_MOVES),
     most=st.none() | st.integers(1, 14),
     stop=st.none() | st.text("abå\n", min_size=1, max_size=4),
     roles=st.booleans(),
@@ -179,6 +197,7 @@ def test_one_sound_stream(
     most: int | None,
     stop: str | None,
     *,
+    ways: list[Way],
     roles: bool,
     include_usage: bool,
 ) -> None:
@@ -189,7 +208,9 @@ def test_one_sound_stream(
     engine = Engine(answer)
     if not answer or (stop and answer[0].startswith(stop)):
         cuts = []  # there is no content to be continued
-    seen, story = run(route, engine, cuts, fields=fields, roles=roles, include_usage=include_usage)
+    seen, story = run(
+        route, engine, cuts, fields=fields, roles=roles, include_usage=include_usage, ways=ways
+    )
     assert seen.done == 1
     [end] = seen.ends
     _check_text(seen.text, end, "".join(answer), stop)

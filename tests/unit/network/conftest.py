@@ -8,10 +8,12 @@ from garage_ai.network.models import EnrolledNode
 from garage_ai.network.names import KnownModel, Names
 from garage_ai.network.registry import Registry
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import Beat, ModelServed
+from garage_ai.wire.messages import Beat, EngineImage, ModelServed
 
 SMALL = KnownModel("small", Digest("sha256:" + "a" * 64), "chat", 8192, rank=10)
 LARGE = KnownModel("large", Digest("sha256:" + "b" * 64), "chat", 8192, rank=90)
+
+BUILT = EngineImage("sha256:" + "1" * 64, "sha256:" + "2" * 64, "debian@sha256:" + "3" * 64)
 
 BeatMaker = Callable[..., Beat]
 
@@ -49,6 +51,8 @@ def beat() -> BeatMaker:
         versions: tuple[int, ...] = (1,),
         sandbox: str = "podman",
         limits: bool = True,
+        image: EngineImage | None = BUILT,
+        agent: str = "0.1.0",
     ) -> Beat:
         served = ModelServed(
             model.name,
@@ -67,6 +71,8 @@ def beat() -> BeatMaker:
             versions,
             sandbox=sandbox,
             limits=limits,
+            image=image,
+            agent=agent,
         )
 
     return make

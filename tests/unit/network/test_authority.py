@@ -291,3 +291,12 @@ def test_a_folder_held_too_long_is_told(
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(AuthorityLocked):
             authority.record_revocation(user())
+
+
+def test_gateways_of_one_folder_sign_the_log_with_one_key(tmp_path: Path) -> None:
+    """Derived, so that old networks have it too; none of the keys that JWTs are signed with."""
+    one, other = (Authority.open_or_create(tmp_path / "nats") for _ in range(2))
+    assert one.audit_key.public == other.audit_key.public
+    assert one.audit_key.public != one.operator
+    stranger = Authority.open_or_create(tmp_path / "another")
+    assert stranger.audit_key.public != one.audit_key.public

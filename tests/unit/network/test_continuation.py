@@ -9,15 +9,18 @@ import pytest
 from garage_ai.network.attempt import LINK_LOST, Verdict, VerdictKind
 from garage_ai.network.continuation import MAX_MOVES, Close, Continuation, Leg, Move, Part
 from garage_ai.network.continued import ContinuedReader
+from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import ContinuationUnsound, NodeLost, NodeTimeout
+from garage_ai.network.models import Life
 from garage_ai.network.plan import GiveUp
 from garage_ai.network.replies import DONE, Seen, StreamReader, Usage
 from garage_ai.wire.ids import Digest, NodeId
 
 CHANCE = random.Random(5)
-A, B = NodeId("a"), NodeId("b")
+A, B, C = (Life(NodeId(name), 1) for name in "abc")
 DIGEST = Digest("sha256:" + "0" * 64)
 LOST = Verdict("lost", code="silence")
+GAVE_WAY = Verdict("preempted", code="preempted")
 
 
 def event(delta: dict[str, Any], finish: str | None = None, **fields: Any) -> bytes:
@@ -33,11 +36,11 @@ def story(*, include_usage: bool = True, **fields: Any) -> Continuation:
     return Continuation.of("chat", msgspec.json.encode(body), include_usage=include_usage, tried=())
 
 
-def leg(*events: bytes, node: NodeId = A, reader: StreamReader | None = None) -> Leg:
+def leg(*events: bytes, life: Life = A, reader: StreamReader | None = None) -> Leg:
     """Let a node say something."""
     reader = reader or StreamReader(include_usage=True)
     reader.feed(b"".join(events))
-    return Leg(node, DIGEST, reader)
+    return Leg(life, DIGEST, reader)
 
 
 SAID = leg(event({"role": "assistant", "content": "1,"}), event({"content": " 2"}))
@@ -68,10 +71,25 @@ def test_refusals_cost_no_move_and_are_no_parts() -> None:
     told = story()
     told.broke(SAID, LOST, CHANCE)
     for _ in range(10):
-        busy = told.broke(leg(node=B, reader=ContinuedReader(True)), Verdict("busy"), CHANCE)
+        busy = told.broke(leg(life=B, reader=ContinuedReader(True)), Verdict("busy"), CHANCE)
         assert isinstance(busy, Move)
-    assert [part.node for part in told.parts] == [A]
+    assert [part.node for part in told.parts] == [A.node]
     assert isinstance(told.failure, NodeLost)
+
+
+def test_giving_way_is_no_move_and_a_part_only_with_words() -> None:
+    """A batch request may give way as often as it takes; the moves for losses are all left."""
+    told = story()
+    told.broke(SAID, GAVE_WAY, CHANCE)
+    for _ in range(2 * MAX_MOVES):
+        assert isinstance(told.broke(SAID, GAVE_WAY, CHANCE), Move)
+        again = told.broke(leg(reader=ContinuedReader(True)), GAVE_WAY, CHANCE)
+        assert isinstance(again, Move)
+    assert {(part.outcome, part.content_events) for part in told.parts} == {("preempted", 2)}
+    assert len(told.parts) == 2 * MAX_MOVES + 1
+    assert told.plan.tries == 0
+    steps = [told.broke(SAID, LOST, CHANCE) for _ in range(MAX_MOVES)]
+    assert all(isinstance(step, Move) for step in steps)
 
 
 def test_who_failed_is_left_alone_until_somebody_got_on() -> None:
@@ -79,11 +97,11 @@ def test_who_failed_is_left_alone_until_somebody_got_on() -> None:
     told = story()
     told.broke(SAID, LOST, CHANCE)
     assert told.plan.excluded == {A}
-    told.broke(leg(node=B, reader=ContinuedReader(True)), LOST, CHANCE)
+    told.broke(leg(life=B, reader=ContinuedReader(True)), LOST, CHANCE)
     assert told.plan.excluded == {A, B}
-    on = leg(event({"content": " 3"}), node=NodeId("c"), reader=ContinuedReader(True))
+    on = leg(event({"content": " 3"}), life=C, reader=ContinuedReader(True))
     told.broke(on, LOST, CHANCE)
-    assert told.plan.excluded == {"c"}
+    assert told.plan.excluded == {C}
 
 
 @pytest.mark.parametrize("code", ["frame_lost", LINK_LOST])
@@ -179,7 +197,7 @@ def test_an_engine_that_rejects_the_unfinished_turn() -> None:
     """It is not the client's fault: others are asked, and the loss is what is told in the end."""
     told = story()
     told.broke(SAID, LOST, CHANCE)
-    rejecting = leg(node=B, reader=ContinuedReader(True))
+    rejecting = leg(life=B, reader=ContinuedReader(True))
     assert isinstance(told.broke(rejecting, Verdict("rejected", code="x"), CHANCE), Move)
     assert told.plan.excluded == {A, B}
 
@@ -196,8 +214,47 @@ def test_each_nodes_part_is_kept() -> None:
     told = story()
     told.broke(SAID, Verdict("yielded"), CHANCE)
     usage = {"prompt_tokens": 9, "completion_tokens": 1}
-    now = leg(event({"content": " 3"}, "stop", usage=usage), node=B, reader=ContinuedReader(True))
-    assert told.parts == [Part(A, DIGEST, None, None, 2, "yielded")]
-    assert now.part("ok") == Part(B, DIGEST, 9, 1, 1, "ok")
+    now = leg(event({"content": " 3"}, "stop", usage=usage), life=B, reader=ContinuedReader(True))
+    assert told.parts == [
+        Part(A.node, DIGEST, None, None, 2, "yielded", delivered=Delivered(("1, 2",)))
+    ]
+    assert now.part("ok") == Part(B.node, DIGEST, 9, 1, 1, "ok", delivered=Delivered((" 3",)))
     bytes_out = SAID.reader.seen.bytes_out + now.reader.seen.bytes_out
     assert told.seen(now.reader) == Seen(3, bytes_out, Usage(7, 3), finished=True)
+
+
+def test_what_would_go_on_ahead_changes_nothing() -> None:
+    """Until another has content the one that will be stopped is the one that speaks."""
+    told, plain = story(max_tokens=9), story(max_tokens=9)
+    planned = None
+    for _ in range(2 * MAX_MOVES):
+        planned = told.ahead(SAID, CHANCE)
+        assert (told, told.failure, told.parts) == (plain, None, [])
+    assert planned is not None
+    went_on, step = planned
+    assert msgspec.json.decode(step.body)["messages"][-1]["content"] == "1, 2"
+    assert [part.outcome for part in went_on.parts] == ["planned"]
+    assert went_on.plan.excluded == {A}
+
+
+def test_what_would_go_on_counts_like_a_move() -> None:
+    """More than three times it does not, whoever was stopped or lost."""
+    told: Continuation = story()
+    for _ in range(MAX_MOVES):
+        planned = told.ahead(SAID, CHANCE)
+        assert planned is not None
+        told = planned[0]
+    assert told.ahead(SAID, CHANCE) is None
+    assert isinstance(told.broke(SAID, LOST, CHANCE), GiveUp)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        leg(event({"content": "1"}), event({}, "stop")),
+        leg(event({"tool_calls": [{"index": 0}]})),
+    ],
+)
+def test_what_nobody_can_go_on_with_is_left_to_who_speaks(said: Leg) -> None:
+    """It may say its end yet, or end what only it can."""
+    assert story().ahead(said, CHANCE) is None

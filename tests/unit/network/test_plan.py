@@ -10,14 +10,25 @@ from garage_ai.network.errors import (
     ContextLengthExceeded,
     EngineRejected,
     ModelLoading,
+    NoCapacity,
     NodeLost,
     NodeTimeout,
     NoNode,
 )
-from garage_ai.network.plan import LONGEST_DELAY, MAX_BOUNCES, Again, GiveUp, Plan, as_error, blame
+from garage_ai.network.models import Life
+from garage_ai.network.plan import (
+    LONGEST_DELAY,
+    MAX_BOUNCES,
+    NO_TRY,
+    Again,
+    GiveUp,
+    Plan,
+    as_error,
+    blame,
+)
 from garage_ai.wire.ids import NodeId
 
-N = NodeId("n")
+N = Life(NodeId("n"), 1)
 CHANCE = random.Random(3)
 KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
 
@@ -47,10 +58,29 @@ def test_a_node_that_is_well_is_only_avoided(code: str) -> None:
     assert (plan.excluded, plan.avoided) == (set(), {N})
 
 
-@pytest.mark.parametrize("kind", ["rejected", "timeout", "cancelled"])
+@pytest.mark.parametrize("kind", ["timeout", "cancelled"])
 def test_what_another_node_would_not_mend_is_final(kind: VerdictKind) -> None:
-    """The request's own fault and spent time are not tried again."""
+    """Spent time and a client that left are not tried again."""
     assert isinstance(after(Plan(retries=3), kind), GiveUp)
+
+
+@pytest.mark.parametrize("second", [kind for kind in KINDS if kind != "answered"])
+def test_a_rejection_is_shown_to_one_other(second: VerdictKind) -> None:
+    """Whatever that one says instead of an answer, the first one's words stand."""
+    plan = Plan(retries=3)
+    assert after(plan, "rejected", "context_length_exceeded") == Again(0.0)
+    assert (plan.excluded, plan.tries) == ({N}, 1)
+    step = after(plan, second)
+    assert isinstance(step, GiveUp)
+    assert isinstance(step.error, ContextLengthExceeded)
+    assert plan.tries == (1 if second in NO_TRY else 2)
+
+
+def test_a_rejection_that_nobody_else_may_judge_stands() -> None:
+    """Without a try left it is final."""
+    step = after(Plan(retries=0), "rejected")
+    assert isinstance(step, GiveUp)
+    assert isinstance(step.error, EngineRejected)
 
 
 def test_busy_costs_no_try_but_has_an_end() -> None:
@@ -61,6 +91,24 @@ def test_busy_costs_no_try_but_has_an_end() -> None:
     assert isinstance(after(plan, "busy"), GiveUp)
     assert plan.tries == 0
     assert plan.excluded == set()
+
+
+def test_giving_way_to_a_chat_costs_no_try() -> None:
+    """It waits again at once; where that goes on and on, other nodes are preferred, with pauses.
+
+    An end has it all the same: a node may do nothing but take requests and let them go.
+    """
+    plan = Plan(retries=0)
+    assert after(plan, "preempted") == Again(0.0)
+    assert (plan.tries, plan.excluded, plan.avoided) == (0, set(), set())
+    steps = [after(plan, "preempted") for _ in range(1, MAX_BOUNCES)]
+    delays = [step.delay for step in steps if isinstance(step, Again)]
+    assert len(delays) == MAX_BOUNCES - 1
+    assert all(0 < delay <= LONGEST_DELAY for delay in delays)
+    assert (plan.tries, plan.excluded, plan.avoided) == (0, set(), {N})
+    step = after(plan, "preempted")
+    assert isinstance(step, GiveUp)
+    assert isinstance(step.error, NoCapacity)
 
 
 def test_a_restarted_node_may_be_asked_again() -> None:

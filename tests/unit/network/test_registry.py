@@ -106,6 +106,21 @@ def test_a_new_session_replaces_the_old_and_says_so(registry: Registry, beat: Be
     assert node(registry).session == "new"
 
 
+def test_a_node_that_began_anew_gets_its_trial_at_once(registry: Registry, beat: BeatMaker) -> None:
+    """Killed again and again it is left alone; its next process is tried, with one request."""
+    registry.heard(N0, beat(0, session="old"), 0.0, WALL)
+    breaker = node(registry).breaker
+    for moment in (1.0, 2.0, 3.0):
+        breaker.failed(moment, moment)
+    assert not breaker.allows(4.0)
+    registry.heard(N0, beat(0, session="new"), 4.0, WALL)
+    assert breaker.allows(4.0)
+    breaker.started()
+    assert not breaker.allows(4.0)
+    breaker.failed(5.0, 4.5)
+    assert not breaker.allows(14.0)
+
+
 def test_a_wrong_clock_is_told_once_and_changes_nothing(
     registry: Registry, beat: BeatMaker
 ) -> None:

@@ -3,16 +3,15 @@
 import msgspec
 import pytest
 
+from garage_ai.network.complaint import complaint, error_message
 from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.plain_replies import PlainReader
 from garage_ai.network.replies import (
     DONE,
     MAX_EVENT,
     EngineErrorEvent,
-    PlainReader,
     StreamReader,
     Usage,
-    complaint,
-    error_message,
 )
 
 

@@ -3,22 +3,31 @@
 import random
 import timeit
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from tests.unit.network.conftest import SMALL
 
-from garage_ai.network.breaker import FAILURES_TO_OPEN, FIRST_PAUSE, LONGEST_PAUSE, Breaker
-from garage_ai.network.models import EnrolledNode, Node, Replica
+from garage_ai.network.breaker import (
+    FAILURES_TO_OPEN,
+    FIRST_PAUSE,
+    LONGEST_PAUSE,
+    NEED_PAUSE,
+    Breaker,
+)
+from garage_ai.network.models import EnrolledNode, Life, Node, Replica
 from garage_ai.network.pool import Pool
 from garage_ai.network.router import (
     AsTrusted,
     BreakerClosed,
     InRegion,
+    LetsGiveWay,
     NotJustFull,
     NotTriedYet,
     SameModel,
     Wanted,
     choose,
+    could_be_tried,
     could_serve,
     expected_wait,
 )
@@ -26,15 +35,22 @@ from garage_ai.wire.ids import Digest, NodeId, SessionId
 from garage_ai.wire.messages import Beat, ModelServed
 
 ANY = Wanted()
+BATCH = Wanted(priority="batch")
 CHANCE = random.Random(7)
 
 
 def replica(
-    name: str = "n", *, region: str | None = None, slots: int = 4, speed: float = 0.0, load: int = 0
+    name: str = "n",
+    *,
+    region: str | None = None,
+    slots: int = 4,
+    speed: float = 0.0,
+    load: int = 0,
+    batch: int | None = 0,
 ) -> Replica:
     """Make a replica of the small model."""
     node = Node(EnrolledNode(NodeId(name), "mbr", name, region), state="ready")
-    served = ModelServed(SMALL.name, SMALL.digest, slots=slots, decode_speed=speed)
+    served = ModelServed(SMALL.name, SMALL.digest, slots=slots, decode_speed=speed, batch=batch)
     return Replica(node, served, inflight=load)
 
 
@@ -54,9 +70,18 @@ def test_nobody_to_choose() -> None:
 
 def test_a_tried_node_says_so() -> None:
     """The filter's sentence names the reason."""
-    wanted = Wanted(excluded=frozenset({NodeId("n")}))
+    wanted = Wanted(excluded=frozenset({Life(NodeId("n"), 0)}))
     assert NotTriedYet().refuses(replica(), wanted, 0.0) == "it failed this request"
     assert NotTriedYet().refuses(replica("m"), wanted, 0.0) is None
+
+
+def test_a_tried_node_that_began_anew_may_be_asked_again() -> None:
+    """It is another process, or its owner has given it back."""
+    risen = replica()
+    wanted = Wanted(excluded=frozenset({risen.node.life}))
+    assert NotTriedYet().refuses(risen, wanted, 0.0) is not None
+    risen.node.risen += 1
+    assert NotTriedYet().refuses(risen, wanted, 0.0) is None
 
 
 def test_an_answer_is_only_continued_by_the_model_that_began_it() -> None:
@@ -102,6 +127,63 @@ def test_a_node_that_said_busy_is_left_for_a_moment() -> None:
     assert could_serve(pool_of(busy), ANY, 0.0)
 
 
+def test_what_is_full_for_batch_may_have_a_slot_for_a_chat() -> None:
+    """A refused batch request keeps no chat away."""
+    busy = replica()
+    busy.batch_full_until = 5.0
+    assert NotJustFull().refuses(busy, ANY, 4.9) is None
+    assert NotJustFull().refuses(busy, BATCH, 4.9) == "it said it is busy"
+
+
+def test_a_batch_request_that_a_chat_outran_waits_for_that_chat_and_no_longer() -> None:
+    """A node that is full of what this gateway does not know of is left alone for a moment."""
+    known = replica(load=5)
+    assert not known.said_busy("batch", 3.0)
+    assert known.batch_full_until == 0.0
+    unknown = replica(load=2)
+    assert unknown.said_busy("batch", 3.0)
+    assert unknown.full_until == 0.0
+    assert unknown.batch_full_until > 3.0
+    assert known.said_busy("chat", 3.0)
+    assert known.full_until == known.batch_full_until > 3.0
+
+
+def test_a_chat_gets_the_slot_of_a_batch_request_where_none_is_free() -> None:
+    """A free slot costs nobody anything; batch itself waits for one."""
+    held, full = replica("held", load=4), replica("full", load=4)
+    held.batch = 1
+    assert choose(pool_of(held, full), ANY, 0.0, CHANCE) is held
+    assert choose(pool_of(held, full), BATCH, 0.0, CHANCE) is None
+    free = replica("free", load=3)
+    assert choose(pool_of(held, full, free), ANY, 0.0, CHANCE) is free
+    held.inflight = 5  # a chat is on its way there, and the batch request not yet gone
+    assert choose(pool_of(held, full), ANY, 0.0, CHANCE) is None
+
+
+def test_batch_gives_way_by_the_same_rules_of_choice() -> None:
+    """In the region asked for, on a member's own node first, and on none that failed this."""
+    held = [replica(name, region=region, load=4) for name, region in (("a", "SE-AB"), ("b", None))]
+    for each in held:
+        each.others_batch, each.others, each.inflight = 4, 4, 0
+    pool = pool_of(*held)
+    assert choose(pool, Wanted(region="SE-AB"), 0.0, CHANCE) is held[0]
+    assert choose(pool, Wanted(region="SE-O"), 0.0, CHANCE) is None
+    failed = frozenset({held[0].node.life})
+    assert choose(pool, Wanted(excluded=failed), 0.0, CHANCE) is held[1]
+    own = replica("own", load=4)
+    own.node.enrolled = replace(own.node.enrolled, member="mbr_2")
+    own.batch = 4
+    assert choose(pool_of(own, *held), Wanted(member="mbr_2"), 0.0, CHANCE) is own
+
+
+def test_an_agent_that_lets_nobody_give_way_gets_no_batch() -> None:
+    """Its slots would be lost to chats."""
+    old = replica(batch=None)
+    assert LetsGiveWay().refuses(old, ANY, 0.0) is None
+    assert "too old" in (LetsGiveWay().refuses(old, BATCH, 0.0) or "")
+    assert not could_serve(pool_of(old), BATCH, 0.0)
+
+
 def test_the_breaker_opens_lets_one_trial_through_and_closes() -> None:
     """Three failures open it; after the pause one request may try."""
     broken = replica()
@@ -116,6 +198,42 @@ def test_the_breaker_opens_lets_one_trial_through_and_closes() -> None:
     assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE) == "it failed too often"
     breaker.succeeded()
     assert BreakerClosed().refuses(broken, ANY, FIRST_PAUSE) is None
+
+
+def broken() -> Replica:
+    """Make a replica on a node that has just failed too often, at 0 s."""
+    made = replica("b")
+    for _ in range(FAILURES_TO_OPEN):
+        made.node.breaker.failed(0.0, 0.0)
+    return made
+
+
+def test_the_only_node_is_tried_by_one_at_a_time() -> None:
+    """A second after it failed; the next when it has spoken, or a second after it failed again."""
+    only = broken()
+    pool = pool_of(only)
+    assert choose(pool, ANY, NEED_PAUSE - 0.1, CHANCE) is None
+    assert could_be_tried(pool, ANY, 0.0)
+    assert not could_serve(pool, ANY, NEED_PAUSE)
+    assert choose(pool, ANY, NEED_PAUSE, CHANCE) is only
+    only.node.breaker.started()
+    assert choose(pool, ANY, NEED_PAUSE, CHANCE) is None
+    only.node.breaker.spoke()
+    assert choose(pool, ANY, NEED_PAUSE, CHANCE) is only
+    only.node.breaker.failed(3.0, 2.0)
+    assert choose(pool, ANY, 3.0 + NEED_PAUSE - 0.1, CHANCE) is None
+    assert choose(pool, ANY, 3.0 + NEED_PAUSE, CHANCE) is only
+
+
+def test_while_another_can_serve_it_is_left_alone() -> None:
+    """Also while that one is busy; not where that one may not serve the request."""
+    bad, busy = broken(), replica("m", region="SE-AB", slots=1, load=1)
+    pool = pool_of(bad, busy)
+    assert choose(pool, ANY, NEED_PAUSE, CHANCE) is None
+    failed = Wanted(excluded=frozenset({busy.node.life}))
+    assert choose(pool, failed, NEED_PAUSE, CHANCE) is bad
+    assert choose(pool, Wanted(region="SE-O"), NEED_PAUSE, CHANCE) is None
+    assert not could_be_tried(pool, Wanted(region="SE-O"), NEED_PAUSE)
 
 
 def test_the_breakers_pause_doubles_to_a_bound() -> None:
@@ -170,10 +288,13 @@ def test_a_node_never_measured_is_judged_by_its_load_alone() -> None:
 def test_a_replicas_speed_follows_its_streams() -> None:
     """What the gateway measured goes before the node's own word and moves with each stream."""
     measured = replica(speed=500.0)
-    measured.ran_at(10.0)
+    measured.ran_at(10.0, 0.2)
     assert measured.speed == 10.0
-    measured.ran_at(20.0)
+    measured.ran_at(20.0, None)
     assert 10.0 < measured.speed < 20.0
+    assert measured.measured_ttft == 0.2
+    measured.ran_at(None, 0.4)
+    assert 0.2 < measured.measured_ttft < 0.4
 
 
 def test_equal_nodes_share_the_work() -> None:

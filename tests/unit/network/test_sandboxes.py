@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from tests.unit.network.conftest import SMALL, BeatMaker
 
+from garage_ai.network.admission import Terms
 from garage_ai.network.models import EnrolledNode
 from garage_ai.network.names import Names
 from garage_ai.network.registry import Registry, Reread, RoomMade, Tell
@@ -110,7 +111,17 @@ def test_a_catalogue_model_cannot_be_called_external_to_get_in(strict: Registry)
 
 def test_a_network_may_ask_for_none(names: Names, beat: BeatMaker) -> None:
     """GAI_ALLOW_UNSANDBOXED: every node serves, and is labelled all the same."""
-    registry = Registry(names, allow_unsandboxed=True)
+    registry = Registry(names, Terms(allow_unsandboxed=True))
     registry.enrol(NODE)
     assert registry.heard(NODE.id, beat(sandbox="none"), 0.0, WALL) == [RoomMade("small")]
     assert registry.nodes[NODE.id].trust == "unsandboxed"
+
+
+def test_a_suspended_members_node_gets_no_work(strict: Registry, beat: BeatMaker) -> None:
+    """Until the member is let in again; its owner is told why."""
+    strict.heard(NODE.id, beat(sandbox="podman"), 0.0, WALL)
+    effects = strict.enrol(replace(NODE, suspended=True))
+    assert strict.pool("small") is None
+    assert [each.code for each in effects if isinstance(each, Tell)] == ["member_suspended"]
+    strict.enrol(NODE)
+    assert strict.pool("small") is not None

@@ -1,0 +1,28 @@
+"""What bounds a request on its way through the network."""
+
+from dataclasses import dataclass, field
+
+from garage_ai.network.attempt import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class DispatchLimits:
+    """Bounds of a request; times in seconds."""
+
+    connect: float = 2.0
+    attempt: Limits = field(default_factory=lambda: Limits(3.0, 120.0, 5.0, 900.0))
+    queue_size: int = 256
+    queue_seconds: float = 30.0
+    batch_queue_size: int = 1024
+    """Batch requests that may wait; whoever sends them keeps no more of them open than run soon."""
+    batch_seconds: float = 3600.0
+    """How long one waits for what chat leaves over: an evening's rush."""
+    retries: int = 3
+    max_answer: int = 64_000_000
+    move_wait: float = 10.0
+    """How long a stream that lost its node waits for room on another; it comes before others."""
+    move_first_byte: float = 60.0
+    """Its prompt is read anew there, which takes a long one its time."""
+
+
+__all__ = ["DispatchLimits"]

@@ -1,0 +1,108 @@
+"""Reading an answer that is one JSON object: checked whole, forwarded unchanged. Pure."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Final
+
+import msgspec
+
+from garage_ai.network.complaint import UNDECODABLE
+from garage_ai.network.delivered import NOTHING, Delivered
+from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.replies import ABSENT, Reader, Seen, StreamReader, Usage, is_there
+from garage_ai.wire.frames import Route
+
+
+class _Said(msgspec.Struct, frozen=True):
+    content: object = None
+    reasoning_content: object = None
+    reasoning: object = None
+    refusal: object = None
+    tool_calls: msgspec.Raw = ABSENT
+    function_call: msgspec.Raw = ABSENT
+
+
+class _PlainChoice(msgspec.Struct, frozen=True):
+    message: _Said | None = None
+    text: object = None
+    finish_reason: str | None = None
+
+
+class _Plain(msgspec.Struct, frozen=True):
+    choices: list[_PlainChoice] | None = None
+    data: list[msgspec.Raw] | None = None
+    usage: Usage | None = None
+    error: msgspec.Raw = ABSENT
+
+
+_plain: Final = msgspec.json.Decoder(_Plain)
+
+
+@dataclass(slots=True)
+class PlainReader:
+    """Gather an answer that is one JSON object, and check it when it is whole."""
+
+    gives_early: ClassVar[bool] = False
+    route: Route
+    max_bytes: int
+    seen: Seen = field(default_factory=Seen)
+    salvaged: bytes = b""
+    whole: bool = False
+    delivered: Delivered = NOTHING
+    _parts: list[bytes] = field(default_factory=list)
+    _size: int = 0
+
+    @property
+    def has_content(self) -> bool:
+        """Nothing is given before the end."""
+        return False
+
+    def feed(self, data: bytes) -> bytes:
+        """Keep a part; nothing goes on before the whole is checked."""
+        self._size += len(data)
+        if self._size > self.max_bytes:
+            raise BadNodeReply(f"an answer of more than {self.max_bytes} bytes")
+        self._parts.append(data)
+        return b""
+
+    def finish(self) -> bytes:
+        """Check the whole answer and give it unchanged."""
+        body = b"".join(self._parts)
+        try:
+            answer = _plain.decode(body)
+        except UNDECODABLE as error:
+            raise BadNodeReply(f"an answer that cannot be read: {str(error)[:100]}") from error
+        items = answer.data if self.route == "embeddings" else answer.choices
+        if is_there(answer.error) or not items:
+            raise BadNodeReply("an answer without a result")
+        self.seen.usage = answer.usage
+        self.seen.content_events = len(items)
+        self.seen.finished = True
+        self.seen.bytes_out = len(body)
+        self.delivered = _said_in(answer.choices or ())
+        return body
+
+    def retract(self, data: bytes) -> None:  # noqa: ARG002 - it comes whole or not at all
+        """Take it back: the client left before it came."""
+        self.delivered = NOTHING
+
+
+def reader_for(route: Route, *, stream: bool, include_usage: bool, max_bytes: int) -> Reader:
+    """Make the reader for a request."""
+    return StreamReader(include_usage) if stream else PlainReader(route, max_bytes)
+
+
+def _said_in(choices: Iterable[_PlainChoice]) -> Delivered:
+    texts: list[object] = []
+    calls: list[bytes] = []
+    for choice in choices:
+        texts.append(choice.text)
+        if (turn := choice.message) is not None:
+            texts += [turn.content, turn.reasoning_content or turn.reasoning, turn.refusal]
+            calls += [bytes(raw) for raw in (turn.tool_calls, turn.function_call) if is_there(raw)]
+    return Delivered(
+        tuple([text for text in texts if text and isinstance(text, str)]), tuple(calls)
+    )
+
+
+__all__ = ["PlainReader", "reader_for"]

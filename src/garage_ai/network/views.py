@@ -1,0 +1,54 @@
+"""What is shown of a node to whoever may see it. Pure."""
+
+from garage_ai.network.admission import ImageList
+from garage_ai.network.models import Measured, Node, NodeView
+from garage_ai.network.registry import Registry
+from garage_ai.wire.ids import NodeId
+
+
+def node_view(node: Node, images: ImageList, now: float) -> NodeView:
+    """Show a node as it is at a moment."""
+    beat = node.beat
+    ready = [r for r in node.replicas.values() if r.served.engine == "ready"]
+    full = node.state == "ready" and not any(replica.has_room for replica in ready)
+    return NodeView(
+        id=node.id,
+        name=node.enrolled.name,
+        member=node.enrolled.member,
+        region=node.enrolled.region,
+        trust=node.trust,
+        sandbox=node.sandbox,
+        limits=beat.limits if beat else False,
+        bare_allowed=node.enrolled.bare_allowed,
+        share=node.share,
+        image=node.image,
+        image_state=images.state(node.image),
+        state="busy" if full else node.state,
+        reason=beat.reason if beat else "",
+        refused=node.refused,
+        models=beat.models if beat else (),
+        inflight=sum(replica.inflight for replica in node.replicas.values()),
+        last_beat_age=now - node.last_beat if beat else None,
+        clock_skew=node.clock_skew,
+        agent=beat.agent if beat else "",
+        free_memory=beat.free_memory if beat else 0,
+        free_vram=beat.free_vram if beat else 0,
+        energy=beat.energy if beat else None,
+        measured={
+            each.digest: Measured(each.measured_speed, each.measured_ttft)
+            for each in node.replicas.values()
+        },
+    )
+
+
+def warm_nodes(registry: Registry) -> set[NodeId]:
+    """Name the nodes that others could be given now for a model of the catalogue."""
+    return {
+        replica.node.id
+        for name, pool in registry.pools.items()
+        for replica in pool
+        if registry.names.digest(name) == replica.digest and replica.node.share != "own"
+    }
+
+
+__all__ = ["node_view", "warm_nodes"]

@@ -1,0 +1,318 @@
+"""What a request costs and who gets it: promised at admission, settled after the end.
+
+admitted ──► held for the worst case, at the price of this moment
+    │ nothing was delivered, or only faults ──► voided: costs nothing
+    └ something was delivered ──► counted ──► charged ──► settled: node, network
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+import msgspec
+import structlog
+
+from garage_ai.accounts import Key
+from garage_ai.ledger import (
+    FEE,
+    POOL,
+    AccountId,
+    InsufficientBalance,
+    Kind,
+    NanoGai,
+    Transfer,
+    escrow_account,
+    member_account,
+)
+from garage_ai.ledger.charges import Price, apportion, charge, split
+from garage_ai.ledger.metering import Counted, CountSource
+from garage_ai.network import Delivered
+from garage_ai.serving.books import FREE, Bill, Quote, Write
+from garage_ai.serving.errors import BooksUnavailable, InsufficientQuota
+from garage_ai.serving.models import Call
+from garage_ai.serving.reply import OK
+from garage_ai.storage import OPERATOR, MemberId, StorageError
+from garage_ai.storage.usage import UsagePart, UsageRecord
+from garage_ai.wire.ids import Digest, NodeId
+
+_log = structlog.get_logger(__name__)
+
+FAULTS: Final = frozenset({"bad_node_reply", "engine_error", "engine_rejected"})
+"""Ends of a part that earn nothing and cost nothing, whatever was delivered before."""
+
+
+class Held(Protocol):
+    """A promise that so much can be paid; it ends once."""
+
+    @property
+    def amount(self) -> NanoGai:
+        """What is promised."""
+        ...
+
+    def settle(self, transfers: Sequence[Transfer]) -> None:
+        """Say what the request cost, at most the amount."""
+
+    def void(self) -> None:
+        """Say that it cost nothing, unless it is settled."""
+
+
+class Promises(Protocol):
+    """Who promises that a payer can pay."""
+
+    async def reserve(self, payer: MemberId, amount: NanoGai) -> Held:
+        """Promise an amount. Raises: InsufficientBalance, StorageError."""
+        ...
+
+
+class Prices(Protocol):
+    """The price list."""
+
+    def price(self, digest: str | None, model: str) -> Price:
+        """Give what a model costs now."""
+        ...
+
+
+class Models(Protocol):
+    """What models are, as far as it matters for their price."""
+
+    def digest(self, model: str) -> Digest | None:
+        """Name the manifest that a served name stands for."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Earner:
+    """Who earns what a node does; so many thousandths of it are held back in escrow."""
+
+    member: MemberId
+    escrow_permille: int = 0
+
+
+class Earners(Protocol):
+    """Whose nodes are whose."""
+
+    def earner(self, node: str) -> Earner | None:
+        """Tell who earns for a node; None for one that is no longer here."""
+
+
+class Turns(Protocol):
+    """Who goes first where requests wait."""
+
+    def weight(self, payer: MemberId) -> float:
+        """Weigh a payer beside others."""
+        ...
+
+    def used(self, payer: MemberId, amount: NanoGai) -> None:
+        """Take what a request cost."""
+
+
+class EvenTurns:
+    """Everybody weighs the same."""
+
+    def weight(self, _: MemberId) -> float:
+        """Weigh a payer."""
+        return 1.0
+
+    def used(self, _payer: MemberId, _amount: NanoGai) -> None:
+        """Forget it."""
+
+
+class Counter(Protocol):
+    """What counts tokens after the end of a request."""
+
+    def count(self, call: Call, record: UsageRecord, delivered: Sequence[Delivered]) -> Counted:
+        """Count the prompt and what each part delivered; `each` is by part."""
+        ...
+
+
+class RecordedCounts:
+    """Take what the gateway has counted, as it stands in the record."""
+
+    def count(self, call: Call, record: UsageRecord, delivered: Sequence[Delivered]) -> Counted:
+        """Give it; nothing where nothing went to the client."""
+        del call, delivered
+        completion = record.counted_completion_tokens or 0
+        each = tuple([part.counted_tokens or 0 for part in record.parts]) or (completion,)
+        source: CountSource = "tokenizer" if record.count_source == "tokenizer" else "rule"
+        return Counted(record.counted_prompt_tokens or 0, completion, source, each)
+
+
+_Share = tuple[str, Kind, AccountId, NanoGai]
+
+
+class Billing:
+    """The books as serving keeps them. All methods belong to the event loop's thread."""
+
+    def __init__(
+        self,
+        promises: Promises,
+        prices: Prices,
+        models: Models,
+        earners: Earners,
+        *,
+        fee_permille: int,
+        counter: Counter,
+        turns: Turns | None = None,
+    ) -> None:
+        self.failures = 0
+        self._promises = promises
+        self._prices = prices
+        self._models = models
+        self._earners = earners
+        self._fee_permille = fee_permille
+        self._counter = counter
+        self._turns = turns or EvenTurns()
+
+    def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> Quote | None:
+        """Tell what a call may cost at worst, at the price that holds now; None: nothing."""
+        if is_free(call.key):
+            return None
+        price = self._prices.price(self._models.digest(model), model)
+        return Quote(price, charge(price, *tokens))
+
+    async def open(self, call: Call, quote: Quote | None) -> Bill:
+        """Promise that a call can be paid. Raises: InsufficientQuota, BooksUnavailable."""
+        if quote is None:
+            return FREE
+        member = call.key.member
+        try:
+            reservation = await self._promises.reserve(member, quote.worst)
+        except InsufficientBalance as error:
+            raise InsufficientQuota(quote.worst, error.available) from error
+        except StorageError as error:
+            raise BooksUnavailable("The gateway's database does not answer.") from error
+        return self.promised(call, quote.price, reservation)
+
+    def promised(self, call: Call, price: Price, held: Held) -> Bill:
+        """Bill at a price what was promised beforehand."""
+        return _HeldBill(self, call, price, held, self._turns.weight(call.key.member))
+
+    def end(
+        self,
+        bill: "_HeldBill",
+        record: UsageRecord,
+        write: Write,
+        delivered: Sequence[Delivered],
+    ) -> None:
+        """Settle a request, or void it: its client has its answer by now."""
+        if not any(map(is_paid, paid_parts(record))):
+            bill.reservation.void()
+            write(record.but(charge=0))
+            return
+        charged: int | None = None
+        try:
+            counted = self._counter.count(bill.call, record, delivered)
+            transfers = self._transfers(bill, record, counted)
+            bill.reservation.settle(transfers)
+            charged = sum(transfer.amount for transfer in transfers)
+            self._turns.used(bill.call.key.member, NanoGai(charged))
+        except Exception as error:  # a request that cannot be billed is told, and its hold ends
+            self.failures += 1
+            _log.error("not_billed", request=record.request_id, error=type(error).__name__)
+        finally:
+            bill.reservation.void()
+            write(record.but(charge=charged))
+
+    def _transfers(
+        self, bill: "_HeldBill", record: UsageRecord, counted: Counted
+    ) -> list[Transfer]:
+        parts = parts_of(record)
+        each = counted.each or (counted.completion_tokens,)
+        paid = [place for place, part in enumerate(parts) if is_paid(part)]
+        tokens = [(0, each[place]) for place in paid]
+        tokens[0] = (counted.prompt_tokens, tokens[0][1])
+        amounts = within(bill.reservation.amount, apportion(bill.price, tokens))
+        transfers: list[Transfer] = []
+        for place, amount in zip(paid, amounts, strict=True):
+            earner = None if counted.source == "rule" else self._earners.earner(parts[place].node)
+            shares = self._shares(amount, parts[place].node, earner)
+            transfers += _entries(record, place, shares)
+        return transfers
+
+    def _shares(self, amount: NanoGai, node: str, earner: Earner | None) -> list[_Share]:
+        """Divide what one part costs between its node and the network."""
+        if earner is None:
+            return [("pool", Kind.UNMETERED, POOL, amount)]
+        found = split(amount, self._fee_permille, earner.escrow_permille)
+        return [
+            ("use", Kind.USE, member_account(earner.member), found.node),
+            ("escrow", Kind.USE, escrow_account(NodeId(node)), found.escrow),
+            ("fee", Kind.FEE, FEE, found.fee),
+        ]
+
+
+class _HeldBill(msgspec.Struct, frozen=True):
+    billing: Billing
+    call: Call
+    price: Price
+    reservation: Held
+    weight: float
+
+    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
+        """Take the end of the request."""
+        self.billing.end(self, record, write, delivered)
+
+
+def _entries(record: UsageRecord, place: int, shares: Sequence[_Share]) -> list[Transfer]:
+    payer, request = member_account(record.member), record.request_id
+    return [
+        Transfer(f"{name}:{request}:{place}", kind, payer, to, share, record.at, request)
+        for name, kind, to, share in shares
+        if share
+    ]
+
+
+def is_free(key: Key) -> bool:
+    """Tell whether a key is the operator's own, which costs nothing."""
+    return key.member == OPERATOR and "admin" in key.scopes
+
+
+def parts_of(record: UsageRecord) -> Sequence[UsagePart]:
+    """Give what each node did, also where one did it all."""
+    if record.parts or record.node is None:
+        return record.parts
+    return [
+        UsagePart(
+            record.node,
+            record.digest or "",
+            record.prompt_tokens,
+            record.completion_tokens,
+            record.content_events,
+            record.outcome,
+            None,
+        )
+    ]
+
+
+def paid_parts(record: UsageRecord) -> Sequence[UsagePart]:
+    """Give the parts of an answer that reached the client; a plain one does whole or not at all."""
+    if not record.stream and record.outcome != OK:
+        return ()
+    return parts_of(record)
+
+
+def is_paid(part: UsagePart) -> bool:
+    """Tell whether a part is paid: something was delivered of it, and it was no fault."""
+    return (part.content_events > 0 or part.outcome == OK) and part.outcome not in FAULTS
+
+
+def within(most: NanoGai, amounts: Sequence[NanoGai]) -> list[NanoGai]:
+    """Cut amounts so that together they are no more than what was promised."""
+    left, cut = most, []
+    for amount in amounts:
+        cut.append(NanoGai(min(amount, left)))
+        left = NanoGai(left - cut[-1])
+    return cut
+
+
+__all__ = [
+    "Billing",
+    "Counter",
+    "Earner",
+    "Earners",
+    "Held",
+    "Models",
+    "Prices",
+    "RecordedCounts",
+    "is_free",
+]

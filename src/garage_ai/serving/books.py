@@ -1,0 +1,80 @@
+"""What serving needs of the books: a promise before a request runs, and its end afterwards."""
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+
+from garage_ai.ledger import NanoGai
+from garage_ai.ledger.charges import Price
+from garage_ai.network import Delivered
+from garage_ai.serving.models import Call
+from garage_ai.storage.usage import UsageRecord
+
+Write = Callable[[UsageRecord], None]
+
+
+class Quote(msgspec.Struct, frozen=True):
+    """The price that holds for one request, and what it may cost at worst."""
+
+    price: Price
+    worst: NanoGai
+
+
+class Bill(Protocol):
+    """What one request may cost, promised; `weight` is its share of the turns where some wait."""
+
+    @property
+    def weight(self) -> float:
+        """Beside other members'."""
+        ...
+
+    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
+        """Take the end of the request and the texts of each part; never waits.
+
+        `write` is given the record with its charge, now or soon, exactly once.
+        """
+
+
+class Books(Protocol):
+    """Who may have answers, and what they cost."""
+
+    def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> Quote | None:
+        """Price a call of so many tokens of prompt and answers; None where it is not billed."""
+
+    async def open(self, call: Call, quote: Quote | None) -> Bill:
+        """Promise that a call can be paid at the price quoted. Raises: ServingError."""
+        ...
+
+
+class FreeBill:
+    """The bill of a request that costs nothing; None where nobody keeps books."""
+
+    weight = 1.0
+
+    def __init__(self, charge: int | None) -> None:
+        self._charge = charge
+
+    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
+        """Write the record."""
+        del delivered
+        write(record if self._charge is None else record.but(charge=self._charge))
+
+
+UNBILLED = FreeBill(None)
+FREE = FreeBill(0)
+
+
+class NoBooks:
+    """Serve without books."""
+
+    def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> None:
+        """Know nothing of prices."""
+
+    async def open(self, call: Call, quote: Quote | None) -> Bill:
+        """Promise anything."""
+        del call, quote
+        return UNBILLED
+
+
+__all__ = ["FREE", "UNBILLED", "Bill", "Books", "FreeBill", "NoBooks", "Quote", "Write"]

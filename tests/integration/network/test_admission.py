@@ -1,0 +1,38 @@
+"""Nodes that get no work, and are told why: over a real NATS server."""
+
+import pytest
+from tests.integration.network.conftest import FakeBooks, MakeNode, until
+from tests.integration.network.test_dispatch import read, request
+
+from garage_ai.network.admission import ImageList
+from garage_ai.network.errors import DispatchError
+from garage_ai.network.network import Network
+from garage_ai.wire.messages import EngineImage, Notice
+
+pytestmark = pytest.mark.anyio
+
+PULLED = EngineImage("sha256:" + "9" * 64)
+
+
+async def test_an_image_waits_for_an_administrator_at_any_gateway(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The node is told and left alone; a decision made elsewhere is found in the books."""
+    node = await make_node()
+    node.image = PULLED
+    await node.beat()
+    await until(lambda: bool(node.controls))
+    [notice] = node.controls
+    assert isinstance(notice, Notice)
+    assert notice.code == "image_not_approved"
+    with pytest.raises(DispatchError):
+        await network.open(request())
+    [view] = network.nodes()
+    assert view.refused is not None
+    assert (view.state, view.image_state, view.refused.code) == ("joining", "pending", notice.code)
+
+    monkeypatch.setattr("garage_ai.network.network.COMPARE_SECONDS", 0.0)
+    books.decided = ImageList(approved=frozenset({PULLED.digest}))
+    await until(lambda: len(node.controls) > 1)
+    assert node.controls[-1] == Notice("admitted", "The network gives this node work again.")
+    assert await read(await network.open(request()))
