@@ -1,0 +1,378 @@
+"""Run the items of batches: in each gateway, as many as there is room for.
+
+Items are claimed some ahead of their turn, so that a slot that falls free never waits for the
+database. A worker that is killed leaves leases that run out; its items are then done by others.
+"""
+
+import asyncio
+import random
+import time
+from collections import deque
+from collections.abc import Awaitable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol, Self
+
+import structlog
+
+from garage_ai.accounts import LimitReached
+from garage_ai.batch.models import BatchId
+from garage_ai.batch.requests import ReadRequest
+from garage_ai.batch.results import answered, unanswered
+from garage_ai.batch.store import FileStore
+from garage_ai.batch.validation import Desk
+from garage_ai.batch.worker.asking import Asking, Job, Serving
+from garage_ai.batch.worker.bills import ItemBill, ItemBills
+from garage_ai.batch.worker.ender import Ender
+from garage_ai.batch.worker.fates import Failure
+from garage_ai.batch.worker.items import Ended, Item, Items, Lost, Queue
+from garage_ai.batch.worker.pauses import Pauses
+from garage_ai.batch.worker.turns import Turns, Waiting
+from garage_ai.batch.worker.window import Window
+from garage_ai.ledger import Settlement, member_account
+from garage_ai.ledger.books import LeaseId
+from garage_ai.serving import ServingError
+from garage_ai.storage import MemberId, UsageRecord
+
+_log = structlog.get_logger(__name__)
+
+LOOK_SECONDS: Final = 0.5
+"""How often items are looked for where there were none."""
+
+MOST_AHEAD: Final = 512
+"""Most items of one model that are claimed before their turn."""
+
+MOST_PAUSED: Final = 5000
+"""Most keys and batches that the database is told not to look at."""
+
+RECORD_SECONDS: Final = 30.0
+"""Longest wait for the count of an answer, which takes a second at most."""
+
+ITEM_SECONDS: Final = 6 * 3600.0
+"""Longest an item may run: on a network busy with chat it is moved again and again."""
+
+AGAIN_SECONDS: Final = 1.0
+"""Pause before the second attempt, doubled before the third."""
+
+WAIT_SECONDS: Final = 5.0
+"""How long an item stays behind the others of its batch when nobody could be asked."""
+
+CLOSE_SECONDS: Final = 60.0
+
+
+class Capacity(Protocol):
+    """What the network could do at once."""
+
+    def slots(self, model: str) -> int:
+        """Count the slots of all nodes that serve a model or alias now."""
+        ...
+
+
+class Weights(Protocol):
+    """Who goes first where some wait."""
+
+    def weight(self, payer: MemberId) -> float:
+        """Weigh a member beside others."""
+        ...
+
+
+@dataclass(slots=True)
+class _Line:
+    """The items of one model: whose turn it is, how many run, and which are next."""
+
+    turns: Turns = field(default_factory=Turns)
+    window: Window = field(default_factory=Window)
+    ready: deque[Job] = field(default_factory=deque)
+
+
+class Worker:
+    """One gateway's worker. All methods belong to the event loop."""
+
+    def __init__(
+        self,
+        items: Items,
+        serving: Serving,
+        bills: ItemBills,
+        *,
+        store: FileStore,
+        read: ReadRequest,
+        desk: Desk,
+        capacity: Capacity,
+        weights: Weights,
+    ) -> None:
+        self.failures = 0
+        self._items = items
+        self._asking = Asking(serving, store=store, read=read, desk=desk)
+        self._bills = bills
+        self._capacity = capacity
+        self._weights = weights
+        self._lines: dict[str, _Line] = {}
+        self._pauses = Pauses()
+        self._returning: dict[Item, datetime | None] = {}  # until when they wait
+        self._running: dict[asyncio.Task[None], Job] = {}
+        self._wanted = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ender = Ender(items)
+
+    def start(self) -> Self:
+        """Begin to work on the running loop; `close` ends that."""
+        self._ender = Ender.start(self._items)
+        self._tasks = [
+            asyncio.create_task(self._feed(), name="batch-feed"),
+            asyncio.create_task(self._keep(), name="batch-leases"),
+        ]
+        return self
+
+    @property
+    def ends(self) -> Ender:
+        """What writes the ends of items."""
+        return self._ender
+
+    @property
+    def running(self) -> int:
+        """Items that run here."""
+        return len(self._running)
+
+    async def close(self) -> None:
+        """Stop, and give back what was not ended."""
+        left = {**dict.fromkeys(self._held()), **self._returning}
+        self._returning.clear()
+        for line in self._lines.values():
+            line.ready.clear()
+        tasks = [*self._tasks, *self._running]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CLOSE_SECONDS)
+        await self._ender.close()
+        await self._tried("batch_items_not_put_back", self._items.put_back(left))
+
+    def _held(self) -> list[Item]:
+        """Give the items that run here, those that are next, and those that go back."""
+        ready = [job for line in self._lines.values() for job in line.ready]
+        return [*(job.item for job in (*self._running.values(), *ready)), *self._returning]
+
+    async def _feed(self) -> None:
+        while True:
+            found = await self._tried("batch_items_not_claimed", self._fill())
+            if not found:
+                # Several gateways look; they need not meet.
+                await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+                continue
+            try:
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+
+    async def _fill(self) -> int:
+        """Claim what there is room for, and begin; give how many were claimed."""
+        self._wanted.clear()
+        await self._sort_out()
+        now = time.monotonic()
+        paused = self._pauses.paused(now)[:MOST_PAUSED]
+        queues = {
+            queue.batch: queue
+            for queue in await self._items.waiting(paused)
+            if not self._is_paused(queue, now)
+        }
+        self._forget(queues)
+        wanted: dict[str, int] = {}
+        for model in {queue.model for queue in queues.values()}:
+            mine = [queue for queue in queues.values() if queue.model == model]
+            wanted |= self._share(model, mine, now)
+        claimed = await self._items.claim(wanted) if wanted else []
+        for item in claimed:
+            queue = queues[item.batch]
+            self._lines[queue.model].ready.append(Job(item, queue))
+        self._begin_all()
+        return len(claimed)
+
+    async def _sort_out(self) -> None:
+        """Give back what was claimed and is not to be begun: of batches that are over, or pause."""
+        ready = {job.queue.batch for line in self._lines.values() for job in line.ready}
+        going_on, now = await self._items.going_on(ready), time.monotonic()
+        for line in self._lines.values():
+            jobs, line.ready = line.ready, deque()
+            for job in jobs:
+                if job.queue.batch in going_on and not self._is_paused(job.queue, now):
+                    line.ready.append(job)
+                else:
+                    self._returning[job.item] = None
+        back = dict(self._returning)
+        await self._items.put_back(back)
+        for item in back:
+            del self._returning[item]
+
+    def _is_paused(self, queue: Queue, now: float) -> bool:
+        return self._pauses.is_paused(queue.key, now) or self._pauses.is_paused(queue.batch, now)
+
+    def _share(self, model: str, queues: list[Queue], now: float) -> dict[str, int]:
+        """Say how many items of each batch of a model are wanted."""
+        line = self._lines.setdefault(model, _Line())
+        slots = self._capacity.slots(model)
+        room = line.window.room(slots, now)
+        if line.window.is_paused(now):
+            return {}
+        room += min(slots, MOST_AHEAD) - len(line.ready)
+        waiting = [
+            Waiting(q.batch, q.member, self._weights.weight(q.member), q.deadline, q.items)
+            for q in queues
+        ]
+        return line.turns.share(max(0, room), waiting)
+
+    def _forget(self, queues: Mapping[BatchId, Queue]) -> None:
+        """Forget models of which nothing waits or runs."""
+        models = {queue.model for queue in queues.values()}
+        for model, line in list(self._lines.items()):
+            if model not in models and not line.ready and not line.window.running:
+                del self._lines[model]
+
+    def _begin_all(self) -> None:
+        for model, line in self._lines.items():
+            self._begin(model, line)
+
+    def _begin(self, model: str, line: _Line) -> None:
+        """Begin with those that are next, as far as there is room."""
+        if not line.ready:
+            self._wanted.set()
+            return
+        now = time.monotonic()
+        room = line.window.room(self._capacity.slots(model), now)
+        while line.ready and room > 0:
+            job = line.ready.popleft()
+            if self._is_paused(job.queue, now):
+                self._returning[job.item] = None
+                continue
+            room -= 1
+            line.window.running += 1
+            task = asyncio.create_task(self._run(job, line), name="batch-item")
+            self._running[task] = job
+            task.add_done_callback(self._ended)
+        if len(line.ready) <= min(self._capacity.slots(model), MOST_AHEAD) // 2:
+            self._wanted.set()
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        job = self._running.pop(task)
+        line = self._lines[job.queue.model]
+        line.window.running -= 1
+        self._begin(job.queue.model, line)
+
+    async def _run(self, job: Job, line: _Line) -> None:
+        """Do one item, whatever becomes of it."""
+        item = job.item
+        with self._bills.begin(item.request_id, item.hold, job.queue.created_at) as bill:
+            try:
+                async with asyncio.timeout(ITEM_SECONDS):
+                    body = await self._asking.ask(job)
+                result = _line(item, 200, body)
+            except Exception as error:
+                await self._failed(job, line, bill, error)
+                return
+            self._served(job, line)
+            record = await self._record(bill)
+            settlement = _settlement(job, bill)
+            self._ender.put(Ended(item, True, result, record, settlement))
+
+    async def _failed(self, job: Job, line: _Line, bill: ItemBill, error: Exception) -> None:
+        """Let an item wait, be tried again, or end."""
+        item, attempts = job.item, job.item.attempts + 1
+        failure = Failure.of(error)
+        if failure.code == "internal_error":
+            _log.error("batch_item_failed", request=item.request_id, error=type(error).__name__)
+        match failure.fate(attempts):
+            case "wait":
+                # With many others: where one finds no room, most of them do.
+                self._returning[item] = self._pause(job, line, failure)
+            case "again":
+                later = _later(AGAIN_SECONDS * 2 ** (attempts - 1))
+                await self._tried("batch_item_not_put_back", self._items.again(item, later))
+            case "over":
+                was_asked = isinstance(error, ServingError | LimitReached)
+                record = await self._record(bill) if was_asked else None
+                told = _line(item, failure.status, failure.envelope(attempts))
+                self._ender.put(Ended(item, is_answer=False, result=told, record=record))
+
+    async def _record(self, bill: ItemBill) -> UsageRecord | None:
+        """Wait for an item's one usage record, which comes once its tokens are counted."""
+        try:
+            async with asyncio.timeout(RECORD_SECONDS):
+                return await bill.record
+        except TimeoutError:
+            _log.error("batch_item_not_counted")
+            return None
+
+    def _served(self, job: Job, line: _Line) -> None:
+        line.window.served()
+        self._pauses.served(job.queue.key)
+        self._pauses.served(job.queue.batch)
+
+    def _pause(self, job: Job, line: _Line, failure: Failure) -> datetime | None:
+        """Ask for less where the line's model has no room, else for nothing of that key or batch.
+
+        Gives when the item may be tried again, where others of its batch may go before it.
+        """
+        now, chance = time.monotonic(), random.random()  # noqa: S311 - jitter
+        match failure.cause:
+            case "model" if not job.is_of_other_model:
+                line.window.refused(now, chance)
+            case "key":
+                self._pauses.refused(job.queue.key, now, chance, failure.retry_after)
+            case _:
+                self._pauses.refused(job.queue.batch, now, chance)
+                return _later(WAIT_SECONDS)
+        return None
+
+    async def _keep(self) -> None:
+        """Go on with the own leases, and take back those of workers that are gone."""
+        while True:
+            await asyncio.sleep(self._items.seconds / 3 * random.uniform(0.7, 1.0))  # noqa: S311
+            await self._tried("batch_leases_not_renewed", self._renew())
+            await self._tried("batch_leases_not_taken_back", self._sweep())
+
+    async def _renew(self) -> None:
+        """Go on with the own leases; stop what would be refused, and let others have the slots."""
+        lost = set(await self._items.renew([*self._held(), *self._ender.items]))
+        for line in self._lines.values():
+            line.ready = deque(job for job in line.ready if job.item not in lost)
+        for task, job in self._running.items():
+            if job.item in lost:
+                task.cancel()
+
+    async def _sweep(self) -> None:
+        for lost in await self._items.sweep():
+            await self._items.give_up(lost, _given_up(lost))
+
+    async def _tried(self, failure: str, work: Awaitable[int | None]) -> int:
+        """Do it, or count that it failed: what died of it would leave all items as they are."""
+        try:
+            return await work or 0
+        except Exception as error:
+            self.failures += 1
+            _log.warning(failure, code=getattr(error, "code", type(error).__name__))
+            return 0
+
+
+def _line(item: Item, status: int, body: bytes) -> bytes:
+    request = item.request_id
+    place = item.batch, item.line, item.custom_id
+    return answered(*place, status=status, request_id=request, body=body)
+
+
+def _later(seconds: float) -> datetime:
+    return datetime.now(UTC) + timedelta(seconds=seconds * random.uniform(0.5, 1.5))  # noqa: S311
+
+
+def _settlement(job: Job, bill: ItemBill) -> Settlement | None:
+    if not bill.transfers:
+        return None
+    payer = member_account(job.queue.member)
+    return Settlement(LeaseId(job.item.batch), payer, bill.transfers)
+
+
+def _given_up(lost: Lost) -> bytes:
+    words = f"{lost.losses} gateways began this request and stopped before it ended."
+    return unanswered(lost.batch, lost.line, lost.custom_id, "worker_lost", words)
+
+
+__all__ = ["Capacity", "Weights", "Worker"]

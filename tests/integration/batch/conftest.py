@@ -1,0 +1,77 @@
+"""Batches are run over the network's own parts."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from obstore.store import MemoryStore
+from tests.integration.batch.world import DERIVED, Owners, World, nothing
+from tests.integration.network.conftest import books, make_node, network
+from tests.integration.serving.test_service import KEY
+from tests.parts.batch_room import Room, open_room
+
+from garage_ai.batch import Folder
+from garage_ai.batch.bucket import Bucket
+from garage_ai.batch.worker import worker as worker_module
+from garage_ai.batch.worker.promises import Promises
+from garage_ai.ledger import Allowances, Leases, Ledger
+from garage_ai.ledger.prices import PriceList
+from garage_ai.network.network import Network
+from garage_ai.serving import Billing, RecordedCounts
+from garage_ai.storage import Storage, sqlite_url
+from garage_ai.storage.tables import members
+
+
+@pytest.fixture
+async def world(
+    network: Network, sqlite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    monkeypatch.setattr(worker_module, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.05)
+    storage = await Storage.open(sqlite_url(sqlite_file))
+    async with storage.write() as connection:
+        await connection.execute(
+            members.insert().values(id=KEY.member, name="Anna", created_at=datetime.now(UTC))
+        )
+    ledger = Ledger(storage)
+    allowances = Allowances.start(ledger, Leases(storage, "g1"))
+    prices = await PriceList.open(storage, DERIVED)
+    billing = Billing(
+        allowances, prices, network, Owners(), fee_permille=100, counter=RecordedCounts()
+    )
+    made = World(
+        storage,
+        ledger,
+        network,
+        Folder(tmp_path / "files"),
+        Promises(storage, prices, network, nothing),
+        billing,
+        prices,
+    )
+    yield made
+    for worker in made.workers:
+        await worker.close()
+    await prices.close()
+    await allowances.close()
+    assert (await ledger.verify()).findings == []
+    await storage.close()
+
+
+@pytest.fixture
+async def room(storage: Storage, tmp_path: Path) -> AsyncIterator[Room]:
+    """A room whose files are in a folder; its keeper is at work."""
+    folder = tmp_path / "files"
+    async with open_room(storage, folder, Folder(folder)) as made:
+        made.keeper.start()
+        yield made
+
+
+@pytest.fixture
+async def bucket_room(storage: Storage, tmp_path: Path) -> AsyncIterator[Room]:
+    """A room whose files are in a bucket; its keeper is not at work yet."""
+    async with open_room(storage, tmp_path, Bucket(MemoryStore())) as made:
+        yield made
+
+
+__all__ = ["books", "make_node", "network", "world"]

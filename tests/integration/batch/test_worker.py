@@ -1,0 +1,282 @@
+"""The worker over a real network and real books."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import func, select
+from tests.integration.batch.world import HOLD, PAYER, Room, World
+from tests.integration.network.conftest import MakeNode, until
+from tests.integration.serving.test_service import KEY
+from tests.parts.batches import counts, states
+from tests.parts.scripted_node import Job, answer_plainly
+
+from garage_ai.batch import Batches, BatchId, ReservationRefused
+from garage_ai.batch.worker import pauses as pauses_module
+from garage_ai.batch.worker import window as window_module
+from garage_ai.batch.worker.items import Item, Items
+from garage_ai.ledger import GAI
+from garage_ai.network.errors import NoCapacity
+from garage_ai.serving import Call, Reply, Service
+from garage_ai.storage.tables import batch_items
+from garage_ai.wire.frames import Accepted, Fail
+
+pytestmark = pytest.mark.anyio
+
+
+async def never(job: Job) -> None:
+    """Take a job and say nothing more."""
+    job.say(Accepted())
+    await job.cancelled.wait()
+
+
+async def test_a_batch_is_answered_once_and_paid(world: World, make_node: MakeNode) -> None:
+    """Each item has its line, its usage record and its part of the bill, and the rest goes back."""
+    await make_node(slots=4)
+    await world.submit("batch_1", ["hej"] * 20)
+    world.work()
+    lines = await world.over("batch_1")
+    assert sorted(lines) == list(range(1, 21))
+    for number, line in lines.items():
+        assert (line["custom_id"], line["error"]) == (f"c{number}", None)
+        response = line["response"]
+        assert isinstance(response, dict)
+        said = response["body"]["choices"][0]["message"]["content"]
+        assert (response["status_code"], said) == (200, "hej")
+    records, charged, paid = await world.sums()
+    assert (records, charged) == (20, paid)
+    assert paid % 20 == 0
+    assert paid > 0
+    balance = await world.ledger.balance(PAYER)
+    assert (balance.amount, balance.reserved) == (GAI - paid, 20 * HOLD - paid)
+    kept = Batches(world.storage, lambda: None)
+    shown = await kept.get(KEY.member, "batch_1")
+    assert (shown.charged, [shown]) == (paid, (await kept.list(KEY.member, 1)).batches)
+
+
+async def test_no_item_costs_more_than_was_promised(world: World, make_node: MakeNode) -> None:
+    """What was set aside for it is the most, whatever it turns out to be."""
+    await make_node()
+    await world.submit("batch_1", ["hej"] * 3, hold=7)
+    world.work()
+    await world.over("batch_1")
+    assert (await world.sums())[1:] == (21, 21)
+
+
+async def test_an_item_that_fails_is_tried_three_times(world: World, make_node: MakeNode) -> None:
+    """Its line says why, as an answer would have; it costs nothing, and others go on."""
+    node = await make_node()
+
+    async def poisoned(job: Job) -> None:
+        await job.arrived.wait()
+        if b"poison" in job.body:
+            job.say(Accepted(), Fail("bad_answer", "broken"))
+        else:
+            await answer_plainly(job)
+
+    node.scripts = [poisoned]
+    await world.submit("batch_1", ["hej", "poison", "hej"])
+    world.work()
+    lines = await world.over("batch_1")
+    assert await states(world.storage, "batch_1") == {1: "done", 2: "failed", 3: "done"}
+    response = lines[2]["response"]
+    assert isinstance(response, dict)
+    assert response["status_code"] == 502
+    assert "attempt 3 of 3" in response["body"]["error"]["message"]
+    records, charged, paid = await world.sums()
+    assert (records, charged) == (3, paid)
+
+
+async def test_no_room_is_no_attempt(world: World, make_node: MakeNode) -> None:
+    """Items wait for a node, however long, and are answered when one comes."""
+    await world.submit("batch_1", ["hej"] * 3)
+    world.work()
+    await until(lambda: not world.workers[0].running)
+    await make_node()
+    lines = await world.over("batch_1")
+    assert len(lines) == 3
+    async with world.storage.read() as connection:
+        assert set(await connection.scalars(select(batch_items.c.attempts))) == {0}
+
+
+@pytest.mark.parametrize("model", ["gone", "full"])
+async def test_what_nobody_serves_holds_up_no_other_batch(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, model: str
+) -> None:
+    """Only that batch pauses: the model's room is for the others, and it is not asked for ever.
+
+    Nor is it less room for a batch's first model that there is none for another of its lines.
+    """
+    really = Service.open
+
+    async def open_unless_full(service: Service, call: Call) -> Reply:
+        if call.model == "full":
+            raise NoCapacity("all are busy")
+        return await really(service, call)
+
+    monkeypatch.setattr(Service, "open", open_unless_full)
+    for module in (window_module, pauses_module):
+        monkeypatch.setattr(module, "FIRST_PAUSE", 1000.0)
+        monkeypatch.setattr(module, "LONGEST_PAUSE", 1000.0)
+    monkeypatch.setattr(pauses_module, "LONGEST_WAIT", 1000.0)
+    await make_node(slots=2)
+    await world.submit("batch_0", ["hej"] * 40, model=model)
+    await world.submit("batch_1", ["hej"] * 40)
+    worker = world.work()
+    assert len(await world.over("batch_1")) == 40
+    await until(lambda: not worker.running)
+    await world.leased("batch_0", 0)
+    async with world.storage.read() as connection:
+        tried = select(func.count()).where(batch_items.c.not_before.is_not(None))
+        rows = (await connection.execute(tried)).scalar_one()
+    assert 1 <= rows <= 10
+    assert set((await states(world.storage, "batch_0")).values()) == {"queued"}
+
+
+async def test_what_a_dead_worker_had_is_done_by_another(world: World, make_node: MakeNode) -> None:
+    """Its leases run out; each item still has one line, one record and one bill."""
+    node = await make_node(slots=8)
+    stuck = asyncio.Event()
+
+    async def never(job: Job) -> None:
+        job.say(Accepted())
+        stuck.set()
+        await job.cancelled.wait()
+
+    node.scripts = [never]
+    await world.submit("batch_1", ["hej"] * 12)
+    dead = world.work("w1", seconds=0.2)
+    await stuck.wait()
+    for task in [*dead._tasks, *dead._running]:
+        task.cancel()
+    await asyncio.wait([*dead._tasks, *dead._running])
+    node.scripts = [answer_plainly]
+    world.work("w2", seconds=0.2)
+    assert len(await world.over("batch_1")) == 12
+    records, charged, paid = await world.sums()
+    assert (records, charged) == (12, paid)
+
+
+async def test_a_fault_of_ours_ends_no_loop(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever fails in looking for items or in keeping leases is counted, and done again."""
+    faults = [ValueError("slots"), ValueError("slots")]
+    slots, renew, renewed = Room.slots, Items.renew, asyncio.Event()
+
+    def faulty_slots(room: Room, model: str) -> int:
+        if faults:
+            raise faults.pop()
+        return slots(room, model)
+
+    async def faulty_renew(items: Items, held: Sequence[Item]) -> list[Item]:
+        if not renewed.is_set():
+            renewed.set()
+            raise ValueError("renew")
+        return await renew(items, held)
+
+    monkeypatch.setattr(Room, "slots", faulty_slots)
+    monkeypatch.setattr(Items, "renew", faulty_renew)
+    await make_node()
+    await world.submit("batch_1", ["hej"] * 3)
+    worker = world.work(seconds=0.2)
+    await renewed.wait()
+    assert len(await world.over("batch_1")) == 3
+    assert worker.failures == 3
+    assert not any(task.done() for task in worker._tasks)
+
+
+async def test_a_key_that_was_revoked_answers_nothing_more(
+    world: World, make_node: MakeNode
+) -> None:
+    """Its items end with the reason, and nobody was asked."""
+    await make_node()
+    world.desk.refused = "revoked_api_key"
+    await world.submit("batch_1", ["hej"] * 2)
+    world.work()
+    lines = await world.over("batch_1")
+    assert {"revoked_api_key"} == {
+        line["response"]["body"]["error"]["code"]  # type: ignore[index]
+        for line in lines.values()
+    }
+    assert await world.sums() == (0, 0, 0)
+
+
+async def test_a_member_that_is_suspended_waits(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who is let in again within the window gets every answer, and nobody was asked before."""
+    monkeypatch.setattr(pauses_module, "FIRST_PAUSE", 0.01)
+    monkeypatch.setattr(pauses_module, "LONGEST_PAUSE", 0.05)
+    node = await make_node()
+    world.desk.refused = "member_suspended"
+    await world.submit("batch_1", ["hej"] * 3)
+    world.work()
+    await until(lambda: world.desk.asked >= 6)
+    assert (await counts(world.storage, "batch_1"), node.jobs) == ((3, 0, 0), [])
+    world.desk.refused = None
+    await world.over("batch_1")
+    assert await counts(world.storage, "batch_1") == (3, 3, 0)
+
+
+async def test_a_worker_that_stops_gives_back(world: World, make_node: MakeNode) -> None:
+    """What it had begun waits again at once, as if it had not been tried."""
+    node = await make_node()
+    node.scripts = [never]
+    await world.submit("batch_1", ["hej"] * 5)
+    worker = world.work()
+    await until(lambda: bool(worker.running))
+    await worker.close()
+    assert set((await states(world.storage, "batch_1")).values()) == {"queued"}
+
+
+async def test_a_cancelled_batch_begins_nothing_more(world: World, make_node: MakeNode) -> None:
+    """What was claimed ahead goes back; what runs may still end."""
+    node, go_on = await make_node(slots=4), asyncio.Event()
+
+    async def in_time(job: Job) -> None:
+        await go_on.wait()
+        await answer_plainly(job)
+
+    node.scripts = [in_time]
+    await world.submit("batch_1", ["hej"] * 40)
+    worker = world.work()
+    await until(lambda: worker.running == 6)
+    await world.leased("batch_1", 10)
+    await world.change("batch_1", status="cancelling")
+    await world.leased("batch_1", 6)
+    go_on.set()
+    await world.leased("batch_1", 0)
+    assert await counts(world.storage, "batch_1") == (40, 6, 0)
+    assert (await world.sums())[0] == 6
+
+
+async def test_what_would_be_refused_gives_its_slot_away(world: World, make_node: MakeNode) -> None:
+    """Once a batch is being finalised its items stop, at the node too, and cost nothing."""
+    node = await make_node()
+    node.scripts = [never]
+    await world.submit("batch_1", ["hej"] * 8)
+    worker = world.work(seconds=0.3)
+    await until(lambda: len(node.jobs) == 2)
+    await world.change("batch_1", status="finalizing", finalizing_at=datetime.now(UTC))
+    await until(lambda: not worker.running)
+    await until(lambda: all(job.cancelled.is_set() for job in node.jobs))
+    assert await world.sums() == (0, 0, 0)
+
+
+async def test_a_batch_beyond_the_balance_is_refused(world: World) -> None:
+    """And what is set aside for one that is over goes back, once."""
+    await world.submit("batch_1", ["hej"] * 3)
+    batch = await world.batch("batch_1")
+    with pytest.raises(ReservationRefused) as refused:
+        await world.promises.take(replace(batch, id=BatchId("batch_2"), reserved=2 * GAI))
+    assert refused.value.code == "insufficient_quota"
+    assert (await world.ledger.balance(PAYER)).reserved == 3 * HOLD
+    for _ in range(2):
+        await world.promises.take(batch)
+    assert (await world.ledger.balance(PAYER)).reserved == 3 * HOLD
+    for _ in range(2):
+        await world.promises.release(batch)
+    assert (await world.ledger.balance(PAYER)).reserved == 0
