@@ -9,12 +9,13 @@ import msgspec
 import structlog
 from starlette.middleware.cors import CORSMiddleware
 
-from garage_ai.gateway import asgi, pages
+from garage_ai.gateway import asgi, line, pages, upload
 from garage_ai.gateway.asgi import App, Event, Receive, Send
 from garage_ai.gateway.auth import Doorkeeper, FailureLimit
 from garage_ai.gateway.body import BodyLimits, read_body
 from garage_ai.gateway.coordination import PREFIX as API_PREFIX
 from garage_ai.gateway.coordination import create_coordination
+from garage_ai.gateway.coordination.litellm import TOLD_PATH
 from garage_ai.gateway.errors import ClientLeft, GatewayError, internal_error, problem_of
 from garage_ai.gateway.models_list import PREFIX as MODEL_PREFIX
 from garage_ai.gateway.models_list import Models
@@ -25,6 +26,8 @@ from garage_ai.gateway.services import Services
 _log = structlog.get_logger(__name__)
 
 MAX_API_BODY: Final = 64 * 1024
+MAX_CALLS_BODY: Final = 2 * 1024 * 1024
+"""A thousand calls of a LiteLLM proxy."""
 _EXPOSED: Final = (
     "x-request-id",
     "x-gai-node",
@@ -32,7 +35,16 @@ _EXPOSED: Final = (
     "x-gai-trust",
     "x-gai-dropped",
     "retry-after",
+    "x-ratelimit-limit-requests",
+    "x-ratelimit-remaining-requests",
+    "x-ratelimit-reset-requests",
+    "x-ratelimit-limit-tokens",
+    "x-ratelimit-remaining-tokens",
+    "x-ratelimit-reset-tokens",
 )
+
+_BATCH_LISTS: Final = (upload.PATH, "/v1/batches")
+_BATCH_PATHS: Final = tuple(f"{path}/" for path in _BATCH_LISTS)
 
 Table = dict[str, dict[str, App]]
 
@@ -46,11 +58,20 @@ class Edge:
     """Give every request an id and every failure its envelope."""
 
     def __init__(self, services: Services) -> None:
-        doorkeeper = Doorkeeper(services.keys, FailureLimit(), services.metrics.auth_failed)
+        doorkeeper = Doorkeeper(
+            services.keys,
+            FailureLimit(),
+            services.metrics.auth_failed,
+            services.key_limits.check_expiry,
+        )
         self._metrics = services.metrics
-        self._models = Models(doorkeeper, services.network)
+        self._models = Models(doorkeeper, services.network, services.key_limits, services.prices)
+        self._upload = upload.UploadEndpoint(
+            doorkeeper, services.files, services.limits, services.max_file
+        )
         self._coordination = create_coordination(services, doorkeeper)
-        self._api_limits = _for_api(services.limits)
+        self._api_limits = _for_api(services.limits, MAX_API_BODY)
+        self._calls_limits = _for_api(services.limits, MAX_CALLS_BODY)
         self._table = self._routes(services, doorkeeper)
         # Errors are answered inside, so that a browser may read them too.
         self._cors = _with_cors(self.handle, services.cors_origins)
@@ -61,6 +82,7 @@ class Edge:
             for route, path in PATHS.items()
         }
         return table | {
+            line.PATH: {"POST": line.Line(services.enrolment)},
             "/v1/models": _readable(self._models.list),
             "/health/live": _readable(pages.live()),
             "/health/ready": _readable(pages.ready(services)),
@@ -68,6 +90,7 @@ class Edge:
             "/openapi.json": _readable(pages.produced(self._description, asgi.JSON)),
             "/docs": _readable(pages.page("docs.html")),
             "/": _readable(pages.page("index.html")),
+            "/invite": _readable(pages.fixed(200, pages.INVITE, pages.TEXT)),
         }
 
     @cache  # noqa: B019 - there is one edge in a process
@@ -112,6 +135,10 @@ class Edge:
             await _pick(_readable(self._models.one), scope)(scope, receive, send)
         elif path.startswith(API_PREFIX + "/"):
             await self._coordinate(scope, receive, send)
+        elif path == upload.PATH and scope["method"] == "POST":
+            await self._upload(scope, receive, send)
+        elif path.startswith(_BATCH_PATHS) or path in _BATCH_LISTS:
+            await self._coordinate(scope, receive, send)
         elif path == "/v1" or path.startswith("/v1/"):
             raise GatewayError("unsupported_endpoint")
         else:
@@ -119,7 +146,8 @@ class Edge:
 
     async def _coordinate(self, scope: asgi.Scope, receive: Receive, send: Send) -> None:
         """Read the body within our bounds, then let FastAPI have it."""
-        body = await read_body(scope, receive, self._api_limits)
+        limits = self._calls_limits if scope["path"] == TOLD_PATH else self._api_limits
+        body = await read_body(scope, receive, limits)
         given = False
 
         async def replay() -> Event:
@@ -161,7 +189,7 @@ def _with_cors(app: App, origins: tuple[str, ...]) -> App | None:
     return CORSMiddleware(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "DELETE"),
+        allow_methods=("GET", "POST", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=_EXPOSED,
     )
@@ -183,9 +211,9 @@ def _frames(error: Exception) -> list[traceback.FrameSummary]:
     return traceback.extract_tb(error.__traceback__)[-12:]
 
 
-def _for_api(limits: BodyLimits) -> BodyLimits:
+def _for_api(limits: BodyLimits, size: int) -> BodyLimits:
     return BodyLimits(
-        min(limits.size, MAX_API_BODY),
+        min(limits.size, size),
         min(limits.seconds, 30.0),
         limits.idle_seconds,
         limits.drain_bytes,

@@ -45,15 +45,25 @@ class FailureLimit:
 
 
 class Doorkeeper:
-    """Let requests in by their key."""
+    """Let requests in by their key; `check` has the last word on a right one."""
 
-    def __init__(self, keys: Keys, limit: FailureLimit, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        keys: Keys,
+        limit: FailureLimit,
+        on_failure: Callable[[], None],
+        check: Callable[[Key], None],
+    ) -> None:
         self._keys = keys
         self._limit = limit
         self._on_failure = on_failure
+        self._check = check
 
-    def admit(self, scope: asgi.Scope, needed: Scope | None) -> Key:
-        """Give the request's key, with any scope for None. Raises: GatewayError, InvalidKey."""
+    def admit(self, scope: asgi.Scope, needed: Scope | None, *others: Scope) -> Key:
+        """Give the request's key: with one of the scopes named, or with any for None.
+
+        Raises: GatewayError, InvalidKey, MemberSuspended.
+        """
         presented = presented_key(scope)
         if presented is None:
             # No guess, so it does not count towards the limit.
@@ -61,11 +71,13 @@ class Doorkeeper:
             raise GatewayError("invalid_api_key", "No key: send `Authorization: Bearer gai_…`.")
         try:
             key = self._keys.authenticate(presented)
+            self._check(key)
         except InvalidKey:
             self.count_failure(scope)
             raise
-        if needed is not None and needed not in key.scopes:
-            raise GatewayError("insufficient_scope", f"This needs a key with the scope {needed}.")
+        if needed is not None and key.scopes.isdisjoint((needed, *others)):
+            named = " or ".join((needed, *others))
+            raise GatewayError("insufficient_scope", f"This needs a key with the scope {named}.")
         return key
 
     def count_failure(self, scope: asgi.Scope) -> None:

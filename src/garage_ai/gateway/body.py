@@ -5,6 +5,7 @@ sent: a client that is still writing would otherwise see a reset instead of the 
 """
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from garage_ai.gateway.asgi import CLOSE, CONNECTION, Connection, Receive, Scope, header
@@ -28,7 +29,7 @@ class BodyLimits:
 
 async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes:
     """Read the whole body. Raises: GatewayError (body_too_large, request_timeout), ClientLeft."""
-    if _announced(scope) > limits.size:
+    if announced(scope) > limits.size:
         raise await _refuse(scope, receive, limits, ended=False)
     connection: Connection = scope[CONNECTION]
     if connection.came_whole:
@@ -38,6 +39,32 @@ async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes
     if len(body) > limits.size:
         raise await _refuse(scope, receive, limits, ended=ended)
     return body
+
+
+async def pieces_of(scope: Scope, receive: Receive, limits: BodyLimits) -> AsyncIterator[bytes]:
+    """Give a body as it comes, none of it held, within the same bounds.
+
+    Raises: as `read_body`.
+    """
+    if announced(scope) > limits.size:
+        raise await _refuse(scope, receive, limits, ended=False)
+    loop = asyncio.get_running_loop()
+    end, size, more = loop.time() + limits.seconds, 0, True
+    while more:
+        try:
+            async with asyncio.timeout_at(min(end, loop.time() + limits.idle_seconds)):
+                event = await receive()
+        except TimeoutError:
+            raise GatewayError("request_timeout", headers=(CLOSE,)) from None
+        if event["type"] == "http.disconnect":
+            raise ClientLeft
+        more = event.get("more_body", False)
+        piece: bytes = event.get("body", b"")
+        size += len(piece)
+        if size > limits.size:
+            raise await _refuse(scope, receive, limits, ended=not more)
+        if piece:
+            yield piece
 
 
 async def _take(receive: Receive) -> bytes:
@@ -57,7 +84,8 @@ async def _collect_in_time(receive: Receive, limits: BodyLimits) -> tuple[bytes,
         raise GatewayError("request_timeout", headers=(CLOSE,)) from None
 
 
-def _announced(scope: Scope) -> int:
+def announced(scope: Scope) -> int:
+    """Tell how many bytes the client says that it sends; 0 where it says nothing."""
     text = header(scope, b"content-length")
     return int(text) if text is not None and text.isdecimal() else 0
 
@@ -116,4 +144,4 @@ async def _drain(receive: Receive, limits: BodyLimits) -> bool:
     return False
 
 
-__all__ = ["BodyLimits", "read_body"]
+__all__ = ["BodyLimits", "announced", "pieces_of", "read_body"]

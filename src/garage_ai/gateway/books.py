@@ -3,9 +3,19 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from garage_ai.accounts import ExternalModels, MemberId, Node, NodeNotFound, Nodes
-from garage_ai.network import EnrolledNode
+from garage_ai.accounts import (
+    DecidedImage,
+    ExternalModels,
+    Images,
+    MemberId,
+    Node,
+    NodeNotFound,
+    Nodes,
+)
+from garage_ai.catalog.images import known_digests
+from garage_ai.network import EnrolledNode, ImageList
 from garage_ai.network.enrolment import Enrolment
+from garage_ai.network.models import NodeView
 from garage_ai.storage import (
     Grouping,
     Storage,
@@ -20,9 +30,12 @@ from garage_ai.wire.ids import Digest, NodeId
 class AccountBooks:
     """The network's books, kept by accounts."""
 
-    def __init__(self, nodes: Nodes, models: ExternalModels, enrolment: Enrolment) -> None:
+    def __init__(
+        self, nodes: Nodes, models: ExternalModels, images: Images, enrolment: Enrolment
+    ) -> None:
         self._nodes = nodes
         self._models = models
+        self._images = images
         self._enrolment = enrolment
 
     async def nodes(self) -> Sequence[EnrolledNode]:
@@ -36,6 +49,14 @@ class AccountBooks:
         except NodeNotFound:
             return None
         return _enrolled(node) if node.removed_at is None else None
+
+    async def names(self) -> list[str]:
+        """Give the names that members were allowed to serve. Raises: StorageError."""
+        return [claim.name for claim in await self._models.list() if claim.state == "approved"]
+
+    async def images(self) -> ImageList:
+        """Give what administrators have decided about images. Raises: StorageError."""
+        return image_list(await self._images.list())
 
     async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
         """Claim a model name for a member. Raises: AccountError, StorageError."""
@@ -54,6 +75,28 @@ def _enrolled(node: Node) -> EnrolledNode:
         node.name,
         node.region,
         bare_allowed=node.bare_allowed_at is not None,
+        suspended=node.suspended,
+    )
+
+
+def as_enrolled(view: NodeView, *, suspended: bool) -> EnrolledNode:
+    """Put a node that is shown as the network takes it, its member suspended or not."""
+    return EnrolledNode(
+        view.id,
+        view.member,
+        view.name,
+        view.region,
+        bare_allowed=view.bare_allowed,
+        suspended=suspended,
+    )
+
+
+def image_list(decided: Sequence[DecidedImage]) -> ImageList:
+    """Put decisions as the network asks for them; what came with this version is approved."""
+    approved = {each.digest for each in decided if not each.revoked}
+    return ImageList(
+        approved=known_digests() | approved,
+        revoked=frozenset(each.digest for each in decided if each.revoked),
     )
 
 
@@ -63,15 +106,21 @@ class StoredUsage:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    async def page(self, limit: int, before: int | None) -> UsagePage:
-        """List records, newest first. Raises: StorageError."""
-        return await usage_list(self._storage, limit, before)
+    async def page(
+        self, limit: int, before: int | None, member: MemberId | None = None
+    ) -> UsagePage:
+        """List records, or one member's, newest first. Raises: StorageError."""
+        return await usage_list(self._storage, limit, before, member=member)
 
     async def totals(
-        self, since: datetime | None, until: datetime | None, by: Grouping
+        self,
+        since: datetime | None,
+        until: datetime | None,
+        by: Grouping,
+        member: MemberId | None = None,
     ) -> Sequence[UsageTotal]:
-        """Add records up. Raises: StorageError."""
-        return await usage_summary(self._storage, since, until, by)
+        """Add records up, or one member's. Raises: StorageError."""
+        return await usage_summary(self._storage, since, until, by, member=member)
 
 
-__all__ = ["AccountBooks", "StoredUsage"]
+__all__ = ["AccountBooks", "StoredUsage", "as_enrolled", "image_list"]

@@ -24,6 +24,7 @@ _ALIASES: Final[Mapping[str, str]] = {
     "storage_timeout": "storage_unavailable",
     "disk_full": "storage_unavailable",
     "database_read_only": "storage_unavailable",
+    "database_denied": "storage_unavailable",
     "link_down": "nats_unavailable",
     "link_lost": "nats_unavailable",
     "constraint_violated": "conflict",
@@ -31,7 +32,9 @@ _ALIASES: Final[Mapping[str, str]] = {
 }
 
 # Their own messages speak of files and tables; a client is told the meaning alone.
-_MEANING_ONLY: Final = frozenset({"storage_unavailable", "nats_unavailable", "internal_error"})
+_MEANING_ONLY: Final = frozenset(
+    {"storage_unavailable", "file_store_unavailable", "nats_unavailable", "internal_error"}
+)
 
 
 class GatewayError(Exception):
@@ -85,6 +88,7 @@ def problem_of(error: BaseException) -> GatewayError | None:
         None if code in _MEANING_ONLY else str(error) or None,
         param=_text(error, "param") or _text(error, "field"),
         retry_after=_seconds(error),
+        headers=getattr(error, "headers", ()),
     )
 
 

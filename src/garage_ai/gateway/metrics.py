@@ -14,6 +14,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from garage_ai.gateway.histograms import Histogram, Series
+from garage_ai.network.continuation import PREEMPTED
 from garage_ai.network.models import NodeView
 from garage_ai.storage import UsageRecord
 
@@ -119,6 +120,14 @@ class Metrics:
             ("reason",),
             registry=self.registry,
         )
+        self._counts = Counter(
+            "gai_counts",
+            "Requests by how their tokens were counted: by the tokenizer (`counted`), or by the "
+            "rule, and why.",
+            ("reason",),
+            registry=self.registry,
+        )
+        self._counted: dict[str, Counter] = {}
         self._auth_failures = Counter(
             "gai_auth_failures", "Wrong keys and tokens.", registry=self.registry
         )
@@ -144,6 +153,8 @@ class Metrics:
         if record.attempts > 1:
             self._retries.inc(record.attempts - 1)
         for before, part in pairwise(record.parts):
+            if before.outcome == PREEMPTED:
+                continue  # it had time: where it waited is nobody's silence
             self._moves.labels(before.outcome).inc()
             if part.gap_s is not None:
                 self._gaps.labels().observe(part.gap_s)
@@ -170,6 +181,13 @@ class Metrics:
     def auth_failed(self) -> None:
         """Count a wrong key or token."""
         self._auth_failures.inc()
+
+    def counted(self, reason: str) -> None:
+        """Count how the tokens of a request were counted."""
+        known = self._counted.get(reason)
+        if known is None:
+            known = self._counted[reason] = self._counts.labels(reason)
+        known.inc()
 
     def usage_dropped(self, count: int, reason: str) -> None:
         """Count usage records that are lost."""

@@ -9,10 +9,17 @@ from garage_ai.gateway import asgi
 from garage_ai.gateway.asgi import Receive, Send
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.errors import GatewayError
-from garage_ai.gateway.services import Network
+from garage_ai.gateway.services import KeyLimits, Network, Prices
 from garage_ai.network.models import ModelView
 
 PREFIX: Final = "/v1/models/"
+
+
+class PriceShown(msgspec.Struct, frozen=True):
+    """What 1,000 tokens cost now, in whole nGAI."""
+
+    prompt: str
+    completion: str
 
 
 class Extra(msgspec.Struct, frozen=True):
@@ -24,6 +31,7 @@ class Extra(msgspec.Struct, frozen=True):
     nodes: int
     slots: int
     alias_of: str | None
+    price: PriceShown
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -47,25 +55,30 @@ _encoder: Final = msgspec.json.Encoder()
 
 
 class Models:
-    """Answer with the models that are served now."""
+    """Answer with the models that are served now and that the key may use."""
 
-    def __init__(self, doorkeeper: Doorkeeper, network: Network) -> None:
+    def __init__(
+        self, doorkeeper: Doorkeeper, network: Network, limits: KeyLimits, prices: Prices
+    ) -> None:
         self._doorkeeper = doorkeeper
         self._network = network
+        self._limits = limits
+        self._prices = prices
         # A manifest has no date; clients want a number that does not change at every call.
         self._created = int(time.time())
 
     async def list(self, scope: asgi.Scope, _receive: Receive, send: Send) -> None:
         """List them."""
-        self._doorkeeper.admit(scope, "inference")
-        models = [self._shown(view) for view in self._network.models()]
+        allowed = self._limits.models(self._doorkeeper.admit(scope, "inference"))
+        models = [self._shown(view) for view in self._network.models(allowed)]
         await self._answer(scope, send, _encoder.encode(ModelList(models)))
 
     async def one(self, scope: asgi.Scope, _receive: Receive, send: Send) -> None:
         """Show one; ids may contain slashes."""
-        self._doorkeeper.admit(scope, "inference")
+        allowed = self._limits.models(self._doorkeeper.admit(scope, "inference"))
         name = scope["path"].removeprefix(PREFIX)
-        view = self._network.model(name)
+        views = self._network.models(allowed)
+        view = next((view for view in views if view.name == name), None)
         if view is None:
             raise GatewayError(
                 "model_not_found", f"No model {name[:200]!r} is served.", param="model"
@@ -73,7 +86,16 @@ class Models:
         await self._answer(scope, send, _encoder.encode(self._shown(view)))
 
     def _shown(self, view: ModelView) -> Model:
-        extra = Extra(view.digest, view.kind, view.context, view.nodes, view.slots, view.alias_of)
+        price = self._prices.price(view.digest, view.alias_of or view.name)
+        extra = Extra(
+            view.digest,
+            view.kind,
+            view.context,
+            view.nodes,
+            view.slots,
+            view.alias_of,
+            PriceShown(str(price.prompt), str(price.completion)),
+        )
         return Model(view.name, self._created, extra)
 
     async def _answer(self, scope: asgi.Scope, send: Send, body: bytes) -> None:

@@ -58,6 +58,8 @@ class Completions:
             reading.stream,
             reading.include_usage,
             region,
+            reading.bound,
+            _caller_id(scope),
         )
         extra = [asgi.dropped_header(reading.dropped)] if reading.dropped else []
         async with _ClientWatch(scope) as watch:
@@ -94,6 +96,15 @@ def _asked_region(scope: asgi.Scope) -> str | None:
     return region
 
 
+def _caller_id(scope: asgi.Scope) -> str | None:
+    """Give what the client calls its request, under the header that OpenAI has for it."""
+    given = asgi.header(scope, b"x-client-request-id")
+    if given is None or (given.isascii() and given.isprintable() and 0 < len(given) <= 128):
+        return given
+    message = "'x-client-request-id': 1 to 128 printable ASCII characters."
+    raise BadRequest("invalid_value", message, param="x-client-request-id")
+
+
 def _headers(call: Call, reply: Reply) -> list[asgi.Header]:
     return [
         (b"content-type", asgi.header_text(reply.content_type)),
@@ -101,6 +112,7 @@ def _headers(call: Call, reply: Reply) -> list[asgi.Header]:
         (b"x-gai-node", asgi.header_text(reply.node)),
         (b"x-gai-region", asgi.header_text(reply.region)),
         (b"x-gai-trust", asgi.header_text(reply.trust)),
+        *reply.headers,
     ]
 
 

@@ -6,11 +6,13 @@ import msgspec
 from fastapi.openapi.utils import get_openapi
 
 from garage_ai import __version__
+from garage_ai.gateway import line
 from garage_ai.gateway.coordination import Coordination
 from garage_ai.gateway.coordination.access import OPEN, SECURITY, errors
 from garage_ai.gateway.errors import PROBLEMS, Envelope
 from garage_ai.gateway.fields import FIELDS, Field
 from garage_ai.gateway.models_list import Model, ModelList
+from garage_ai.gateway.openapi_files import upload_path
 from garage_ai.gateway.shapes import MAX_INPUTS, MAX_PROMPTS, sequence_types
 from garage_ai.wire.frames import Route
 from garage_ai.wire.regions import COUNTIES
@@ -29,6 +31,8 @@ _SUMMARY: Final[dict[Route, str]] = {
 }
 _TEMPLATE: Final = "#/components/schemas/{name}"
 
+_TEXT: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 256}
+
 _REQUEST_ERRORS: Final = (
     "json_too_deep",
     "unsupported_value",
@@ -36,7 +40,10 @@ _REQUEST_ERRORS: Final = (
     "engine_rejected",
     "context_length_exceeded",
     "model_kind",
+    "model_forbidden",
     "region_forbidden",
+    "rate_limit_exceeded",
+    "budget_exceeded",
     "model_not_found",
     "engine_error",
     "node_lost",
@@ -56,6 +63,12 @@ _HEADERS: Final[Json] = {
     "x-gai-region": "Its region, or none.",
     "x-gai-trust": "Its trust class.",
     "x-gai-dropped": "Fields that were left out, comma-separated.",
+    "x-ratelimit-limit-requests": "Requests that the key may make in a minute; keys with limits.",
+    "x-ratelimit-remaining-requests": "How many of them are left.",
+    "x-ratelimit-reset-requests": "When all of them are there again, as in `1m0s`.",
+    "x-ratelimit-limit-tokens": "Tokens that the key may use in a minute; keys with limits.",
+    "x-ratelimit-remaining-tokens": "How many of them are left.",
+    "x-ratelimit-reset-tokens": "When all of them are there again.",
 }
 
 
@@ -75,7 +88,9 @@ def describe(coordination: Coordination) -> Json:
             operation["responses"].pop("422", None)
     _schema(Envelope, schemas)
     own = {PATHS[route]: {"post": _operation(route, schemas)} for route in FIELDS}
-    api["paths"] = own | _model_paths(schemas) | api["paths"] | _plain_paths()
+    for path, operations in upload_path(schemas).items():
+        api["paths"][path] = operations | api["paths"].get(path, {})
+    api["paths"] = own | _model_paths(schemas) | api["paths"] | _line_path() | _plain_paths()
     api["components"]["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
     api["x-error-codes"] = [msgspec.to_builtins(problem) for problem in PROBLEMS.values()]
     return api
@@ -181,13 +196,64 @@ def _errors(*codes: str, key: bool = True) -> Json:
     return {str(status): answer for status, answer in errors(*codes, key=key).items()}
 
 
+def _line_path() -> Json:
+    texts = {
+        "x-gai-node": "The node's id.",
+        "x-gai-nonce": "A nonce of this gateway's.",
+        "x-gai-signature": "The node's signature over it, for `line`.",
+    }
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": why, "schema": _TEXT}
+        for name, why in texts.items()
+    ]
+    down = {
+        "name": "down",
+        "in": "query",
+        "description": "Answer with so many bytes of noise.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": line.MAX_BYTES, "default": 0},
+    }
+    noise: Json = {"schema": {"type": "string", "format": "binary"}}
+    counted: Json = {
+        "schema": {"type": "object", "properties": {"received": {"type": "integer"}}},
+    }
+    codes = ("invalid_value", "proof_refused", "nonce_unusable", "node_gone", "node_not_found")
+    return {
+        line.PATH: {
+            "post": {
+                "tags": ["joining"],
+                "operationId": "measure_line",
+                "summary": "Measure a node's line",
+                "description": (
+                    f"What is sent, {line.MAX_BYTES} bytes at most, is counted and thrown away. "
+                    f"A node may do so {line.MAX_RUNS} times in ten minutes."
+                ),
+                "parameters": [*headers, down],
+                "responses": {
+                    "200": {
+                        "description": "How much came, or noise.",
+                        "content": {
+                            "application/json": counted,
+                            "application/octet-stream": noise,
+                        },
+                    }
+                }
+                | _errors(*codes, "too_many_measurements", key=False),
+                **OPEN,
+            }
+        }
+    }
+
+
 def _plain_paths() -> Json:
-    status = {"type": "object", "properties": {"status": {"type": "string"}}}
+    status: Json = {"type": "object", "properties": {"status": {"type": "string"}}}
     health = {"description": "OK", "content": {"application/json": {"schema": status}}}
+    database = {"type": "string", "enum": ["reachable", "away"]}
+    both = {"type": "object", "properties": status["properties"] | {"database": database}}
+    readiness = {"description": "OK", "content": {"application/json": {"schema": both}}}
     text = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
     rows: list[tuple[str, str, Json, tuple[str, ...]]] = [
         ("/health/live", "Is the gateway alive?", health, ()),
-        ("/health/ready", "Does a node serve a model?", health, ("not_ready",)),
+        ("/health/ready", "Does a node serve a model?", readiness, ("not_ready",)),
         ("/metrics", "Metrics for Prometheus", text, ()),
     ]
     return {

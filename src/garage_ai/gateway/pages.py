@@ -21,6 +21,18 @@ from garage_ai.gateway.services import Services
 RETRY_SECONDS: Final = 5.0
 
 _HTML: Final = (b"content-type", b"text/html; charset=utf-8")
+TEXT: Final = (b"content-type", b"text/plain; charset=utf-8")
+INVITE: Final = """\
+You are invited to this network. Become a member with one command, the whole link in it:
+Du är inbjuden till det här nätet. Bli medlem med ett kommando, med hela länken i:
+
+    gai member accept 'LINK'
+
+Get `gai` from the one who invited you. What stands behind the # is for you alone.
+`gai` får du av den som bjöd in dig. Det som står efter # är bara för dig.
+""".encode()
+"""What an invite's link shows; its secret stands behind the # and was not sent."""
+
 _NO_CACHE: Final = (b"cache-control", b"no-cache")
 
 
@@ -50,13 +62,20 @@ def live() -> App:
 
 
 def ready(services: Services) -> App:
-    """Answer 200 when a node serves a model, else 503."""
-    yes = fixed(200, b'{"status":"ready"}', asgi.JSON, asgi.NO_STORE)
+    """Answer 200 when a node serves a model, else 503; tell where the database is.
+
+    A database that is away makes nobody unready: known keys are served without it, and were all
+    gateways taken out for it nobody would be.
+    """
+    answers = {
+        True: fixed(200, b'{"status":"ready","database":"reachable"}', asgi.JSON, asgi.NO_STORE),
+        False: fixed(200, b'{"status":"ready","database":"away"}', asgi.JSON, asgi.NO_STORE),
+    }
 
     async def endpoint(scope: asgi.Scope, receive: Receive, send: Send) -> None:
         if not services.network.ready:
             raise GatewayError("not_ready", retry_after=RETRY_SECONDS)
-        await yes(scope, receive, send)
+        await answers[services.keys.reachable](scope, receive, send)
 
     return endpoint
 
@@ -92,4 +111,4 @@ def _hashes(tag: str, text: str) -> str:
     return " ".join(f"'sha256-{digest}'" for digest in digests) or "'none'"
 
 
-__all__ = ["fixed", "live", "metrics", "page", "produced", "ready"]
+__all__ = ["INVITE", "TEXT", "fixed", "live", "metrics", "page", "produced", "ready"]

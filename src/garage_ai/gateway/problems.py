@@ -4,29 +4,13 @@ The documentation and the OpenAPI description are made from it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
-ErrorType = Literal["invalid_request_error", "permission_error", "rate_limit_error", "server_error"]
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One row of the table of errors: `meaning` says what it is, `remedy` what to do."""
-
-    code: str
-    status: int
-    type: ErrorType
-    meaning: str
-    remedy: str
-
-
-def _rows(status: int, kind: ErrorType, *rows: tuple[str, str, str]) -> list[Problem]:
-    return [Problem(code, status, kind, meaning, remedy) for code, meaning, remedy in rows]
-
+from garage_ai.gateway.batch_problems import OF_BATCHES
+from garage_ai.gateway.problem import ErrorType, Problem, rows
 
 _TABLE: Final = (
-    *_rows(
+    *rows(
         400,
         "invalid_request_error",
         ("invalid_http", "The bytes sent are not HTTP/1.1.", "Check the client or the proxy."),
@@ -79,12 +63,27 @@ _TABLE: Final = (
             "Bring the node's agent to the gateway's version.",
         ),
         (
+            "invalid_transfer",
+            "No such entry of the ledger may be.",
+            "Correct what the message names.",
+        ),
+        (
             "invalid_field",
             "A value that cannot be kept.",
             "Correct the field that the message names.",
         ),
+        (
+            "invalid_price",
+            "No price: below zero, too high, or for nothing.",
+            "Correct what the message names.",
+        ),
+        (
+            "price_too_soon",
+            "A price never changes for what has been admitted, and gateways hear of it first.",
+            "Let it hold from a minute on, or name no moment.",
+        ),
     ),
-    *_rows(
+    *rows(
         401,
         "invalid_request_error",
         (
@@ -93,6 +92,7 @@ _TABLE: Final = (
             "Send `Authorization: Bearer gai_…`.",
         ),
         ("revoked_api_key", "This key was revoked.", "Ask the operator for a new key."),
+        ("expired_api_key", "This key's time is over.", "Ask the operator for a new key."),
         (
             "invalid_token",
             "No such enrolment token exists.",
@@ -106,14 +106,33 @@ _TABLE: Final = (
         ("token_expired", "The enrolment token is too old.", "Ask for a new token."),
         ("token_revoked", "The enrolment token was revoked.", "Ask for a new token."),
         ("token_used", "The enrolment token has enrolled a node already.", "Ask for a new token."),
+        ("invalid_invite", "No such invite exists.", "Copy the whole link, or ask for a new one."),
+        ("invite_expired", "The invite is too old.", "Ask for a new invite."),
+        ("invite_revoked", "The invite was revoked.", "Ask for a new invite."),
+        ("invite_used", "As many have come by this invite as may.", "Ask for a new invite."),
     ),
-    *_rows(
+    *rows(
         403,
         "permission_error",
+        (
+            "agent_too_old",
+            "The node's agent is older than the oldest that this network works with.",
+            "Update it on the node's PC: gai node update.",
+        ),
         (
             "insufficient_scope",
             "The key is good, but not for this.",
             "Use a key with the scope that the message names.",
+        ),
+        (
+            "member_suspended",
+            "The member that this key belongs to is suspended.",
+            "Ask the operator of the network.",
+        ),
+        (
+            "model_forbidden",
+            "The key may not use this model.",
+            "Take a name from GET /v1/models, which shows those that it may use.",
         ),
         (
             "region_forbidden",
@@ -121,7 +140,7 @@ _TABLE: Final = (
             "Leave x-gai-region out or use another key.",
         ),
     ),
-    *_rows(
+    *rows(
         404,
         "invalid_request_error",
         (
@@ -139,14 +158,25 @@ _TABLE: Final = (
         ("key_not_found", "There is no such key.", "Take an id from GET /api/v1/keys."),
         ("token_not_found", "There is no such token.", "Take an id from GET /api/v1/tokens."),
         ("member_not_found", "There is no such member.", "Check the member's id."),
+        ("invite_not_found", "There is no such invite.", "Take an id from GET /api/v1/invites."),
+        (
+            "nothing_signed",
+            "The log of acts has no signed head yet.",
+            "Wait a minute.",
+        ),
         (
             "claim_not_found",
             "Nobody claims this model name.",
             "Take a claim from GET /api/v1/models.",
         ),
+        (
+            "mapping_not_found",
+            "Nothing of LiteLLM is mapped under this name.",
+            "Take one from GET /api/v1/litellm/mappings.",
+        ),
         ("no_own_ca", "This network has no CA of its own.", "Trust the system's certificates."),
     ),
-    *_rows(
+    *rows(
         405,
         "invalid_request_error",
         (
@@ -155,7 +185,7 @@ _TABLE: Final = (
             "Use a method from the `allow` header.",
         ),
     ),
-    *_rows(
+    *rows(
         408,
         "invalid_request_error",
         (
@@ -164,7 +194,7 @@ _TABLE: Final = (
             "Send it again on a better line, or make it smaller.",
         ),
     ),
-    *_rows(
+    *rows(
         409,
         "invalid_request_error",
         (
@@ -182,15 +212,41 @@ _TABLE: Final = (
             "The node has another public key by now.",
             "Sign with the node's newest key.",
         ),
+        (
+            "transfer_conflict",
+            "This id was used for another entry of the ledger.",
+            "Use a new id for a new entry.",
+        ),
+        (
+            "overdraft",
+            "The account has less than the entry takes from it.",
+            "Enter no more than what is available.",
+        ),
         ("node_removed", "The node was removed for good.", "Enrol it again with a new token."),
+        (
+            "last_admin_key",
+            "No other key could administer this network.",
+            "Make another admin key first.",
+        ),
+        (
+            "operator_needed",
+            "The operator of a network is neither suspended nor erased.",
+            "Name another member.",
+        ),
+        ("member_erased", "The member was erased, for good.", "Make or invite a new member."),
+        (
+            "not_confirmed",
+            "Erasing needs the member's own name as it stands in GET /api/v1/me.",
+            "Send that name, if you mean it.",
+        ),
         ("conflict", "What is there already forbids this.", "Read the message, then decide."),
     ),
-    *_rows(
+    *rows(
         410,
         "invalid_request_error",
         ("node_gone", "The node was removed for good.", "Enrol again with a new token."),
     ),
-    *_rows(
+    *rows(
         413,
         "invalid_request_error",
         (
@@ -199,26 +255,50 @@ _TABLE: Final = (
             "Send less; images and files count.",
         ),
     ),
-    *_rows(
+    *rows(
         429,
         "rate_limit_error",
+        (
+            "rate_limit_exceeded",
+            "The key or its member has reached a limit on requests, tokens or requests at a time.",
+            "Wait as long as Retry-After says; without it, ask for less.",
+        ),
+        (
+            "budget_exceeded",
+            "The key or its member has used up its tokens or GAI of this day or month.",
+            "Wait as long as Retry-After says, or ask the operator for more.",
+        ),
         (
             "too_many_failures",
             "Too many wrong keys or tokens came from this address.",
             "Wait as long as Retry-After says; a right key works meanwhile.",
         ),
+        (
+            "too_many_measurements",
+            "This node, or this gateway, has measured lines enough for now.",
+            "Wait as long as Retry-After says.",
+        ),
     ),
-    *_rows(
+    *rows(
+        429,
+        "insufficient_quota",
+        (
+            "insufficient_quota",
+            "The member has fewer GAI than the request may cost at most.",
+            "Ask for fewer tokens (max_tokens), lend a GPU, or wait for the next month's share.",
+        ),
+    ),
+    *rows(
         431,
         "invalid_request_error",
         ("headers_too_large", "The request's headers are larger than 64 KiB.", "Send fewer."),
     ),
-    *_rows(
+    *rows(
         499,
         "invalid_request_error",
         ("client_closed", "The client left before the answer; seen in usage only.", "Nothing."),
     ),
-    *_rows(
+    *rows(
         500,
         "server_error",
         (
@@ -227,7 +307,7 @@ _TABLE: Final = (
             "Report it with the request id; it is in the gateway's log.",
         ),
     ),
-    *_rows(
+    *rows(
         502,
         "server_error",
         ("engine_error", "The node's engine failed.", "Try again."),
@@ -239,7 +319,7 @@ _TABLE: Final = (
         ),
         ("bad_node_reply", "The node answered something that is no answer.", "Try again."),
     ),
-    *_rows(
+    *rows(
         503,
         "server_error",
         ("no_node", "No node serves this model now.", "Wait as long as Retry-After says."),
@@ -268,13 +348,16 @@ _TABLE: Final = (
         ),
         ("shutting_down", "The gateway is stopping.", "Try again; another may take it."),
     ),
-    *_rows(
+    *rows(
         504,
         "server_error",
         ("timeout", "No node answered in the time allowed.", "Try again or ask for less."),
     ),
 )
 
-PROBLEMS: Final[Mapping[str, Problem]] = {problem.code: problem for problem in _TABLE}
+PROBLEMS: Final[Mapping[str, Problem]] = {
+    problem.code: problem
+    for problem in sorted((*_TABLE, *OF_BATCHES), key=lambda problem: problem.status)
+}
 
 __all__ = ["PROBLEMS", "ErrorType", "Problem"]

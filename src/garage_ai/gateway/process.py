@@ -14,17 +14,42 @@ from typing import Final
 
 import structlog
 
-from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Members, Nodes
+from garage_ai.accounts import (
+    Benchmarks,
+    EnrolmentTokens,
+    ExternalModels,
+    Images,
+    Invites,
+    KeyRing,
+    Leases,
+    LimitBook,
+    Limits,
+    LimitSettings,
+    Members,
+    Nodes,
+    StoredPools,
+)
+from garage_ai.audit.heads import HeadKeeper
+from garage_ai.audit.service import AuditLog
+from garage_ai.audit.settings_log import note_settings
 from garage_ai.catalog import Catalog, digest_of
 from garage_ai.gateway.app import create_app
+from garage_ai.gateway.batch_worker import WorkPlace
+from garage_ai.gateway.batching import Desk, open_batch
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import AccountBooks, StoredUsage
+from garage_ai.gateway.counting import open_recount
+from garage_ai.gateway.economy import Economy, open_economy
+from garage_ai.gateway.kept_settings import kept_settings
 from garage_ai.gateway.listening import bind, nats_tls, server_tls
 from garage_ai.gateway.metrics import Metrics
+from garage_ai.gateway.own_data import StoredData
 from garage_ai.gateway.server import Server, make_server
 from garage_ai.gateway.services import Services
-from garage_ai.network import DispatchLimits, KnownModel, Names, Network
-from garage_ai.network.attempt import Limits
+from garage_ai.ledger import FigureJudge
+from garage_ai.ledger.proxied import Proxied
+from garage_ai.network import DispatchLimits, KnownModel, Names, Network, Terms
+from garage_ai.network.attempt import Limits as AttemptLimits
 from garage_ai.network.authority import DAY, Authority
 from garage_ai.network.claims_push import ClaimsPusher
 from garage_ai.network.enrolment import Enrolment
@@ -37,6 +62,7 @@ from garage_ai.wire.ids import Digest, new_gateway_id
 from garage_ai.wire.link_errors import LinkError
 from garage_ai.wire.secret_files import make_private_folder
 from garage_ai.wire.trust import fingerprint_of
+from garage_ai.wire.versions import agent_version
 
 _log = structlog.get_logger(__name__)
 
@@ -56,6 +82,10 @@ class _Books:
     storage: Storage
     usage: UsageWriter
     keys: KeyRing
+    limit_book: LimitBook
+    leases: Leases
+    limits: Limits
+    audit: AuditLog
 
 
 async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> None:
@@ -103,34 +133,70 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
     stack.push_async_callback(pusher.close)
     ca = await asyncio.to_thread(settings.tls_ca.read_text) if settings.tls_ca else None
     nodes, claims = Nodes(books.storage), ExternalModels(books.storage)
+    images = Images(books.storage)
     enrolment = Enrolment(
         authority,
         nodes,
         pusher,
         urls=_listed(settings.node_nats_urls or settings.nats_urls),
         ca_pem=ca,
+        min_agent=agent_version(settings.min_agent or ""),
     )
     link, network = _make_network(
-        settings, authority, AccountBooks(nodes, claims, enrolment), books.usage
+        settings, authority, AccountBooks(nodes, claims, images, enrolment), books.usage
     )
+    heads = HeadKeeper.start(books.audit, authority.audit_key)
+    stack.push_async_callback(heads.close)
     _watch(metrics, books, link, network, asyncio.get_running_loop())
+    figures = FigureJudge()
+    economy = await open_economy(settings, books.storage, network, stack, metrics, figures=figures)
+    _watch_audit(metrics, heads)
+    recount = open_recount(settings, stack, metrics, network, figures)
     await _open_network(stack, link, network)
+    serving = Service(
+        network, books.usage, metrics.observe, books.limits, economy.billing, recount=recount
+    )
+    place = WorkPlace(books.storage, network, economy, books.limits, recount, metrics)
+    desk = Desk(books.keys, serving)
+    batch = open_batch(settings, stack, desk, place)
     return Services(
-        serving=Service(network, books.usage, metrics.observe),
+        serving=serving,
+        files=batch.files,
+        batches=batch.batches,
+        max_file=settings.batch_max_file,
+        ledger=economy.ledger,
         members=Members(books.storage),
         keys=books.keys,
+        key_limits=books.limits,
+        limit_book=books.limit_book,
+        default_limits=_default_limits(settings),
         tokens=EnrolmentTokens(books.storage),
         claims=claims,
+        images=images,
         network=network,
         enrolment=enrolment,
         benchmarks=Benchmarks(books.storage),
         usage=StoredUsage(books.storage),
+        invites=Invites(books.storage, limits=_default_limits(settings)),
+        audit=books.audit,
+        own_data=StoredData(books.storage, books.keys, batch.files, batch.batches),
+        grants=economy.grants,
+        prices=economy.prices,
+        rewards=economy.rewards,
+        proxied=await _open_proxied(books.storage, economy, stack),
+        figures=figures,
         metrics=metrics,
         limits=BodyLimits(size=settings.max_body),
         cors_origins=tuple(_listed(settings.cors_origins)),
         ca=ca,
         ca_fingerprint=fingerprint_of(ca) if ca else None,
     )
+
+
+async def _open_proxied(storage: Storage, economy: Economy, stack: AsyncExitStack) -> Proxied:
+    proxied = Proxied.start(storage, economy.ledger, before=economy.grants.give)
+    stack.push_async_callback(proxied.close)
+    return proxied
 
 
 async def _open_books(settings: GatewaySettings, stack: AsyncExitStack, metrics: Metrics) -> _Books:
@@ -143,7 +209,15 @@ async def _open_books(settings: GatewaySettings, stack: AsyncExitStack, metrics:
     keys = await KeyRing.open(storage, on_use=usage.touch_key)
     stack.push_async_callback(keys.close)
     await keys.ensure_admin_key(settings.data_dir / "admin.key")
-    return _Books(storage, usage, keys)
+    book = await LimitBook.open(storage)
+    stack.push_async_callback(book.close)
+    leases = Leases(StoredPools(storage), new_gateway_id())
+    leases.start()
+    stack.push_async_callback(leases.close)
+    limits = Limits(book, leases, fail=settings.limits_fail)
+    audit = AuditLog(storage)
+    await note_settings(audit, *kept_settings(settings))
+    return _Books(storage, usage, keys, book, leases, limits, audit)
 
 
 def _make_network(
@@ -166,7 +240,10 @@ def _make_network(
         books=books,
         names=_known_names(),
         limits=_dispatch_limits(settings),
-        allow_unsandboxed=settings.allow_unsandboxed,
+        terms=Terms(
+            allow_unsandboxed=settings.allow_unsandboxed,
+            min_agent=agent_version(settings.min_agent or ""),
+        ),
         on_beat=lambda node: usage.touch_node(node, datetime.now(UTC)),
         salts=Salts(authority.salt_key),
     )
@@ -189,10 +266,16 @@ def _known_names() -> Names:
     )
 
 
+def _default_limits(settings: GatewaySettings) -> LimitSettings:
+    return LimitSettings(
+        rpm=settings.default_rpm, tpm=settings.default_tpm, streams=settings.default_streams
+    )
+
+
 def _dispatch_limits(settings: GatewaySettings) -> DispatchLimits:
     return DispatchLimits(
         connect=settings.connect_seconds,
-        attempt=Limits(
+        attempt=AttemptLimits(
             accepted=settings.accepted_seconds,
             first_byte=settings.first_byte_seconds,
             silence=settings.silence_seconds,
@@ -216,11 +299,27 @@ def _watch(
     metrics.gauge("gai_nats_connected", "1 while there is a link.", lambda: link.is_connected)
     waiting = "Requests that wait for a free node."
     metrics.gauge("gai_requests_waiting", waiting, lambda: network.dispatcher.placement.waiting)
+    later = "Batch requests that wait for what chats leave over."
+    placement = network.dispatcher.placement
+    metrics.gauge("gai_batch_waiting", later, lambda: placement.batch_waiting)
+    given = "Times that a batch request gave its slot to a chat, since the start."
+    metrics.gauge("gai_batch_preempted", given, lambda: network.dispatcher.preempted)
     metrics.gauge("gai_usage_waiting", "Usage not committed yet.", lambda: books.usage.waiting)
     failures = "Looks for changed keys that failed; known keys go on working."
     metrics.gauge("gai_key_refresh_failures", failures, lambda: books.keys.failures)
+    unasked = "Exchanges over limits with the database that failed."
+    metrics.gauge("gai_limit_failures", unasked, lambda: books.leases.failures)
+    unchecked = "Requests let in without a check of their limits, as the database was away."
+    metrics.gauge("gai_limits_unchecked", unchecked, lambda: books.limits.unchecked)
+    reachable = "1 while the database can be read; requests with known keys go on without."
+    metrics.gauge("gai_database_reachable", reachable, lambda: books.keys.reachable)
     tasks = "Tasks of the gateway's event loop."
     metrics.gauge("gai_event_loop_tasks", tasks, lambda: len(asyncio.all_tasks(loop)))
+
+
+def _watch_audit(metrics: Metrics, heads: HeadKeeper) -> None:
+    failures = "Times when the log of acts could not be signed."
+    metrics.gauge("gai_audit_head_failures", failures, lambda: heads.failures)
 
 
 async def _announce(server: Server, port: int, on_ready: Ready | None) -> None:

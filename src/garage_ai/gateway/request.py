@@ -11,6 +11,7 @@ from garage_ai.gateway import shapes
 from garage_ai.gateway.errors import BadRequest
 from garage_ai.gateway.fields import FIELDS, TEXT_OR_TOKENS, Field
 from garage_ai.gateway.prune import prune
+from garage_ai.serving.models import Bound
 from garage_ai.wire.frames import Route
 
 MAX_DEPTH: Final = 32
@@ -28,6 +29,7 @@ class Reading(NamedTuple):
     include_usage: bool
     body: bytes
     dropped: frozenset[str]
+    bound: Bound
 
 
 def read_request(route: Route, body: bytes) -> Reading:
@@ -62,6 +64,7 @@ def read_request(route: Route, body: bytes) -> Reading:
         bool(options and options.include_usage),
         _write(sent, stream=stream),
         frozenset(dropped),
+        _BOUNDS[route](values),
     )
 
 
@@ -253,7 +256,7 @@ def _check_part(part: shapes.Part, place: str) -> None:
             raise BadRequest("media_url_unsupported", param=f"{place}.input_audio.data")
         case shapes.FilePart(file=file):
             if file.file_data is None or file.file_id is not None:
-                message = "Files are taken as file_data; there is no file store."
+                message = "Files are taken as file_data, not by an id."
                 raise BadRequest("unsupported_value", message, param=f"{place}.file.file_id")
             if _OTHER_SCHEME.match(file.file_data):
                 raise BadRequest("media_url_unsupported", param=f"{place}.file.file_data")
@@ -276,6 +279,32 @@ _CHECKS: Final[dict[Route, Callable[[dict[str, Any]], None]]] = {
     "chat": _check_chat,
     "completions": _check_completion,
     "embeddings": _check_embedding,
+}
+
+
+# How much the answer may be
+
+
+def _chat_bound(values: dict[str, Any]) -> Bound:
+    most = values.get("max_completion_tokens", values.get("max_tokens"))
+    return Bound(most, values.get("n", 1))
+
+
+def _completion_bound(values: dict[str, Any]) -> Bound:
+    prompt = values["prompt"]
+    many = isinstance(prompt, list) and not isinstance(prompt[0], int)
+    answers = max(values.get("n", 1), values.get("best_of", 1))
+    return Bound(values.get("max_tokens"), answers * (len(prompt) if many else 1))
+
+
+def _no_answer(_: dict[str, Any]) -> Bound:
+    return Bound(0, 0)
+
+
+_BOUNDS: Final[dict[Route, Callable[[dict[str, Any]], Bound]]] = {
+    "chat": _chat_bound,
+    "completions": _completion_bound,
+    "embeddings": _no_answer,
 }
 
 

@@ -1,25 +1,35 @@
 """What the edge needs of the rooms below it, as protocols: it joins them and decides nothing."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Protocol
 
 from garage_ai.accounts import (
-    EnrolmentToken,
+    DecidedImage,
+    Dimension,
     ExternalModel,
-    IssuedKey,
-    IssuedToken,
     Key,
     KeyId,
-    Member,
+    LimitSettings,
     MemberId,
     NodeBenchmark,
-    Scope,
-    TokenId,
 )
+from garage_ai.audit.models import Actor
+from garage_ai.gateway.account_services import (
+    Audit,
+    Invites,
+    Keys,
+    Members,
+    OwnData,
+    Tokens,
+)
+from garage_ai.gateway.batch_services import Batches, Files
 from garage_ai.gateway.body import BodyLimits
+from garage_ai.gateway.economy_services import Grants, Ledger, Prices, Proxied, Rewards
 from garage_ai.gateway.metrics import Metrics
+from garage_ai.ledger import FigureJudge
+from garage_ai.network.admission import ImageList
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.serving.models import Call
 from garage_ai.storage import Grouping, UsagePage, UsageTotal
@@ -37,6 +47,8 @@ class Reply(Protocol):
     node: str
     region: str
     trust: str
+    headers: Sequence[tuple[bytes, bytes]]
+    """What else is told before the answer."""
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         """Give the bytes. Raises: ServingError for a plain answer that breaks."""
@@ -54,79 +66,71 @@ class Serving(Protocol):
         ...
 
 
-class Members(Protocol):
-    """Members."""
+class KeyLimits(Protocol):
+    """What keys and members may use."""
 
-    async def add(self, name: str) -> Member:
-        """Make a member. Raises: InvalidField."""
-        ...
+    def check_expiry(self, key: Key) -> None:
+        """Refuse a key whose time is over. Raises: ExpiredKey."""
 
-    async def list(self) -> list[Member]:
-        """Give all members."""
-        ...
-
-
-class Keys(Protocol):
-    """API keys."""
-
-    def authenticate(self, presented: str) -> Key:
-        """Tell whose key it is. Raises: InvalidKey."""
-        ...
-
-    async def create(
-        self,
-        name: str,
-        member: MemberId = ...,
-        scopes: Iterable[Scope] = ...,
-        *,
-        region: str | None = None,
-        idempotency_key: str | None = None,
-    ) -> IssuedKey:
-        """Make a key. Raises: AccountError."""
-        ...
-
-    async def revoke(self, key: KeyId) -> Key:
-        """Revoke a key. Raises: KeyNotFound."""
-        ...
-
-    async def list(self) -> list[Key]:
-        """Give all keys."""
+    def models(self, key: Key) -> frozenset[str] | None:
+        """Name the models that a key may use; None: all."""
         ...
 
 
-class Tokens(Protocol):
-    """Enrolment tokens."""
+class LimitBook(Protocol):
+    """The settings of limits."""
 
-    async def create(
-        self,
-        member: MemberId = ...,
-        region: str | None = None,
-        ttl: timedelta = ...,
-        *,
-        bare_allowed: bool = False,
-        idempotency_key: str | None = None,
-    ) -> IssuedToken:
-        """Make a token. Raises: AccountError."""
+    def of(self, owner: KeyId | MemberId) -> LimitSettings:
+        """Give the settings of a key or a member."""
         ...
 
-    async def revoke(self, token: TokenId) -> EnrolmentToken:
-        """Make a token useless. Raises: TokenNotFound."""
+    async def change_key(
+        self, key: KeyId, changes: Mapping[str, object], *, by: Actor = ...
+    ) -> LimitSettings:
+        """Set the named limits. Raises: InvalidField, KeyNotFound."""
         ...
 
-    async def list(self) -> list[EnrolmentToken]:
-        """Give all tokens."""
+    async def change_member(
+        self, member: MemberId, changes: Mapping[str, object], *, by: Actor = ...
+    ) -> LimitSettings:
+        """Set the named limits. Raises: InvalidField, MemberNotFound."""
         ...
+
+    async def used_by_key(self, key: KeyId) -> Mapping[Dimension, int]:
+        """Tell what of each limit is used. Raises: KeyNotFound."""
+        ...
+
+    async def used_by_member(self, member: MemberId) -> Mapping[Dimension, int]:
+        """Tell what of each limit is used. Raises: MemberNotFound."""
+        ...
+
+    async def refresh(self) -> None:
+        """Take over what was written elsewhere."""
 
 
 class Claims(Protocol):
     """Names of models that members serve with engines of their own."""
 
-    async def approve(self, name: str, member: MemberId) -> ExternalModel:
+    async def approve(self, name: str, member: MemberId, *, by: Actor = ...) -> ExternalModel:
         """Let a member serve under a name. Raises: ClaimNotFound."""
         ...
 
     async def list(self) -> list[ExternalModel]:
         """Give all claims."""
+        ...
+
+
+class Images(Protocol):
+    """Images that administrators have decided about."""
+
+    async def decide(
+        self, digest: str, note: str | None = None, *, revoked: bool, by: Actor = ...
+    ) -> DecidedImage:
+        """Approve or revoke an image. Raises: InvalidField."""
+        ...
+
+    async def list(self) -> list[DecidedImage]:
+        """Give all of them."""
         ...
 
 
@@ -142,12 +146,8 @@ class Network(Protocol):
         """Show all nodes."""
         ...
 
-    def models(self) -> Sequence[ModelView]:
-        """Show the models that are served."""
-        ...
-
-    def model(self, name: str) -> ModelView | None:
-        """Show one model, by name or alias."""
+    def models(self, allowed: Collection[str] | None = None) -> Sequence[ModelView]:
+        """Show the models that are served, or those of them that are allowed."""
         ...
 
     def enrol(self, node: EnrolledNode) -> None:
@@ -161,6 +161,9 @@ class Network(Protocol):
 
     def undrain(self, node_id: NodeId) -> None:
         """Let a node work again. Raises: KeyError."""
+
+    def images_are(self, images: ImageList) -> None:
+        """Take note of what administrators have decided about images."""
 
 
 class Enrolment(Protocol):
@@ -186,13 +189,17 @@ class Enrolment(Protocol):
         """Check who measured, and give the key that signed."""
         ...
 
+    async def may_measure(self, proof: Proof) -> NodeId:
+        """Tell which node asks to measure its line."""
+        ...
+
     async def leave(self, proof: Proof) -> None:
         """Let a node go at its own wish."""
 
-    async def admit(self, node: NodeId) -> None:
+    async def admit(self, node: NodeId, *, by: Actor = ...) -> None:
         """Let a node serve without a whole sandbox."""
 
-    async def remove(self, node: NodeId) -> bool:
+    async def remove(self, node: NodeId, *, by: Actor = ...) -> bool:
         """Cut a node off for good; True if the servers have done so already."""
         ...
 
@@ -212,14 +219,20 @@ class Benchmarks(Protocol):
 class Usage(Protocol):
     """What was used."""
 
-    async def page(self, limit: int, before: int | None) -> UsagePage:
-        """List records, newest first."""
+    async def page(
+        self, limit: int, before: int | None, member: MemberId | None = None
+    ) -> UsagePage:
+        """List records, or one member's, newest first."""
         ...
 
     async def totals(
-        self, since: datetime | None, until: datetime | None, by: Grouping
+        self,
+        since: datetime | None,
+        until: datetime | None,
+        by: Grouping,
+        member: MemberId | None = None,
     ) -> Sequence[UsageTotal]:
-        """Add records up."""
+        """Add records up, or one member's."""
         ...
 
 
@@ -228,33 +241,63 @@ class Services:
     """Everything that lives as long as the app does.
 
     `ca` is the network's own CA in PEM, None when certificates are public ones; `ca_fingerprint`
-    (sha256 in hex) is appended to token secrets so that nodes can pin it.
+    (sha256 in hex) is appended to token secrets so that nodes can pin it. `default_limits` are for
+    new keys of members other than the operator. `max_file` bounds an uploaded file, in bytes.
     """
 
     serving: Serving
     members: Members
     keys: Keys
+    key_limits: KeyLimits
+    limit_book: LimitBook
     tokens: Tokens
     claims: Claims
+    images: Images
     network: Network
     enrolment: Enrolment
     benchmarks: Benchmarks
     usage: Usage
+    ledger: Ledger
+    grants: Grants
+    invites: Invites
+    audit: Audit
+    own_data: OwnData
+    prices: Prices
+    rewards: Rewards
+    proxied: Proxied
+    files: Files
+    batches: Batches
     metrics: Metrics
+    max_file: int
     limits: BodyLimits = field(default_factory=BodyLimits)
+    default_limits: LimitSettings = field(default_factory=LimitSettings)
     cors_origins: tuple[str, ...] = ()
+    figures: FigureJudge = field(default_factory=FigureJudge)
     ca: str | None = None
     ca_fingerprint: str | None = None
 
 
 __all__ = [
+    "Audit",
+    "Batches",
     "Benchmarks",
     "Claims",
     "Enrolment",
+    "Files",
+    "Grants",
+    "Images",
+    "Invites",
+    "KeyLimits",
     "Keys",
+    "Ledger",
+    "LimitBook",
     "Members",
     "Network",
+    "OwnData",
+    "Prices",
+    "Proxied",
     "Reply",
+    "Rewards",
     "Services",
     "Serving",
     "Tokens",

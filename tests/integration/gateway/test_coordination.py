@@ -227,7 +227,9 @@ async def test_keys(edge: Edge) -> None:
     bearer = {"authorization": f"Bearer {made['key']}"}
     assert (await ask(edge, "/v1/models", headers=bearer)).status == 200
     me = told(await ask(edge, "/api/v1/me", headers=bearer))
-    assert (me["id"], me["scopes"], me["region"]) == (made["id"], ["inference"], "SE-AB")
+    told_of = me["key"]
+    assert (told_of["id"], told_of["scopes"]) == (made["id"], ["inference"])
+    assert (told_of["region"], me["member"]["id"], me["keys"]) == ("SE-AB", OPERATOR, None)
     listed = await api(edge, "GET", "/keys")
     assert made["id"] in {each["id"] for each in told(listed)["data"]}
     assert made["key"].encode() not in listed.body

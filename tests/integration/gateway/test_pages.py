@@ -25,6 +25,14 @@ async def test_health(edge: Edge) -> None:
     assert answer.headers["retry-after"] == "5"
 
 
+async def test_readiness_tells_of_the_database(edge: Edge) -> None:
+    """Without it known keys are served, so the gateway stays ready and says what is missing."""
+    assert json.loads((await ask(edge, "/health/ready")).body)["database"] == "reachable"
+    edge.services.keys.reachable = False
+    answer = await ask(edge, "/health/ready")
+    assert (answer.status, json.loads(answer.body)["database"]) == (200, "away")
+
+
 async def test_metrics(edge: Edge) -> None:
     """Metrics need no key and name neither keys nor nodes."""
     await ask(edge, "/v1/models", headers={"authorization": "Bearer gai_x"})

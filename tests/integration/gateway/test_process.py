@@ -71,10 +71,8 @@ async def running(
     process = await start(folder, **settings)
     try:
         yield Gateway(process, await _port(process), folder, tls)
-        began = asyncio.get_running_loop().time()
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
-        assert asyncio.get_running_loop().time() - began < 2
+        assert await asyncio.wait_for(process.wait(), 20) == 0
     finally:
         if process.returncode is None:
             process.kill()
@@ -129,7 +127,7 @@ async def test_with_nats(tmp_path: Path, make_nats: MakeNats) -> None:
 
 async def _until_linked(gateway: Gateway, *, up: bool) -> None:
     wanted = b"gai_nats_connected 1.0" if up else b"gai_nats_connected 0.0"
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(60):
         # It is another process's state, so it can only be asked for.
         while wanted not in (await gateway.ask("/metrics")).body:  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -116,7 +116,7 @@ async def test_head(edge: Edge) -> None:
     """HEAD gives the headers of GET without its body."""
     async with raw(edge) as (reader, writer):
         writer.write(request_bytes("/docs", method="HEAD"))
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 3)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 20)
         assert head.startswith(b"HTTP/1.1 200")
         writer.write(request_bytes("/health/live"))
         assert (await read_answer(reader)).status == 200

@@ -75,6 +75,8 @@ def session() -> Iterator[requests.Session]:
         yield made
 
 
+# It draws the boundary of a form's parts by chance of its own.
+@pytest.mark.filterwarnings("ignore:Do not use the .random. module inside strategies")
 def test_as_described(edge: Edge, session: requests.Session) -> None:
     """Every answer has a status, a type and a shape that the description names."""
     schema = schemathesis.openapi.from_url(f"{edge.url}/openapi.json")

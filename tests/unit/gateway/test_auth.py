@@ -5,7 +5,18 @@ from datetime import UTC, datetime
 
 import pytest
 
-from garage_ai.accounts import OPERATOR, InvalidKey, IssuedKey, Key, KeyId, MemberId, Scope
+from garage_ai.accounts import (
+    OPERATOR,
+    InvalidKey,
+    IssuedKey,
+    Key,
+    KeyId,
+    LimitSettings,
+    MemberId,
+    Scope,
+)
+from garage_ai.accounts.limit_models import NONE
+from garage_ai.audit.models import GATEWAY, Actor
 from garage_ai.gateway.auth import (
     MAX_ADDRESSES,
     MAX_FAILURES,
@@ -29,6 +40,8 @@ KEY = Key(
 class OneKey:
     """Accounts with one key, `gai_good`."""
 
+    reachable = True
+
     def authenticate(self, presented: str) -> Key:
         if presented != "gai_good":
             raise InvalidKey("no such key")
@@ -41,14 +54,19 @@ class OneKey:
         scopes: Iterable[Scope] = (),
         *,
         region: str | None = None,
+        limits: LimitSettings = NONE,
         idempotency_key: str | None = None,
+        by: Actor = GATEWAY,
     ) -> IssuedKey:
         raise NotImplementedError
 
-    async def revoke(self, key: KeyId) -> Key:
+    async def revoke(self, key: KeyId, *, of: MemberId | None = None, by: Actor = GATEWAY) -> Key:
         raise NotImplementedError
 
-    async def list(self) -> list[Key]:
+    async def list(self, of: MemberId | None = None) -> list[Key]:
+        raise NotImplementedError
+
+    async def refresh(self) -> None:
         raise NotImplementedError
 
 
@@ -94,7 +112,7 @@ def test_a_long_key_is_cut() -> None:
 
 def test_scopes() -> None:
     """A good key without the scope is refused with another code than a bad key."""
-    door = Doorkeeper(OneKey(), FailureLimit(), lambda: None)
+    door = Doorkeeper(OneKey(), FailureLimit(), lambda: None, lambda _: None)
     good = scope((b"api-key", b"gai_good"))
     assert door.admit(good, "inference") is KEY
     assert door.admit(good, None) is KEY
@@ -106,7 +124,7 @@ def test_scopes() -> None:
 def test_too_many_failures() -> None:
     """After twenty wrong keys an address is told to wait; a right key works meanwhile."""
     clock, failures = Clock(), []
-    door = Doorkeeper(OneKey(), FailureLimit(clock), lambda: failures.append(1))
+    door = Doorkeeper(OneKey(), FailureLimit(clock), lambda: failures.append(1), lambda _: None)
     wrong, good = scope((b"api-key", b"gai_bad")), scope((b"api-key", b"gai_good"))
     for _ in range(MAX_FAILURES):
         with pytest.raises(InvalidKey):
@@ -127,7 +145,7 @@ def test_too_many_failures() -> None:
 def test_no_key_is_no_guess() -> None:
     """Requests without a key are refused and counted, but never made to wait."""
     failures: list[int] = []
-    door = Doorkeeper(OneKey(), FailureLimit(Clock()), lambda: failures.append(1))
+    door = Doorkeeper(OneKey(), FailureLimit(Clock()), lambda: failures.append(1), lambda _: None)
     for _ in range(3 * MAX_FAILURES):
         with pytest.raises(GatewayError) as caught:
             door.admit(scope(), "inference")

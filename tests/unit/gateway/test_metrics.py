@@ -1,8 +1,8 @@
 """What Prometheus reads."""
 
-from dataclasses import replace
 from datetime import UTC, datetime
 
+from msgspec.structs import replace
 from tests.parts.edge import node_view
 
 from garage_ai.gateway.metrics import MAX_MODELS, Metrics
@@ -61,6 +61,16 @@ def test_moves_are_counted_by_what_made_them_necessary() -> None:
     assert 'gai_stream_moves_total{reason="node_lost"} 1.0' in text
     assert "gai_stream_gap_seconds_count 1.0" in text
     assert "gai_stream_gap_seconds_sum 0.25" in text
+
+
+def test_giving_way_to_a_chat_is_no_move() -> None:
+    """Nor is the time a batch request then waits a silence that a client heard."""
+    metrics = Metrics()
+    first, _, last = MOVED.parts
+    metrics.observe(replace(MOVED, parts=(replace(first, outcome="preempted"), last)))
+    text = metrics.render().decode()
+    assert "gai_stream_moves_total{" not in text
+    assert "gai_stream_gap_seconds_count" not in text
 
 
 def test_nothing_personal() -> None:

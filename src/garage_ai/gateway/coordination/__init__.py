@@ -1,4 +1,4 @@
-"""`/api/v1`: nodes, tokens, keys, models and usage, as a FastAPI application.
+"""`/api/v1`, and `/v1` of files and batches, as a FastAPI application.
 
 Errors are raised through to the edge, which writes them all; FastAPI's own become ours here.
 """
@@ -16,7 +16,15 @@ from starlette.types import ASGIApp
 from garage_ai import __version__
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.coordination.accounts import account_routes
+from garage_ai.gateway.coordination.audit import audit_routes
+from garage_ai.gateway.coordination.batches import batch_routes, file_routes
+from garage_ai.gateway.coordination.images import image_routes
+from garage_ai.gateway.coordination.ledger import ledger_routes
+from garage_ai.gateway.coordination.litellm import litellm_routes
+from garage_ai.gateway.coordination.me import me_routes
+from garage_ai.gateway.coordination.members import member_routes
 from garage_ai.gateway.coordination.nodes import joining_routes, node_routes
+from garage_ai.gateway.coordination.prices import price_routes
 from garage_ai.gateway.coordination.usage import usage_routes
 from garage_ai.gateway.errors import BadRequest, GatewayError
 from garage_ai.gateway.services import Services
@@ -35,7 +43,7 @@ class Coordination(FastAPI):
 
 
 def create_coordination(services: Services, doorkeeper: Doorkeeper) -> Coordination:
-    """Make the application; its paths hold the whole `/api/v1/…`."""
+    """Make the application; its paths stand in it whole."""
     app = Coordination(
         title="Garage AI",
         version=__version__,
@@ -44,8 +52,22 @@ def create_coordination(services: Services, doorkeeper: Doorkeeper) -> Coordinat
         redoc_url=None,
         redirect_slashes=False,
     )
-    for routes in (joining_routes, node_routes, account_routes, usage_routes):
+    for routes in (
+        joining_routes,
+        node_routes,
+        image_routes,
+        member_routes,
+        me_routes,
+        account_routes,
+        usage_routes,
+        audit_routes,
+        ledger_routes,
+        price_routes,
+        litellm_routes,
+    ):
         app.include_router(routes(services, doorkeeper), prefix=PREFIX)
+    app.include_router(file_routes(services, doorkeeper))
+    app.include_router(batch_routes(services, doorkeeper))
     return app
 
 

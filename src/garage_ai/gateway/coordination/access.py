@@ -7,7 +7,8 @@ from typing import Annotated, Any, Final
 from fastapi import Header
 from starlette.requests import Request
 
-from garage_ai.accounts import Key, Scope
+from garage_ai.accounts import OPERATOR, Key, MemberId, MemberNotFound, Scope
+from garage_ai.audit.models import Actor
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.errors import PROBLEMS, Envelope
 
@@ -16,6 +17,15 @@ IdempotencyKey = Annotated[
     Header(
         pattern=r"^[!-~]{1,255}$",
         description="The same key with the same request makes the thing once.",
+    ),
+]
+
+OnceKey = Annotated[
+    str,
+    Header(
+        alias="idempotency-key",
+        pattern=r"^[!-~]{1,100}$",
+        description="The same key with the same request does it once.",
     ),
 ]
 
@@ -32,7 +42,9 @@ _ALWAYS: Final = (
 _WITH_KEY: Final = (
     "invalid_api_key",
     "revoked_api_key",
+    "expired_api_key",
     "insufficient_scope",
+    "member_suspended",
     "too_many_failures",
 )
 
@@ -45,13 +57,35 @@ _ENVELOPE: Final = {"$ref": f"#/components/schemas/{Envelope.__name__}"}
 Admitted = Callable[[Request], Awaitable[Key]]
 
 
-def needs(doorkeeper: Doorkeeper, scope: Scope | None) -> Admitted:
-    """Make the dependency that lets in keys with this scope, or any key for None."""
+def needs(doorkeeper: Doorkeeper, scope: Scope | None, *others: Scope) -> Admitted:
+    """Make the dependency that lets in keys with one of these scopes, or any key for None."""
 
     async def admitted(request: Request) -> Key:
-        return doorkeeper.admit(request.scope, scope)
+        return doorkeeper.admit(request.scope, scope, *others)
 
     return admitted
+
+
+def acting(key: Key) -> Actor:
+    """Name who acts, for the log."""
+    return Actor.key(key.id, key.member)
+
+
+def only(key: Key) -> MemberId | None:
+    """Give the one member whose things a key may see and change; None for an administrator's."""
+    return None if "admin" in key.scopes else key.member
+
+
+def whose(key: Key, asked: str | None) -> MemberId:
+    """Give the member that something is made for: who asks, or whom an administrator names.
+
+    An administrator who names nobody means the operator. Raises: MemberNotFound.
+    """
+    if "admin" in key.scopes:
+        return MemberId(asked) if asked is not None else OPERATOR
+    if asked not in (None, key.member):
+        raise MemberNotFound(f"no member {asked!r}")
+    return key.member
 
 
 def errors(*codes: str, key: bool = True) -> dict[int | str, dict[str, Any]]:
@@ -68,4 +102,15 @@ def errors(*codes: str, key: bool = True) -> dict[int | str, dict[str, Any]]:
     }
 
 
-__all__ = ["OPEN", "SECURITY", "IdempotencyKey", "errors", "needs"]
+__all__ = [
+    "OPEN",
+    "SECURITY",
+    "Admitted",
+    "IdempotencyKey",
+    "OnceKey",
+    "acting",
+    "errors",
+    "needs",
+    "only",
+    "whose",
+]

@@ -1,127 +1,150 @@
-"""Members, keys, enrolment tokens and claims to model names."""
+"""Keys, enrolment tokens and claims to model names."""
 
 from datetime import timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends
 
-from garage_ai.accounts import Key, KeyId, MemberId, TokenId
+from garage_ai.accounts import Key, KeyId, LimitSettings, MemberId, TokenId
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.coordination import schemas
-from garage_ai.gateway.coordination.access import SECURITY, IdempotencyKey, errors, needs
+from garage_ai.gateway.coordination.access import (
+    SECURITY,
+    Admitted,
+    IdempotencyKey,
+    acting,
+    errors,
+    needs,
+    only,
+    whose,
+)
+from garage_ai.gateway.coordination.limits import first_limits, limit_routes
+from garage_ai.gateway.coordination.paths import IdPath
+from garage_ai.gateway.errors import GatewayError
 from garage_ai.gateway.services import Services
 
-_MADE = ("invalid_field", "member_not_found", "idempotency_conflict")
-IdPath = Annotated[str, Path(min_length=1, max_length=64)]
+_MADE = (
+    "invalid_field",
+    "member_not_found",
+    "member_erased",
+    "idempotency_conflict",
+)
 
 
 def account_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
-    """Make the routes of accounts."""
+    """Make the routes of what belongs to members."""
     routes = APIRouter()
-    admin = [Depends(needs(doorkeeper, "admin"))]
-    routes.include_router(_member_routes(services), tags=["members"], dependencies=admin)
-    routes.include_router(_key_routes(services), tags=["keys"], dependencies=admin)
-    routes.include_router(_token_routes(services), tags=["tokens"], dependencies=admin)
-    routes.include_router(_model_routes(services), tags=["models"], dependencies=admin)
-
-    @routes.get("/me", tags=["keys"], responses=errors(), openapi_extra=SECURITY)
-    async def me(
-        key: Annotated[Key, Depends(needs(doorkeeper, None))],
-    ) -> schemas.KeyGiven:
-        """Show the key that asks."""
-        return schemas.KeyGiven.of(key)
-
+    caller = needs(doorkeeper, "member", "admin")
+    admin = needs(doorkeeper, "admin")
+    routes.include_router(_key_routes(services, caller), tags=["keys"])
+    routes.include_router(_token_routes(services, caller), tags=["tokens"])
+    routes.include_router(_model_routes(services, admin), tags=["models"])
+    routes.include_router(limit_routes(services, admin))
     return routes
 
 
-def _member_routes(services: Services) -> APIRouter:
+def _key_routes(services: Services, caller: Admitted) -> APIRouter:
     routes = APIRouter()
-    members = services.members
+    keys, book = services.keys, services.limit_book
 
     @routes.post(
-        "/members", status_code=201, responses=errors("invalid_field"), openapi_extra=SECURITY
+        "/keys",
+        status_code=201,
+        responses=errors(*_MADE, "region_forbidden"),
+        openapi_extra=SECURITY,
     )
-    async def create_member(asked: schemas.MemberAsked) -> schemas.MemberGiven:
-        """Make a member, to whom keys, enrolment tokens and model names can belong."""
-        return schemas.MemberGiven.of(await members.add(asked.name))
-
-    @routes.get("/members", responses=errors(), openapi_extra=SECURITY)
-    async def list_members() -> schemas.MembersGiven:
-        """List all members, the operator of the network among them."""
-        return schemas.MembersGiven(data=[schemas.MemberGiven.of(m) for m in await members.list()])
-
-    return routes
-
-
-def _key_routes(services: Services) -> APIRouter:
-    routes = APIRouter()
-    keys = services.keys
-
-    @routes.post("/keys", status_code=201, responses=errors(*_MADE), openapi_extra=SECURITY)
     async def create_key(
-        asked: schemas.KeyAsked, idempotency_key: IdempotencyKey = None
+        asked: schemas.KeyAsked,
+        key: Annotated[Key, Depends(caller)],
+        idempotency_key: IdempotencyKey = None,
     ) -> schemas.KeyMade:
-        """Make a key; its secret is told this one time."""
+        """Make a key; its secret is told this one time.
+
+        A member makes keys of its own, never an administrator's; limits and region of the key
+        that asks hold for them too.
+        """
         made = await keys.create(
             asked.name,
-            MemberId(asked.member),
+            whose(key, asked.member),
             asked.scopes,
-            region=asked.region,
+            region=_within(key, asked),
+            limits=_limits(services, key, asked),
             idempotency_key=idempotency_key,
+            by=acting(key),
         )
-        shown = schemas.KeyGiven.of(made.key)
+        await book.refresh()
+        shown = schemas.KeyGiven.of(made.key, book.of(made.key.id))
         return schemas.KeyMade(**shown.model_dump(), key=made.secret)
 
     @routes.get("/keys", responses=errors(), openapi_extra=SECURITY)
-    async def list_keys() -> schemas.KeysGiven:
-        """List all keys, revoked ones too."""
-        return schemas.KeysGiven(data=[schemas.KeyGiven.of(key) for key in await keys.list()])
+    async def list_keys(key: Annotated[Key, Depends(caller)]) -> schemas.KeysGiven:
+        """List the keys, revoked ones too: a member's own, or all for an administrator."""
+        found = await keys.list(only(key))
+        return schemas.KeysGiven(
+            data=[schemas.KeyGiven.of(each, book.of(each.id)) for each in found]
+        )
 
-    @routes.delete("/keys/{key}", responses=errors("key_not_found"), openapi_extra=SECURITY)
-    async def revoke_key(key: IdPath) -> schemas.KeyGiven:
+    @routes.delete(
+        "/keys/{key_id}",
+        responses=errors("key_not_found", "last_admin_key"),
+        openapi_extra=SECURITY,
+    )
+    async def revoke_key(key_id: IdPath, key: Annotated[Key, Depends(caller)]) -> schemas.KeyGiven:
         """Revoke a key: at once here, within a second at other gateways."""
-        return schemas.KeyGiven.of(await keys.revoke(KeyId(key)))
+        revoked = await keys.revoke(KeyId(key_id), of=only(key), by=acting(key))
+        return schemas.KeyGiven.of(revoked, book.of(revoked.id))
 
     return routes
 
 
-def _token_routes(services: Services) -> APIRouter:
+def _token_routes(services: Services, caller: Admitted) -> APIRouter:
     routes = APIRouter()
     tokens = services.tokens
 
     @routes.post("/tokens", status_code=201, responses=errors(*_MADE), openapi_extra=SECURITY)
     async def create_token(
-        asked: schemas.TokenAsked, idempotency_key: IdempotencyKey = None
+        asked: schemas.TokenAsked,
+        key: Annotated[Key, Depends(caller)],
+        idempotency_key: IdempotencyKey = None,
     ) -> schemas.TokenMade:
         """Make an enrolment token, good for one node; its secret is told this one time."""
+        if asked.bare_allowed and only(key) is not None:
+            raise GatewayError("insufficient_scope", "bare_allowed is an administrator's word.")
         made = await tokens.create(
-            MemberId(asked.member),
+            whose(key, asked.member),
             asked.region,
             timedelta(seconds=asked.ttl),
             bare_allowed=asked.bare_allowed,
             idempotency_key=idempotency_key,
+            by=acting(key),
         )
         shown = schemas.TokenGiven.of(made.token)
-        secret = _with_fingerprint(made.secret, services.ca_fingerprint)
+        secret = with_fingerprint(made.secret, services.ca_fingerprint)
         return schemas.TokenMade(**shown.model_dump(), token=secret)
 
     @routes.get("/tokens", responses=errors(), openapi_extra=SECURITY)
-    async def list_tokens() -> schemas.TokensGiven:
-        """List all tokens."""
-        return schemas.TokensGiven(data=[schemas.TokenGiven.of(t) for t in await tokens.list()])
+    async def list_tokens(key: Annotated[Key, Depends(caller)]) -> schemas.TokensGiven:
+        """List the tokens: a member's own, or all for an administrator."""
+        found = await tokens.list(only(key))
+        return schemas.TokensGiven(data=[schemas.TokenGiven.of(each) for each in found])
 
     @routes.delete("/tokens/{token}", responses=errors("token_not_found"), openapi_extra=SECURITY)
-    async def revoke_token(token: IdPath) -> schemas.TokenGiven:
+    async def revoke_token(
+        token: IdPath, key: Annotated[Key, Depends(caller)]
+    ) -> schemas.TokenGiven:
         """Make a token useless; a node that it enrolled stays."""
-        return schemas.TokenGiven.of(await tokens.revoke(TokenId(token)))
+        revoked = await tokens.revoke(TokenId(token), of=only(key), by=acting(key))
+        return schemas.TokenGiven.of(revoked)
 
     return routes
 
 
-def _model_routes(services: Services) -> APIRouter:
+def _model_routes(services: Services, admin: Admitted) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/models", responses=errors(), openapi_extra=SECURITY)
+    @routes.get(
+        "/models", responses=errors(), openapi_extra=SECURITY, dependencies=[Depends(admin)]
+    )
     async def list_models() -> schemas.ModelsGiven:
         """List the models served now, and who claims which name."""
         claims = await services.claims.list()
@@ -135,17 +158,47 @@ def _model_routes(services: Services) -> APIRouter:
         responses=errors("claim_not_found", "invalid_field"),
         openapi_extra=SECURITY,
     )
-    async def approve(asked: schemas.ApproveAsked) -> schemas.ClaimGiven:
+    async def approve(
+        asked: schemas.ApproveAsked, key: Annotated[Key, Depends(admin)]
+    ) -> schemas.ClaimGiven:
         """Let a member serve under a name that it claimed; works from its nodes' next beat."""
-        claim = await services.claims.approve(asked.name, MemberId(asked.member))
+        member = MemberId(asked.member)
+        claim = await services.claims.approve(asked.name, member, by=acting(key))
         return schemas.ClaimGiven.of(claim)
 
     return routes
 
 
-def _with_fingerprint(secret: str | None, fingerprint: str | None) -> str | None:
+def _limits(services: Services, key: Key, asked: schemas.KeyAsked) -> LimitSettings:
+    """Give the new key's limits; a member's key that has some makes keys with the same.
+
+    Raises: GatewayError.
+    """
+    own = services.limit_book.of(key.id)
+    if only(key) is None or own.is_empty:
+        return first_limits(asked.limits, whose(key, asked.member), services.default_limits)
+    if asked.limits is not None:
+        raise GatewayError("insufficient_scope", "A key with limits makes keys with the same.")
+    return own
+
+
+def _within(key: Key, asked: schemas.KeyAsked) -> str | None:
+    """Give the new key's region; a member's key makes none that may do more than itself.
+
+    Raises: GatewayError.
+    """
+    if only(key) is None:
+        return asked.region
+    if "admin" in asked.scopes:
+        raise GatewayError("insufficient_scope", "Only an administrator makes such keys.")
+    if key.region is not None and asked.region not in (None, key.region):
+        raise GatewayError("region_forbidden", f"This key makes keys for {key.region} alone.")
+    return key.region or asked.region
+
+
+def with_fingerprint(secret: str | None, fingerprint: str | None) -> str | None:
     """Append the CA's fingerprint, by which a node knows the gateway before it trusts it."""
     return f"{secret}.{fingerprint}" if secret is not None and fingerprint else secret
 
 
-__all__ = ["account_routes"]
+__all__ = ["account_routes", "with_fingerprint"]

@@ -1,15 +1,27 @@
 """Nodes: how they come, what they are doing, and how they go."""
 
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Depends, Path
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 
-from garage_ai.accounts import InvalidToken
+from garage_ai.accounts import InvalidToken, Key
+from garage_ai.audit.models import Action, Entry
 from garage_ai.gateway.auth import Doorkeeper
-from garage_ai.gateway.coordination import schemas
-from garage_ai.gateway.coordination.access import OPEN, SECURITY, errors, needs
+from garage_ai.gateway.books import as_enrolled
+from garage_ai.gateway.coordination import node_schemas
+from garage_ai.gateway.coordination.access import (
+    OPEN,
+    SECURITY,
+    OnceKey,
+    acting,
+    errors,
+    needs,
+    only,
+)
 from garage_ai.gateway.errors import BadRequest, GatewayError
 from garage_ai.gateway.services import Services
 from garage_ai.network.models import EnrolledNode, NodeView
@@ -29,9 +41,9 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     enrolment = services.enrolment
 
     @routes.post("/nonces", responses=errors(key=False), openapi_extra=OPEN)
-    async def make_nonce() -> schemas.NonceGiven:
+    async def make_nonce() -> node_schemas.NonceGiven:
         """Give something to sign, good for two minutes."""
-        return schemas.NonceGiven(nonce=enrolment.nonce())
+        return node_schemas.NonceGiven(nonce=enrolment.nonce())
 
     @routes.get(
         "/ca.pem",
@@ -52,6 +64,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
             "nonce_unusable",
             "bad_node_key",
             "invalid_field",
+            "agent_too_old",
             "proof_refused",
             "invalid_token",
             "token_expired",
@@ -64,7 +77,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         ),
         openapi_extra=OPEN,
     )
-    async def enrol(asked: schemas.EnrolAsked, request: Request) -> schemas.EnrolledGiven:
+    async def enrol(asked: node_schemas.EnrolAsked, request: Request) -> node_schemas.EnrolledGiven:
         """Enrol a node: a token, and a signature over a nonce by the node's own key.
 
         Asked again with the same token and key, after a lost answer, it gives the same node.
@@ -77,13 +90,13 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         services.network.enrol(
             EnrolledNode(enrolled.node, enrolled.member, asked.name.strip(), enrolled.region)
         )
-        return schemas.EnrolledGiven.model_validate(enrolled, from_attributes=True)
+        return node_schemas.EnrolledGiven.model_validate(enrolled, from_attributes=True)
 
     @routes.post("/nodes/{node}/renew", responses=errors(*_PROVED, key=False), openapi_extra=OPEN)
-    async def renew(node: NodePath, asked: schemas.ProofAsked) -> schemas.JwtGiven:
+    async def renew(node: NodePath, asked: node_schemas.ProofAsked) -> node_schemas.JwtGiven:
         """Give a node a new JWT when its old one has ended; signed for `renew`."""
         fresh = await enrolment.renew_by_proof(_proof(node, asked))
-        return schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
+        return node_schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
 
     @routes.post(
         "/nodes/{node}/key",
@@ -97,7 +110,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         ),
         openapi_extra=OPEN,
     )
-    async def rotate(node: NodePath, asked: schemas.RotationAsked) -> schemas.JwtGiven:
+    async def rotate(node: NodePath, asked: node_schemas.RotationAsked) -> node_schemas.JwtGiven:
         """Put a new key in a node's place: signed by the old one, proved by the new one."""
         _same(node, asked.node)
         fresh = await enrolment.rotate(
@@ -105,7 +118,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
                 NodeId(node), asked.new_public_key, asked.nonce, asked.signature, asked.proof
             )
         )
-        return schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
+        return node_schemas.JwtGiven(jwt=fresh.jwt, urls=list(fresh.urls))
 
     @routes.post(
         "/nodes/{node}/benchmarks",
@@ -114,8 +127,8 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         openapi_extra=OPEN,
     )
     async def keep_benchmark(
-        node: NodePath, asked: schemas.BenchmarkAsked
-    ) -> schemas.BenchmarkGiven:
+        node: NodePath, asked: node_schemas.BenchmarkAsked
+    ) -> node_schemas.BenchmarkGiven:
         """Keep what a node measured of itself, signed by its key; the same again changes nothing.
 
         It is the node's own word and is shown as such; routing and money do not rest on it.
@@ -125,7 +138,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
             node=NodeId(node), nonce=asked.nonce, body=asked.body, signature=asked.signature
         )
         key = await enrolment.benchmark(signed)
-        return schemas.BenchmarkGiven.of(await services.benchmarks.record(signed, key))
+        return node_schemas.BenchmarkGiven.of(await services.benchmarks.record(signed, key))
 
     @routes.post(
         "/nodes/{node}/leave",
@@ -133,7 +146,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         responses=errors(*_PROVED, key=False),
         openapi_extra=OPEN,
     )
-    async def leave(node: NodePath, asked: schemas.ProofAsked) -> None:
+    async def leave(node: NodePath, asked: node_schemas.ProofAsked) -> None:
         """Let a node go for good at its own wish; signed for `leave`."""
         await enrolment.leave(_proof(node, asked))
         services.network.remove(NodeId(node))
@@ -142,79 +155,127 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
 
 def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
-    """Make the routes by which an administrator sees and moves nodes."""
-    admin = Depends(needs(doorkeeper, "admin"))
-    routes = APIRouter(tags=["nodes"], dependencies=[admin])
+    """Make the routes by which members see and move their nodes, and an administrator all."""
+    routes = APIRouter(tags=["nodes"])
     network = services.network
+    caller, admin = needs(doorkeeper, "member", "admin"), needs(doorkeeper, "admin")
 
     @routes.get("/nodes", responses=errors(), openapi_extra=SECURITY)
-    async def list_nodes() -> schemas.NodesGiven:
-        """List all nodes, by name."""
+    async def list_nodes(key: Annotated[Key, Depends(caller)]) -> node_schemas.NodesGiven:
+        """List the nodes by name: a member's own, or all for an administrator."""
         kept = await services.benchmarks.latest()
-        shown = [schemas.NodeGiven.of(view, kept.get(view.id)) for view in network.nodes()]
-        return schemas.NodesGiven(data=shown)
+        views = [view for view in network.nodes() if only(key) in (None, view.member)]
+        shown = [
+            node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures) for view in views
+        ]
+        return node_schemas.NodesGiven(data=shown)
 
     @routes.get("/nodes/{node}", responses=errors("node_not_found"), openapi_extra=SECURITY)
-    async def show_node(node: NodePath) -> schemas.NodeGiven:
+    async def show_node(
+        node: NodePath, key: Annotated[Key, Depends(caller)]
+    ) -> node_schemas.NodeGiven:
         """Show one node."""
-        return await _shown(services, node)
+        return await _shown(services, _view(services, node, key))
 
     @routes.post("/nodes/{node}/drain", responses=errors("node_not_found"), openapi_extra=SECURITY)
     async def drain(
-        node: NodePath, asked: Annotated[schemas.DrainAsked | None, Body()] = None
-    ) -> schemas.NodeGiven:
+        node: NodePath,
+        key: Annotated[Key, Depends(caller)],
+        asked: Annotated[node_schemas.DrainAsked | None, Body()] = None,
+    ) -> node_schemas.NodeGiven:
         """Let a node finish what it does and take nothing new."""
-        view = _view(services, node)
+        view = _view(services, node, key)
+        await _note(services, Action.NODE_DRAINED, key, view)
         network.drain(view.id, asked.reason if asked else "")
-        return await _shown(services, node)
+        return await _shown(services, _view(services, node, key))
 
     @routes.post(
         "/nodes/{node}/undrain", responses=errors("node_not_found"), openapi_extra=SECURITY
     )
-    async def undrain(node: NodePath) -> schemas.NodeGiven:
+    async def undrain(
+        node: NodePath, key: Annotated[Key, Depends(caller)]
+    ) -> node_schemas.NodeGiven:
         """Let a drained node work again."""
-        network.undrain(_view(services, node).id)
-        return await _shown(services, node)
+        view = _view(services, node, key)
+        await _note(services, Action.NODE_UNDRAINED, key, view)
+        network.undrain(view.id)
+        return await _shown(services, _view(services, node, key))
 
     @routes.post(
         "/nodes/{node}/admit",
         responses=errors("node_not_found", "node_gone"),
         openapi_extra=SECURITY,
     )
-    async def admit(node: NodePath) -> schemas.NodeGiven:
+    async def admit(node: NodePath, key: Annotated[Key, Depends(admin)]) -> node_schemas.NodeGiven:
         """Let a node serve without a sandbox, or with one whose limits do not hold.
 
         At once here, within half a minute at other gateways; to take it back, remove the node.
         """
-        view = _view(services, node)
-        await services.enrolment.admit(view.id)
-        network.enrol(EnrolledNode(view.id, view.member, view.name, view.region, bare_allowed=True))
-        return await _shown(services, node)
+        view = _view(services, node, key)
+        await services.enrolment.admit(view.id, by=acting(key))
+        suspended = view.refused is not None and view.refused.code == "member_suspended"
+        network.enrol(replace(as_enrolled(view, suspended=suspended), bare_allowed=True))
+        return await _shown(services, _view(services, node, key))
+
+    @routes.post(
+        "/nodes/{node}/forfeit",
+        responses=errors("node_not_found", "transfer_conflict"),
+        openapi_extra=SECURITY,
+    )
+    async def forfeit(
+        node: NodePath,
+        asked: node_schemas.ForfeitAsked,
+        idempotency_key: OnceKey,
+        key: Annotated[Key, Depends(admin)],
+    ) -> node_schemas.ForfeitedGiven:
+        """Give what is held back of a node to the community; the node has to prove itself anew.
+
+        Also of a node that was removed, of which nothing is ever released.
+        """
+        amount = await services.rewards.forfeit(
+            NodeId(node), asked.reason, datetime.now(UTC), key=idempotency_key, by=acting(key)
+        )
+        if amount is None:
+            raise _not_found(node)
+        return node_schemas.ForfeitedGiven(id=node, amount=str(amount))
 
     @routes.delete("/nodes/{node}", responses=errors("node_not_found"), openapi_extra=SECURITY)
-    async def remove(node: NodePath) -> schemas.RemovedGiven:
+    async def remove(
+        node: NodePath, key: Annotated[Key, Depends(caller)]
+    ) -> node_schemas.RemovedGiven:
         """Cut a node off for good, within five seconds."""
-        told = await services.enrolment.remove(NodeId(node))
+        if only(key) is not None:
+            _view(services, node, key)
+        told = await services.enrolment.remove(NodeId(node), by=acting(key))
         network.remove(NodeId(node))
-        return schemas.RemovedGiven(id=node, cut_off=told)
+        return node_schemas.RemovedGiven(id=node, cut_off=told)
 
     return routes
 
 
-async def _shown(services: Services, node: str) -> schemas.NodeGiven:
-    view = _view(services, node)
+async def _shown(services: Services, view: NodeView) -> node_schemas.NodeGiven:
     kept = await services.benchmarks.latest(view.id)
-    return schemas.NodeGiven.of(view, kept.get(view.id))
+    return node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures)
 
 
-def _view(services: Services, node: str) -> NodeView:
+async def _note(services: Services, action: Action, key: Key, view: NodeView) -> None:
+    """Record what is about to be done to a node; without an entry it is not done."""
+    await services.audit.append(Entry(action, acting(key), view.id, view.member))
+
+
+def _view(services: Services, node: str, key: Key) -> NodeView:
+    """Find a node that the key may see. Raises: GatewayError."""
     for view in services.network.nodes():
-        if view.id == node:
+        if view.id == node and only(key) in (None, view.member):
             return view
-    raise GatewayError("node_not_found", f"There is no node {node!r}.", param="node")
+    raise _not_found(node)
 
 
-def _proof(node: str, asked: schemas.ProofAsked) -> Proof:
+def _not_found(node: str) -> GatewayError:
+    return GatewayError("node_not_found", f"There is no node {node!r}.", param="node")
+
+
+def _proof(node: str, asked: node_schemas.ProofAsked) -> Proof:
     _same(node, asked.node)
     return Proof(NodeId(node), asked.nonce, asked.signature)
 

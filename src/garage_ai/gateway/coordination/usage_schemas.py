@@ -1,11 +1,11 @@
 """What `/api/v1/usage` gives."""
 
 from datetime import datetime
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field
 
-from garage_ai.gateway.coordination.schemas import Given
+from garage_ai.gateway.coordination.schemas import Given, Nano
 from garage_ai.storage import UsageRecord, UsageTotal
 
 
@@ -31,8 +31,12 @@ class UsagePartGiven(Given):
     prompt_tokens: int | None
     completion_tokens: int | None
     content_events: int
-    outcome: str = Field(description="`ok`, `yielded` (its owner took it back) or an error's code.")
+    outcome: str = Field(
+        description="`ok`, `yielded` (its owner took it back), `planned` (another went on before "
+        "that), `preempted` (a batch request's slot went to a chat) or an error's code."
+    )
     gap_s: float | None = Field(description="Silence before its first words, where it had any.")
+    counted_tokens: int | None = Field(description="Of its text, as the gateway counted them.")
 
 
 class UsageRecordGiven(Given):
@@ -46,8 +50,15 @@ class UsageRecordGiven(Given):
     node: str | None = Field(description="The one that began to answer.")
     outcome: str
     stream: bool
-    prompt_tokens: int | None
-    completion_tokens: int | None
+    prompt_tokens: int | None = Field(description="The engine's word.")
+    completion_tokens: int | None = Field(description="The engine's word.")
+    counted_prompt_tokens: int | None = Field(
+        description="As the gateway counted them: what is billed. Null where nothing was delivered."
+    )
+    counted_completion_tokens: int | None
+    count_source: Literal["tokenizer", "rule"] | None = Field(
+        description="By the model's own tokenizer, or by a rule where none is known."
+    )
     content_events: int
     bytes_out: int
     ttft_s: float | None
@@ -56,6 +67,8 @@ class UsageRecordGiven(Given):
     parts: list[UsagePartGiven] = Field(
         description="Each node's part, where a stream went on at another; empty otherwise."
     )
+    charge: Nano | None = Field(description="nGAI; null where nothing was ever promised.")
+    caller_id: str | None = Field(description="The client's `x-client-request-id`.")
 
     @classmethod
     def of(cls, record: UsageRecord) -> Self:

@@ -1,0 +1,96 @@
+"""The gateway's part in the work of batches, opened: what it lends the worker."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from garage_ai.accounts import Limits
+from garage_ai.batch import Desk, FileStore, ReadRequest
+from garage_ai.batch.worker.bills import ItemBills
+from garage_ai.batch.worker.items import Items
+from garage_ai.batch.worker.promises import Promises
+from garage_ai.batch.worker.worker import Worker
+from garage_ai.gateway.economy import Economy
+from garage_ai.gateway.metrics import Metrics
+from garage_ai.network import Network
+from garage_ai.serving import Recount, Service, ServingError
+from garage_ai.storage import Storage
+from garage_ai.wire.ids import new_gateway_id
+
+
+class Slots:
+    """How much the network could do at once."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def slots(self, model: str) -> int:
+        """Count the slots of all nodes that serve a model or alias now."""
+        try:
+            pool = self._network.registry.pool(self._network.resolve(model))
+        except ServingError:
+            return 0
+        return 0 if pool is None else pool.slots
+
+
+@dataclass(frozen=True, slots=True)
+class WorkPlace:
+    """What chat has in a gateway, and items are done with, too."""
+
+    storage: Storage
+    network: Network
+    economy: Economy
+    limits: Limits
+    recount: Recount
+    metrics: Metrics
+
+    def promises(self) -> Promises:
+        """Make what sets aside what batches may cost."""
+        economy = self.economy
+        return Promises(self.storage, economy.prices, self.network, economy.grants.give)
+
+    def open_worker(
+        self,
+        stack: AsyncExitStack,
+        *,
+        store: FileStore,
+        read: ReadRequest,
+        desk: Desk,
+        lease_seconds: float,
+    ) -> Worker:
+        """Begin to do items; `stack` ends that, before what they are done with is closed."""
+        economy = self.economy
+        bills = ItemBills(economy.billing, economy.prices, self.network)
+        serving = Service(
+            self.network, bills, self.metrics.observe, self.limits, bills, recount=self.recount
+        )
+        name = new_gateway_id()
+        worker = Worker(
+            Items(self.storage, economy.ledger, name, seconds=lease_seconds),
+            serving,
+            bills,
+            store=store,
+            read=read,
+            desk=desk,
+            capacity=Slots(self.network),
+            weights=economy.standings,
+        ).start()
+        stack.push_async_callback(worker.close)
+        watch_worker(self.metrics, worker)
+        return worker
+
+
+def watch_worker(metrics: Metrics, worker: Worker) -> None:
+    """Show how the work goes."""
+    gauge, counts = metrics.gauge, worker.ends.counts
+    gauge("gai_batch_items_running", "Items of batches that run.", lambda: worker.running)
+    waiting = "Items of batches whose ends are not committed."
+    gauge("gai_batch_ends_waiting", waiting, lambda: worker.ends.waiting)
+    late = "Results of batches that came too late and were refused."
+    gauge("gai_batch_results_late", late, lambda: counts.late)
+    unbilled = "What items of batches cost and could not be billed since the start, in nGAI."
+    gauge("gai_batch_unbilled_nanogai", unbilled, lambda: counts.unbilled)
+    failures = "Times that the batch worker did not reach the database."
+    gauge("gai_batch_worker_failures", failures, lambda: worker.failures)
+
+
+__all__ = ["Slots", "WorkPlace", "watch_worker"]

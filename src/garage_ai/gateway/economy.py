@@ -1,0 +1,143 @@
+"""The books of a gateway, opened: the ledger, what may be promised of it, and the bills."""
+
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from garage_ai.catalog import Catalog
+from garage_ai.gateway.metrics import Metrics
+from garage_ai.ledger import (
+    GAI,
+    Allowances,
+    FigureJudge,
+    Grants,
+    Leases,
+    Ledger,
+    NanoGai,
+    Projector,
+)
+from garage_ai.ledger.flags import Flags
+from garage_ai.ledger.prices import ANY_MODEL, PriceList
+from garage_ai.ledger.priority import Standings
+from garage_ai.ledger.reward_book import Probation
+from garage_ai.ledger.reward_jobs import RewardJobs
+from garage_ai.ledger.rewards import Rules
+from garage_ai.ledger.tariff import expected_speeds, tariff, usual_price
+from garage_ai.network import Network
+from garage_ai.network.views import warm_nodes
+from garage_ai.serving import Billing, Earner, RecordedCounts
+from garage_ai.settings import GatewaySettings
+from garage_ai.storage import MemberId, Storage
+from garage_ai.wire.ids import NodeId, new_gateway_id
+
+_UNACCOUNTED: Final = "What was used and could not be billed since the start, in nGAI."
+
+
+@dataclass(frozen=True, slots=True)
+class Economy:
+    """What keeps the books, and what bills by them."""
+
+    ledger: Ledger
+    grants: Grants
+    prices: PriceList
+    billing: Billing
+    rewards: RewardJobs
+    standings: Standings
+
+
+class NodeOwners:
+    """Who earns for a node: the member it belongs to, at once."""
+
+    def __init__(self, network: Network, probation: Probation) -> None:
+        self._network = network
+        self._probation = probation
+
+    def earner(self, node: str) -> Earner | None:
+        """Tell who earns for a node, and how much of it is held back."""
+        found = self._network.member_of(NodeId(node))
+        if found is None:
+            return None
+        member = MemberId(found)
+        return Earner(member, self._probation.escrow_permille(NodeId(node), member))
+
+
+async def open_economy(
+    settings: GatewaySettings,
+    storage: Storage,
+    network: Network,
+    stack: AsyncExitStack,
+    metrics: Metrics,
+    *,
+    figures: FigureJudge,
+) -> Economy:
+    """Open all that; `stack` closes it, after the network whose requests it bills.
+
+    Raises: StorageError.
+    """
+    ledger = Ledger(storage)
+    gateway = new_gateway_id()
+    leases = Leases(storage, gateway)
+    rules = rules_of(settings)
+    grants = Grants(storage, ledger, rules)
+    projector = Projector.start(storage, leases)
+    stack.push_async_callback(projector.close)
+    allowances = Allowances.start(ledger, leases, before=grants.give)
+    stack.push_async_callback(allowances.close)
+    derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
+    prices = await PriceList.open(storage, derived)
+    stack.push_async_callback(prices.close)
+    catalog = Catalog.load()
+
+    def ready() -> set[NodeId]:
+        return warm_nodes(network.registry)
+
+    flags = Flags(storage, figures, gateway)
+    jobs = RewardJobs(storage, ledger, rules, dict(expected_speeds(catalog)), ready, flags=flags)
+    await jobs.start()
+    stack.push_async_callback(jobs.close)
+    standings = Standings(allowances.balance, rules.grant)
+    billing = Billing(
+        allowances,
+        prices,
+        network,
+        NodeOwners(network, jobs.probation),
+        fee_permille=rules.fee,
+        turns=standings,
+        counter=RecordedCounts(),
+    )
+    watch_economy(metrics, allowances, projector, billing, jobs)
+    return Economy(ledger, grants, prices, billing, jobs, standings)
+
+
+def rules_of(settings: GatewaySettings) -> Rules:
+    """Put the economy's figures together."""
+    return Rules(
+        grant=NanoGai(settings.grant * GAI),
+        fee=settings.fee_permille,
+        stipend=settings.stipend_permille,
+        mint_per_hour=NanoGai(settings.stipend_mint * GAI),
+        escrow=settings.escrow_permille,
+        probation=timedelta(days=settings.escrow_days),
+        proof=NanoGai(settings.escrow_work * GAI),
+    )
+
+
+def watch_economy(
+    metrics: Metrics,
+    allowances: Allowances,
+    projector: Projector,
+    billing: Billing,
+    jobs: RewardJobs,
+) -> None:
+    """Show how the books do."""
+    gauge = metrics.gauge
+    gauge("gai_settlements_waiting", "Settlements not committed.", lambda: allowances.waiting)
+    gauge("gai_reservations_held", "Requests not settled.", lambda: allowances.held)
+    gauge("gai_unaccounted_nanogai", _UNACCOUNTED, lambda: allowances.counts.unaccounted)
+    gauge("gai_bills_failed", "Requests that nobody could bill.", lambda: billing.failures)
+    gauge("gai_projector_failures", "Times that balances waited.", lambda: projector.failures)
+    gauge("gai_reward_failures", "Times that stipends and releases waited.", lambda: jobs.failures)
+
+
+__all__ = ["Economy", "open_economy", "watch_economy"]

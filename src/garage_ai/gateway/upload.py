@@ -1,0 +1,130 @@
+"""`POST /v1/files`: a file that is written to the store as it comes, and never held."""
+
+from contextlib import AsyncExitStack
+from datetime import timedelta
+from typing import Final
+
+from garage_ai.accounts import Key
+from garage_ai.batch import StoredFile, Upload
+from garage_ai.gateway import asgi
+from garage_ai.gateway.asgi import Receive, Send
+from garage_ai.gateway.auth import Doorkeeper
+from garage_ai.gateway.batch_services import Files
+from garage_ai.gateway.body import BodyLimits, announced, pieces_of
+from garage_ai.gateway.coordination.batch_schemas import HOUR, MONTH, FileGiven
+from garage_ai.gateway.errors import BadRequest
+from garage_ai.gateway.multipart import FieldGiven, FileBegins, FileData, FormReader, Told
+
+PATH: Final = "/v1/files"
+SECONDS: Final = 3600.0
+"""Longest upload: a gigabyte over a home line."""
+_AROUND: Final = 64 * 1024
+"""Bytes of a form beside its file."""
+_GATHERED: Final = 256 * 1024
+"""Bytes that are written at once."""
+
+_EXPIRY: Final = "expires_after[seconds]"
+
+
+class UploadEndpoint:
+    """Take a file in."""
+
+    def __init__(
+        self, doorkeeper: Doorkeeper, files: Files, limits: BodyLimits, largest: int
+    ) -> None:
+        self._doorkeeper = doorkeeper
+        self._files = files
+        self._limits = BodyLimits(
+            largest + _AROUND,
+            SECONDS,
+            limits.idle_seconds,
+            limits.drain_bytes,
+            limits.drain_seconds,
+        )
+
+    async def __call__(self, scope: asgi.Scope, receive: Receive, send: Send) -> None:
+        """Answer a request. Raises: GatewayError, BatchError, StorageError."""
+        key = self._doorkeeper.admit(scope, "inference")
+        reader = FormReader(asgi.header(scope, b"content-type"))
+        async with AsyncExitStack() as stack:
+            form = _Form(self._files, key, stack, announced(scope) or None)
+            async for piece in pieces_of(scope, receive, self._limits):
+                for told in reader.feed(piece):
+                    await form.take(told)
+            reader.finish()
+            file = await form.finish()
+        body = FileGiven.of(file).model_dump_json().encode()
+        request = (b"x-request-id", asgi.request_id(scope).encode())
+        await asgi.answer(send, 200, body, [asgi.JSON, request, asgi.NO_STORE])
+
+
+class _Form:
+    """What of a form has come; its fields may stand before or behind its file."""
+
+    def __init__(
+        self, files: Files, key: Key, stack: AsyncExitStack, announced: int | None
+    ) -> None:
+        self._files = files
+        self._announced = announced
+        self._key = key
+        self._stack = stack
+        self._fields: dict[str, str] = {}
+        self._upload: Upload | None = None
+        self._held = bytearray()
+
+    async def take(self, told: Told) -> None:
+        """Take the next part of it. Raises: BadRequest, BatchError, StorageError."""
+        match told:
+            case FieldGiven(name, value):
+                self._fields[name] = value
+                if name == "purpose":
+                    _check_purpose(value)
+            case FileBegins(name, filename):
+                await self._begin(name, filename)
+            case FileData(data):
+                self._held += data
+                if len(self._held) >= _GATHERED:
+                    await self._write()
+
+    async def finish(self) -> StoredFile:
+        """Let the file be there. Raises: BadRequest, BatchError, StorageError."""
+        if self._upload is None:
+            raise BadRequest("missing_required_parameter", "'file' is missing.", param="file")
+        if "purpose" not in self._fields:
+            raise BadRequest("missing_required_parameter", "'purpose' is missing.", param="purpose")
+        expires = _expiry(self._fields)
+        await self._write()
+        return await self._upload.keep(expires)
+
+    async def _begin(self, name: str, filename: str) -> None:
+        if name != "file" or self._upload is not None:
+            raise BadRequest("invalid_value", "One file is taken, as 'file'.", param="file")
+        upload = await self._files.upload(self._key, filename, self._announced)
+        self._upload = await self._stack.enter_async_context(upload)
+
+    async def _write(self) -> None:
+        if self._upload is not None:
+            data, self._held = bytes(self._held), bytearray()
+            await self._upload.write(data)
+
+
+def _check_purpose(purpose: str) -> None:
+    if purpose != "batch":
+        message = "'purpose': files are taken for batches only: batch."
+        raise BadRequest("unsupported_value", message, param="purpose")
+
+
+def _expiry(fields: dict[str, str]) -> timedelta | None:
+    seconds, anchor = fields.get(_EXPIRY), fields.get("expires_after[anchor]")
+    if seconds is None and anchor is None:
+        return None
+    if anchor != "created_at":
+        message = "'expires_after[anchor]': created_at."
+        raise BadRequest("invalid_value", message, param="expires_after[anchor]")
+    if seconds is None or not seconds.isdecimal() or not HOUR <= int(seconds[:9]) <= MONTH:
+        message = f"'{_EXPIRY}': {HOUR} to {MONTH}."
+        raise BadRequest("invalid_value", message, param=_EXPIRY)
+    return timedelta(seconds=int(seconds))
+
+
+__all__ = ["PATH", "UploadEndpoint"]
