@@ -12,13 +12,28 @@ from typing import Annotated, NoReturn
 import typer
 
 from garage_ai import __version__
-from garage_ai.cli import key, member, node, output
+from garage_ai.cli import (
+    audit,
+    batch,
+    db,
+    group,
+    image,
+    key,
+    ledger,
+    litellm,
+    me,
+    member,
+    node,
+    output,
+    price,
+    usage,
+)
 from garage_ai.cli.chat import chat
 from garage_ai.cli.errors import INTERRUPTED, CliError, Failed
 from garage_ai.cli.gateway import gateway
+from garage_ai.cli.handover import hand_over
 from garage_ai.cli.models import models
 from garage_ai.cli.up import up
-from garage_ai.cli.usage import usage
 from garage_ai.cli.words import say
 
 
@@ -60,11 +75,20 @@ def make_app() -> typer.Typer:
     app.command("up", help=say("help.up"))(up)
     app.command("gateway", help=say("help.gateway"))(gateway)
     app.add_typer(node.app, name="node", help=say("help.node"))
+    app.add_typer(group.app, name="group")
     app.add_typer(key.app, name="key")
     app.add_typer(member.app, name="member")
+    app.add_typer(image.app, name="image")
+    app.add_typer(db.app, name="db")
+    app.add_typer(me.app, name="me")
+    app.add_typer(audit.app, name="audit")
+    app.add_typer(price.app, name="price")
     app.command("models", help=say("help.models"))(models)
     app.command("chat", help=say("help.chat"))(chat)
-    app.command("usage", help=say("help.usage"))(usage)
+    app.add_typer(batch.app, name="batch")
+    app.add_typer(usage.app, name="usage")
+    app.add_typer(ledger.app, name="ledger")
+    app.add_typer(litellm.app, name="litellm")
     return app
 
 
@@ -75,6 +99,7 @@ def main() -> NoReturn:
         with contextlib.suppress(AttributeError):
             stream.reconfigure(errors="replace")  # type: ignore[union-attr]
     try:
+        hand_over(sys.argv[1:])
         make_app()()
     except CliError as error:
         _debug_trace()

@@ -5,8 +5,6 @@ Standard library only, so that a command is up in a fraction of a second.
 
 import contextlib
 import http.client
-import json
-import socket
 import ssl
 from collections.abc import Generator, Iterator, Mapping
 from datetime import datetime
@@ -16,9 +14,10 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from garage_ai import __version__
-from garage_ai.cli import shapes
-from garage_ai.cli.errors import CliError, Failed, Refused, Unreachable
-from garage_ai.cli.sse import BadStream, events
+from garage_ai.cli import ledger_shapes, own_shapes, shapes
+from garage_ai.cli.errors import Failed, NotThere, Unreachable
+from garage_ai.cli.exchange import READ, Body, Connection, chunks, encoded, lines, refusal
+from garage_ai.cli.sse import BadStream
 from garage_ai.cli.target import Target
 from garage_ai.cli.words import say
 
@@ -26,12 +25,13 @@ CONNECT_SECONDS: Final = 5.0
 ANSWER_SECONDS: Final = 30.0
 FIRST_TOKEN_SECONDS: Final = 180.0
 """Queue, prefill of a long prompt on a small card, and another try elsewhere."""
+VERIFY_SECONDS: Final = 600.0
+"""The whole books, some million entries."""
 
 _MAX_ANSWER: Final = 16 * 1024 * 1024
-_MAX_LINE: Final = 4 * 1024 * 1024
-_READ: Final = 64 * 1024
 
-Method = Literal["GET", "POST", "DELETE"]
+Method = Literal["GET", "POST", "PATCH", "DELETE", "PUT"]
+Owner = Literal["keys", "members"]
 _T = TypeVar("_T")
 
 
@@ -65,9 +65,12 @@ class Client:
         scopes: tuple[str, ...],
         region: str | None = None,
         member: str | None = None,
+        limits: Mapping[str, object] | None = None,
     ) -> shapes.MadeKey:
         """Make a key, the operator's if no member is named; its secret is told this once."""
-        body = _given(name=name, scopes=list(scopes), region=region, member=member)
+        body = _given(
+            name=name, scopes=list(scopes), region=region, member=member, limits=limits or None
+        )
         return self._ask("POST", "/api/v1/keys", shapes.MadeKey, body)
 
     def keys(self) -> tuple[shapes.Key, ...]:
@@ -78,6 +81,14 @@ class Client:
         """Revoke a key."""
         return self._ask("DELETE", f"/api/v1/keys/{quote(key, safe='')}", shapes.Key)
 
+    def limits(self, kind: Owner, owner: str) -> shapes.LimitsShown:
+        """Show what a key or a member may use, and how much of it is used."""
+        return self._ask("GET", _limits_path(kind, owner), shapes.LimitsShown)
+
+    def limit(self, kind: Owner, owner: str, changes: Mapping[str, object]) -> shapes.Limits:
+        """Change what a key or a member may use."""
+        return self._ask("PATCH", _limits_path(kind, owner), shapes.Limits, changes)
+
     def create_member(self, name: str) -> shapes.Member:
         """Make a member."""
         return self._ask("POST", "/api/v1/members", shapes.Member, {"name": name})
@@ -85,6 +96,56 @@ class Client:
     def members(self) -> tuple[shapes.Member, ...]:
         """List all members."""
         return self._ask("GET", "/api/v1/members", shapes.Members).data
+
+    def change_member(self, member: str, verb: str) -> shapes.Member:
+        """Suspend or resume (`verb`) a member."""
+        path = f"/api/v1/members/{quote(member, safe='')}/{verb}"
+        return self._ask("POST", path, shapes.Member)
+
+    def create_invite(self, name: str | None, uses: int, days: int) -> own_shapes.MadeInvite:
+        """Make an invite; its secret is told this once."""
+        body = _given(name=name, uses=uses, ttl=days * 86_400)
+        return self._ask("POST", "/api/v1/invites", own_shapes.MadeInvite, body)
+
+    def accept_invite(self, secret: str, name: str | None) -> own_shapes.Joined:
+        """Become a member; the first key is told this once."""
+        body = _given(secret=secret, name=name)
+        return self._ask("POST", "/api/v1/invites/accept", own_shapes.Joined, body)
+
+    def me(self) -> own_shapes.Me:
+        """Show what is one's own."""
+        return self._ask("GET", "/api/v1/me", own_shapes.Me)
+
+    def export_me(self) -> Iterator[bytes]:
+        """Give all that is kept of oneself, piece by piece."""
+        with self._talk("GET", "/api/v1/me/export", None, self._answer_seconds) as response:
+            while piece := response.read(READ):
+                yield piece
+
+    def erase_me(self, name: str) -> shapes.Member:
+        """Erase oneself; the own name confirms it."""
+        return self._ask("DELETE", "/api/v1/me", shapes.Member, {"name": name})
+
+    def acts(
+        self,
+        *,
+        since: datetime | None = None,
+        actor: str | None = None,
+        action: str | None = None,
+        after: int | None = None,
+        limit: int = 100,
+    ) -> tuple[own_shapes.Act, ...]:
+        """List who did what, newest first; with `after` the next ones, oldest first."""
+        moment = since.isoformat() if since else None
+        query = _given(since=moment, actor=actor, action=action, after=after, limit=limit)
+        return self._ask("GET", f"/api/v1/audit?{urlencode(query)}", own_shapes.Acts).data
+
+    def audit_head(self) -> own_shapes.SignedHead | None:
+        """Give the newest signed head of the log; None before the first."""
+        try:
+            return self._ask("GET", "/api/v1/audit/head", own_shapes.SignedHead)
+        except NotThere:
+            return None
 
     def create_token(
         self,
@@ -104,10 +165,87 @@ class Client:
         """Let a node serve without a whole sandbox."""
         return self._ask("POST", f"/api/v1/nodes/{quote(node, safe='')}/admit", shapes.Node)
 
+    def forfeit(self, node: str, reason: str, key: str) -> ledger_shapes.Forfeited:
+        """Give what is held back of a node to the community, once for each key."""
+        path = f"/api/v1/nodes/{quote(node, safe='')}/forfeit"
+        extra = {"Idempotency-Key": key}
+        with self._talk("POST", path, {"reason": reason}, self._answer_seconds, extra) as response:
+            return self._read(response, ledger_shapes.Forfeited)
+
+    def nodes(self) -> tuple[shapes.Rig, ...]:
+        """List all nodes with what they do."""
+        return self._ask("GET", "/api/v1/nodes", shapes.Rigs).data
+
+    def images(self) -> tuple[shapes.Image, ...]:
+        """List the images that nodes run or administrators have decided about."""
+        return self._ask("GET", "/api/v1/images", shapes.Images).data
+
+    def decide_image(self, digest: str, verb: str, note: str | None = None) -> shapes.Image:
+        """Approve or revoke (`verb`) an image."""
+        path = f"/api/v1/images/{quote(digest, safe=':')}/{verb}"
+        return self._ask("POST", path, shapes.Image, _given(note=note) or None)
+
+    def prices(self) -> shapes.Prices:
+        """List what models cost now, and what will hold."""
+        return self._ask("GET", "/api/v1/prices", shapes.Prices)
+
+    def price_history(self, model: str | None = None) -> tuple[shapes.Price, ...]:
+        """List every price there was or will be, newest first, of one model or of all."""
+        query = f"?{urlencode({'model': model})}" if model else ""
+        return self._ask("GET", f"/api/v1/prices/history{query}", shapes.Prices).data
+
+    def set_price(
+        self,
+        model: str,
+        prompt: int,
+        completion: int,
+        *,
+        effective_from: datetime | None = None,
+        note: str | None = None,
+        batch: int | None = None,
+    ) -> shapes.Price:
+        """Add a price to the list, in nGAI for 1,000 tokens; batches pay thousandths of it."""
+        since = effective_from.isoformat() if effective_from else None
+        body = _given(model=model, prompt=str(prompt), completion=str(completion))
+        body |= _given(effective_from=since, note=note, batch_permille=batch)
+        return self._ask("PUT", "/api/v1/prices", shapes.Price, body)
+
     def usage(self, by: str, since: datetime | None = None) -> shapes.Usage:
         """Add up what was used, by one property."""
         query = {"by": by, "limit": "0"} | ({"since": since.isoformat()} if since else {})
         return self._ask("GET", f"/api/v1/usage?{urlencode(query)}", shapes.Usage)
+
+    def balance(self, account: str | None = None) -> ledger_shapes.Balance:
+        """Show what an account has, the own one if none is named."""
+        query = urlencode(_given(account=account))
+        return self._ask("GET", f"/api/v1/ledger/balance?{query}", ledger_shapes.Balance)
+
+    def statement(
+        self, account: str | None = None, limit: int = 50, before: int | None = None
+    ) -> ledger_shapes.Statement:
+        """List an account's entries, newest first."""
+        query = urlencode(_given(account=account, limit=limit, before=before))
+        return self._ask("GET", f"/api/v1/ledger/statement?{query}", ledger_shapes.Statement)
+
+    def verify_ledger(self) -> ledger_shapes.Verification:
+        """Check the whole books."""
+        path = "/api/v1/ledger/verify"
+        with self._talk("GET", path, None, VERIFY_SECONDS) as response:
+            return self._read(response, ledger_shapes.Verification)
+
+    def adjust(self, account: str, nano: int, reason: str, key: str) -> ledger_shapes.Entry:
+        """Enter an adjustment, once for each key."""
+        body = {"account": account, "amount": str(nano), "reason": reason}
+        path, extra = "/api/v1/ledger/adjustments", {"Idempotency-Key": key}
+        with self._talk("POST", path, body, self._answer_seconds, extra) as response:
+            return self._read(response, ledger_shapes.Entry)
+
+    def export_ledger(self, form: str, account: str | None = None) -> Iterator[str]:
+        """Give all entries, or those of an account, in a form, line by line."""
+        path = f"/api/v1/ledger/export?{urlencode(_given(format=form, account=account))}"
+        with self._talk("GET", path, None, self._answer_seconds) as response:
+            for line in lines(response):
+                yield line.decode(errors="replace")
 
     def chat(
         self, model: str, messages: list[shapes.Message], max_tokens: int | None = None
@@ -126,7 +264,7 @@ class Client:
             body["max_tokens"] = max_tokens
         with self._talk("POST", "/v1/chat/completions", body, FIRST_TOKEN_SECONDS) as response:
             try:
-                yield from _chunks(response)
+                yield from chunks(response)
             except BadStream as error:
                 raise self._not_ours() from error
 
@@ -134,7 +272,10 @@ class Client:
         self, method: Method, path: str, kind: type[_T], body: Mapping[str, object] | None = None
     ) -> _T:
         with self._talk(method, path, body, self._answer_seconds) as response:
-            text = response.read(_MAX_ANSWER)
+            return self._read(response, kind)
+
+    def _read(self, response: http.client.HTTPResponse, kind: type[_T]) -> _T:
+        text = response.read(_MAX_ANSWER)
         try:
             return msgspec.json.decode(text, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -142,18 +283,26 @@ class Client:
 
     @contextlib.contextmanager
     def _talk(
-        self, method: Method, path: str, body: Mapping[str, object] | None, seconds: float
+        self,
+        method: Method,
+        path: str,
+        body: Body,
+        seconds: float,
+        extra: Mapping[str, str] | None = None,
     ) -> Iterator[http.client.HTTPResponse]:
         """Send a request and give the answer, its status known to be good."""
-        connection = _Connection(self._target, self._connect_seconds)
+        connection = Connection(self._target, self._connect_seconds)
         try:
             connection.connect()
             connection.sock.settimeout(seconds)
-            connection.request(method, self._prefix + path, _encoded(body), self._headers())
+            headers = self._headers() | dict(extra or {})
+            # Whoever refuses a long body may stop reading; what it says about it stands there.
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.request(method, self._prefix + path, encoded(body), headers)
             # The response holds the socket too: closing it is what the gateway sees.
             with contextlib.closing(connection.getresponse()) as response:
                 if response.status >= http.client.BAD_REQUEST:
-                    raise _refusal(response, self._not_ours())
+                    raise refusal(response, self._not_ours())
                 yield response
         except ssl.SSLCertVerificationError as error:
             reason = error.verify_message or str(error)
@@ -188,67 +337,12 @@ class Client:
         return Failed(say("error.not_ours", url=self._target.url))
 
 
-class _Connection(http.client.HTTPConnection):
-    """HTTP, or HTTPS to a name that this machine may reach under another address."""
-
-    def __init__(self, target: Target, seconds: float) -> None:
-        super().__init__(target.name, target.port, timeout=seconds)
-        self._target = target
-
-    def connect(self) -> None:
-        address = (self._target.host, self._target.port)
-        self.sock = socket.create_connection(address, timeout=self.timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if self._target.is_tls:
-            context = ssl.create_default_context(cafile=self._target.ca)
-            context.minimum_version = ssl.TLSVersion.TLSv1_2
-            self.sock = context.wrap_socket(self.sock, server_hostname=self._target.name)
+def _limits_path(kind: Owner, owner: str) -> str:
+    return f"/api/v1/{kind}/{quote(owner, safe='')}/limits"
 
 
 def _given(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def _encoded(body: Mapping[str, object] | None) -> bytes | None:
-    return None if body is None else json.dumps(body).encode()
-
-
-def _chunks(response: http.client.HTTPResponse) -> Iterator[shapes.Chunk]:
-    """Give the chunks of a stream until `[DONE]`. Raises: BadStream, Failed."""
-    for data in events(_lines(response)):
-        if data == b"[DONE]":
-            return
-        try:
-            chunk = msgspec.json.decode(data, type=shapes.Chunk)
-        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-            raise BadStream(str(error)) from error
-        if chunk.error is not None:
-            raise Failed(say("error.broken_off", message=chunk.error.message))
-        yield chunk
-    raise Failed(say("error.broken_off", message="[DONE]"))
-
-
-def _lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    while line := response.readline(_MAX_LINE):
-        yield line
-
-
-def _refusal(response: http.client.HTTPResponse, not_ours: CliError) -> CliError:
-    """Turn an error's answer into ours."""
-    try:
-        error = msgspec.json.decode(response.read(_READ), type=shapes.Refusal).error
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return not_ours
-    if response.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
-        return Refused(say("error.refused", message=error.message), say("error.refused.next"))
-    return Failed(say("error.answered", message=error.message), _advice(response, error))
-
-
-def _advice(response: http.client.HTTPResponse, error: shapes.ErrorDetail) -> str:
-    if error.code == "model_not_found":
-        return say("error.model.next")
-    wait = response.headers.get("Retry-After", "")
-    return say("error.wait.next", seconds=int(wait)) if wait.isdecimal() else ""
-
-
-__all__ = ["ANSWER_SECONDS", "CONNECT_SECONDS", "FIRST_TOKEN_SECONDS", "Client"]
+__all__ = ["ANSWER_SECONDS", "CONNECT_SECONDS", "FIRST_TOKEN_SECONDS", "Client", "Owner"]

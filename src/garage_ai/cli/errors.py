@@ -2,6 +2,8 @@
 
 CliError                exit  code
 ├── Failed              1     failed         it was tried and did not work
+│   ├── NotThere        1     not_there      the gateway has nothing of that name
+│   └── Unavailable     1     unavailable    the gateway cannot do it now
 ├── Misused             2     usage          options that do not go together
 ├── Unreachable         3     unreachable    no gateway there
 └── Refused             4     refused        the key is missing, wrong or not enough
@@ -32,6 +34,14 @@ class Failed(CliError):
     code = "failed"
 
 
+class NotThere(Failed):
+    code = "not_there"
+
+
+class Unavailable(Failed):
+    code = "unavailable"
+
+
 class Misused(CliError):
     exit_code = 2
     code = "usage"
@@ -47,4 +57,13 @@ class Refused(CliError):
     code = "refused"
 
 
-__all__ = ["INTERRUPTED", "CliError", "Failed", "Misused", "Refused", "Unreachable"]
+__all__ = [
+    "INTERRUPTED",
+    "CliError",
+    "Failed",
+    "Misused",
+    "NotThere",
+    "Refused",
+    "Unavailable",
+    "Unreachable",
+]

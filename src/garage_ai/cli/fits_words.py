@@ -44,6 +44,9 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Computed from published figures, not measured: memory may differ by a GiB, speed by half.",
         "Beräknat ur publicerade uppgifter, inte mätt: minnet kan skilja en GiB, farten det halva.",
     ),
+    "measured": ("measured here, at most:", "mätt här, som mest:"),
+    "here": (" (measured here)", " (mätt här)"),
+    "column.device": ("on", "på"),
     "too_large": (
         "does not fit: {form} needs {needed} GiB, there are {room}",
         "får inte plats: {form} behöver {needed} GiB, det finns {room}",

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from garage_ai.cli import output
+from garage_ai.cli import limits, output
+from garage_ai.cli.limit_words import say as say_of_limits
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, client
 from garage_ai.cli.shapes import Key
 from garage_ai.cli.words import say
@@ -17,18 +18,43 @@ def create(
     *,
     name: Annotated[str, typer.Option("--name", help=say("help.option.name"))],
     admin: Annotated[bool, typer.Option("--admin", help=say("help.option.admin"))] = False,
+    usage: Annotated[bool, typer.Option("--usage", help=say("help.option.usage"))] = False,
     region: Annotated[
-        str | None, typer.Option("--region", metavar="SE-AB", help=say("help.option.key_region"))
+        list[str] | None,
+        typer.Option("--region", metavar="SE-AB", help=say("help.option.key_region")),
     ] = None,
     member: Member = None,
+    rpm: limits.Rpm = None,
+    tpm: limits.Tpm = None,
+    streams: limits.Streams = None,
+    daily_tokens: limits.DailyTokens = None,
+    monthly_tokens: limits.MonthlyTokens = None,
+    daily_gai: limits.DailyGai = None,
+    monthly_gai: limits.MonthlyGai = None,
+    model: limits.Models = None,
+    expires: limits.Expires = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a key; without --json, stdout holds the secret alone."""
-    scopes = ("inference", "admin") if admin else ("inference",)
-    made = client(gateway, api_key, data_dir).create_key(name, scopes, region, member)
+    extra = (("admin", admin), ("usage", usage))
+    scopes = ("inference", *(scope for scope, asked in extra if asked))
+    allowed = limits.changes(
+        rpm=rpm,
+        tpm=tpm,
+        streams=streams,
+        daily_tokens=daily_tokens,
+        monthly_tokens=monthly_tokens,
+        daily_gai=daily_gai,
+        monthly_gai=monthly_gai,
+        models=model,
+        regions=region if region and len(region) > 1 else None,
+        expires_at=expires,
+    )
+    bound = region[0] if region and len(region) == 1 else None
+    made = client(gateway, api_key, data_dir).create_key(name, scopes, bound, member, allowed)
     if as_json:
         output.write_json({"id": made.id, "key": made.key, "name": made.name})
         return
@@ -66,6 +92,41 @@ def revoke(
         output.write_json(revoked)
         return
     output.write(say("key.revoked.done", id=revoked.id))
+
+
+@app.command(help=say_of_limits("help.key"))
+def limit(
+    key: Annotated[str, typer.Argument(metavar="ID", help=say("help.option.key_id"))],
+    *,
+    rpm: limits.Rpm = None,
+    tpm: limits.Tpm = None,
+    streams: limits.Streams = None,
+    daily_tokens: limits.DailyTokens = None,
+    monthly_tokens: limits.MonthlyTokens = None,
+    daily_gai: limits.DailyGai = None,
+    monthly_gai: limits.MonthlyGai = None,
+    model: limits.Models = None,
+    region: limits.Regions = None,
+    expires: limits.Expires = None,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change what a key may use; with no option, show it."""
+    changes = limits.changes(
+        rpm=rpm,
+        tpm=tpm,
+        streams=streams,
+        daily_tokens=daily_tokens,
+        monthly_tokens=monthly_tokens,
+        daily_gai=daily_gai,
+        monthly_gai=monthly_gai,
+        models=model,
+        regions=region,
+        expires_at=expires,
+    )
+    limits.act(client(gateway, api_key, data_dir), "keys", key, changes, as_json=as_json)
 
 
 def _row(key: Key) -> tuple[str, ...]:

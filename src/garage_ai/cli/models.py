@@ -40,7 +40,7 @@ def models(
 ) -> None:
     """List the models being served, or what would fit here."""
     if fits:
-        _fits(card or [], vram or [], context, sequences, as_json=as_json)
+        _fits(card or [], vram or [], context, sequences, data_dir=data_dir, as_json=as_json)
         return
     if card or vram or context or sequences:
         raise Misused(say_fits("needs_fits"))
@@ -53,6 +53,7 @@ def _fits(
     context: int | None,
     sequences: int | None,
     *,
+    data_dir: DataDir,
     as_json: bool,
 ) -> None:
     from garage_ai.catalog import Wish
@@ -60,7 +61,7 @@ def _fits(
 
     usual = Wish()
     wish = Wish(context or usual.context, sequences or usual.sequences)
-    show_fits(cards, vram, wish, as_json=as_json)
+    show_fits(cards, vram, wish, data_dir=data_dir, as_json=as_json)
 
 
 def _served(gateway: GatewayUrl, api_key: ApiKey, data_dir: DataDir, *, as_json: bool) -> None:

@@ -1,6 +1,7 @@
 """`gai models --fits`: which published models this PC, or another card, could serve."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -9,6 +10,7 @@ from garage_ai.catalog import (
     QUANTISATIONS,
     RESERVE,
     Card,
+    Catalog,
     Fit,
     Known,
     Place,
@@ -18,8 +20,10 @@ from garage_ai.catalog import (
     known_cards,
     plan,
 )
-from garage_ai.cli import output
+from garage_ai.catalog.planner import Measured
+from garage_ai.cli import fits_measured, output
 from garage_ai.cli.errors import Misused
+from garage_ai.cli.fits_measured import MeasuredShown
 from garage_ai.cli.fits_words import say
 
 _GIB = 1 << 30
@@ -60,22 +64,39 @@ class ModelShown(msgspec.Struct, frozen=True, kw_only=True):
     weights: int = 0
     cache: int = 0
     speed: float | None = None
+    measured: bool = False
 
 
 class FitsShown(msgspec.Struct, frozen=True):
-    """What `gai models --fits --json` prints."""
+    """What `gai models --fits --json` prints; `measured` is what engines really held on this PC."""
 
     estimate: bool
     places: tuple[PlaceShown, ...]
     models: tuple[ModelShown, ...]
+    measured: tuple[MeasuredShown, ...] = ()
 
 
-def show_fits(cards: Sequence[str], vram: Sequence[float], wish: Wish, *, as_json: bool) -> None:
+def show_fits(
+    cards: Sequence[str],
+    vram: Sequence[float],
+    wish: Wish,
+    *,
+    data_dir: Path | None = None,
+    as_json: bool,
+) -> None:
     """Plan every known model for the cards named, or for this PC. Raises: Misused."""
-    places = [*map(_named, cards), *map(_sized, vram)] or places_here()
-    shown = tuple(_planned(known, places, wish) for known in KNOWN.values())
+    places = [*map(_named, cards), *map(_sized, vram)]
+    # What was measured here says nothing of another card.
+    peaks = () if places else fits_measured.peaks_here(data_dir)
+    places = places or places_here()
+    catalog = tuple(Catalog.load())
+    shown = tuple(
+        _planned(known, places, wish, fits_measured.measured_of(known, peaks, catalog))
+        for known in KNOWN.values()
+    )
+    measured = fits_measured.shown(peaks)
     if as_json:
-        output.write_json(FitsShown(True, tuple(map(_place, places)), shown))
+        output.write_json(FitsShown(True, tuple(map(_place, places)), shown, measured))
         return
     output.write(say("on", places=", ".join(map(_words, places))))
     rows = [_row(each) for each in shown if each.fits]
@@ -85,7 +106,23 @@ def show_fits(cards: Sequence[str], vram: Sequence[float], wish: Wish, *, as_jso
     for each in shown:
         if not each.fits:
             output.write(f"{each.model}: {_refusal(each)}")
+    if measured:
+        output.write(say("measured"))
+        heads = ("model", "engine", "device", "context", "at_once", "memory")
+        rows_here = [_measured_row(each) for each in measured]
+        output.write_table([say(f"column.{head}") for head in heads], rows_here)
     output.remark(say("estimate"))
+
+
+def _measured_row(shown: MeasuredShown) -> tuple[str, ...]:
+    return (
+        shown.model,
+        shown.engine,
+        f"{shown.device} {shown.driver}".strip(),
+        str(shown.context),
+        str(shown.sequences),
+        _gib(shown.peak),
+    )
 
 
 def places_here() -> list[Place]:
@@ -121,9 +158,9 @@ def _sized(gibibytes: float) -> Place:
     return Place(f"{gibibytes:g} GiB", max(0, int(gibibytes * _GIB) - RESERVE))
 
 
-def _planned(known: Known, places: Sequence[Place], wish: Wish) -> ModelShown:
+def _planned(known: Known, places: Sequence[Place], wish: Wish, measured: Measured) -> ModelShown:
     forms = [form for name, form in QUANTISATIONS.items() if name in known.quantisations]
-    found = plan(known.shape, forms, places, wish)
+    found = plan(known.shape, forms, places, wish, measured)
     if isinstance(found, Refusal):
         return ModelShown(
             model=known.shape.name,
@@ -150,7 +187,8 @@ def _fitting(known: Known, fit: Fit) -> ModelShown:
         cards=fit.cards,
         context=fit.context,
         sequences=fit.sequences,
-        needed=fit.weights + fit.cache + fit.other,
+        needed=fit.needed,
+        measured=fit.measured is not None,
         room=fit.room,
         weights=fit.weights,
         cache=fit.cache,
@@ -166,7 +204,7 @@ def _row(shown: ModelShown) -> tuple[str, ...]:
         str(shown.cards),
         str(shown.context),
         str(shown.sequences),
-        _gib(shown.needed),
+        _gib(shown.needed) + (say("here") if shown.measured else ""),
         "" if shown.speed is None else f"{shown.speed:.0f}",
     )
 

@@ -1,64 +1,30 @@
 """`gai node`: lend this PC to a network."""
 
+import secrets
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from garage_ai.cli import node_limits, output
-from garage_ai.cli.errors import Failed
+from garage_ai.cli import node_limits, node_service, output
+from garage_ai.cli.ledger import gai
+from garage_ai.cli.node_choice import EngineName, Said, choose, takes_choice
+from garage_ai.cli.node_leave import leave
+from garage_ai.cli.node_list import list_nodes
+from garage_ai.cli.node_list_words import say as say_of_list
 from garage_ai.cli.node_sandbox import image, sandbox
-from garage_ai.cli.node_vllm import (
-    CacheGib,
-    ChatTemplate,
-    MemoryShare,
-    TensorParallel,
-    VllmPython,
-)
+from garage_ai.cli.node_update import update
 from garage_ai.cli.node_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, NodeDir, client
+from garage_ai.cli.update_words import say as say_of_update
 
 if TYPE_CHECKING:
     from garage_ai.node.control import Op
-    from garage_ai.node.folder import Choice, NodeFolder
     from garage_ai.node.pauses import Pause
     from garage_ai.node.status import Status
 
 app = typer.Typer(help=say("help"), no_args_is_help=True)
-
-STOP_SECONDS: Final = 35.0
-"""Longest wait for an agent to finish what it does before it leaves the network."""
-
-EngineName = Literal["llamacpp", "vllm", "external"]
-SandboxChoice = Literal["auto", "podman", "docker", "none"]
-
-Engine = Annotated[EngineName | None, typer.Option("--engine", help=say("option.engine"))]
-EngineUrl = Annotated[
-    str | None,
-    typer.Option("--engine-url", metavar="URL/v1", help=say("option.engine_url")),
-]
-Models = Annotated[
-    list[str] | None, typer.Option("--model", metavar="NAME", help=say("option.model"))
-]
-Sandbox = Annotated[SandboxChoice | None, typer.Option("--sandbox", help=say("option.sandbox"))]
-Slots = Annotated[
-    int | None, typer.Option("--slots", min=1, max=4096, metavar="N", help=say("option.slots"))
-]
-Context = Annotated[
-    int | None, typer.Option("--context", min=128, metavar="N", help=say("option.context"))
-]
-Threads = Annotated[
-    int | None,
-    typer.Option(
-        "--threads",
-        min=1,
-        max=1024,
-        metavar="N",
-        envvar="GAI_ENGINE_THREADS",
-        help=say("option.threads"),
-    ),
-]
 
 
 @app.command(help=say("help.token"))
@@ -86,6 +52,9 @@ def token(
     output.write(made.token)
 
 
+app.command("list", help=say_of_list("help"))(list_nodes)
+
+
 @app.command(help=say("help.admit"))
 def admit(
     node: Annotated[str, typer.Argument(metavar="NODE", help=say("argument.node"))],
@@ -103,67 +72,62 @@ def admit(
     output.write(say("admitted", node=admitted.id, name=output.harmless(admitted.name)))
 
 
+@app.command(help=say("help.forfeit"))
+def forfeit(
+    node: Annotated[str, typer.Argument(metavar="NODE", help=say("argument.node"))],
+    *,
+    reason: Annotated[str, typer.Option("--reason", metavar="TEXT", help=say("option.reason"))],
+    key: Annotated[
+        str | None, typer.Option("--idempotency-key", metavar="KEY", help=say("option.key"))
+    ] = None,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give what is held back of a node to the pool."""
+    name = key or secrets.token_hex(12)
+    forfeited = client(gateway, api_key, data_dir).forfeit(node, reason, name)
+    if as_json:
+        output.write_json(forfeited)
+        return
+    output.write(say("forfeited", node=forfeited.id, gai=gai(forfeited.amount)))
+
+
 @app.command(help=say("help.join"))
+@takes_choice
 def join(
     url: Annotated[str, typer.Argument(metavar="URL", help=say("argument.url"))],
     enrolment_token: Annotated[
         str, typer.Argument(metavar="TOKEN", help=say("argument.token"))
     ] = "",
     *,
-    engine: Engine = None,
-    engine_url: EngineUrl = None,
-    model: Models = None,
-    slots: Slots = None,
-    context: Context = None,
-    threads: Threads = None,
-    sandbox_kind: Sandbox = None,
-    vllm_python: VllmPython = None,
-    tensor_parallel: TensorParallel = None,
-    memory_share: MemoryShare = None,
-    kv_cache_gib: CacheGib = None,
-    chat_template: ChatTemplate = None,
+    said: Said,
+    share: node_limits.Sharing = None,
     name: Annotated[
         str, typer.Option("--name", metavar="NAME", envvar="GAI_NODE_NAME", help=say("option.name"))
     ] = "",
+    service: Annotated[
+        bool | None, typer.Option("--service/--no-service", help=say("option.service"))
+    ] = None,
     data_dir: NodeDir = None,
 ) -> None:
     """Enrol this PC and serve."""
-    from garage_ai.cli.node_run import folder_at, join_and_serve
+    from garage_ai.cli.node_join import join_and_serve
+    from garage_ai.cli.node_run import folder_at
     from garage_ai.node.folder import Choice
 
-    chosen = _choice(
-        Choice(),
-        engine=engine,
-        engine_url=engine_url,
-        model=model,
-        slots=slots,
-        context=context,
-        threads=threads,
-        sandbox=sandbox_kind,
-        vllm_python=vllm_python,
-        tensor_parallel=tensor_parallel,
-        memory_share=memory_share,
-        kv_cache_gib=kv_cache_gib,
-        chat_template=chat_template,
-    )
-    join_and_serve(url, enrolment_token, folder_at(data_dir), chosen, name)
+    folder = folder_at(data_dir)
+    node_limits.set_share(folder, share)
+    join_and_serve(url, enrolment_token, folder, choose(Choice(), said), name, service=service)
 
 
 @app.command(help=say("help.run"))
+@takes_choice
 def run(
     *,
-    engine: Engine = None,
-    engine_url: EngineUrl = None,
-    model: Models = None,
-    slots: Slots = None,
-    context: Context = None,
-    threads: Threads = None,
-    sandbox_kind: Sandbox = None,
-    vllm_python: VllmPython = None,
-    tensor_parallel: TensorParallel = None,
-    memory_share: MemoryShare = None,
-    kv_cache_gib: CacheGib = None,
-    chat_template: ChatTemplate = None,
+    said: Said,
+    share: node_limits.Sharing = None,
     data_dir: NodeDir = None,
     gateway: Annotated[
         str | None, typer.Option("--gateway", metavar="URL", help=say("option.gateway"))
@@ -173,21 +137,8 @@ def run(
     from garage_ai.cli.node_run import folder_at, guarded, serve_again
 
     folder = folder_at(data_dir)
-    chosen = _choice(
-        guarded(folder.load).choice,
-        engine=engine,
-        engine_url=engine_url,
-        model=model,
-        slots=slots,
-        context=context,
-        threads=threads,
-        sandbox=sandbox_kind,
-        vllm_python=vllm_python,
-        tensor_parallel=tensor_parallel,
-        memory_share=memory_share,
-        kv_cache_gib=kv_cache_gib,
-        chat_template=chat_template,
-    )
+    chosen = choose(guarded(folder.load).choice, said)
+    node_limits.set_share(folder, share)
     serve_again(folder, chosen, gateway)
 
 
@@ -276,66 +227,13 @@ def bench(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     measure(folder_at(data_dir), as_json=as_json)
 
 
+app.add_typer(node_service.app, name="service")
+app.command("update", help=say_of_update("help"))(update)
 app.command("sandbox", help=say("help.sandbox"))(sandbox)
 app.command("image", help=say("help.image"))(image)
 
 
-@app.command(help=say("help.leave"))
-def leave(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
-    """Stop the agent, leave the network and forget the identity."""
-    from garage_ai.cli.node_run import configure_logs, folder_at, run_async
-    from garage_ai.node.join import leave as leave_network
-
-    configure_logs()
-    folder = folder_at(data_dir)
-    _stop_agent(folder)
-    record = run_async(leave_network(folder))
-    if as_json:
-        output.write_json({"node": record.node, "gateway": record.gateway})
-        return
-    output.write(say("left", node=record.node, gateway=record.gateway))
-
-
-def _choice(
-    before: "Choice",
-    *,
-    engine: EngineName | None,
-    engine_url: str | None,
-    model: list[str] | None,
-    slots: int | None,
-    context: int | None,
-    threads: int | None,
-    sandbox: SandboxChoice | None,
-    vllm_python: Path | None = None,
-    tensor_parallel: int | None = None,
-    memory_share: float | None = None,
-    kv_cache_gib: int | None = None,
-    chat_template: Path | None = None,
-) -> "Choice":
-    """Put what was said in place of what was chosen before; another engine begins anew."""
-    from garage_ai.node.folder import Choice
-
-    if engine is not None and engine != before.engine:
-        before = Choice(engine=engine)
-    return Choice(
-        engine=engine or before.engine,
-        engine_url=engine_url or before.engine_url,
-        models=tuple(model) if model else before.models,
-        slots=slots or before.slots,
-        context=context or before.context,
-        threads=threads or before.threads,
-        sandbox=sandbox or before.sandbox,
-        vllm_python=_absolute(vllm_python) or before.vllm_python,
-        tensor_parallel=tensor_parallel or before.tensor_parallel,
-        memory_share=memory_share or before.memory_share,
-        kv_cache_gib=kv_cache_gib or before.kv_cache_gib,
-        chat_template=_absolute(chat_template) or before.chat_template,
-    )
-
-
-def _absolute(path: Path | None) -> str | None:
-    """Give a path that holds wherever the node is run from the next time."""
-    return None if path is None else str(path.expanduser().absolute())
+app.command("leave", help=say("help.leave"))(leave)
 
 
 def _ask(data_dir: Path | None, op: "Op") -> "Status":
@@ -364,24 +262,6 @@ def _pause(data_dir: Path | None, wanted: "Pause | None", *, as_json: bool) -> N
             output.write(say("paused"))
         return
     _show(shown, as_json=as_json)
-
-
-def _stop_agent(folder: "NodeFolder") -> None:
-    """Let a running agent finish and end. Raises: CliError."""
-    from garage_ai.node.control import ask_agent
-    from garage_ai.node.errors import NoAgent
-
-    deadline = time.monotonic() + STOP_SECONDS
-    op: Op = "stop"
-    while True:
-        try:
-            shown = ask_agent(folder.run, op)
-        except NoAgent:
-            return
-        if time.monotonic() > deadline:
-            raise Failed(say("agent_still_there", pid=shown.pid))
-        op = "status"
-        time.sleep(0.1)
 
 
 def _show(shown: "Status", *, as_json: bool) -> None:

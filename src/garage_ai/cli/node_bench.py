@@ -7,10 +7,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from garage_ai.cli import output
+from garage_ai.cli.node_bench_words import bench_lines, drift_lines
 from garage_ai.cli.node_run import configure_logs, guarded, run_async
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.cli.node_words import say
-from garage_ai.node.bench.history import Drift
+from garage_ai.node.bench.drift import Change, Drift
+from garage_ai.node.bench.service import Outcome
 from garage_ai.node.bench.service import bench as measure
 from garage_ai.node.folder import NodeFolder
 from garage_ai.wire.benchmarks import Benchmark, Level
@@ -21,6 +23,7 @@ class Shown(msgspec.Struct, frozen=True):
 
     benchmark: Benchmark
     drift: tuple[Drift, ...]
+    changes: tuple[Change, ...]
     sent: bool
     unsent: str
 
@@ -59,32 +62,29 @@ def bench(folder: NodeFolder, *, as_json: bool) -> None:
     screen, bar = NodeScreen(), _Bar()
     try:
         tell = (lambda _: None) if as_json else screen.tell
-        result, changed, unsent = run_async(measure(folder, tell, bar.tell))
+        found = run_async(measure(folder, tell, bar.tell))
     finally:
         bar.end()
         screen.end()
     if as_json:
-        output.write_json(Shown(result, changed, not unsent, unsent))
+        shown = Shown(found.benchmark, found.drift, found.changes, not found.unsent, found.unsent)
+        output.write_json(shown)
         return
-    _show(result, changed)
-    if unsent:
-        output.remark(say("bench.unsent", reason=output.harmless(unsent)), style="yellow")
+    _show(found)
+    if found.unsent:
+        output.remark(say("bench.unsent", reason=output.harmless(found.unsent)), style="yellow")
     else:
         output.write(say("bench.sent", gateway=record.gateway))
 
 
-def _show(result: Benchmark, changed: tuple[Drift, ...]) -> None:
+def _show(found: Outcome) -> None:
+    result = found.benchmark
     columns = ("streams", "decode", "prefill", "ttft", "worst", "failed")
     output.write_table(
         [say(f"bench.{column}") for column in columns], [_row(level) for level in result.levels]
     )
-    if result.load is not None:
-        output.write(say("bench.load", seconds=result.load))
-    if result.round_trip is not None:
-        output.write(say("bench.round_trip", ms=result.round_trip * 1000))
-    for each in changed:
-        values = {"before": each.before, "now": each.now, "change": each.change}
-        output.write(say("bench.drift", streams=each.streams, **values))
+    for line in (*bench_lines(result), *drift_lines(found.drift, found.changes)):
+        output.write(line)
 
 
 def _row(level: Level) -> tuple[str, ...]:

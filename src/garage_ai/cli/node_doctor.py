@@ -1,5 +1,6 @@
 """`gai node doctor`: what this PC can do, and what keeps it from more."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Final
@@ -8,10 +9,12 @@ import msgspec
 import typer
 
 from garage_ai.cli import output
-from garage_ai.cli.node_run import run_async
+from garage_ai.cli.node_run import guarded, run_async
 from garage_ai.cli.node_words import say
 from garage_ai.cli.preflight_words import name_of, sentence
 from garage_ai.node.folder import NodeFolder
+from garage_ai.node.group.folder import group_of
+from garage_ai.node.group.setup import set_up_tunnel
 from garage_ai.node.hardware.models import Pc
 from garage_ai.node.preflight.mend import mend
 from garage_ai.node.preflight.models import EngineKind, Finding, Report, State
@@ -39,17 +42,21 @@ class ReportShown(msgspec.Struct, frozen=True):
     fixed: tuple[str, ...]
     pc: Pc
     findings: tuple[Shown, ...]
+    tunnel: str | None = None
 
 
 def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json: bool) -> None:
     """Look at this PC and show the checklist. Raises: typer.Exit with 1 when something fails."""
     fixed = tuple(str(path) for path in mend(folder)) if fix else ()
+    tunnel = _tunnel(folder) if fix else None
     report = run_async(inspect_all(folder, engine))
     if as_json:
-        output.write_json(_for_programs(report, fixed))
+        output.write_json(_for_programs(report, fixed, tunnel))
     else:
         for path in fixed:
             output.write(say("doctor.fixed", path=path))
+        if tunnel is not None:
+            output.write(say("doctor.tunnel", name=tunnel))
         show_findings(report.findings)
         failed = len(report.failed)
         output.write(
@@ -57,6 +64,14 @@ def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json:
         )
     if report.failed:
         raise typer.Exit(1)
+
+
+def _tunnel(folder: NodeFolder) -> str | None:
+    """Make the network of the node's group, as root, and name it. Raises: CliError."""
+    if os.geteuid() != 0 or guarded(lambda: group_of(folder)) is None:
+        return None
+    made = guarded(lambda: set_up_tunnel(folder))
+    return None if made is None else made.interface
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
@@ -69,12 +84,12 @@ def show_findings(findings: Sequence[Finding]) -> None:
             output.write(f"       → {output.harmless(remedy)}")
 
 
-def _for_programs(report: Report, fixed: tuple[str, ...]) -> ReportShown:
+def _for_programs(report: Report, fixed: tuple[str, ...], tunnel: str | None) -> ReportShown:
     shown = []
     for each in report.findings:
         text, remedy = sentence(each)
         shown.append(Shown(each.check, each.state, each.case, text, remedy, each.values))
-    return ReportShown(not report.failed, report.engine, fixed, report.pc, tuple(shown))
+    return ReportShown(not report.failed, report.engine, fixed, report.pc, tuple(shown), tunnel)
 
 
 __all__ = ["doctor", "show_findings"]

@@ -12,6 +12,15 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Let a node serve without a sandbox, or one whose limits do not hold (needs an admin key).",
         "Låt en nod arbeta utan sandlåda eller med gränser som inte håller (för administratörer).",
     ),
+    "help.forfeit": (
+        "Give what is held back of a node to the community (needs an admin key).",
+        "Ge det som hålls inne för en nod till alla (kräver en administratörsnyckel).",
+    ),
+    "option.reason": ("Why, for whoever reads the books.", "Varför, för den som läser böckerna."),
+    "option.key": (
+        "Asking again with the same key does nothing twice.",
+        "Samma nyckel en gång till gör inget två gånger.",
+    ),
     "option.allow_unsandboxed": (
         "The node may serve without a sandbox.",
         "Noden får arbeta utan sandlåda.",
@@ -56,24 +65,24 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Visa kommandot som kör motorn i sandlådan; --check försöker bryta sig ut ur den.",
     ),
     "help.image": (
-        "Build the engine's image out of what is installed here.",
-        "Bygg motorns avbild av det som är installerat här.",
+        "Have the engine's image here: built of what is installed, for vllm the official one.",
+        "Skaffa motorns avbild: byggd av det som är installerat, för vllm den officiella.",
+    ),
+    "option.image_engine": (
+        "The image for llamacpp or for vllm.",
+        "Avbilden för llamacpp eller för vllm.",
     ),
     "option.check": (
         "Try from inside what must not work, and show how it went.",
         "Prova inifrån det som inte får gå, och visa hur det gick.",
     ),
     "option.base": (
-        "An image of yours that has python3 and libgomp1; nothing is fetched then.",
-        "En egen avbild som har python3 och libgomp1; då hämtas ingenting.",
+        "An image of yours that has python3 and libgomp1, or vLLM; nothing is fetched then.",
+        "En egen avbild som har python3 och libgomp1, eller vLLM; då hämtas ingenting.",
     ),
     "option.runtime": (
         "What builds it: auto, podman or docker.",
         "Vad som bygger den: auto, podman eller docker.",
-    ),
-    "help.leave": (
-        "Leave the network for good and forget the identity.",
-        "Lämna nätet för gott och glöm identiteten.",
     ),
     "option.region": (
         "County of the node, for instance SE-AB.",
@@ -106,8 +115,26 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         ),
     ),
     "option.slots": (
-        "Requests at a time; 8, 16 for vllm, 32 for external.",
-        "Förfrågningar samtidigt; 8, 16 för vllm, 32 för external.",
+        "Requests at a time; 8, on a card what fits, 32 for external.",
+        "Förfrågningar samtidigt; 8, på ett kort det som får plats, 32 för external.",
+    ),
+    "option.gpu": (
+        (
+            "Card to use, by its UUID (`gai node doctor` shows it), once for each; auto for the "
+            "best; none for the processor."
+        ),
+        (
+            "Kort att använda, med dess UUID (`gai node doctor` visar det), en gång för varje; "
+            "auto för det bästa; none för processorn."
+        ),
+    ),
+    "option.gpu_layers": (
+        "Layers of the model on the card, for llamacpp; the rest on the processor, much slower.",
+        "Modellens lager på kortet, för llamacpp; resten på processorn, mycket långsammare.",
+    ),
+    "gpu.no_uuid": (
+        "{word} is no card: a UUID as `gai node doctor` shows it, auto or none.",
+        "{word} är inget kort: ett UUID som `gai node doctor` visar, auto eller none.",
     ),
     "option.context": ("Tokens of context for each slot.", "Kontext i token för varje plats."),
     "option.threads": ("Processor threads of the engine.", "Motorns processortrådar."),
@@ -121,8 +148,8 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Släpp det som pågår genast i stället för att göra klart.",
     ),
     "option.vllm_python": (
-        "Python of the environment that vLLM is installed in; else that of `vllm` on PATH.",
-        "Python i miljön där vLLM är installerat; annars den som `vllm` på PATH har.",
+        "With --sandbox none: Python that vLLM is installed for; else that of `vllm` on PATH.",
+        "Med --sandbox none: Python som har vLLM; annars den som `vllm` på PATH har.",
     ),
     "option.tensor_parallel": (
         "Cards that vLLM shares the model out to; else all equal ones that divide it.",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.errors import Failed
 from garage_ai.cli.node_words import say
 from garage_ai.cli.options import AsJson, NodeDir
 
@@ -14,22 +15,33 @@ if TYPE_CHECKING:
 
 OFF: Final = "off"
 
-_SIZES: Final = ("gpu_memory", "max_upload")
+_SIZES: Final = ("gpu_memory", "max_upload", "disk")
 _TIMES: Final = ("idle", "drain", "resume_after")
-_NUMBERS: Final = ("gpu_use", "max_cpu", "max_temperature", "max_price")
+_NUMBERS: Final = (
+    *("gpu_use", "max_cpu", "max_temperature", "max_price"),
+    *("max_kwh_day", "max_kwh_month"),
+)
 _UNITS: Final = {
     "gpu_use": " %",
     "max_cpu": " %",
     "max_temperature": " °C",
     "max_price": " kr/kWh",
+    "max_kwh_day": " kWh",
+    "max_kwh_month": " kWh",
 }
 
 Text = str | None
 Flag = bool | None
 
 
+Sharing = Annotated[
+    Literal["own", "members", "all"] | None, typer.Option("--share", help=say("limits.share"))
+]
+
+
 def limits(
     *,
+    share: Sharing = None,
     pause_on: Annotated[
         list[str] | None,
         typer.Option("--pause-on", metavar="NAME", help=say("limits.pause_on")),
@@ -46,6 +58,16 @@ def limits(
     ] = None,
     max_upload: Annotated[
         Text, typer.Option("--max-upload", metavar="SIZE", help=say("limits.max_upload"))
+    ] = None,
+    max_kwh_day: Annotated[
+        Text, typer.Option("--max-kwh-day", metavar="KWH", help=say("limits.max_kwh_day"))
+    ] = None,
+    max_kwh_month: Annotated[
+        Text, typer.Option("--max-kwh-month", metavar="KWH", help=say("limits.max_kwh_month"))
+    ] = None,
+    disk: Annotated[Text, typer.Option("--disk", metavar="SIZE", help=say("limits.disk"))] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option("--keep", metavar="MODEL", help=say("limits.keep"))
     ] = None,
     max_cpu: Annotated[
         Text, typer.Option("--max-cpu", metavar="PERCENT", help=say("limits.max_cpu"))
@@ -84,10 +106,14 @@ def limits(
     from garage_ai.cli.node_run import folder_here
 
     said: dict[str, object] = {
+        "share": share,
         "schedule": schedule,
         "max_price": max_price,
         "price_area": price_area,
         "max_upload": max_upload,
+        "max_kwh_day": max_kwh_day,
+        "max_kwh_month": max_kwh_month,
+        "disk": disk,
         "max_cpu": max_cpu,
         "max_temperature": max_temperature,
         "idle": idle,
@@ -101,14 +127,26 @@ def limits(
         "resume_after": resume_after,
     }
     changes = {name: value for name, value in said.items() if value is not None}
-    if pause_on:
-        changes["pause_on"] = tuple(each for each in pause_on if each != OFF)
+    for name, several in (("pause_on", pause_on), ("keep", keep)):
+        if several:
+            changes[name] = tuple(each for each in several if each != OFF)
     now = _changed(folder_here(data_dir), changes)
     if as_json:
         output.write_json(now)
         return
     for line in lines(now):
         output.write(line)
+
+
+def set_share(folder: "NodeFolder", share: str | None) -> None:
+    """Keep whom a node that is about to start serves, if that was said. Raises: CliError."""
+    from garage_ai.cli.node_run import guarded
+    from garage_ai.node.guard.limits import load_limits, save_limits
+
+    if share is not None:
+        folder.prepare()
+        before = guarded(lambda: load_limits(folder.path))
+        save_limits(folder.path, with_changes(before, {"share": share}))
 
 
 def with_changes(limits: "Limits", changes: dict[str, object]) -> "Limits":
@@ -160,11 +198,29 @@ def _changed(folder: "NodeFolder", changes: dict[str, object]) -> "Limits":
     guarded(folder.load)
     now = guarded(lambda: with_changes(before, changes))
     save_limits(folder.path, now)
+    if changes.keys() & {"disk", "keep"}:
+        _tidy(folder)
     try:
         ask_agent(folder.run, "limits")
     except NoAgent:
         output.remark(say("limits.later"))
     return now
+
+
+def _tidy(folder: "NodeFolder") -> None:
+    """Remove models that were fetched and have no room now, and say which. Raises: CliError."""
+    import asyncio
+
+    from garage_ai.catalog import CatalogError
+    from garage_ai.node.guard.quantities import shown_size
+    from garage_ai.node.weights import tidy
+
+    try:
+        removed = asyncio.run(tidy(folder))
+    except CatalogError as error:
+        raise Failed(str(error)) from error
+    for each in removed:
+        output.remark(say("limits.removed", name=each.name, size=shown_size(each.size)))
 
 
 def lines(limits: "Limits") -> list[str]:
@@ -194,4 +250,4 @@ def shown(name: str, value: object) -> str:
     return number + _UNITS.get(name, "")
 
 
-__all__ = ["OFF", "limits", "lines", "shown", "with_changes"]
+__all__ = ["OFF", "Sharing", "limits", "lines", "set_share", "shown", "with_changes"]

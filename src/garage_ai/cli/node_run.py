@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import os
-import socket
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar
 
 from garage_ai.cli import output
 from garage_ai.cli.errors import CliError
+from garage_ai.cli.node_error_words import in_words
 from garage_ai.cli.node_words import has, say
 from garage_ai.data_folder import default_data_dir
 from garage_ai.local.folders import Folders
@@ -26,7 +26,7 @@ class NodeFailed(CliError):
 
     def __init__(self, error: NodeError) -> None:
         key = f"next.{error.code}"
-        super().__init__(str(error), say(key) if has(key) else "")
+        super().__init__(in_words(error), say(key) if has(key) else "")
         self.exit_code = error.exit_code
         self.code = error.code
 
@@ -61,28 +61,6 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         return guarded(lambda: runner.run(work))
 
 
-def join_and_serve(url: str, token: str, folder: NodeFolder, choice: Choice, name: str) -> None:
-    """Enrol and serve. Raises: CliError."""
-    from garage_ai.cli.node_screen import NodeScreen
-    from garage_ai.node.join import join
-    from garage_ai.node.serve import serve
-
-    configure_logs()
-    screen = NodeScreen()
-    output.write(say("title", folder=folder.path))
-
-    async def work() -> None:
-        known_as = name or socket.gethostname() or "node"
-        await join(url, token, folder, choice=choice, name=known_as, tell=screen.tell)
-        await serve(folder, None, None, screen.tell)
-
-    try:
-        run_async(work())
-    finally:
-        screen.end()
-    output.write(say("stopped"))
-
-
 def serve_again(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> None:
     """Serve with the identity that is there. Raises: CliError."""
     from garage_ai.cli.node_screen import NodeScreen
@@ -94,10 +72,20 @@ def serve_again(folder: NodeFolder, choice: Choice | None, gateway: str | None) 
     output.write(say("title", folder=folder.path))
     base = guarded(lambda: gateway_base(gateway)) if gateway else None
     try:
-        run_async(serve(folder, choice, base, screen.tell))
+        again = run_async(serve(folder, choice, base, screen.tell))
     finally:
         screen.end()
-    output.write(say("stopped"))
+    stopped(folder, again=again)
+
+
+def stopped(folder: NodeFolder, *, again: bool) -> None:
+    """Say that it is over, or begin anew: the same process, terminal and unit."""
+    if not again:
+        output.write(say("stopped"))
+        return
+    from garage_ai.cli.handover import become
+
+    become(Path(sys.executable), ["node", "run", "--data-dir", str(folder.path)])
 
 
 def configure_logs() -> None:
@@ -108,7 +96,7 @@ def configure_logs() -> None:
     import structlog
 
     usual = "error" if sys.stderr.isatty() else "warning"
-    level = os.environ.get("GAI_LOG_LEVEL", usual).upper()
+    level = (os.environ.get("GAI_LOG_LEVEL") or usual).upper()
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
@@ -132,7 +120,7 @@ __all__ = [
     "folder_at",
     "folder_here",
     "guarded",
-    "join_and_serve",
     "run_async",
     "serve_again",
+    "stopped",
 ]

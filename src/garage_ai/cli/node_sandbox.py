@@ -23,6 +23,8 @@ def sandbox(
 ) -> None:
     """Show the command that runs the engine, or try from inside what must not work."""
     from garage_ai.cli.node_run import configure_logs, folder_at, guarded, run_async
+    from garage_ai.cli.node_status import image_rows
+    from garage_ai.node.engines.llama_server import ServerOptions
     from garage_ai.node.folder import RECORD
     from garage_ai.node.sandbox.check import probe
     from garage_ai.node.setup import sandbox_of
@@ -34,17 +36,27 @@ def sandbox(
     if launcher is None:
         raise Failed(say("sandbox.none"), say("sandbox.none.next"))
     if check:
-        _show_findings(run_async(probe(launcher, str(folder.path / RECORD))), as_json=as_json)
+        if isinstance(options, ServerOptions):
+            raise Failed(say("check.no_python"), say("check.no_python.next"))
+        _show_findings(
+            run_async(probe(launcher, options, str(folder.path / RECORD))), as_json=as_json
+        )
         return
     argv = launcher.argv(options)
     if as_json:
-        output.write_json({"argv": argv, "image": launcher.image})
+        made_from = launcher.fence.image
+        output.write_json({"argv": argv, "image": launcher.image, "made_from": made_from})
         return
+    for name, text in image_rows(launcher.fence.image):
+        output.remark(f"{name}: {output.harmless(text)}", style=None)
     output.write(" \\\n  ".join(_grouped(argv)))
 
 
 def image(
     *,
+    engine: Annotated[
+        Literal["llamacpp", "vllm"], typer.Option("--engine", help=say("option.image_engine"))
+    ] = "llamacpp",
     base: Annotated[
         str | None, typer.Option("--base", metavar="IMAGE", help=say("option.base"))
     ] = None,
@@ -54,10 +66,11 @@ def image(
     data_dir: NodeDir = None,
     as_json: AsJson = False,
 ) -> None:
-    """Build the engine's image out of what is installed here."""
+    """Have the engine's image here: built out of what is installed, or, for vLLM, fetched."""
     from garage_ai.cli.node_run import configure_logs, folder_at, run_async
     from garage_ai.node.sandbox.build import build_image
     from garage_ai.node.sandbox.detect import find_runtime
+    from garage_ai.node.sandbox.vllm_image import choose_image
 
     configure_logs()
     folder = folder_at(data_dir)
@@ -65,6 +78,13 @@ def image(
     async def work() -> None:
         found = await find_runtime(runtime)
         folder.prepare()
+        if engine == "vllm":
+            chosen = await choose_image(found, folder.path, base, on_pull=_say_pull)
+            if as_json:
+                output.write_json({"image": chosen})
+            else:
+                output.write(say("image.chosen", image=chosen))
+            return
         built = await build_image(found, folder.path, base)
         if as_json:
             output.write_json(built)
@@ -72,6 +92,10 @@ def image(
             output.write(say("image.built", image=built.image, base=built.base))
 
     run_async(work())
+
+
+def _say_pull(name: str) -> None:
+    output.remark(say("image.pull", image=name), style=None)
 
 
 def _show_findings(findings: "Sequence[Finding]", *, as_json: bool) -> None:

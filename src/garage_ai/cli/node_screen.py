@@ -7,16 +7,20 @@ from rich.status import Status
 
 from garage_ai.catalog import Progress
 from garage_ai.cli import output
+from garage_ai.cli.device_words import device_words
 from garage_ai.cli.node_words import say
+from garage_ai.cli.reason_words import reason_in_words
 from garage_ai.cli.words import language
 from garage_ai.node.events import (
     Begun,
+    Computes,
     Done,
     Event,
     Exposed,
     Fetching,
     Link,
     Missing,
+    Refused,
     State,
     Stopping,
 )
@@ -38,13 +42,19 @@ class NodeScreen:
         if self._moving is not None:
             self._moving.stop()
 
+    def done(self, text: str) -> None:
+        """Tick something off."""
+        self.end()
+        mark = output.styled("ok", "green", sys.stdout)
+        output.write(f"  {mark} {text}")
+
     def tell(self, event: Event) -> None:
         """Show an event."""
         match event:
             case Begun(step, detail):
                 self._move(f"{say(f'step.{step}')} {output.harmless(detail)}")
             case Done(step, detail):
-                self._done(say(f"done.{step}", detail=output.harmless(detail)))
+                self.done(say(f"done.{step}", detail=output.harmless(detail)))
             case Missing(findings):
                 from garage_ai.cli.node_doctor import show_findings
 
@@ -53,14 +63,20 @@ class NodeScreen:
             case Fetching(progress):
                 self._fetching(progress)
             case Link(url, ""):
-                self._done(say("done.network", detail=url))
+                self.done(say("done.network", detail=url))
             case Link(_, error):
                 output.remark(say("link.down", error=output.harmless(error)), style="yellow")
             case Exposed(how):
                 output.remark(say(f"exposed.{how}"), style="red")
                 output.remark(say(f"exposed.{how}.next"), style="red")
+            case Computes(device):
+                self.done(say("done.device", where=device_words(device)))
             case State():
                 self._state(event)
+            case Refused(""):
+                output.write(say("refused.no_more"))
+            case Refused(code):
+                output.remark(say("refused", why=say(f"refused.{code}")), style="yellow")
             case Stopping(running, seconds):
                 self.end()
                 output.write(say("stopping", running=running, seconds=seconds))
@@ -68,7 +84,7 @@ class NodeScreen:
     def _state(self, state: State) -> None:
         self.end()
         in_swedish = language() == "sv" and state.swedish
-        reason = output.harmless(state.swedish if in_swedish else state.reason)
+        reason = output.harmless(state.swedish if in_swedish else reason_in_words(state.reason))
         name = "loading" if state.state == "ready" and reason else state.state
         models = ", ".join(state.models)
         text = say(f"state.{name}", reason=reason, models=output.harmless(models))
@@ -95,11 +111,6 @@ class NodeScreen:
         if self._moving is not None:
             self._moving.update(f"{text} …")
             self._moving.start()
-
-    def _done(self, text: str) -> None:
-        self.end()
-        mark = output.styled("ok", "green", sys.stdout)
-        output.write(f"  {mark} {text}")
 
 
 __all__ = ["NodeScreen"]

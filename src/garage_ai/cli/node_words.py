@@ -3,14 +3,28 @@
 from typing import Final
 
 from garage_ai.cli.node_help_words import HELP
+from garage_ai.cli.node_home_words import HOME
+from garage_ai.cli.node_limit_words import LIMITS
 from garage_ai.cli.words import language
 
-_WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    **HELP,
+    **HOME,
+    **LIMITS,
     "admitted": (
         "{node} ({name}) may serve without a whole sandbox",
         "{node} ({name}) får arbeta utan hel sandlåda",
     ),
+    "forfeited": (
+        "{node}: {gai} GAI now belong to the pool; the node has to prove itself anew",
+        "{node}: {gai} GAI tillhör nu potten; noden får visa vad den går för på nytt",
+    ),
     "image.built": ("built {image} on {base}", "byggde {image} på {base}"),
+    "image.chosen": ("vLLM runs from {image}", "vLLM kör från {image}"),
+    "image.pull": (
+        "fetching {image}: many gigabytes, once",
+        "hämtar {image}: många gigabyte, en gång",
+    ),
     "sandbox.none": (
         "This node's engine has no sandbox.",
         "Den här nodens motor har ingen sandlåda.",
@@ -21,75 +35,18 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
     ),
     "check.held": ("holds", "håller"),
     "check.open": ("OPEN", "ÖPPEN"),
+    "check.no_python": (
+        "The probe needs Python, and llama.cpp's image for cards has none.",
+        "Provet behöver Python, och det finns inte i llama.cpp:s avbild för kort.",
+    ),
+    "check.no_python.next": (
+        "`gai node sandbox` shows the command; what fences it in is the same on the processor.",
+        "`gai node sandbox` visar kommandot; det som stänger in är detsamma på processorn.",
+    ),
     "check.failed": ("The sandbox does not hold here.", "Sandlådan håller inte här."),
     "check.failed.next": (
         "Do not lend this PC until it does; please report what is shown.",
         "Låna inte ut datorn förrän den gör det; rapportera gärna det som visas.",
-    ),
-    "limits.pause_on": (
-        "Program that comes first; once for each. Replaces the list; `off` empties it.",
-        "Program som går före; en gång för varje. Ersätter listan; `off` tömmer den.",
-    ),
-    "limits.gamemode": (
-        "Stop for games that use GameMode.",
-        "Stoppa för spel som använder GameMode.",
-    ),
-    "limits.gpu": (
-        "Stop when another program takes the graphics card.",
-        "Stoppa när ett annat program tar grafikkortet.",
-    ),
-    "limits.gpu_memory": (
-        "Memory of the card that another program may use, such as 1.5GB.",
-        "Minne på kortet som ett annat program får använda, till exempel 1.5GB.",
-    ),
-    "limits.gpu_use": (
-        "Percent of the card that another program may use.",
-        "Procent av kortet som ett annat program får använda.",
-    ),
-    "limits.max_cpu": (
-        "Percent of the processor that other programs may use, or off.",
-        "Procent av processorn som andra program får använda, eller off.",
-    ),
-    "limits.max_temperature": (
-        "Degrees at which to stop, or off.",
-        "Grader att stoppa vid, eller off.",
-    ),
-    "limits.on_battery": ("Serve on battery too.", "Arbeta även på batteri."),
-    "limits.on_metered": (
-        "Serve over a metered connection too.",
-        "Arbeta även över en anslutning som kostar per mängd.",
-    ),
-    "limits.schedule": (
-        "Hours in which to serve, such as 'mon-fri 22:00-07:00; sat,sun 00:00-24:00', or off.",
-        "Tider att arbeta, till exempel 'mån-fre 22:00-07:00; lör,sön 00:00-24:00', eller off.",
-    ),
-    "limits.idle": (
-        "Serve only when nobody has used the PC for so long, such as 15m, or off.",
-        "Arbeta bara när ingen har använt datorn på så länge, till exempel 15m, eller off.",
-    ),
-    "limits.max_price": (
-        "Kronor per kWh, spot price without tax and fees, above which to stop, or off.",
-        "Kronor per kWh, spotpris utan skatt och avgifter, att stoppa över, eller off.",
-    ),
-    "limits.price_area": ("SE1, SE2, SE3 or SE4.", "SE1, SE2, SE3 eller SE4."),
-    "limits.max_upload": (
-        "Data to send in a month, such as 50GB, or off.",
-        "Data att skicka under en månad, till exempel 50GB, eller off.",
-    ),
-    "limits.drain": (
-        "Time for what runs when the reason is not urgent, such as 20s.",
-        "Tid för det som pågår när skälet inte brådskar, till exempel 20s.",
-    ),
-    "limits.resume_after": (
-        "How long all must be clear before the node serves again, such as 20s.",
-        "Hur länge allt ska vara lugnt innan noden arbetar igen, till exempel 20s.",
-    ),
-    "limits.none": ("no limit", "ingen gräns"),
-    "limits.yes": ("yes", "ja"),
-    "limits.no": ("no", "nej"),
-    "limits.later": (
-        "no agent is running; the limits hold from its next start",
-        "ingen agent är igång; gränserna gäller från nästa start",
     ),
     "title": ("Garage AI node, folder {folder}", "Garage AI-nod, mapp {folder}"),
     "step.preflight": ("looking at this PC", "ser efter hur datorn är"),
@@ -97,14 +54,21 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
     "step.identity": ("reading the identity", "läser identiteten"),
     "step.enrol": ("enrolling", "skriver in noden"),
     "step.sandbox": ("preparing the sandbox", "förbereder sandlådan"),
+    "step.image": (
+        "fetching the engine's image, many gigabytes, once:",
+        "hämtar motorns avbild, många gigabyte, en gång:",
+    ),
     "step.model": ("preparing the model", "förbereder modellen"),
+    "step.line": ("measuring the line to", "mäter linjen till"),
     "step.network": ("connecting to the network", "ansluter till nätet"),
     "done.preflight": ("this PC: nothing is missing", "datorn: inget saknas"),
     "done.check": ("engine: {detail}", "motor: {detail}"),
     "done.identity": ("identity: {detail}", "identitet: {detail}"),
     "done.enrol": ("enrolled as {detail}", "inskriven som {detail}"),
     "done.sandbox": ("sandbox: {detail}", "sandlåda: {detail}"),
+    "done.image": ("image: {detail}", "avbild: {detail}"),
     "done.model": ("model: {detail}", "modell: {detail}"),
+    "done.line": ("line to {detail}", "linjen till {detail}"),
     "done.network": ("connected to {detail}", "ansluten till {detail}"),
     "exposed.unsandboxed": (
         "WITHOUT A SANDBOX: the engine has your rights, your files and your network here.",
@@ -143,10 +107,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
         "gör klart {running} förfrågningar, högst {seconds:.0f} s; Ctrl-C igen stoppar genast",
     ),
     "stopped": ("stopped", "stoppad"),
-    "left": (
-        "{node} has left {gateway}; its identity is removed",
-        "{node} har lämnat {gateway}; identiteten är borttagen",
-    ),
     "rotated": (
         "{node} has a new key, {key}; the old one is refused from now on",
         "{node} har en ny nyckel, {key}; den gamla avvisas från och med nu",
@@ -166,15 +126,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
     "bench.ttft": ("first token", "första token"),
     "bench.worst": ("at worst", "som sämst"),
     "bench.failed": ("failed", "misslyckade"),
-    "bench.load": ("ready after {seconds:.1f} s", "redo efter {seconds:.1f} s"),
-    "bench.round_trip": (
-        "to the gateway and back: {ms:.1f} ms",
-        "till gatewayen och åter: {ms:.1f} ms",
-    ),
-    "bench.drift": (
-        "{change:+.0%} since the last time at {streams} streams: {before:.1f} then, {now:.1f} now",
-        "{change:+.0%} sedan förra gången vid {streams} strömmar: {before:.1f} då, {now:.1f} nu",
-    ),
     "bench.sent": (
         "kept, signed and sent to {gateway}",
         "sparat, signerat och skickat till {gateway}",
@@ -188,6 +139,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
         "{n} of these must be put right before {engine} can serve here.",
         "{n} av dem måste rättas till innan {engine} kan köras här.",
     ),
+    "doctor.tunnel": ("the group's network is there: {name}", "gruppens nät finns: {name}"),
     "doctor.fixed": ("closed to others: {path}", "stängd för andra: {path}"),
     "token.made": (
         "good for one node; on its PC:  gai node join {url} TOKEN",
@@ -219,22 +171,54 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
     ),
     "status.today": ("today", "i dag"),
     "status.tokens": ("{tokens} tokens made", "{tokens} token gjorda"),
+    "status.smaller": ("smaller", "mindre"),
+    "status.memory": ("memory", "minne"),
+    "status.measured": (
+        "{size} at most, measured here",
+        "högst {size}, mätt här",
+    ),
     "status.speed": ("{speed:.1f} tokens/s", "{speed:.1f} token/s"),
     "status.month": ("this month", "den här månaden"),
     "status.sent": ("{sent} sent", "{sent} skickat"),
+    "status.card": ("graphics card", "grafikkort"),
     "status.power": ("power", "effekt"),
     "status.power.unknown": (
-        "not known: no card tells what it draws",
-        "inte känd: inget kort berättar vad det drar",
+        "not measured: neither a card nor the processor tells what it draws",
+        "inte uppmätt: varken något kort eller processorn berättar vad den drar",
     ),
-    "status.power.measured": (
-        "{watts:.0f} W now, {kwh:.2f} kWh today (graphics cards alone, measured)",
-        "{watts:.0f} W nu, {kwh:.2f} kWh i dag (bara grafikkorten, uppmätt)",
+    "status.watts": ("{watts:.0f} W now", "{watts:.0f} W nu"),
+    "status.watts.most": (
+        "{watts:.0f} W now of {most:.0f} W at most",
+        "{watts:.0f} W nu av högst {most:.0f} W",
     ),
+    "status.meter.cards": ("graphics cards", "grafikkort"),
+    "status.meter.processor": ("processor", "processor"),
+    "status.energy": ("electricity", "el"),
+    "status.kwh": (
+        "{kwh:.2f} kWh today, {month:.1f} kWh this month, while the engine ran",
+        "{kwh:.2f} kWh i dag, {month:.1f} kWh den här månaden, medan motorn körde",
+    ),
+    "status.cost": ("cost", "kostnad"),
     "status.kronor": (
-        "{kronor:.2f} kr (spot price of the hours it was known for)",
-        "{kronor:.2f} kr (spotpris för de timmar det var känt)",
+        "{kronor:.2f} kr today, at spot prices without tax and fees ({source}, {area})",
+        "{kronor:.2f} kr i dag, till spotpris utan skatt och avgifter ({source}, {area})",
     ),
+    "status.price": ("{price:.2f} kr/kWh now", "{price:.2f} kr/kWh nu"),
+    "status.price.unknown": (
+        "no price is known ({source}, {area})",
+        "inget pris är känt ({source}, {area})",
+    ),
+    "status.no_area": (
+        "not counted: say where you are with `gai node limits --price-area SE3`",
+        "räknas inte: säg var du är med `gai node limits --price-area SE3`",
+    ),
+    "status.disk": ("models", "modeller"),
+    "status.disk.used": ("{used} on the disk", "{used} på disken"),
+    "status.disk.of": ("{used} on the disk of {limit}", "{used} på disken av {limit}"),
+    "status.share": ("serves", "arbetar för"),
+    "status.share.own": ("your own requests alone", "bara dina egna förfrågningar"),
+    "status.share.members": ("members; you go first", "medlemmar; du går först"),
+    "status.share.all": ("everybody; you go first", "alla; du går först"),
     "status.pause": ("pause", "paus"),
     "status.pause.row": ("{since} to {until}: {reason}", "{since} till {until}: {reason}"),
     "status.pause.now": ("now", "nu"),
@@ -244,8 +228,43 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
         "{running} at work, {waiting} waiting, {cache} % of the cache in use",
         "{running} i arbete, {waiting} väntar, {cache} % av cachen används",
     ),
+    "done.device": ("computes on {where}", "räknar på {where}"),
+    "status.device": ("computes on", "räknar på"),
+    "status.device.cards": ("{cards}, all {of} layers", "{cards}, alla {of} lager"),
+    "status.device.part": (
+        "{cards}, {layers} of {of} layers, the rest on the processor: {times:.0f} times slower",
+        "{cards}, {layers} av {of} lager, resten på processorn: {times:.0f} gånger långsammare",
+    ),
+    "status.device.processor": ("the processor", "processorn"),
     "status.sandbox": ("sandbox", "sandlåda"),
     "status.unlimited": ("{kind}, limits not enforced", "{kind}, gränser upprätthålls inte"),
+    "status.image": ("image", "avbild"),
+    "status.image_of": ("built of", "byggd av"),
+    "status.image_base": ("built on", "byggd på"),
+    "refused": (
+        "the network gives it no work: {why}",
+        "nätet ger den inget arbete: {why}",
+    ),
+    "refused.no_more": (
+        "the network gives this node work again",
+        "nätet ger noden arbete igen",
+    ),
+    "refused.agent_too_old": (
+        "this agent is too old. Update it: gai node update",
+        "agenten är för gammal. Uppdatera den: gai node update",
+    ),
+    "refused.member_suspended": (
+        "The operator of this network has suspended you; the node gets no work.",
+        "Nätets ansvariga har stängt av dig; noden får inget arbete.",
+    ),
+    "refused.sandbox_needed": (
+        "the engine has no whole sandbox. gai node run --sandbox auto, or ask an administrator",
+        "motorn har ingen hel sandlåda. gai node run --sandbox auto, eller fråga en administratör",
+    ),
+    "refused.image_not_approved": (
+        "the engine's image waits for an administrator: gai image approve DIGEST",
+        "motorns avbild väntar på en administratör: gai image approve DIGEST",
+    ),
     "status.model": ("model", "modell"),
     "status.running": ("running", "pågår"),
     "status.since": ("since start", "sedan start"),
@@ -256,24 +275,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
         "{answered} answered, {failed} failed, {cancelled} cancelled, {refused} refused",
         "{answered} besvarade, {failed} misslyckade, {cancelled} avbrutna, {refused} avböjda",
     ),
-    "agent_still_there": (
-        "The agent (pid {pid}) has not stopped yet; try again in a moment.",
-        "Agenten (pid {pid}) har inte stannat än; försök igen om en stund.",
-    ),
-    # What follows an error of a code, in the owner's language; the error itself is in English.
-    "next.superseded": (
-        "",
-        "En nyare kopia av nodens identitet har tagit över. Skriv in varje dator för sig.",
-    ),
-    "next.removed": (
-        "",
-        "Noden är borttagen ur nätet. Be om en ny inbjudan för att vara med igen.",
-    ),
-    "next.not_enrolled": (
-        "",
-        "Mappen har ingen nod. Skriv in datorn med: gai node join URL INBJUDAN",
-    ),
-    "next.already_running": ("", "En annan agent arbetar redan från mappen."),
+    # What follows an error of a code, where its own words do not say what to do.
     "next.engine_missing": (
         (
             "vLLM lives in an environment of its own: python3 -m venv ~/vllm, then "
@@ -291,32 +293,18 @@ _WORDS: Final[dict[str, tuple[str, str]]] = HELP | {
             "PYTHON -m pip install --upgrade vllm"
         ),
     ),
-    "next.no_agent": ("", "Ingen agent är igång. Starta den med: gai node run"),
-    "next.no_runtime": (
-        "",
-        "Motorn behöver podman eller docker: sudo apt install podman uidmap slirp4netns",
+    "next.card_unusable": (
+        "Put it right (gai node doctor says how), or serve on the processor: --gpu none",
+        "Rätta till det (gai node doctor säger hur), eller kör på processorn: --gpu none",
     ),
-    "next.runtime_too_old": (
-        "",
-        "Podman måste vara minst 4.1 och Docker minst 20.10. Installera en nyare.",
+    "next.bad_release": (
+        "Do not install it; tell whoever released it.",
+        "Installera den inte; berätta för den som gav ut den.",
     ),
-    "next.runtime_broken": (
-        "",
-        "Programmet fungerar inte för dig. Kör `podman info` eller `docker info` och rätta felet.",
+    "next.taken_back": (
+        "Nothing is lost; try again with the next version.",
+        "Inget är förlorat; den gamla versionen är igång. Försök igen med nästa.",
     ),
-    "next.no_user_ids": (
-        "",
-        "Du saknar underordnade id:n; kommandot ovan ger dig dem.",
-    ),
-    "next.no_seccomp": (
-        "",
-        "Systemanrop filtreras inte här. Slå på seccomp med standardprofilen.",
-    ),
-    "next.no_image": (
-        "",
-        "Motorns avbild saknas. Bygg den med: gai node image [--base AVBILD]",
-    ),
-    "next.gateway_away": ("", "Gatewayen svarar inte. Kontrollera adressen och försök igen."),
 }
 
 

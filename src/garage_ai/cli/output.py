@@ -4,7 +4,8 @@ import contextlib
 import os
 import sys
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final, Literal, TextIO
 
 import msgspec
@@ -78,6 +79,20 @@ def _line(cells: Sequence[str], widths: Sequence[int], like: Sequence[str]) -> s
     return "  ".join(padded).rstrip()
 
 
+def write_private(path: Path, pieces: Iterable[bytes]) -> int:
+    """Write a new file that only its owner may read, whole or not at all; gives its size.
+
+    Raises: OSError, and what the pieces raise.
+    """
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            return sum(file.write(piece) for piece in pieces)
+    except BaseException:
+        path.unlink()
+        raise
+
+
 def report(error: CliError) -> None:
     """Say what went wrong and what to do next."""
     remark(styled("gai: ", "red", sys.stderr) + harmless(error.message), style=None)
@@ -97,5 +112,6 @@ __all__ = [
     "styled",
     "write",
     "write_json",
+    "write_private",
     "write_table",
 ]

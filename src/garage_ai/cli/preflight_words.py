@@ -57,8 +57,14 @@ CASES: Final[dict[str, Said]] = {
     "os.wsl": Said(
         "{system} in WSL2: which program uses the card cannot be seen from here.",
         "{system} i WSL2: vilket program som använder kortet syns inte härifrån.",
-        "Pause the node yourself before you play: gai node pause",
-        "Pausa noden själv innan du spelar: gai node pause",
+        "Give it hours, or pause it before you play: gai node limits --schedule, gai node pause",
+        "Ge den tider, eller pausa den innan du spelar: gai node limits --schedule, gai node pause",
+    ),
+    "os.container": Said(
+        "{system} in a container: the PC's other programs cannot be seen from here.",
+        "{system} i en container: datorns andra program syns inte härifrån.",
+        "Give it hours, or pause it before you play: gai node limits --schedule, gai node pause",
+        "Ge den tider, eller pausa den innan du spelar: gai node limits --schedule, gai node pause",
     ),
     "os.old": Said(
         "{system}, kernel {kernel}: containers without root need fuse-overlayfs.",
@@ -129,8 +135,8 @@ CASES: Final[dict[str, Said]] = {
     "driver.old": Said(
         "Driver {driver} speaks CUDA {cuda}; engines on the card need {needed}.",
         "Drivrutin {driver} talar CUDA {cuda}; motorer på kortet behöver {needed}.",
-        "Install driver 580 or newer and restart the PC.",
-        "Installera drivrutin 580 eller nyare och starta om datorn.",
+        "Install driver {newer} or newer and restart the PC.",
+        "Installera drivrutin {newer} eller nyare och starta om datorn.",
     ),
     "driver.unknown": Said(
         "Driver {driver} does not say which CUDA it speaks; {needed} is needed.",
@@ -140,10 +146,10 @@ CASES: Final[dict[str, Said]] = {
     ),
     "compute.ok": Said("compute capability {found}", "compute capability {found}"),
     "compute.old": Said(
-        "The card has compute capability {found}; {needed} is the least (RTX 20, GTX 16).",
-        "Kortet har compute capability {found}; {needed} är det minsta (RTX 20, GTX 16).",
-        "Serve small models on the processor: --engine llamacpp",
-        "Kör små modeller på processorn: --engine llamacpp",
+        "The card has compute capability {found}; {needed} is the least.",
+        "Kortet har compute capability {found}; {needed} är det minsta.",
+        "Serve small models on the processor: --engine llamacpp --gpu none",
+        "Kör små modeller på processorn: --engine llamacpp --gpu none",
     ),
     "compute.some_old": Said(
         "Not every card is new enough: {found}, and {needed} is the least.",
@@ -190,6 +196,12 @@ CASES: Final[dict[str, Said]] = {
         _CDI,
         _CDI,
     ),
+    "cdi.unnamed": Said(
+        "{path} does not name the cards by their UUIDs.",
+        "{path} namnger inte korten med deras UUID.",
+        f"{_CDI} --device-name-strategy=index --device-name-strategy=uuid",
+        f"{_CDI} --device-name-strategy=index --device-name-strategy=uuid",
+    ),
     "userns.ok": Said("allowed", "tillåtna"),
     "userns.none": Said(
         "This system allows no user namespaces, so containers need root.",
@@ -223,6 +235,10 @@ CASES: Final[dict[str, Said]] = {
         _SUBIDS,
     ),
     "cgroup.ok": Said("cgroup v2", "cgroup v2"),
+    "cgroup.outer": Said(
+        "those of the container that all of this runs in",
+        "de som gäller för containern som allt detta körs i",
+    ),
     "cgroup.old": Said(
         "This system has cgroups of kind {kind}; containers without root get no limits there.",
         "Systemet har cgroups av sorten {kind}; containrar utan root får inga gränser där.",

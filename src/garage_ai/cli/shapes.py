@@ -18,6 +18,13 @@ class Refusal(msgspec.Struct, frozen=True):
     error: ErrorDetail
 
 
+class ModelPrice(msgspec.Struct, frozen=True):
+    """What 1,000 tokens cost, in nGAI, as strings."""
+
+    prompt: str = "0"
+    completion: str = "0"
+
+
 class ModelExtra(msgspec.Struct, frozen=True):
     """What OpenAI's format has no place for; `context` in tokens."""
 
@@ -27,6 +34,7 @@ class ModelExtra(msgspec.Struct, frozen=True):
     nodes: int = 0
     slots: int = 0
     alias_of: str | None = None
+    price: ModelPrice | None = None
 
 
 class Model(msgspec.Struct, frozen=True):
@@ -38,6 +46,43 @@ class Model(msgspec.Struct, frozen=True):
 
 class Models(msgspec.Struct, frozen=True):
     data: tuple[Model, ...]
+
+
+class CallMapping(msgspec.Struct, frozen=True):
+    """Who pays for the calls of a LiteLLM key, user or team; the time is ISO 8601."""
+
+    kind: str
+    value: str
+    member: str
+    created_at: str | None = None
+
+
+class CallMappings(msgspec.Struct, frozen=True):
+    data: tuple[CallMapping, ...]
+
+
+class Told(msgspec.Struct, frozen=True):
+    """That calls arrived."""
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """Something on which LiteLLM and the gateway differ."""
+
+    kind: str
+    at: str
+    call_id: str | None = None
+    request_id: str | None = None
+    model: str = ""
+    litellm: str | None = None
+    gateway: str | None = None
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """A page of calls that were compared."""
+
+    counts: dict[str, int]
+    differences: tuple[Difference, ...]
+    after: str | None = None
 
 
 class Key(msgspec.Struct, frozen=True):
@@ -52,6 +97,28 @@ class Key(msgspec.Struct, frozen=True):
     revoked_at: str | None = None
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """What a key or a member may use; None is no limit. GAI are whole nGAI as text."""
+
+    rpm: int | None = None
+    tpm: int | None = None
+    streams: int | None = None
+    daily_tokens: int | None = None
+    monthly_tokens: int | None = None
+    daily_gai: str | None = None
+    monthly_gai: str | None = None
+    models: tuple[str, ...] | None = None
+    regions: tuple[str, ...] | None = None
+    expires_at: str | None = None
+
+
+class LimitsShown(msgspec.Struct, frozen=True):
+    """Limits, and what is used of those that are counted."""
+
+    limits: Limits
+    used: dict[str, int | str] = {}
+
+
 class Keys(msgspec.Struct, frozen=True):
     data: tuple[Key, ...]
 
@@ -62,6 +129,7 @@ class Member(msgspec.Struct, frozen=True):
     id: str
     name: str
     created_at: str | None = None
+    state: str = "active"
 
 
 class Members(msgspec.Struct, frozen=True):
@@ -91,6 +159,93 @@ class Node(msgspec.Struct, frozen=True):
     name: str
     sandbox: str
     bare_allowed: bool
+
+
+class Figures(msgspec.Struct, frozen=True):
+    """How an engine's token figures stand beside the gateway's own."""
+
+    judged: int = 0
+    off: int = 0
+    flagged: bool = False
+
+
+class Offered(msgspec.Struct, frozen=True):
+    """A model on a node: its own word of its speed, and what the gateway saw; 0: not known."""
+
+    name: str
+    context: int = 0
+    slots: int = 0
+    running: int = 0
+    engine: str = ""
+    decode_speed: float = 0.0
+    measured_speed: float = 0.0
+    measured_ttft: float = 0.0
+    figures: Figures = Figures()
+
+
+class Electricity(msgspec.Struct, frozen=True):
+    """What a node drew this month and what a million tokens take; `assumed` is no measurement."""
+
+    kwh: float | None = None
+    kronor: float | None = None
+    kwh_per_million: float | None = None
+    kronor_per_million: float | None = None
+    area: str = ""
+    price: float = 0.0
+    assumed: tuple[str, ...] = ()
+
+
+class Rig(msgspec.Struct, frozen=True):
+    """A node with what it does."""
+
+    id: str
+    name: str
+    state: str
+    region: str | None = None
+    reason: str = ""
+    models: tuple[Offered, ...] = ()
+    electricity: Electricity = Electricity()
+
+
+class Rigs(msgspec.Struct, frozen=True):
+    data: tuple[Rig, ...]
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image of engines, how it stands, and which nodes say they run it; the time is ISO 8601."""
+
+    digest: str
+    state: Literal["built", "approved", "pending", "revoked"]
+    note: str = ""
+    content: str | None = None
+    base: str = ""
+    decided_at: str | None = None
+    nodes: tuple[str, ...] = ()
+
+
+class Images(msgspec.Struct, frozen=True):
+    data: tuple[Image, ...]
+
+
+class Price(msgspec.Struct, frozen=True):
+    """What 1,000 tokens of a model cost from a moment on, in whole nGAI; times are ISO 8601.
+
+    Batches pay so many thousandths of it.
+    """
+
+    id: str
+    model: str
+    prompt: str
+    completion: str
+    effective_from: str
+    set_by: str | None = None
+    note: str = ""
+    batch_permille: int = 500
+
+
+class Prices(msgspec.Struct, frozen=True):
+    data: tuple[Price, ...]
+    coming: tuple[Price, ...] = ()
 
 
 class UsageTotal(msgspec.Struct, frozen=True):
@@ -145,12 +300,20 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 __all__ = [
+    "CallMapping",
+    "CallMappings",
     "Choice",
     "Chunk",
+    "Compared",
     "Delta",
+    "Difference",
     "ErrorDetail",
+    "Image",
+    "Images",
     "Key",
     "Keys",
+    "Limits",
+    "LimitsShown",
     "MadeKey",
     "MadeToken",
     "Member",
@@ -158,9 +321,11 @@ __all__ = [
     "Message",
     "Model",
     "ModelExtra",
+    "ModelPrice",
     "Models",
     "Refusal",
     "TokenCount",
+    "Told",
     "Usage",
     "UsageTotal",
 ]

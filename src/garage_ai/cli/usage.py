@@ -7,7 +7,10 @@ from typing import Annotated
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.litellm_words import say as say_of_litellm
+from garage_ai.cli.moments import moment
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.reconcile import reconcile
 from garage_ai.cli.words import say
 
 
@@ -20,13 +23,13 @@ class Grouping(StrEnum):
     DAY = "day"
 
 
-def moment(text: str) -> datetime:
-    """Read a day or a moment; one that names no zone is of this PC's own. Raises: ValueError."""
-    read = datetime.fromisoformat(text)
-    return read if read.tzinfo else read.astimezone()
+app = typer.Typer(help=say("help.usage"), invoke_without_command=True)
+app.command("reconcile", help=say_of_litellm("help.reconcile"))(reconcile)
 
 
+@app.callback()
 def usage(
+    context: typer.Context,
     *,
     by: Annotated[Grouping, typer.Option("--by", help=say("help.option.by"))] = Grouping.MODEL,
     since: Annotated[
@@ -39,6 +42,8 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show what was used, most requests first; days in their order."""
+    if context.invoked_subcommand is not None:
+        return
     totals = client(gateway, api_key, data_dir).usage(by.value, since).totals
     if by is Grouping.DAY:
         totals = tuple(sorted(totals, key=lambda total: total.group or ""))
@@ -61,4 +66,4 @@ def usage(
     output.write_table([say(f"table.{column}") for column in columns], rows)
 
 
-__all__ = ["Grouping", "moment", "usage"]
+__all__ = ["Grouping", "app"]

@@ -94,12 +94,16 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Vems den är, ett id ur `gai member list`; annars nätets egen.",
     ),
     "help.option.key_region": (
-        "County that its requests stay in, for instance SE-AB.",
-        "Län som dess förfrågningar stannar i, till exempel SE-AB.",
+        "County that its requests stay in, such as SE-AB; may be given several times.",
+        "Län som dess förfrågningar stannar i, som SE-AB; får anges flera gånger.",
     ),
     "help.option.admin": (
         "Let it manage keys, nodes and tokens too.",
         "Låt den sköta nycklar, noder och inbjudningar också.",
+    ),
+    "help.option.usage": (
+        "Let it tell what others used: for a LiteLLM proxy in front.",
+        "Låt den berätta vad andra använt: för en LiteLLM-proxy framför.",
     ),
     "help.option.key_id": ("The key's id, as `gai key list` shows.", "Id ur `gai key list`."),
     "help.option.by": ("What to add up by.", "Vad summorna delas efter."),
@@ -278,7 +282,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Try again in {seconds:.0f} s.",
         "Försök igen om {seconds:.0f} s.",
     ),
-    "error.model.next": ("`gai models` shows what is served.", "`gai models` visar vad som finns."),
     "error.not_ours": (
         "{url} answered something that no Garage AI gateway says.",
         "{url} svarade något som ingen Garage AI-gateway säger.",

@@ -27,7 +27,8 @@ class OwnNode:
         self._token = token
         self._options = ["--engine", "llamacpp", "--model", model, "--data-dir", str(folders.node)]
         # It is its owner's own network on his own PC, and must not wait for an image.
-        self._options += ["--sandbox", "none"]
+        # A demonstration that works on any machine, in its own process: on no card.
+        self._options += ["--sandbox", "none", "--gpu", "none"]
 
     @property
     def is_enrolled(self) -> bool:

@@ -14,10 +14,28 @@ from pathlib import Path
 import pytest
 
 KEY = "gai_right"
+DIGEST = "sha256:" + "9" * 64
 MODELS = [
     {"id": "garage-chat", "gai": {"alias_of": "tiny", "kind": "chat", "context": 2048}},
     {"id": "tiny", "gai": {"digest": "sha256:" + "ab" * 32, "kind": "chat", "nodes": 2}},
 ]
+
+RIG = {
+    "id": "nabc",
+    "name": "Anna's \x1b[31mPC",
+    "state": "busy",
+    "electricity": {"kwh": 12.34, "kronor": 18.5, "kronor_per_million": 1.234, "area": "SE3"},
+    "models": [
+        {
+            "name": "tiny",
+            "slots": 8,
+            "running": 3,
+            "decode_speed": 90.0,
+            "measured_speed": 71.5,
+            "measured_ttft": 0.25,
+        }
+    ],
+}
 
 
 @dataclass
@@ -31,8 +49,19 @@ class FakeGateway:
     refusal: tuple[int, dict[str, object], dict[str, str]] | None = None
     asked: list[dict[str, object]] = field(default_factory=list)
     paths: list[str] = field(default_factory=list)
+    uploads: list[tuple[str, bytes]] = field(default_factory=list)
+    batches: list[dict[str, object]] = field(default_factory=lambda: [batch()])
+    submission: tuple[int, dict[str, object]] | None = None
+    content: bytes = b""
+    missing: int = 0
     left: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
+
+
+def batch(status: str = "validating", **more: object) -> dict[str, object]:
+    """Make a batch as a gateway answers of it."""
+    plain = {"id": "batch_1", "object": "batch", "status": status, "created_at": 1_764_000_000}
+    return plain | {"endpoint": "/v1/chat/completions", "input_file_id": "file-in"} | more
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -50,13 +79,23 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         self._answer()
 
+    def do_PATCH(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def do_DELETE(self) -> None:
         self._answer()
 
     def _answer(self) -> None:
         gateway = self.gateway
         size = int(self.headers.get("Content-Length", 0))
-        body = json.loads(self.rfile.read(size) or b"{}")
+        kind, data = self.headers.get("Content-Type", ""), self.rfile.read(size)
+        if kind.startswith("multipart/"):
+            gateway.uploads.append((kind, data))
+            data = b""
+        body = json.loads(data or b"{}")
         gateway.paths.append(f"{self.command} {self.path}")
         gateway.asked.append(body)
         if self.headers.get("Authorization") != f"Bearer {KEY}":
@@ -66,6 +105,10 @@ class Handler(BaseHTTPRequestHandler):
         elif self.path == "/v1/chat/completions":
             with contextlib.suppress(OSError):
                 self._stream()
+        elif self.path.endswith("/content"):
+            told = len(gateway.content) + gateway.missing
+            self._whole(200, gateway.content, {"Content-Length": str(told)})
+            self.close_connection = True
         else:
             self._json(*self._known(body))
 
@@ -77,15 +120,41 @@ class Handler(BaseHTTPRequestHandler):
         total = {"group": "tiny", "requests": 3, "prompt_tokens": 30, "completion_tokens": 400}
         anna = {"id": "mbr_1", "name": "Anna", "created_at": "2026-11-23T15:00:00Z"}
         token = {"id": "tok_1", "token": "gaij_new"}
+        image = {"digest": DIGEST, "state": "pending", "base": "debian", "nodes": ["n1"]}
+        limits = {"rpm": 60, "daily_gai": "1500000000", "models": ["tiny"]}
+        used = {"requests": 7, "tokens": 0, "daily_gai": "250000000"}
+        price = {"id": "prc_1", "model": "tiny", "prompt": "120000", "completion": "830000"}
+        price |= {"effective_from": "2026-11-23T15:00:00Z", "set_by": "mbr_1", "note": "usual"}
+        derived = price | {"id": "derived/*", "model": "*", "set_by": None, "note": ""}
+        if (self.command, path) == ("POST", "/v1/batches") and self.gateway.submission:
+            return self.gateway.submission
+        if path.startswith("/v1/batches/"):
+            batches = self.gateway.batches
+            return 200, batches.pop(0) if len(batches) > 1 else batches[0]
         answers: dict[tuple[str, str], object] = {
+            ("POST", "/v1/files"): {"id": "file-in", "object": "file"},
+            ("DELETE", "/v1/files/file-in"): {"id": "file-in", "deleted": True},
+            ("POST", "/v1/batches"): self.gateway.batches[0],
+            ("GET", "/v1/batches"): {"data": self.gateway.batches, "has_more": True},
+            ("GET", "/api/v1/prices"): {"data": [derived], "coming": [price]},
+            ("GET", "/api/v1/prices/history"): {"data": [price]},
+            ("PUT", "/api/v1/prices"): price,
             ("GET", "/v1/models"): {"data": MODELS},
             ("POST", "/api/v1/keys"): made,
             ("GET", "/api/v1/keys"): {"data": [key]},
             ("DELETE", "/api/v1/keys/key_1"): key | {"revoked_at": "2026-11-23T16:00:00Z"},
+            ("GET", "/api/v1/keys/key_1/limits"): {"limits": limits, "used": used},
+            ("PATCH", "/api/v1/keys/key_1/limits"): limits | body,
+            ("PATCH", "/api/v1/members/mbr_1/limits"): limits | body,
             ("POST", "/api/v1/members"): anna,
             ("GET", "/api/v1/members"): {"data": [anna]},
             ("POST", "/api/v1/tokens"): token,
+            ("GET", "/api/v1/nodes"): {"data": [RIG]},
+            ("POST", "/api/v1/nodes/nabc/forfeit"): {"id": "nabc", "amount": "1500000000"},
             ("GET", "/api/v1/usage"): {"totals": [total]},
+            ("GET", "/api/v1/images"): {"data": [image]},
+            ("POST", f"/api/v1/images/{DIGEST}/approve"): image | {"state": "approved"},
+            ("POST", f"/api/v1/images/{DIGEST}/revoke"): image | {"state": "revoked"},
         }
         if (self.command, path) in answers:
             return 200, answers[self.command, path]
@@ -119,14 +188,15 @@ class Handler(BaseHTTPRequestHandler):
             self.gateway.left.set()
 
     def _json(self, status: int, body: object, headers: Mapping[str, str] | None = None) -> None:
-        text = json.dumps(body).encode()
+        plain = {"Content-Type": "application/json"}
+        self._whole(status, json.dumps(body).encode(), plain | dict(headers or {}))
+
+    def _whole(self, status: int, data: bytes, headers: Mapping[str, str]) -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(text)))
-        for name, value in (headers or {}).items():
+        for name, value in {"Content-Length": str(len(data)), **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(text)
+        self.wfile.write(data)
 
 
 def error(message: str, code: str) -> dict[str, object]:

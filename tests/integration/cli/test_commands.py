@@ -1,29 +1,41 @@
 """Commands as processes, against a gateway that answers."""
 
 import json
-import resource
 import subprocess
 import sys
 from datetime import datetime
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from tests.integration.cli.conftest import MODELS, Cli, FakeGateway, error
+from tests.integration.cli.conftest import DIGEST, MODELS, Cli, FakeGateway, error
 
 
-def test_help_is_there_at_once(bare_cli: Cli) -> None:
-    """`gai --help` names every command, and costs less than 0.3 s of a processor."""
+def test_what_a_key_may_not_do_is_told_with_who_may(cli: Cli, gateway: FakeGateway) -> None:
+    """The key works, so looking at it would not help."""
+    gateway.refusal = (403, error("This needs the scope admin.", "insufficient_scope"), {})
+    ended = cli("member", "list")
+    assert ended.returncode == 4
+    assert ended.stderr.endswith("a key with that right: `gai key create --help`.\n")
 
-    def once() -> float:
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        ended = bare_cli("--help")
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        assert ended.returncode == 0
-        for command in ("up", "gateway", "node", "key", "member", "models", "chat", "usage"):
-            assert f"\n  {command} " in ended.stdout
-        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(once() for _ in range(3)) < 0.3
+def test_help_names_every_command(bare_cli: Cli) -> None:
+    """What can be typed is found where a newcomer looks first."""
+    ended = bare_cli("--help")
+    assert ended.returncode == 0
+    for command in [
+        "up",
+        "gateway",
+        "node",
+        "group",
+        "key",
+        "member",
+        "models",
+        "chat",
+        "usage",
+        "ledger",
+        "db",
+    ]:
+        assert f"\n  {command} " in ended.stdout
 
 
 def test_a_command_starts_light() -> None:
@@ -128,8 +140,81 @@ def test_a_members_id_is_alone_on_stdout(cli: Cli, gateway: FakeGateway) -> None
 
 def test_members_as_a_table(cli: Cli) -> None:
     """Golden."""
-    assert cli("member", "list").stdout == ("id     name  created\nmbr_1  Anna  2026-11-23 15:00\n")
+    assert cli("member", "list").stdout == (
+        "id     name  state   created\nmbr_1  Anna  active  2026-11-23 15:00\n"
+    )
     assert json.loads(cli("member", "list", "--json").stdout)[0]["name"] == "Anna"
+
+
+def test_nodes_with_their_own_word_and_what_was_seen(cli: Cli) -> None:
+    """Both speeds stand beside each other; a name does nothing to the terminal."""
+    shown = cli("node", "list")
+    assert shown.returncode == 0, shown.stderr
+    for text in ("nabc", "busy", "3/8", "90.0", "71.5", "0.25 s"):
+        assert text in shown.stdout
+    assert "\x1b" not in shown.stdout
+    assert json.loads(cli("node", "list", "--json").stdout)[0]["models"][0]["measured_ttft"] == 0.25
+
+
+def test_images_as_a_table(cli: Cli) -> None:
+    """The whole digest, since it is what the next command takes."""
+    shown = cli("image", "list").stdout
+    assert DIGEST in shown
+    assert "WAITS for approval" in shown
+
+
+@pytest.mark.parametrize(("verb", "state"), [("approve", "approved"), ("revoke", "revoked")])
+def test_an_image_is_decided_about(cli: Cli, gateway: FakeGateway, verb: str, state: str) -> None:
+    """With a note or without."""
+    assert f"{DIGEST} is {state}; 1 nodes" in cli("image", verb, DIGEST).stdout
+    assert gateway.asked[-1] == {}
+    told = json.loads(cli("image", verb, DIGEST, "--note", "b1234", "--json").stdout)
+    assert told["state"] == state
+    assert gateway.asked[-1] == {"note": "b1234"}
+    assert gateway.paths[-1] == f"POST /api/v1/images/{DIGEST}/{verb}"
+
+
+def test_prices_as_a_table(cli: Cli, gateway: FakeGateway) -> None:
+    """In GAI for a million tokens; what nobody set is said to be derived."""
+    assert cli("price", "list").stdout == (
+        "model  prompt GAI/M  answer GAI/M  batch  from              by\n"
+        "*              0.12          0.83  50 %   2026-11-23T15:00  derived\n"
+        "usual          0.12          0.83  50 %   2026-11-23T15:00  mbr_1\n"
+    )
+    assert "0.83" in cli("price", "history", "tiny").stdout
+    assert gateway.paths[-1] == "GET /api/v1/prices/history?model=tiny"
+    assert json.loads(cli("price", "list", "--json").stdout)["coming"][0]["completion"] == "830000"
+
+
+def test_a_price_is_set(cli: Cli, gateway: FakeGateway) -> None:
+    """What was said in GAI for a million tokens goes out in whole nGAI for a thousand."""
+    figures = ("--prompt", "0.12", "--completion", "0,83", "--batch", "62.5")
+    said = cli("price", "set", "tiny", *figures, "--from", "2026-12-01T00:00:00+01:00").stdout
+    assert "tiny has a new price from" in said
+    assert gateway.asked[-1] == {
+        "model": "tiny",
+        "prompt": "120000",
+        "completion": "830000",
+        "effective_from": "2026-12-01T00:00:00+01:00",
+        "batch_permille": 625,
+    }
+
+
+@pytest.mark.parametrize("percent", ["half", "101", "-1", "0.01", "nan"])
+def test_no_part_is_wrong_use(cli: Cli, percent: str) -> None:
+    """Batches pay none, all or something between."""
+    figures = ("--prompt", "1", "--completion", "1", "--batch", percent)
+    refused = cli("price", "set", "tiny", *figures)
+    assert refused.returncode == 2
+    assert "--batch" in refused.stderr
+
+
+@pytest.mark.parametrize("amount", ["much", "0.0000001", "nan", "inf"])
+def test_no_amount_is_wrong_use(cli: Cli, amount: str) -> None:
+    """Nothing is rounded behind one's back."""
+    refused = cli("price", "set", "tiny", "--prompt", amount, "--completion", "1")
+    assert refused.returncode == 2
+    assert "--prompt" in refused.stderr
 
 
 def test_usage_as_a_table(cli: Cli, gateway: FakeGateway) -> None:
@@ -214,3 +299,14 @@ def test_a_gateway_under_a_path(cli: Cli, gateway: FakeGateway) -> None:
     """Behind a proxy a gateway may live anywhere; /v1 at the end is nobody's mistake."""
     cli("models", "--gateway", f"{gateway.url}/our/gai/v1/")
     assert gateway.paths == ["GET /our/gai/v1/models"]
+
+
+def test_a_forfeit_has_its_reason(cli: Cli, gateway: FakeGateway) -> None:
+    """It is asked for; what was held back is told in GAI."""
+    assert cli("node", "forfeit", "nabc").returncode == 2
+    done = cli("node", "forfeit", "nabc", "--reason", "another model")
+    assert done.returncode == 0, done.stderr
+    assert gateway.asked == [{"reason": "another model"}]
+    assert done.stdout.startswith("nabc: 1.500000000 GAI ")
+    shown = cli("node", "forfeit", "nabc", "--reason", "x", "--idempotency-key", "k", "--json")
+    assert json.loads(shown.stdout) == {"id": "nabc", "amount": "1500000000"}

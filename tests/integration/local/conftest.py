@@ -38,7 +38,7 @@ class Ward:
         return [change.kind for change in self.changes]
 
 
-async def eventually(true: Callable[[], bool], limit: float = 10.0) -> None:
+async def eventually(true: Callable[[], bool], limit: float = 30.0) -> None:
     """Wait until something is true, polling, at most `limit` seconds."""
     async with asyncio.timeout(limit):
         while True:

@@ -35,7 +35,7 @@ async def test_it_starts_with_jwt_auth_and_keeps_its_files_to_itself(nats: NatsP
     )
     await reader.readline()
     writer.write(b'CONNECT {"verbose":false}\r\nPING\r\n')
-    assert b"Authorization Violation" in await asyncio.wait_for(reader.readline(), 5)
+    assert b"Authorization Violation" in await asyncio.wait_for(reader.readline(), 20)
     writer.close()
     await writer.wait_closed()
     assert stat.S_IMODE(nats.server.config_file.stat().st_mode) == 0o600

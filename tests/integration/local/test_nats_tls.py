@@ -93,7 +93,7 @@ async def test_a_line_that_swallows_everything_is_given_up_as_fast_as_without_tl
     )
     secured.signal(signal.SIGSTOP)
     try:
-        await told.until(lambda: bool(told.lost), 5)
+        await told.until(lambda: bool(told.lost), 20)
     finally:
         secured.signal(signal.SIGCONT)
     await link.wait_connected(10)

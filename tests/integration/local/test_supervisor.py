@@ -155,7 +155,7 @@ async def test_stop_while_the_argv_is_still_asked_for(make_ward: MakeWard) -> No
 
     object.__setattr__(ward.supervisor._plan, "argv", never)
     ward.supervisor.start()
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), 20)
     await asyncio.wait_for(ward.supervisor.stop(), 2)
     assert ward.supervisor.state == "stopped"
 
@@ -170,5 +170,5 @@ async def test_a_grandchild_that_holds_the_pipe_holds_up_nobody(make_ward: MakeW
     ward = make_ward(code)
     ward.is_ready = False
     ward.supervisor.start()
-    await eventually(lambda: "ended" in ward.kinds(), limit=3)
+    await eventually(lambda: "ended" in ward.kinds(), limit=20)
     await ward.supervisor.stop()

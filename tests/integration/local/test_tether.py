@@ -23,7 +23,7 @@ time.sleep(600)
 """
 
 
-def gone(pid: int, limit: float = 2.0) -> bool:
+def gone(pid: int, limit: float = 20.0) -> bool:
     deadline = time.monotonic() + limit
     while mark_of(pid) is not None:
         if time.monotonic() > deadline:

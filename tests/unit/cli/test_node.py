@@ -2,15 +2,29 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
-from garage_ai.cli import node, node_words
+from garage_ai.cli import image_words, member_words, node, node_words, price_words, update_words
+from garage_ai.cli.node_choice import Said, choose
 from garage_ai.cli.node_run import NodeFailed
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.node import errors
-from garage_ai.node.events import Begun, Done, Exposed, Link, Missing, State, Stopping
+from garage_ai.node.engines.port import Device
+from garage_ai.node.events import (
+    Begun,
+    Computes,
+    Done,
+    Exposed,
+    Link,
+    Missing,
+    State,
+    Step,
+    Stopping,
+)
 from garage_ai.node.folder import Choice
 from garage_ai.node.preflight.models import Finding
 from garage_ai.node.status import (
@@ -21,10 +35,13 @@ from garage_ai.node.status import (
     Status,
     TotalsStatus,
 )
+from garage_ai.wire.messages import REFUSED, EngineImage
 
 COMMANDS = [
     "token",
+    "list",
     "admit",
+    "forfeit",
     "join",
     "run",
     "status",
@@ -35,6 +52,7 @@ COMMANDS = [
     "rotate",
     "doctor",
     "bench",
+    "update",
     "sandbox",
     "image",
     "leave",
@@ -82,12 +100,27 @@ def test_every_command_has_help(command: str) -> None:
 
 
 def test_every_word_is_said_in_both_languages() -> None:
-    """The same places are filled in both; English says in the error itself what to do next."""
+    """The same places are filled in both."""
     places = re.compile(r"{(\w+)")
     for key, (english, swedish) in node_words._WORDS.items():
         assert swedish, key
-        if key.startswith("next."):
-            continue
+        assert english, key
+        assert sorted(places.findall(english)) == sorted(places.findall(swedish)), key
+
+
+def test_every_step_is_told_at_its_beginning_and_its_end() -> None:
+    """A step without words would break what it only reports on."""
+    for step in get_args(Step):
+        assert node_words.has(f"step.{step}"), step
+        assert "{detail}" in node_words._WORDS[f"done.{step}"][0] or step == "preflight", step
+
+
+def test_other_words_are_said_in_both_languages() -> None:
+    """The same places are filled in both."""
+    places = re.compile(r"{(\w+)")
+    for key, (english, swedish) in (
+        image_words._WORDS | update_words._WORDS | member_words._WORDS | price_words._WORDS
+    ).items():
         assert english, key
         assert sorted(places.findall(english)) == sorted(places.findall(swedish)), key
 
@@ -105,15 +138,27 @@ def test_every_failure_has_a_status_of_its_own() -> None:
 def test_what_is_not_said_stays() -> None:
     """Options replace what was chosen before; another engine begins anew."""
     before = Choice(engine="external", engine_url="http://h", models=("a",), slots=3)
-    names = ("engine", "engine_url", "model", "context", "threads", "sandbox")
-    nothing = dict.fromkeys(names)
-    assert node._choice(before, slots=None, **nothing) == before
-    changed = node._choice(before, slots=5, **nothing)
+    assert choose(before, Said()) == before
+    changed = choose(before, Said(slots=5))
     assert (changed.slots, changed.models) == (5, ("a",))
-    bare = node._choice(before, slots=None, **(nothing | {"sandbox": "none"}))
+    bare = choose(before, Said(sandbox="none"))
     assert (bare.sandbox, bare.slots) == ("none", 3)
-    anew = node._choice(before, slots=None, **(nothing | {"engine": "llamacpp"}))
-    assert anew == Choice(engine="llamacpp")
+    assert choose(before, Said(engine="llamacpp")) == Choice(engine="llamacpp")
+
+
+def test_a_path_holds_wherever_the_node_is_run_from_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path is kept as an absolute one."""
+    monkeypatch.chdir(tmp_path)
+    kept = choose(Choice(), Said(chat_template=Path("my.jinja"), models=["a", "b"]))
+    assert kept.chat_template == str(tmp_path / "my.jinja")
+    assert kept.models == ("a", "b")
+
+
+def test_there_is_an_option_for_all_that_is_chosen() -> None:
+    """What the record keeps can be said, and what is said is kept."""
+    assert Said.__annotations__.keys() == set(Choice.__struct_fields__)
 
 
 def test_shows_a_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,6 +170,39 @@ def test_shows_a_status(capsys: pytest.CaptureFixture[str]) -> None:
     assert "podman, limits not enforced" in shown
     assert "small sha256:aaaa" in shown
     assert "\x1b" not in shown
+
+
+def test_shows_what_the_container_is_made_from(capsys: pytest.CaptureFixture[str]) -> None:
+    """Digests whole, so that they can be compared with an administrator's list."""
+    image = EngineImage("sha256:" + "1" * 64, "sha256:" + "2" * 64, "debian@sha256:" + "3" * 64)
+    engine = EngineStatus("llamacpp", "ready", "", sandbox="podman", limits=True, image=image)
+    node._show(replace(STATUS, engine=engine), as_json=False)
+    shown = capsys.readouterr().out
+    for digest in (image.digest, image.content, image.base, STATUS.models[0].digest):
+        assert str(digest) in shown
+
+
+def test_says_why_the_network_gives_no_work(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the owner's language and with the command; until the network says that it does again."""
+    told = (NoticeStatus("agent_too_old", "too old", 1.0), NoticeStatus("clock_wrong", "", 2.0))
+    node._show(replace(STATUS, notices=told), as_json=False)
+    assert "gives it no work: this agent is too old. Update it: gai node update" in (
+        capsys.readouterr().out
+    )
+    monkeypatch.setattr("garage_ai.cli.node_words.language", lambda: "sv")
+    node._show(replace(STATUS, notices=told), as_json=False)
+    assert "agenten är för gammal. Uppdatera den: gai node update" in capsys.readouterr().out
+    again = (*told, NoticeStatus("admitted", "", 3.0))
+    node._show(replace(STATUS, notices=again), as_json=False)
+    assert "den arbetar" in capsys.readouterr().out
+
+
+def test_every_refusal_has_its_words() -> None:
+    """Whatever code the network may send, the owner reads a sentence."""
+    for code in REFUSED:
+        assert node_words.has(f"refused.{code}")
 
 
 def test_what_a_pc_lacks_is_told_with_its_remedy(capsys: pytest.CaptureFixture[str]) -> None:
@@ -140,6 +218,8 @@ def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> N
     screen = NodeScreen()
     screen.tell(Begun("model", "small"))
     screen.tell(Done("model", "small"))
+    screen.tell(Computes(Device()))
+    screen.tell(Computes(Device(("GPU-1",), 20, 33, 4.0)))
     screen.tell(Link("nats://h"))
     screen.tell(State("ready", "", ("small",)))
     screen.tell(Link("", "gone"))
@@ -150,6 +230,8 @@ def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> N
     shown = capsys.readouterr()
     assert shown.out.splitlines() == [
         "  ok model: small",
+        "  ok computes on the processor",
+        "  ok computes on GPU-1, 20 of 33 layers, the rest on the processor: 4 times slower",
         "  ok connected to nats://h",
         "serving small; Ctrl-C stops",
         "finishing 2 requests, 30 s at most; Ctrl-C again stops at once",

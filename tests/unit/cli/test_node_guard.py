@@ -5,17 +5,26 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.unit.catalog.test_shelf import shelve
 from tests.unit.cli.test_node import STATUS
+from tests.unit.node.test_folder import RECORD
 from typer.testing import CliRunner
 
 from garage_ai.cli import node, node_limits, node_status
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.events import State
-from garage_ai.node.guard.limits import Limits
-from garage_ai.node.guard.status import DayStatus, GuardStatus, PauseStatus, SignalStatus
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.guard.limits import Limits, load_limits, save_limits
+from garage_ai.node.guard.status import (
+    CardStatus,
+    DayStatus,
+    GuardStatus,
+    PauseStatus,
+    SignalStatus,
+)
 from garage_ai.node.guard.words import sentence
-from garage_ai.node.status import Status
+from garage_ai.node.status import DeviceStatus, Status
 
 GAME = sentence("game", name="factorio")
 NO_CARD = sentence("gpu.none")
@@ -40,6 +49,21 @@ def shown(**changes: object) -> str:
     return "\n".join(node_status.lines(msgspec.structs.replace(STATUS, guard=guard)))
 
 
+def on(device: DeviceStatus | None) -> str:
+    engine = msgspec.structs.replace(STATUS.engine, device=device)
+    return "\n".join(node_status.lines(msgspec.structs.replace(STATUS, engine=engine)))
+
+
+def test_says_what_the_engine_computes_on() -> None:
+    """Cards, the processor, or part of both and what that costs; nothing of another's server."""
+    assert "GPU-1, GPU-2, all 33 layers" in on(DeviceStatus(("GPU-1", "GPU-2"), 33, 33))
+    part = on(DeviceStatus(("GPU-1",), 20, 33, 4.2))
+    assert "GPU-1, 20 of 33 layers, the rest on the processor: 4 times slower" in part
+    assert "computes on  GPU-1\n" in on(DeviceStatus(("GPU-1",), 0, 0))
+    assert "computes on  the processor" in on(DeviceStatus((), 0, 0))
+    assert "computes on" not in on(None)
+
+
 @pytest.fixture
 def swedish(monkeypatch: pytest.MonkeyPatch) -> None:
     """An owner who reads Swedish."""
@@ -58,7 +82,7 @@ def test_says_in_one_line_why_it_does_not_serve() -> None:
     assert text.count("factorio is running") == 3
     assert "1234 tokens made" in text
     assert "1.5 GB sent" in text
-    assert "no card tells what it draws" in text
+    assert "neither a card nor the processor tells" in text
 
 
 @pytest.mark.usefixtures("swedish")
@@ -77,11 +101,42 @@ def test_tells_a_drain_and_serving_apart() -> None:
 
 
 def test_power_says_what_it_covers() -> None:
-    """Measured, of the cards alone; kronor only where a price was known."""
-    day = DayStatus(0, 0, watts=210.4, kwh=1.234)
-    assert "210 W now, 1.23 kWh today (graphics cards alone, measured)" in shown(today=day)
-    day = msgspec.structs.replace(day, kronor=0.987)
-    assert "0.99 kr" in shown(today=day)
+    """What was measured and by whom, what the cards are held to; nothing is guessed."""
+    assert "not measured" in shown()
+    day = DayStatus(0, 0, watts=210.4, kwh=1.234, kwh_this_month=20.0, metered=("cards",))
+    text = shown(today=day)
+    assert "210 W now (graphics cards)" in text
+    assert "1.23 kWh today, 20.0 kWh this month, while the engine ran" in text
+    assert "say where you are with `gai node limits --price-area SE3`" in text
+    both = msgspec.structs.replace(day, most_watts=320.0, metered=("cards", "processor"))
+    assert "210 W now of 320 W at most (graphics cards, processor)" in shown(today=both)
+
+
+def test_cards_are_told_as_far_as_they_tell() -> None:
+    """By name, with what each draws and how hot it is."""
+    cards = (CardStatus("RTX 3090", 210.4, 61.0), CardStatus("T400", None, None))
+    text = shown(cards=cards)
+    assert "RTX 3090, 210 W, 61 °C" in text
+    assert "T400\n" in text
+
+
+def test_kronor_say_whose_price_they_rest_on() -> None:
+    """Only where a price was known."""
+    day = DayStatus(0, 0, watts=1.0, kwh=1.0, kwh_this_month=1.0, metered=("cards",))
+    day = msgspec.structs.replace(day, price_area="SE3", price_source="prices.example")
+    assert "no price is known (prices.example, SE3)" in shown(today=day)
+    day = msgspec.structs.replace(day, kronor=0.987, price=0.451)
+    text = shown(today=day)
+    assert "0.99 kr today, at spot prices without tax and fees (prices.example, SE3)" in text
+    assert "0.45 kr/kWh now" in text
+
+
+def test_says_whom_it_serves_and_what_its_models_take() -> None:
+    """By the owner's word, and within his room."""
+    text = shown(limits=Limits(share="members", disk=200 * 10**9), weights=45 * 10**9)
+    assert "members; you go first" in text
+    assert "45.0 GB on the disk of 200.0 GB" in text
+    assert "45.0 GB on the disk" in shown(weights=45 * 10**9)
 
 
 def test_live_off_a_terminal_shows_it_once(capsys: pytest.CaptureFixture[str]) -> None:
@@ -157,3 +212,31 @@ def test_limits_need_a_node_to_be_set_and_none_to_be_seen(tmp_path: Path) -> Non
     made = runner.invoke(node.app, ["limits", "--no-gpu", "--data-dir", str(tmp_path)])
     assert made.exception is not None
     assert list(tmp_path.iterdir()) == []
+
+
+def test_whom_it_serves_is_kept_before_it_starts(tmp_path: Path) -> None:
+    """Beside the other limits; where nothing is said they stay as they are."""
+    folder = NodeFolder(tmp_path / "node")
+    node_limits.set_share(folder, None)
+    assert not folder.path.exists()
+    folder.prepare()
+    save_limits(folder.path, Limits(idle=900.0))
+    node_limits.set_share(folder, "members")
+    assert load_limits(folder.path) == Limits(idle=900.0, share="members")
+
+
+def test_a_smaller_room_is_made_at_once(tmp_path: Path) -> None:
+    """The owner sees what left; what the node serves did not."""
+    folder = NodeFolder(tmp_path)
+    folder.prepare()
+    folder.save(RECORD)
+    gone = shelve(tmp_path, "a", 3_000_000)
+    made = CliRunner().invoke(node.app, ["limits", "--disk", "1MB", "--data-dir", str(tmp_path)])
+    assert made.exception is None
+    assert "removed to make room: m (3 MB)" in made.output
+    assert not gone.exists()
+    refused = CliRunner().invoke(
+        node.app, ["limits", "--keep", "no-such-model", "--data-dir", str(tmp_path)]
+    )
+    assert "The catalogue has no model 'no-such-model'" in str(refused.exception)
+    assert load_limits(tmp_path).disk == 1_000_000

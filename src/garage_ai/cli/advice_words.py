@@ -1,0 +1,56 @@
+"""What to do about a gateway's error, by its code, in English and Swedish."""
+
+from typing import Final
+
+from garage_ai.cli.words import language
+
+_INVITE: Final = (
+    "Copy the whole link, or ask whoever invited you for a new one.",
+    "Kopiera hela länken, eller be den som bjöd in dig om en ny.",
+)
+
+_ADVICE: Final[dict[str, tuple[str, str]]] = {
+    "model_not_found": ("`gai models` shows what is served.", "`gai models` visar vad som finns."),
+    "key_not_found": ("`gai key list` shows the keys.", "`gai key list` visar nycklarna."),
+    "member_not_found": (
+        "`gai member list` shows the members.",
+        "`gai member list` visar medlemmarna.",
+    ),
+    "node_not_found": ("`gai node list` shows the nodes.", "`gai node list` visar noderna."),
+    "batch_not_found": ("`gai batch list` shows yours.", "`gai batch list` visar dina."),
+    "batch_ended": (
+        "`gai batch results BATCH` gives what was answered.",
+        "`gai batch results BATCH` ger det som är besvarat.",
+    ),
+    "mapping_not_found": (
+        "`gai litellm list` shows what is mapped.",
+        "`gai litellm list` visar vad som hör till vem.",
+    ),
+    "insufficient_scope": (
+        "Ask whoever runs the network, or use a key with that right: `gai key create --help`.",
+        "Fråga den som driver nätet, eller ta en nyckel med den rätten: `gai key create --help`.",
+    ),
+    "invalid_transfer": (
+        "`gai ledger adjust --help` says what accounts there are.",
+        "`gai ledger adjust --help` säger vilka konton som finns.",
+    ),
+    "overdraft": (
+        "`gai ledger balance ACCOUNT` shows how much there is.",
+        "`gai ledger balance KONTO` visar hur mycket som finns.",
+    ),
+    "invalid_invite": _INVITE,
+    "invite_expired": _INVITE,
+    "invite_revoked": _INVITE,
+    "invite_used": _INVITE,
+}
+
+
+def advice(code: str | None) -> str | None:
+    """Say what to do about an error, in the user's language; None where nothing is known."""
+    if code not in _ADVICE:
+        return None
+    english, swedish = _ADVICE[code]
+    return swedish if language() == "sv" else english
+
+
+__all__ = ["advice"]

@@ -1,0 +1,96 @@
+"""One exchange of HTTP: the connection, and how answers are read and refused."""
+
+import http.client
+import json
+import socket
+import ssl
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
+
+import msgspec
+
+from garage_ai.cli import shapes
+from garage_ai.cli.advice_words import advice
+from garage_ai.cli.errors import CliError, Failed, NotThere, Refused, Unavailable
+from garage_ai.cli.sse import BadStream, events
+from garage_ai.cli.target import Target
+from garage_ai.cli.words import say
+
+READ: Final = 64 * 1024
+Body = Mapping[str, object] | Iterable[bytes] | None
+"""JSON, or the pieces of a body of another kind."""
+_MAX_LINE: Final = 4 * 1024 * 1024
+
+
+class Connection(http.client.HTTPConnection):
+    """HTTP, or HTTPS to a name that this machine may reach under another address."""
+
+    def __init__(self, target: Target, seconds: float) -> None:
+        super().__init__(target.name, target.port, timeout=seconds)
+        self._target = target
+
+    def connect(self) -> None:
+        address = (self._target.host, self._target.port)
+        self.sock = socket.create_connection(address, timeout=self.timeout)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._target.is_tls:
+            context = ssl.create_default_context(cafile=self._target.ca)
+            context.minimum_version = ssl.TLSVersion.TLSv1_2
+            self.sock = context.wrap_socket(self.sock, server_hostname=self._target.name)
+
+
+def encoded(body: Body) -> bytes | Iterable[bytes] | None:
+    """Write a body as JSON; pieces stay as they are."""
+    return json.dumps(body).encode() if isinstance(body, Mapping) else body
+
+
+def chunks(response: http.client.HTTPResponse) -> Iterator[shapes.Chunk]:
+    """Give the chunks of a stream until `[DONE]`. Raises: BadStream, Failed."""
+    for data in events(lines(response)):
+        if data == b"[DONE]":
+            return
+        try:
+            chunk = msgspec.json.decode(data, type=shapes.Chunk)
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+            raise BadStream(str(error)) from error
+        if chunk.error is not None:
+            raise Failed(say("error.broken_off", message=chunk.error.message))
+        yield chunk
+    raise Failed(say("error.broken_off", message="[DONE]"))
+
+
+def lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """Give the lines of an answer, none longer than 4 MiB."""
+    while line := response.readline(_MAX_LINE):
+        yield line
+
+
+def refusal(response: http.client.HTTPResponse, not_ours: CliError) -> CliError:
+    """Turn an error's answer into ours."""
+    try:
+        error = msgspec.json.decode(response.read(READ), type=shapes.Refusal).error
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        # A proxy whose gateway is just starting again has words of its own.
+        return Unavailable(not_ours.message) if _is_passing(response) else not_ours
+    if response.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
+        known = advice(error.code) or say("error.refused.next")
+        return Refused(say("error.refused", message=error.message), known)
+    kind = Unavailable if _is_passing(response) else Failed
+    if response.status == http.client.NOT_FOUND:
+        kind = NotThere
+    return kind(say("error.answered", message=error.message), _advice(response, error))
+
+
+def _is_passing(response: http.client.HTTPResponse) -> bool:
+    return response.status >= http.client.INTERNAL_SERVER_ERROR
+
+
+def _advice(response: http.client.HTTPResponse, error: shapes.ErrorDetail) -> str:
+    known = advice(error.code)
+    if known is not None:
+        return known
+    wait = response.headers.get("Retry-After", "")
+    return say("error.wait.next", seconds=int(wait)) if wait.isdecimal() else ""
+
+
+__all__ = ["READ", "Body", "Connection", "chunks", "encoded", "lines", "refusal"]

@@ -1,0 +1,34 @@
+"""A node's group in `gai node status`: where its gang stands, and the other rigs."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from garage_ai.cli.group_words import say
+
+if TYPE_CHECKING:
+    from garage_ai.node.group.messages import Measured, Member
+    from garage_ai.node.group.view import GroupView
+
+
+def group_rows(group: "GroupView", me: str) -> Iterator[tuple[str, str]]:
+    """Give a row for the gang, one for each other rig, and one for who was turned away."""
+    phase = say(f"status.phase.{group.phase}")
+    if group.plan is not None:
+        phase = say("status.led", phase=phase, leader=group.plan.leader)
+    yield say("status.group"), f"{group.name}: {phase}"
+    measured = {link.node: link for link in group.links}
+    for rig in group.members:
+        if rig.node != me:
+            yield say("status.rig"), _rig(rig, measured.get(rig.node))
+    if group.refused:
+        yield say("status.turned_away"), group.refused
+
+
+def _rig(rig: "Member", link: "Measured | None") -> str:
+    way = say("status.unmeasured")
+    if link is not None:
+        way = say("status.way", rtt_ms=link.rtt_ms, gbit=link.gbit)
+    return f"{rig.node}: {say('status.lends' if rig.willing else 'status.keeps')}, {way}"
+
+
+__all__ = ["group_rows"]

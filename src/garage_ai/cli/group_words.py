@@ -1,0 +1,147 @@
+"""What `gai group` says, and what goes wrong in groups, in English and Swedish."""
+
+from typing import Final
+
+from garage_ai.cli.words import language
+
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    "help": (
+        "Rig groups: PCs on one LAN that run one model together.",
+        "Grupper: datorer i ett hemnät som kör en modell tillsammans.",
+    ),
+    "help.create": (
+        "Begin a group with this PC. Prints the invitation for the others.",
+        "Börja en grupp med den här datorn. Skriver inbjudan till de andra.",
+    ),
+    "help.join": (
+        "Join a group. The invitation is read from stdin.",
+        "Gå med i en grupp. Inbjudan läses från stdin.",
+    ),
+    "help.invite": (
+        "Print the invitation to this PC's group.",
+        "Skriv inbjudan till den här datorns grupp.",
+    ),
+    "help.leave": (
+        "Leave the group; the PC lends on its own again.",
+        "Lämna gruppen; datorn lånas ut ensam igen.",
+    ),
+    "argument.name": ("What the group is called.", "Vad gruppen heter."),
+    "option.listen": (
+        "This PC's own address in the LAN.",
+        "Den här datorns egen adress i hemnätet.",
+    ),
+    "option.peer": (
+        "Another PC's address; once for each.",
+        "En annan dators adress; en gång för varje.",
+    ),
+    "created": (
+        (
+            "In group {name}. On each other PC, with --peer for each of the rest too: gai group "
+            "join --listen ADDRESS --peer {address}"
+        ),
+        (
+            "Med i gruppen {name}. På varje annan, med --peer också för var och en av de övriga: "
+            "gai group join --listen ADRESS --peer {address}"
+        ),
+    ),
+    "secret": (
+        "It asks for the line below. Whoever has that line is in the group: keep it secret.",
+        "Den frågar efter raden nedan. Den som har raden är med i gruppen: håll den hemlig.",
+    ),
+    "joined": (
+        (
+            "In group {name}, from the agent's next start. Now and after each restart of the PC, "
+            "as root: gai node doctor --fix --data-dir {folder}"
+        ),
+        (
+            "Med i gruppen {name}, från agentens nästa start. Nu och efter varje omstart av "
+            "datorn, som root: gai node doctor --fix --data-dir {folder}"
+        ),
+    ),
+    "left": ("This PC is in no group.", "Datorn är inte med i någon grupp."),
+    "paste": (
+        "Paste the invitation, then press Enter:",
+        "Klistra in inbjudan och tryck på Enter:",
+    ),
+    "status.group": ("group", "grupp"),
+    "status.rig": ("rig", "dator"),
+    "status.turned_away": ("turned away", "avvisad"),
+    "status.led": ("{phase}, led by {leader}", "{phase}, leds av {leader}"),
+    "status.lends": ("lends", "lånas ut"),
+    "status.keeps": ("is kept by its owner now", "behålls av ägaren nu"),
+    "status.way": ("{rtt_ms:g} ms, {gbit:g} Gbit/s", "{rtt_ms:g} ms, {gbit:g} Gbit/s"),
+    "status.unmeasured": ("not measured yet", "inte mätt än"),
+    "status.phase.apart": ("each on its own", "var för sig"),
+    "status.phase.reserving": ("asking the others", "frågar de andra"),
+    "status.phase.reserved": ("asked to take part", "ombedd att vara med"),
+    "status.phase.starting": ("starting together", "startar tillsammans"),
+    "status.phase.working": ("taking part", "är med"),
+    "status.phase.serving": ("serving together", "svarar tillsammans"),
+    "status.phase.ending": ("letting go", "släpper taget"),
+}
+
+ERRORS: Final[dict[str, str]] = {
+    "{text!r} is no address in a LAN; give one as 192.168.1.20 or 192.168.1.20:4244.": (
+        "{text!r} är ingen adress i ett hemnät; ange en som 192.168.1.20 eller 192.168.1.20:4244."
+    ),
+    "A group's name has 1 to 40 letters, digits, - and _.": (
+        "En grupps namn har 1 till 40 bokstäver (a till z), siffror, - och _."
+    ),
+    "That is no invitation to a group; it is one line that gai group made.": (
+        "Det är ingen inbjudan till en grupp; den är en rad som gai group har gjort."
+    ),
+    "This node belongs to no group: {error}. Join one with: gai group join": (
+        "Noden är inte med i någon grupp: {error}. Gå med i en med: gai group join"
+    ),
+    "The group cannot be heard on {host}:{port}: {error}. Give an address of this PC: gai group "
+    "join --listen ADDRESS": (
+        "Gruppen kan inte höras på {host}:{port}: {error}. Ange en adress som datorn har: gai "
+        "group join --listen ADRESS"
+    ),
+    "A group runs vLLM: add --engine vllm, or leave with: gai group leave": (
+        "En grupp kör vLLM: lägg till --engine vllm, eller lämna gruppen med: gai group leave"
+    ),
+    "An engine in a group needs a network of its own, which Podman gives it only when the agent is "
+    "root: run it as root, or, for development, with --sandbox none.": (
+        "En motor i en grupp behöver ett eget nät, och det ger Podman den bara när agenten är "
+        "root: kör den som root, eller, för utveckling, med --sandbox none."
+    ),
+    "The group's own network is not set up on this PC ({words}). After each restart of the PC, as "
+    "root: gai node doctor --fix --data-dir FOLDER": (
+        "Gruppens eget nät är inte inrättat på den här datorn ({words}). Efter varje omstart av "
+        "datorn, som root: gai node doctor --fix --data-dir MAPP"
+    ),
+    "The group's network cannot be set up: `{argv}` says: {words}": (
+        "Gruppens nät kan inte inrättas: `{argv}` säger: {words}"
+    ),
+    "What another rig says of its end of the group's network makes no sense.": (
+        "Det en annan dator säger om sin ände av gruppens nät stämmer inte."
+    ),
+    "another rig sent what is not understood: {why}": (
+        "en annan dator sände något som inte går att förstå: {why}"
+    ),
+    "a message of another rig is not what it sent": (
+        "ett meddelande från en annan dator är inte det som den sände"
+    ),
+    "who is there does not speak as a rig does": "den som svarar talar inte som en grupps dator",
+    "{node} speaks version {theirs} of a group's language, this rig {ours}: update the older one": (
+        "{node} talar version {theirs} av gruppens språk, den här {ours}: uppdatera den äldre"
+    ),
+    "this rig has dialled itself": "datorn har ringt upp sig själv",
+    "{node} does not hold this group's secret": "{node} har inte gruppens hemlighet",
+    "{node} went while it was measured": "{node} försvann medan den mättes",
+    "who was there did not stay: perhaps its secret is another": (
+        "den som svarade stannade inte: kanske har den en annan hemlighet"
+    ),
+    "another rig sent {size} bytes at once": "en annan dator sände {size} byte på en gång",
+}
+"""What goes wrong, in Swedish, by the words that it has in English."""
+
+
+def say(key: str, **values: object) -> str:
+    """Give a sentence in the user's language."""
+    text = _WORDS[key][language() == "sv"]
+    return text.format(**values) if values else text
+
+
+__all__ = ["ERRORS", "say"]

@@ -1,0 +1,175 @@
+"""What `gai member`, `gai me` and `gai audit` say, in English and Swedish."""
+
+from typing import Final
+
+from garage_ai.cli.words import language
+
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    "help.invite": (
+        "Invite somebody to become a member. The link is shown this once.",
+        "Bjud in någon att bli medlem. Länken visas bara den här gången.",
+    ),
+    "help.accept": (
+        "Become a member by an invite. The key is shown this once.",
+        "Bli medlem genom en inbjudan. Nyckeln visas bara den här gången.",
+    ),
+    "help.suspend": (
+        "Let a member's keys do nothing and its nodes get no new work.",
+        "Stäng av en medlems nycklar, och ge dess noder inget nytt arbete.",
+    ),
+    "help.resume": ("Let a suspended member in again.", "Släpp in en avstängd medlem igen."),
+    "option.invite_name": (
+        "What a newcomer is called who gives no other name.",
+        "Vad den nya heter som inte anger något annat namn.",
+    ),
+    "option.uses": ("How many may come by it.", "Hur många som får komma genom den."),
+    "option.days": ("How many days it is good for.", "Hur många dagar den gäller."),
+    "option.own_name": ("What you are called here.", "Vad du heter här."),
+    "argument.member": ("The id, as `gai member list` shows.", "Id ur `gai member list`."),
+    "argument.link": (
+        "The link of the invite, or the gateway's URL with the secret behind it.",
+        "Inbjudans länk, eller gatewayens URL följd av hemligheten.",
+    ),
+    "argument.secret": (
+        "The part of the link behind #, where the link is not given whole.",
+        "Länkens del efter #, om inte hela länken anges.",
+    ),
+    "invited": (
+        "Send this link to one person only; whoever has it becomes a member. Good until {until}:",
+        "Skicka länken till en enda person; den som har den blir medlem. Gäller till {until}:",
+    ),
+    "accepted": (
+        "You are member {id}. Your key, shown this once; keep it where nobody else reads:",
+        "Du är medlem {id}. Din nyckel, visas bara nu; spara den där ingen annan läser:",
+    ),
+    "accepted.next": (
+        "Then: export GAI_GATEWAY={url} GAI_API_KEY=…  and  gai chat",
+        "Sedan: export GAI_GATEWAY={url} GAI_API_KEY=…  och  gai chat",
+    ),
+    "accepted.ca": (
+        "This network has a CA of its own, kept in {path}: export SSL_CERT_FILE={path}",
+        "Nätet har en egen CA, sparad i {path}: export SSL_CERT_FILE={path}",
+    ),
+    "accepted.again": (
+        "This invite was accepted before by the same call; its key was shown then.",
+        "Inbjudan är redan använd av samma anrop; nyckeln visades då.",
+    ),
+    "no_secret": (
+        "The link has no secret: it is the part behind #.",
+        "Länken saknar hemligheten: det är delen efter #.",
+    ),
+    "no_secret.next": (
+        "Put the whole link between quotation marks.",
+        "Sätt hela länken inom citattecken.",
+    ),
+    "suspended": ("{name} ({id}) is suspended.", "{name} ({id}) är avstängd."),
+    "resumed": ("{name} ({id}) is in again.", "{name} ({id}) är med igen."),
+    "state.active": ("active", "aktiv"),
+    "state.suspended": ("SUSPENDED", "AVSTÄNGD"),
+    "state.erased": ("erased", "raderad"),
+    "help.me": (
+        "What is yours: account, keys, nodes, use; taken along or erased.",
+        "Det som är ditt: konto, nycklar, noder, användning; att ta med eller radera.",
+    ),
+    "help.me.export": (
+        "Write all that is kept about you to a file, as JSON.",
+        "Skriv allt som är sparat om dig till en fil, som JSON.",
+    ),
+    "help.me.erase": (
+        "Erase yourself from this network, for good.",
+        "Radera dig ur nätet, för gott.",
+    ),
+    "argument.file": ("Where to; - for standard output.", "Vart; - för standard ut."),
+    "option.confirm": (
+        "Your name as `gai me` shows it, instead of the question.",
+        "Ditt namn som `gai me` visar det, i stället för frågan.",
+    ),
+    "me.member": ("{name} ({id}), since {since}", "{name} ({id}), sedan {since}"),
+    "me.balance": (
+        "balance: {available} GAI to spend, {reserved} GAI promised to requests",
+        "saldo: {available} GAI att använda, {reserved} GAI lovade till förfrågningar",
+    ),
+    "me.keys": ("keys that work: {count}", "nycklar som fungerar: {count}"),
+    "me.nodes": ("nodes: {names}", "noder: {names}"),
+    "me.nodes.none": ("nodes: none", "noder: inga"),
+    "me.usage": (
+        "{model}: {requests} requests, {prompt} + {completion} tokens",
+        "{model}: {requests} förfrågningar, {prompt} + {completion} token",
+    ),
+    "exported": ("{size} bytes in {path}", "{size} byte i {path}"),
+    "erase.ask": (
+        "This ends your keys, tokens and nodes and cannot be undone. Your name, to confirm:",
+        "Det avslutar dina nycklar och noder och kan inte ångras. Ditt namn, för att bekräfta:",
+    ),
+    "erased": (
+        "Erased. What was used and booked stays under {id}, by which nobody finds you.",
+        "Raderat. Det som använts och bokförts står kvar under {id}, som ingen hittar dig genom.",
+    ),
+    "help.audit": ("The log of who did what.", "Loggen över vem som gjort vad."),
+    "help.audit.list": ("Show who did what, newest first.", "Visa vem som gjort vad, nyast först."),
+    "help.audit.verify": (
+        "Check the log, or an export of it, for any change.",
+        "Kontrollera loggen, eller en export av den, mot varje ändring.",
+    ),
+    "help.audit.export": (
+        "Write the whole log to a file that anybody can check.",
+        "Skriv hela loggen till en fil som vem som helst kan kontrollera.",
+    ),
+    "option.since": ("From this day or moment on.", "Från den här dagen eller stunden."),
+    "option.actor": (
+        "By whom: an id of a key, node or member, or `gateway`.",
+        "Av vem: id för en nyckel, nod eller medlem, eller `gateway`.",
+    ),
+    "option.action": ("Which acts, e.g. key or key.made.", "Vilka handlingar, t.ex. key."),
+    "option.limit": ("How many at most.", "Högst så många."),
+    "option.public_key": (
+        "The network's key for this log, as you noted it before.",
+        "Nätets nyckel för loggen, som du antecknat den tidigare.",
+    ),
+    "argument.export": (
+        "An export; the gateway's log if not given.",
+        "En export; gatewayens logg om den inte anges.",
+    ),
+    "audit.none": ("Nothing of that kind was done.", "Inget sådant har gjorts."),
+    "audit.whole": (
+        "Whole: {size} entries, {signed} of them signed by {key}",
+        "Hel: {size} poster, {signed} av dem signerade av {key}",
+    ),
+    "audit.unsigned": (
+        "Whole: {size} entries, none of them signed yet",
+        "Hel: {size} poster, ännu ingen signerad",
+    ),
+    "audit.compare": (
+        "Compare that key with the one you noted, or give it with --public-key.",
+        "Jämför nyckeln med den du antecknat, eller ange den med --public-key.",
+    ),
+    "audit.broken": ("NOT whole: {count} findings", "INTE hel: {count} fynd"),
+    "audit.broken.next": (
+        "Keep this copy, and compare it with an older export or a backup.",
+        "Spara den här kopian och jämför med en äldre export eller en säkerhetskopia.",
+    ),
+    "audit.bad_file": (
+        "{path} is no export of a log: {reason}",
+        "{path} är ingen export: {reason}",
+    ),
+    "file.failed": ("{path}: {reason}", "{path}: {reason}"),
+    "table.seq": ("no.", "nr"),
+    "table.at": ("at", "när"),
+    "table.action": ("what", "vad"),
+    "table.actor": ("by", "av"),
+    "table.subject": ("to", "mot"),
+    "table.details": ("details", "uppgifter"),
+    "table.id": ("id", "id"),
+    "table.name": ("name", "namn"),
+    "table.state": ("state", "läge"),
+    "table.created": ("created", "skapad"),
+}
+
+
+def say(key: str, /, **values: object) -> str:
+    """Give a message in the user's language. Raises: KeyError for one there is none of."""
+    english, swedish = _WORDS[key]
+    return (swedish if language() == "sv" else english).format(**values)
+
+
+__all__ = ["say"]

@@ -1,0 +1,100 @@
+"""What `gai node limits` says, in English and Swedish."""
+
+from typing import Final
+
+LIMITS: Final[dict[str, tuple[str, str]]] = {
+    "limits.share": (
+        "Whose requests to serve: your own, those of members, or all. Yours always go first.",
+        "Vems förfrågningar noden svarar på: dina egna, medlemmars eller allas. Dina går först.",
+    ),
+    "limits.pause_on": (
+        "Program that comes first; once for each. Replaces the list; `off` empties it.",
+        "Program som går före; en gång för varje. Ersätter listan; `off` tömmer den.",
+    ),
+    "limits.gamemode": (
+        "Stop for games that use GameMode.",
+        "Stoppa för spel som använder GameMode.",
+    ),
+    "limits.gpu": (
+        "Stop when another program takes the graphics card.",
+        "Stoppa när ett annat program tar grafikkortet.",
+    ),
+    "limits.gpu_memory": (
+        "Memory of the card that another program may use, such as 1.5GB.",
+        "Minne på kortet som ett annat program får använda, till exempel 1.5GB.",
+    ),
+    "limits.gpu_use": (
+        "Percent of the card that another program may use.",
+        "Procent av kortet som ett annat program får använda.",
+    ),
+    "limits.max_cpu": (
+        "Percent of the processor that other programs may use, or off.",
+        "Procent av processorn som andra program får använda, eller off.",
+    ),
+    "limits.max_temperature": (
+        "Degrees at which to stop, or off.",
+        "Grader att stoppa vid, eller off.",
+    ),
+    "limits.on_battery": ("Serve on battery too.", "Arbeta även på batteri."),
+    "limits.on_metered": (
+        "Serve over a metered connection too.",
+        "Arbeta även över en anslutning som kostar per mängd.",
+    ),
+    "limits.schedule": (
+        "Hours in which to serve, such as 'mon-fri 22:00-07:00; sat,sun 00:00-24:00', or off.",
+        "Tider att arbeta, till exempel 'mån-fre 22:00-07:00; lör,sön 00:00-24:00', eller off.",
+    ),
+    "limits.idle": (
+        "Serve only when nobody has used the PC for so long, such as 15m, or off.",
+        "Arbeta bara när ingen har använt datorn på så länge, till exempel 15m, eller off.",
+    ),
+    "limits.max_price": (
+        "Kronor per kWh, spot price without tax and fees, above which to stop, or off.",
+        "Kronor per kWh, spotpris utan skatt och avgifter, att stoppa över, eller off.",
+    ),
+    "limits.price_area": (
+        "SE1, SE2, SE3 or SE4: with it kronor are counted; prices are asked for once a day.",
+        "SE1, SE2, SE3 eller SE4: då räknas kronor; priser hämtas en gång om dagen.",
+    ),
+    "limits.max_kwh_day": (
+        "Electricity that lending may draw in a day, in kWh, or off.",
+        "El som utlåningen får dra under en dag, i kWh, eller off.",
+    ),
+    "limits.max_kwh_month": (
+        "Electricity that lending may draw in a month, in kWh, or off.",
+        "El som utlåningen får dra under en månad, i kWh, eller off.",
+    ),
+    "limits.disk": (
+        "Room for fetched models, such as 200GB; what was not used longest goes first. Or off.",
+        "Plats för hämtade modeller, till exempel 200GB; äldst använda tas bort först. Eller off.",
+    ),
+    "limits.keep": (
+        "Model that is never removed; once for each. Replaces the list; `off` empties it.",
+        "Modell som aldrig tas bort; en gång för varje. Ersätter listan; `off` tömmer den.",
+    ),
+    "limits.max_upload": (
+        "Data to send in a month, such as 50GB, or off.",
+        "Data att skicka under en månad, till exempel 50GB, eller off.",
+    ),
+    "limits.drain": (
+        "Time for what runs when the reason is not urgent, such as 20s.",
+        "Tid för det som pågår när skälet inte brådskar, till exempel 20s.",
+    ),
+    "limits.resume_after": (
+        "How long all must be clear before the node serves again, such as 20s.",
+        "Hur länge allt ska vara lugnt innan noden arbetar igen, till exempel 20s.",
+    ),
+    "limits.none": ("no limit", "ingen gräns"),
+    "limits.yes": ("yes", "ja"),
+    "limits.no": ("no", "nej"),
+    "limits.later": (
+        "no agent is running; the limits hold from its next start",
+        "ingen agent är igång; gränserna gäller från nästa start",
+    ),
+    "limits.removed": (
+        "removed to make room: {name} ({size})",
+        "borttagen för att ge plats: {name} ({size})",
+    ),
+}
+
+__all__ = ["LIMITS"]

@@ -1,0 +1,131 @@
+"""A new version of the agent on trial: started, watched until it serves, taken back if it does not.
+
+The watcher is the old version. It holds the new one as its child, tied to it by the kernel, and
+stays its parent until that run ends; the next start goes straight to the new version. It is killed
+at any point: the child ends with it, and the next start finds a trial that was begun and not won.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from typing import Final
+
+from garage_ai.cli import output
+from garage_ai.cli.update_words import say
+from garage_ai.local import tether
+from garage_ai.node.control import Signs, ask_agent, glance
+from garage_ai.node.errors import NoAgent
+from garage_ai.node.update.plan import State, confirmed, postponed, started, taken_back
+from garage_ai.node.update.versions import Versions
+
+LOOK_SECONDS: Final = 0.3
+END_SECONDS: Final = 40.0
+"""An agent that is asked to end finishes what runs, within 30 s."""
+
+_SERVING: Final = frozenset({"ready", "paused", "draining"})
+
+
+class Trial:
+    """One start of a version on trial."""
+
+    def __init__(self, versions: Versions, state: State, words: list[str]) -> None:
+        if state.trial is None:
+            raise AssertionError("only a version on trial is watched")
+        self._versions = versions
+        self._state = state
+        self._seconds = state.trial.seconds
+        self._words = words
+        self._run = versions.path.parent / "run"
+        self._asked: int | None = None
+        self._child: subprocess.Popen[bytes] | None = None
+        self.goes_on = False
+        """Whether the child is to be waited for: it serves, or the owner ended it."""
+
+    def judge(self) -> State:
+        """Start the version and watch it; give what is chosen after that."""
+        self._keep(started(self._state))
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, self._received)
+        output.remark(say("trial.begun", version=self._state.current), style=None)
+        child = self._child = self._start()
+        deadline = time.monotonic() + self._seconds
+        while True:
+            ended = child.poll()
+            if self._asked is not None:
+                self.goes_on = True
+                return self._keep(postponed(self._state))
+            signs = glance(self._run)
+            reason = verdict(signs, self._state.current, child.pid, ended)
+            if reason is None and time.monotonic() > deadline:
+                reason = f"it did not serve within {self._seconds:g} s"
+            if reason == "":
+                self.goes_on = True
+                output.remark(say("trial.won", version=self._state.current), style=None)
+                return self._keep(confirmed(self._state))
+            if reason is not None:
+                self._end(child)
+                output.remark(say("trial.lost", version=self._state.current, why=reason))
+                return self._keep(taken_back(self._state, reason, time.time()))
+            time.sleep(LOOK_SECONDS)
+
+    def wait(self) -> int:
+        """Wait until the version ends, pass on what it is told, and give its exit status."""
+        child = self._child
+        if child is None:
+            raise AssertionError("nothing was started")
+        told = False
+        while child.poll() is None:
+            if self._asked is not None and not told:
+                told = True
+                self._tell_to_stop(child)
+            with suppress(subprocess.TimeoutExpired):
+                child.wait(LOOK_SECONDS)
+        return child.returncode if child.returncode >= 0 else 128 - child.returncode
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        python = self._versions.python(self._state.current, self._state)
+        tied = [sys.executable, "-I", "-S", tether.__file__, str(os.getpid())]
+        return subprocess.Popen([*tied, str(python), "-P", "-m", "garage_ai.cli", *self._words])
+
+    def _keep(self, state: State) -> State:
+        self._versions.save(state)
+        self._state = state
+        return state
+
+    def _received(self, number: int, _: object) -> None:
+        self._asked = number
+
+    def _tell_to_stop(self, child: subprocess.Popen[bytes]) -> None:
+        """Ask it to finish; a signal sent besides the one it may have got would hurry it."""
+        if self._asked == signal.SIGINT:
+            return  # Ctrl-C reaches all in front of the terminal.
+        try:
+            ask_agent(self._run, "stop")
+        except NoAgent:
+            child.terminate()
+
+    def _end(self, child: subprocess.Popen[bytes]) -> None:
+        child.terminate()
+        try:
+            child.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def verdict(signs: Signs, version: str, pid: int, ended: int | None) -> str | None:
+    """Judge what is seen: "" it serves, None not known yet, else why it failed. Pure.
+
+    An agent that its owner has paused, or that a game holds, serves as well as it may.
+    """
+    if ended is not None:
+        return f"it ended with status {ended}"
+    if (signs.pid, signs.agent) != (pid, version):
+        return None
+    return "" if signs.state in _SERVING and signs.link.state == "connected" else None
+
+
+__all__ = ["Trial", "verdict"]

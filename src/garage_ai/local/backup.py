@@ -1,0 +1,169 @@
+"""Backup and restore of a network: its database and its keys.
+
+A restore is cut into steps of which each is done or not: all of the backup is unpacked and checked
+beside its place, in a folder that is then renamed; the parts move from there, the database last.
+Cut off anywhere it is finished by doing it again.
+"""
+
+import asyncio
+import errno
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from garage_ai.local.archive import DATABASE, Manifest, read_manifest, unpack, write_archive
+from garage_ai.local.backup_errors import FileTaken, HalfRestored, NothingThere, TargetNotEmpty
+from garage_ai.storage import sqlite_file
+from garage_ai.storage.copying import bring_up, copy_in, copy_out, holds, is_empty
+from garage_ai.wire.secret_files import make_private_folder, sync_folder
+
+_HALF: Final = ".restore-half-made-"
+_WHOLE: Final = ".restore-whole-"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Where a network keeps what is its own; `nats` is the folder of its `authority`."""
+
+    data: Path
+    nats: Path
+    database_url: str
+
+    def places(self) -> dict[str, Path]:
+        """Give the place of each part but the database, by its name in a backup."""
+        return {
+            "nats/authority": self.nats / "authority",
+            "tls": self.data / "tls",
+            "admin.key": self.data / "admin.key",
+        }
+
+
+async def back_up(home: Home, target: Path) -> Manifest:
+    """Write a backup to a new file; gateways may run meanwhile.
+
+    The database comes first: a node that is removed between the two is cut off by the keys.
+    Raises: FileTaken, NothingThere, StorageError, OSError.
+    """
+    _refuse_backup(home, target)
+    with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as folder:
+        copy = Path(folder) / DATABASE
+        revision = await copy_out(home.database_url, copy)
+        files = {DATABASE: copy} | dict(_keys(home))
+        return await asyncio.to_thread(write_archive, target, files, revision)
+
+
+async def restore(source: Path, home: Home) -> Manifest:
+    """Put a backup where nothing is; the same again finishes one that was cut off.
+
+    The database is brought to this version's tables. No gateway may run there.
+    Raises: BackupDamaged, BackupTooNew, TargetNotEmpty, HalfRestored, StorageError, OSError.
+    """
+    manifest = await asyncio.to_thread(read_manifest, source)
+    whole = home.data / f"{_WHOLE}{manifest.digest[:16]}"
+    if not await asyncio.to_thread(_is_begun, home, whole):
+        await asyncio.to_thread(_refuse_full, home)
+        if not await is_empty(home.database_url):
+            raise TargetNotEmpty("the database")
+        await _unpack(source, whole)
+    await asyncio.to_thread(_put_keys, home, whole)
+    await _put_database(home, whole / DATABASE)
+    await asyncio.to_thread(shutil.rmtree, whole)
+    return manifest
+
+
+def _refuse_backup(home: Home, target: Path) -> None:
+    if target.exists():
+        raise FileTaken(target)
+    authority = home.nats / "authority"
+    if not authority.is_dir():
+        raise NothingThere(authority)
+
+
+def _keys(home: Home) -> Iterator[tuple[str, Path]]:
+    """Find the files of a network beside its database."""
+    for name, place in home.places().items():
+        if place.is_file():
+            yield name, place
+        elif place.is_dir():
+            for file in sorted(place.iterdir()):
+                if file.is_file() and not file.name.startswith("."):  # half-written ones
+                    yield f"{name}/{file.name}", file
+
+
+def _is_begun(home: Home, whole: Path) -> bool:
+    """Tell whether this backup was unpacked here before. Raises: HalfRestored."""
+    make_private_folder(home.data)
+    for found in home.data.glob(f"{_WHOLE}*"):
+        if found != whole:
+            raise HalfRestored(home.data, found)
+    return whole.exists()
+
+
+def _refuse_full(home: Home) -> None:
+    database = sqlite_file(home.database_url)
+    for place in [*home.places().values(), *([database] if database else [])]:
+        if any(place.iterdir()) if place.is_dir() else place.exists():
+            raise TargetNotEmpty(str(place))
+
+
+async def _unpack(source: Path, whole: Path) -> None:
+    half = await asyncio.to_thread(_fresh_half, whole.parent)
+    await asyncio.to_thread(unpack, source, half)
+    await bring_up(half / DATABASE)
+    await asyncio.to_thread(half.rename, whole)
+    await asyncio.to_thread(sync_folder, whole.parent)
+
+
+def _fresh_half(data: Path) -> Path:
+    for left in data.glob(f"{_HALF}*"):
+        shutil.rmtree(left)
+    return Path(tempfile.mkdtemp(prefix=_HALF, dir=data))
+
+
+def _put_keys(home: Home, whole: Path) -> None:
+    for name, place in home.places().items():
+        if (whole / name).exists():
+            _move(whole / name, place)
+
+
+async def _put_database(home: Home, copy: Path) -> None:
+    file = sqlite_file(home.database_url)
+    if file is not None:
+        await asyncio.to_thread(_move_if_there, copy, file)
+    elif not await holds(home.database_url, copy):
+        await copy_in(copy, home.database_url)
+
+
+def _move_if_there(part: Path, place: Path) -> None:
+    if part.exists():
+        _move(part, place)
+
+
+def _move(part: Path, place: Path) -> None:
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        part.rename(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        _carry(part, place)
+    sync_folder(place.parent)
+
+
+def _carry(part: Path, place: Path) -> None:
+    """Move to another file system: all is there before it has its name."""
+    beside = Path(tempfile.mkdtemp(prefix=_HALF, dir=place.parent))
+    copy = beside / place.name
+    if part.is_dir():
+        shutil.copytree(part, copy)
+        copy.chmod(0o700)
+    else:
+        shutil.copy2(part, copy)
+    copy.rename(place)
+    beside.rmdir()
+
+
+__all__ = ["Home", "back_up", "restore"]

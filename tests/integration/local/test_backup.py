@@ -1,0 +1,217 @@
+"""A network goes into one file and comes out again: on either database, whole or not at all."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from tests.databases import Server
+
+from garage_ai.accounts import KeyRing
+from garage_ai.local.backup import Home, back_up, restore
+from garage_ai.local.backup_errors import (
+    BackupDamaged,
+    FileTaken,
+    HalfRestored,
+    NothingThere,
+    TargetNotEmpty,
+)
+from garage_ai.network.authority import Authority
+from garage_ai.storage import Storage, sqlite_url
+
+pytestmark = pytest.mark.anyio
+
+
+@dataclass(frozen=True, slots=True)
+class Lived:
+    """A network that has keys; `secret` is one of them."""
+
+    home: Home
+    secret: str
+    admin: str
+
+
+def home_of(data: Path, url: str | None = None) -> Home:
+    return Home(data, data / "nats", url or sqlite_url(data / "garage.db"))
+
+
+def make_keys(home: Home) -> None:
+    Authority.open_or_create(home.nats)
+    (home.data / "tls").mkdir(mode=0o700)
+    (home.data / "tls" / "ca.pem").write_text("a certificate")
+
+
+@pytest.fixture
+async def lived(tmp_path: Path, database: str) -> Lived:
+    home = home_of(tmp_path / "lived", database)
+    make_keys(home)
+    storage = await Storage.open(database)
+    ring = await KeyRing.open(storage)
+    admin = await ring.ensure_admin_key(home.data / "admin.key")
+    _, secret = await ring.create("laptop")
+    await ring.close()
+    await storage.close()
+    assert secret is not None
+    return Lived(home, secret, admin)
+
+
+async def works(lived: Lived, home: Home) -> bool:
+    """Tell whether keys of before are known in another place, and the files are the same."""
+    storage = await Storage.open(home.database_url)
+    ring = await KeyRing.open(storage)
+    try:
+        ring.authenticate(lived.secret)
+        assert await ring.ensure_admin_key(home.data / "admin.key") == lived.admin
+        assert len(await ring.list()) == 2
+    finally:
+        await ring.close()
+        await storage.close()
+    return keys_of(home) == keys_of(lived.home)
+
+
+def keys_of(home: Home) -> dict[str, bytes]:
+    Authority.open_or_create(home.nats)
+    folders = home.nats / "authority", home.data / "tls"
+    files = [file for folder in folders for file in folder.iterdir()]
+    return {f"{file.parent.name}/{file.name}": file.read_bytes() for file in files}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Home]:
+    """A place for a restore, on either database."""
+    if request.param == "sqlite":
+        yield home_of(tmp_path / "elsewhere")
+    else:
+        server: Server = request.getfixturevalue("postgresql")
+        with server.cluster.database() as url:
+            yield home_of(tmp_path / "elsewhere", url)
+
+
+async def test_a_network_comes_back(lived: Lived, elsewhere: Home, tmp_path: Path) -> None:
+    """From either database into either: keys work, nodes' trust is the same, nothing is left."""
+    made = await back_up(lived.home, tmp_path / "backup.tar")
+    assert await restore(tmp_path / "backup.tar", elsewhere) == made
+    assert await works(lived, elsewhere)
+    assert not [each.name for each in left_over(elsewhere)]
+
+
+def left_over(home: Home) -> list[Path]:
+    return list(home.data.glob(".restore*"))
+
+
+def files_of(home: Home) -> list[str]:
+    found = home.data.rglob("*") if home.data.exists() else ()
+    return sorted(str(each.relative_to(home.data)) for each in found)
+
+
+PARTS = ("nats/authority", "tls", "admin.key", "garage.db")
+
+
+@pytest.mark.parametrize("part", PARTS)
+async def test_nothing_is_written_over(lived: Lived, tmp_path: Path, part: str) -> None:
+    """Where any part of a network is already, nothing is changed."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    home = home_of(tmp_path / "elsewhere")
+    put(home.data / part)
+    before = files_of(home)
+    with pytest.raises(TargetNotEmpty, match=part):
+        await restore(tmp_path / "backup.tar", home)
+    assert files_of(home) == before
+
+
+def put(part: Path) -> None:
+    part.parent.mkdir(parents=True)
+    if part.suffix:
+        part.write_text("mine")
+    else:
+        part.mkdir()
+        (part / "mine").write_text("mine")
+
+
+@pytest.mark.system
+async def test_a_server_that_holds_something_is_left_alone(
+    lived: Lived, tmp_path: Path, postgresql: Server
+) -> None:
+    """A database with tables is refused before a file is written."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    with postgresql.cluster.database(postgresql.template) as url:
+        home = home_of(tmp_path / "elsewhere", url)
+        with pytest.raises(TargetNotEmpty, match="database"):
+            await restore(tmp_path / "backup.tar", home)
+        assert files_of(home) == []
+
+
+async def test_a_damaged_backup_leaves_nothing(lived: Lived, tmp_path: Path) -> None:
+    """What fails its digest goes nowhere, and the sound copy may be restored after it."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    damage(tmp_path / "backup.tar", tmp_path / "damaged.tar")
+    home = home_of(tmp_path / "elsewhere")
+    with pytest.raises(BackupDamaged):
+        await restore(tmp_path / "damaged.tar", home)
+    await restore(tmp_path / "backup.tar", home)
+    assert await works(lived, home)
+    assert not left_over(home)
+
+
+def damage(source: Path, target: Path) -> None:
+    content = bytearray(source.read_bytes())
+    at = content.rindex(b"a certificate")
+    content[at] ^= 1
+    target.write_bytes(content)
+
+
+@pytest.mark.parametrize("moves", range(4))
+async def test_a_restore_that_was_cut_off_is_finished(
+    lived: Lived, elsewhere: Home, tmp_path: Path, moves: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it was cut, the same again ends well; another backup in between is refused."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    await back_up(lived.home, tmp_path / "later.tar")
+    done = 0
+    rename = Path.rename
+
+    def cut(path: Path, target: Path) -> Path:
+        nonlocal done
+        if done == moves:
+            raise KeyboardInterrupt
+        done += 1
+        return rename(path, target)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", cut)
+        with pytest.raises(KeyboardInterrupt):
+            await restore(tmp_path / "backup.tar", elsewhere)
+    if moves:
+        with pytest.raises(HalfRestored):
+            await restore(tmp_path / "later.tar", elsewhere)
+    await restore(tmp_path / "backup.tar", elsewhere)
+    assert await works(lived, elsewhere)
+    assert not left_over(elsewhere)
+
+
+async def test_a_restore_that_lost_only_its_end_is_finished(
+    lived: Lived, elsewhere: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut off after the database was there, it knows its own rows again."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+
+    def cut(_: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", cut)
+        with pytest.raises(KeyboardInterrupt):
+            await restore(tmp_path / "backup.tar", elsewhere)
+    await restore(tmp_path / "backup.tar", elsewhere)
+    assert await works(lived, elsewhere)
+    assert not left_over(elsewhere)
+
+
+async def test_a_backup_replaces_nothing(lived: Lived, tmp_path: Path) -> None:
+    """Neither another file, nor with nothing what should be a network."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    with pytest.raises(FileTaken):
+        await back_up(lived.home, tmp_path / "backup.tar")
+    with pytest.raises(NothingThere):
+        await back_up(home_of(tmp_path / "nowhere"), tmp_path / "other.tar")

@@ -1,0 +1,28 @@
+"""Which cards the owner says, and how it is kept and taken back."""
+
+import pytest
+from typer.testing import CliRunner
+
+from garage_ai.cli import node
+from garage_ai.cli.node_choice import choose
+from garage_ai.node.folder import Choice
+
+FIRST = "GPU-5e1f0c2a-0000-4000-8000-000000000001"
+SECOND = "GPU-5e1f0c2a-0000-4000-8000-000000000002"
+
+
+def test_cards_are_kept_until_others_are_said() -> None:
+    """What is not said stays; `auto` takes back what was."""
+    said = choose(Choice(), {"gpus": [FIRST, SECOND], "gpu_layers": 20})
+    assert (said.gpus, said.gpu_layers) == ((FIRST, SECOND), 20)
+    assert choose(said, {"slots": 2, "gpus": None}).gpus == (FIRST, SECOND)
+    assert choose(said, {"gpus": ["auto"]}).gpus == ("auto",)
+    assert choose(said, {"engine": "external"}).gpus == ()
+
+
+@pytest.mark.parametrize("word", ["0", "all", "GPU-1", "--privileged"])
+def test_what_is_no_card_is_refused_before_anything_is_done(word: str) -> None:
+    """With the words that there are, and without a look at the network."""
+    told = CliRunner().invoke(node.app, ["join", "http://127.0.0.1:1", "T", f"--gpu={word}"])
+    assert told.exit_code == 2
+    assert "UUID" in told.output

@@ -1,0 +1,107 @@
+"""When a version on trial is found to serve, and to whom a command of `gai node` is handed."""
+
+from pathlib import Path
+
+import pytest
+
+from garage_ai.cli import handover
+from garage_ai.cli.node_trial import verdict
+from garage_ai.node.control import LinkSigns, Signs
+from garage_ai.node.update.plan import INSTALLED, State, Trial
+from garage_ai.node.update.versions import Versions
+
+UP = LinkSigns("connected")
+
+
+@pytest.mark.parametrize(
+    ("signs", "found"),
+    [
+        (Signs(7, "0.2.0", "ready", UP), ""),
+        (Signs(7, "0.2.0", "paused", UP), ""),
+        (Signs(7, "0.2.0", "draining", UP), ""),
+        (Signs(7, "0.2.0", "joining", UP), None),
+        (Signs(7, "0.2.0", "ready", LinkSigns("connecting")), None),
+        (Signs(7, "0.1.0", "ready", UP), None),
+        (Signs(8, "0.2.0", "ready", UP), None),
+        (Signs(), None),
+    ],
+)
+def test_it_serves_when_the_child_itself_says_so(signs: Signs, found: str | None) -> None:
+    """The version that was started, in the process that was started, linked to the network."""
+    assert verdict(signs, "0.2.0", 7, None) == found
+    assert verdict(signs, "0.2.0", 7, 9) == "it ended with status 9"
+
+
+@pytest.fixture
+def became(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
+    """See what this process would become."""
+    seen: list[tuple[Path, list[str]]] = []
+    monkeypatch.setattr(handover, "become", lambda python, words: seen.append((python, words)))
+    return seen
+
+
+def chosen(folder: Path, state: State) -> Path:
+    """Choose a version, with an environment that looks whole; give its Python."""
+    versions = Versions(folder)
+    python = versions.home(state.current or "0.2.0") / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.touch(0o755)
+    versions.save(state)
+    return python
+
+
+@pytest.mark.parametrize("command", ["status", "run", "join", "doctor"])
+def test_every_command_is_handed_to_the_chosen_version(
+    tmp_path: Path, became: list[tuple[Path, list[str]]], command: str
+) -> None:
+    """With its words as they are, wherever the folder is named."""
+    python = chosen(tmp_path, State("0.2.0", INSTALLED))
+    words = ["node", command, "--json", f"--data-dir={tmp_path}"]
+    handover.hand_over(words)
+    assert became == [(python, words)]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["node", "update", "--rollback"], ["node", "--help"], ["models"], ["up"], []],
+)
+def test_the_rest_is_the_installed_ones(
+    tmp_path: Path, became: list[tuple[Path, list[str]]], words: list[str]
+) -> None:
+    """Above all the way back."""
+    chosen(tmp_path, State("0.2.0", INSTALLED))
+    handover.hand_over([*words, "--data-dir", str(tmp_path)])
+    assert became == []
+
+
+def test_nothing_but_a_start_begins_a_trial(
+    tmp_path: Path, became: list[tuple[Path, list[str]]]
+) -> None:
+    """To look at the node's status is not to try a new version."""
+    chosen(tmp_path, State("0.2.0", INSTALLED, Trial(60.0)))
+    handover.hand_over(["node", "status", "--data-dir", str(tmp_path)])
+    assert became == []
+    assert Versions(tmp_path).load().trial == Trial(60.0)
+
+
+def test_the_folder_of_the_environment_counts_too(
+    tmp_path: Path, became: list[tuple[Path, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the command itself finds it; what is said on the line goes first."""
+    python = chosen(tmp_path, State("0.2.0", INSTALLED))
+    monkeypatch.setenv("GAI_DATA_DIR", str(tmp_path))
+    handover.hand_over(["node", "status"])
+    assert [each for each, _ in became] == [python]
+    handover.hand_over(["node", "status", "--data-dir", str(tmp_path / "other")])
+    assert len(became) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", '{"current": "../../evil"}', '{"current": 5}'])
+def test_a_state_that_cannot_be_read_chooses_nothing(
+    tmp_path: Path, became: list[tuple[Path, list[str]]], text: str
+) -> None:
+    """Least of all a path."""
+    chosen(tmp_path, State())
+    (tmp_path / "versions" / "state.json").write_text(text)
+    handover.hand_over(["node", "run", "--data-dir", str(tmp_path)])
+    assert became == []
