@@ -18,7 +18,7 @@ from garage_ai.network.names import KnownModel, Names
 from garage_ai.network.registry import Registry
 from garage_ai.network.router import Wanted, choose
 from garage_ai.wire.ids import Digest, NodeId, SessionId
-from garage_ai.wire.messages import Beat, ModelServed
+from garage_ai.wire.messages import Beat, EngineImage, ModelServed
 
 __all__ = ["Choice", "fleet_beat", "measure_choices"]
 
@@ -51,6 +51,7 @@ def fleet_beat(seq: int, session: str, name: str = NAME, digest: str = DIGEST) -
         agent="fleet",
         sandbox="podman",
         limits=True,
+        image=EngineImage(DIGEST, DIGEST),
         free_memory=8 * 2**30,
     )
 

@@ -9,7 +9,7 @@ import contextlib
 import json
 import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.load import Target
@@ -22,7 +22,7 @@ from bench.processes import (
     spawn,
     wait_for,
 )
-from bench.product import joined_node, network_roles, running_network
+from bench.product import joined_node, network_roles, new_key, running_network
 
 __all__ = ["Contender", "direct", "garage", "installed_peers", "litellm", "vllm_router"]
 
@@ -45,14 +45,19 @@ class Contender:
 @contextlib.asynccontextmanager
 async def garage(
     engine_url: str, folder: Path, *, model: str = "mock", slots: int = 64
-) -> AsyncIterator[Contender]:
-    """Run the whole product: `gai up --no-node`, and a node that lends the engine."""
+) -> AsyncIterator[tuple[Contender, Contender]]:
+    """Run the whole product: `gai up --no-node`, and a node that lends the engine.
+
+    Given twice: with a key whose requests are billed, and with the operator's, which are not.
+    """
     async with (
-        running_network(folder) as network,
+        running_network(folder, {"GAI_GRANT": "1000000"}) as network,
         joined_node(network, folder, engine_url, model, slots) as node,
     ):
         roles = {**network_roles(network), "agent": family(node.pid)}
-        yield Contender(network.target(model), roles)
+        free = network.target(model)
+        billed = replace(free, api_key=await new_key(network))
+        yield Contender(billed, roles), Contender(replace(free, name="unbilled"), roles)
 
 
 def direct(engine: EngineProcess, model: str = "mock") -> Contender:

@@ -11,43 +11,90 @@ from pathlib import Path
 import aiohttp
 import msgspec
 
-from bench.processes import Child, EngineProcess, StartError, spawn
+from bench.processes import Child, StartError, spawn
 from bench.product import Network, gai, new_token
+from garage_ai.node.control import ask_agent
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.guard.limits import Limits, save_limits
 
-__all__ = ["Volunteer"]
+__all__ = ["Lending", "Volunteer", "lends_llamacpp", "lends_mock"]
 
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 10.0
+LEAVE_SECONDS = 1.0
+"""What an owner's pause leaves to what runs, in place of the default of 20 s."""
 LOOK_EVERY = 0.05
+
+
+class _Model(msgspec.Struct):
+    engine: str
 
 
 class _Node(msgspec.Struct):
     id: str
     state: str
     last_beat_age: float | None
+    models: list[_Model] = []
+
+    @property
+    def told(self) -> str:
+        """Its state; not ready before its engine is, which a resumed agent still loads."""
+        loaded = any(model.engine == "ready" for model in self.models)
+        return "loading" if self.state == "ready" and not loaded else self.state
 
 
 class _Listed(msgspec.Struct):
     data: list[_Node]
 
 
+@dataclass(frozen=True, slots=True)
+class Lending:
+    """What is lent: the options of `gai node`, and whether a token must allow it bare."""
+
+    options: tuple[str, ...]
+    bare: bool = False
+
+
+def lends_mock(url: str) -> Lending:
+    """Lend a mock engine, which all volunteers share."""
+    return Lending(
+        ("--engine", "external", "--engine-url", url, "--model", "mock", "--slots", "64")
+    )
+
+
+def lends_llamacpp(model: str, slots: int) -> Lending:
+    """Lend llama.cpp, one of each volunteer's own, on one thread and without a sandbox."""
+    options = ("--engine", "llamacpp", "--sandbox", "none", "--model", model, "--threads", "1")
+    return Lending((*options, "--slots", str(slots), "--context", "1024"), bare=True)
+
+
 @dataclass(slots=True)
 class Volunteer:
-    """A node that lends the mock engine."""
+    """A node that lends an engine."""
 
     network: Network
-    engine: EngineProcess
+    lending: Lending
     folder: Path
     session: aiohttp.ClientSession  # with the operator's key
     child: Child | None = None
+    away: bool = False  # paused by its owner, with its agent still there
 
     async def join(self) -> None:
         """Enrol it, and wait until it serves."""
         self.folder.mkdir()
-        await self._start("join", self.network.url, await new_token(self.network))
+        node = self._node
+        node.prepare()
+        save_limits(node.path, Limits(drain=LEAVE_SECONDS))
+        token = await new_token(self.network, bare=self.lending.bare)
+        await self._start("join", self.network.url, token)
 
     async def come_back(self) -> None:
-        """Start it again with the identity it has, and wait until it serves."""
+        """Start it again with the identity it has, or end its pause, and wait until it serves."""
+        if self.away:
+            self.away = False
+            await asyncio.to_thread(ask_agent, self._node.run, "resume")
+            await self._until("ready", {"ready"}, READY_SECONDS)
+            return
         self._alive().process.wait(10)
         await self._start("run")
 
@@ -65,10 +112,20 @@ class Volunteer:
         process.send_signal(signal.SIGTERM)
         await asyncio.to_thread(process.wait, 10)
 
+    async def leave(self) -> None:
+        """Pause it as an owner with a little time does; what runs at the end is moved."""
+        self.away = True
+        await asyncio.to_thread(ask_agent, self._node.run, "pause")
+        await self._until("paused", {"paused"}, DRAIN_SECONDS)
+
     def end(self) -> None:
         """End it for good."""
         if self.child is not None:
             self.child.stop()
+
+    @property
+    def _node(self) -> NodeFolder:
+        return NodeFolder(self.folder / "node")
 
     def _alive(self) -> Child:
         if self.child is None:
@@ -76,8 +133,8 @@ class Volunteer:
         return self.child
 
     async def _start(self, *command: str) -> None:
-        argv = gai("node", *command, "--engine", "external", "--engine-url", self.engine.base_url)
-        argv += ["--model", "mock", "--slots", "64", "--data-dir", str(self.folder / "node")]
+        argv = gai("node", *command, *self.lending.options)
+        argv += ["--data-dir", str(self._node.path)]
         self.child = spawn("gai-node", argv, self.folder)
         await self._until("ready", {"ready"}, READY_SECONDS)
 
@@ -88,7 +145,7 @@ class Volunteer:
             node = await self._seen()
             # What was heard of a killed node's earlier life says nothing of this one.
             fresh = node is not None and (node.last_beat_age or 0) < time.monotonic() - began
-            if node is not None and fresh and node.state in states:
+            if node is not None and fresh and node.told in states:
                 return
             await asyncio.sleep(LOOK_EVERY)
         raise StartError(f"{self.folder.name} not {what} in {seconds:g} s:\n{self._alive().tail()}")

@@ -12,6 +12,7 @@ from bench.report import Machine, Verdict, console, table
 __all__ = ["Gaps", "MovesReport", "gaps_of", "show", "verdicts"]
 
 GAP_BOUND = 1.0  # seconds
+PLANNED_BOUND = 0.25  # of a move that was told beforehand: the next node has begun by then
 
 
 class Gaps(msgspec.Struct, frozen=True):
@@ -47,14 +48,21 @@ def gaps_of(seconds: Sequence[float]) -> Gaps:
     )
 
 
-def verdicts(report: MovesReport, wanted: int) -> list[Verdict]:
-    """Hold failures, gaps and the number of moves against their bounds."""
-    every = report.gaps["all"]
-    return [
+def verdicts(report: MovesReport, wanted: int, *, bound_gaps: bool = True) -> list[Verdict]:
+    """Hold failures, the number of moves and, of an engine that takes no time, gaps to bounds."""
+    every, planned = report.gaps["all"], report.gaps.get("planned", gaps_of([]))
+    found = [
         Verdict("streams that failed", report.failed, "", 0, "at most"),
         Verdict("moves", every.moves, "", wanted, "at least"),
+    ]
+    if not bound_gaps:
+        return found
+    return [
+        *found,
         Verdict("gap, p95", every.p95, "s", GAP_BOUND, "at most"),
         Verdict("gap as clients heard it, p95", report.heard.p95, "s", GAP_BOUND, "at most"),
+        Verdict("planned moves", planned.moves, "", 1, "at least"),
+        Verdict("gap of a planned move, p95", planned.p95, "s", PLANNED_BOUND, "at most"),
     ]
 
 

@@ -1,6 +1,6 @@
 """What the way through Garage AI costs, against the engine alone and against two peers.
 
-    python -m bench.overhead [--short] [--json FILE] [--only direct,garage,vllm-router]
+    python -m bench.overhead [--short] [--json FILE] [--only direct,garage,unbilled,vllm-router]
 
 One mock engine serves all contenders. Every round measures every contender in random order, so
 whatever else the machine does meets all of them; added time and ratios are taken inside a round
@@ -81,8 +81,11 @@ async def _start(
         console.print(f"starting {name}", style="dim")
         if name == "direct":
             contenders.append(direct(engine))
+        elif name == "unbilled":
+            pass  # comes with the network
         elif name == "garage":
-            contenders.append(await stack.enter_async_context(garage(engine.base_url, folder)))
+            found = await stack.enter_async_context(garage(engine.base_url, folder))
+            contenders += [each for each in found if each.name in names]
         elif name == "vllm-router":
             contenders.append(await stack.enter_async_context(vllm_router(engine.base_url, folder)))
         else:

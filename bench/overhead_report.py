@@ -21,7 +21,7 @@ __all__ = [
     "verdicts",
 ]
 
-CONTENDERS = ("direct", "garage", "vllm-router", "litellm")
+CONTENDERS = ("direct", "garage", "unbilled", "vllm-router", "litellm")
 ADDED_BOUND_MS = 1.5
 PLAIN_RATIO = 0.21
 STREAM_RATIO = 0.65

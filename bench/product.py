@@ -15,7 +15,15 @@ import psutil
 from bench.load import Target
 from bench.processes import Child, StartError, answers, free_ports, spawn, wait_for
 
-__all__ = ["Network", "gai", "joined_node", "network_roles", "new_token", "running_network"]
+__all__ = [
+    "Network",
+    "gai",
+    "joined_node",
+    "network_roles",
+    "new_key",
+    "new_token",
+    "running_network",
+]
 
 START_SECONDS = 60
 
@@ -71,11 +79,12 @@ async def joined_node(
         child.stop()
 
 
-async def new_token(network: Network) -> str:
-    """Make an enrolment token."""
+async def new_token(network: Network, *, bare: bool = False) -> str:
+    """Make an enrolment token; `bare` lets its node serve without a sandbox."""
+    allowed = ["--allow-unsandboxed"] if bare else []
     access = ["--gateway", network.url, "--api-key", network.key]
     process = await asyncio.create_subprocess_exec(
-        *gai("node", "token", "--json", *access),
+        *gai("node", "token", "--json", *allowed, *access),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -83,6 +92,20 @@ async def new_token(network: Network) -> str:
     if process.returncode:
         raise StartError(f"gai node token: {complaint.decode('utf-8', 'replace')}")
     return str(json.loads(made)["token"])
+
+
+async def new_key(network: Network) -> str:
+    """Make an ordinary key, whose requests are billed."""
+    access = ["--gateway", network.url, "--api-key", network.key]
+    process = await asyncio.create_subprocess_exec(
+        *gai("key", "create", "--name", "bench", "--json", *access),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    made, complaint = await asyncio.wait_for(process.communicate(), 30)
+    if process.returncode:
+        raise StartError(f"gai key create: {complaint.decode('utf-8', 'replace')}")
+    return str(json.loads(made)["key"])
 
 
 def network_roles(network: Network) -> dict[str, list[int]]:

@@ -28,7 +28,20 @@ from bench.processes import Child, StartError, answers, free_ports, spawn, wait_
 from bench.real_report import Pair, RealReport, Segment, show, summarise, verdicts
 from bench.report import console, machine, print_verdicts, warn_if_busy, write_json
 
-__all__ = ["FULL", "SHORT", "SHORT_WORDS", "Plan", "main", "measure", "story", "weights"]
+__all__ = [
+    "CONTEXT",
+    "FULL",
+    "MODEL",
+    "SHORT",
+    "SHORT_WORDS",
+    "SLOTS",
+    "Plan",
+    "main",
+    "measure",
+    "small_engine",
+    "story",
+    "weights",
+]
 
 MODEL = "smollm2-bench"
 SLOTS = 8
@@ -65,8 +78,10 @@ async def measure(plan: Plan, seed: int = 1) -> RealReport:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-real-")))
         console.print("starting the engine and the network", style="dim")
-        engine = await stack.enter_async_context(_engine(folder))
-        network = await stack.enter_async_context(garage(engine, folder, model=MODEL, slots=SLOTS))
+        engine = await stack.enter_async_context(small_engine(folder))
+        network, _ = await stack.enter_async_context(
+            garage(engine, folder, model=MODEL, slots=SLOTS)
+        )
         ways = [Target("direct", engine, MODEL), network.target]
         console.print(f"{plan.pairs} pairs of first tokens", style="dim")
         pairs = await _first_tokens(ways, plan.pairs, dice)
@@ -78,7 +93,8 @@ async def measure(plan: Plan, seed: int = 1) -> RealReport:
 
 
 @asynccontextmanager
-async def _engine(folder: Path) -> AsyncIterator[str]:
+async def small_engine(folder: Path) -> AsyncIterator[str]:
+    """Run llama.cpp with the small model for the length of a block; give its base URL."""
     port = free_ports()
     argv = [sys.executable, "-m", "garage_ai.node.engines.llamacpp_server"]
     argv += ["--model", str(weights()), "--port", str(port), "--threads", "1"]

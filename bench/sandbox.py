@@ -41,8 +41,9 @@ from bench.report import (
     write_json,
 )
 from garage_ai.cli.node_run import configure_logs
-from garage_ai.node.engines.launch import BareLauncher, Launcher, LlamaOptions
+from garage_ai.node.engines.launch import BareLauncher, Launcher
 from garage_ai.node.engines.llamacpp import LlamaEngine
+from garage_ai.node.engines.llamacpp_options import LlamaOptions
 from garage_ai.node.errors import NodeError
 from garage_ai.node.sandbox.build import build_image
 from garage_ai.node.sandbox.containers import Containers

@@ -65,7 +65,7 @@ async def measure(plan: Plan) -> SoakReport:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-soak-")))
         engine = await stack.enter_async_context(mock_engine("--chunks", str(CHUNKS)))
-        way = await stack.enter_async_context(garage(engine.base_url, folder))
+        way, _ = await stack.enter_async_context(garage(engine.base_url, folder))
         tally = _Tally()
         await _batch(way, plan.requests // plan.batches, tally)
         await asyncio.sleep(plan.settle)

@@ -245,7 +245,7 @@ async def test_what_it_cannot_read_is_refused(request_bytes: bytes, status: int)
     async with running() as (engine, _):
         reader, writer = await asyncio.open_connection("127.0.0.1", engine.port)
         writer.write(request_bytes)
-        line = await asyncio.wait_for(reader.readline(), 5)
+        line = await asyncio.wait_for(reader.readline(), 20)
         writer.close()
     assert line.split()[1] == str(status).encode()
 
