@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from typing import Any, Final
 
 from docs.generate.absent import ABSENT
@@ -21,13 +22,17 @@ _ROUTES: Final = {path: route for route, path in PATHS.items()}
 _PLAIN: Final = frozenset({"/health/live", "/health/ready", "/metrics"})
 _TITLES: Final = {
     "openai": "The OpenAI API",
+    "batch": "Files and batches",
     "joining": "Nodes: joining",
     "nodes": "Nodes: looking after them",
+    "images": "Images of engines",
     "tokens": "Enrolment tokens",
     "members": "Members",
     "keys": "Keys",
     "models": "Models",
     "usage": "Usage",
+    "ledger": "The ledger",
+    "prices": "Prices",
     "operation": "Operation",
 }
 
@@ -58,10 +63,36 @@ stops the work on the node.
 """
 
 
+_BATCHES = """
+### Lines and states
+
+A file of requests is JSONL: a line for each,
+`{"custom_id": …, "method": "POST", "url": …, "body": …}`. `url` is the batch's `endpoint`,
+`custom_id` stands once in the file, `body` is what the endpoint takes and does not stream. All
+lines are looked at first (`validating`). Where one is wrong the batch is `failed`, and `errors`
+names line, place and reason, a hundred of them at most: `invalid_json_line`, `invalid_request`,
+`url_mismatch`, `duplicate_custom_id`, `empty_file`, or the code with which the endpoint itself
+would refuse the body.
+
+Then it is `in_progress` until every request has its one result, `finalizing` while the files are
+written, and `completed`. Answers with status 200 are in the output file, all others in the error
+file, both in the order of the input's lines; a file that would be empty is not made. A batch that
+is cancelled, or whose window ends, keeps what was answered by then, and for what runs a minute is
+given; the rest is in the error file with `batch_cancelled` or `batch_expired`, and counts as
+failed.
+
+A file is kept for `GAI_BATCH_FILE_DAYS`, unless `expires_after` or `output_expires_after` says
+otherwise, and as long as a batch reads it.
+"""
+
+_EXTRA: Final = {"openai": _STREAMING, "batch": _BATCHES}
+
+
 def described() -> Json:
     """Give the description without starting a gateway."""
-    services = Services(*[ABSENT] * 10)
-    doorkeeper = Doorkeeper(ABSENT, FailureLimit(), lambda: None)
+    needed = [each for each in fields(Services) if each.default is each.default_factory is MISSING]
+    services = Services(*[ABSENT] * len(needed))
+    doorkeeper = Doorkeeper(ABSENT, FailureLimit(), lambda: None, lambda _: None)
     return describe(create_coordination(services, doorkeeper))
 
 
@@ -103,8 +134,8 @@ class _Shared:
 
 def _section(api: Json, tag: str, shared: _Shared) -> str:
     routes = [_route(*each, shared) for each in _operations(api) if tag in each[2]["tags"]]
-    extra = [_STREAMING.strip()] if tag == "openai" else []
-    return "\n\n".join([f"## {_TITLES[tag]}", *routes, *extra])
+    extra = _EXTRA.get(tag, "").strip()
+    return "\n\n".join(part for part in (f"## {_TITLES[tag]}", *routes, extra) if part)
 
 
 def _operations(api: Json) -> Iterator[tuple[str, str, Json]]:
@@ -169,7 +200,7 @@ def _fate(field: Field) -> str:
 
 def _in_and_out(operation: Json, shared: _Shared) -> Iterator[str]:
     body = operation.get("requestBody")
-    shape = body and named(body["content"]["application/json"]["schema"])
+    shape = body and named(next(iter(body["content"].values()))["schema"])
     if shape:
         yield f"- Takes {shape}."
     for status, answer in operation["responses"].items():

@@ -10,8 +10,12 @@ from prometheus_client.core import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 from garage_ai.accounts import KeyId, MemberId
+from garage_ai.gateway.batch_worker import watch_worker
+from garage_ai.gateway.batching import watch_batches
+from garage_ai.gateway.counting import watch_counts
+from garage_ai.gateway.economy import watch_economy
 from garage_ai.gateway.metrics import Metrics
-from garage_ai.gateway.process import _watch
+from garage_ai.gateway.process import _watch, _watch_audit
 from garage_ai.storage import UsageRecord
 
 _INTRO = """
@@ -26,7 +30,10 @@ _LABELS: Final = {
     "gen_ai_operation_name": "`chat`, `text_completion`, `embeddings`",
     "gen_ai_request_model": "a model that a node has answered for, else `other`; at most 200",
     "gen_ai_token_type": "`input`, `output`",
-    "reason": "`queue_full`, `refused`, `closed`",
+    "reason": (
+        "of lost usage `queue_full`, `refused`, `closed`; of counts `counted`, `absent`, "
+        "`refused`, `late`, `overloaded`, `broken`"
+    ),
     "state": "`joining`, `ready`, `busy`, `draining`, `paused`, `suspect`, `gone`",
 }
 _QUESTIONS: Final = (
@@ -73,6 +80,12 @@ def made() -> str:
 def _families() -> Iterator[Metric]:
     metrics = Metrics()
     _watch(metrics, ABSENT, ABSENT, ABSENT, ABSENT)
+    _watch_audit(metrics, ABSENT)
+    watch_economy(metrics, ABSENT, ABSENT, ABSENT, ABSENT)
+    watch_counts(metrics, ABSENT, ABSENT)
+    watch_batches(metrics, ABSENT)
+    watch_worker(metrics, ABSENT)
+    metrics.counted("counted")
     metrics.observe(_record())
     metrics.auth_failed()
     metrics.usage_dropped(1, "closed")

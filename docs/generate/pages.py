@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from docs.generate import command, errors, http_api, metrics, settings
+from docs.generate import command, errors, http_api, metrics, rig_groups, settings
 
 REFERENCE: Final = Path(__file__).parents[1] / "reference"
 
@@ -13,6 +13,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "errors.md": errors.made,
     "http-api.md": http_api.made,
     "metrics.md": metrics.made,
+    "rig-groups.md": rig_groups.made,
     "settings.md": settings.made,
 }
 

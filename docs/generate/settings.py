@@ -22,9 +22,10 @@ _KINDS: Final = {
 }
 
 _INTRO = """
-Settings are read once, when a process starts, from environment variables. An option on the command
-line wins over its variable. `gai up` itself sets those of its gateway that belong together
-(addresses, ports, certificates, keys' folder); all others reach the gateway from your environment.
+Settings are read once, when a process starts, from environment variables; one that is set to
+nothing counts as not set. An option on the command line wins over its variable. `gai up` itself
+sets those of its gateway that belong together (addresses, ports, certificates, keys' folder); all
+others reach the gateway from your environment.
 """
 
 _CLIENT = """
@@ -36,6 +37,10 @@ _OTHERS: Final = (
     (
         "GAI_ENGINE_KEY",
         "The key that your own server wants, for `--engine external`. Kept nowhere.",
+    ),
+    (
+        "GAI_LITELLM_SPOOL",
+        "Where LiteLLM's callback keeps what it has not told yet; beside itself if unset.",
     ),
     ("GAI_DEBUG", "`1` shows where in the program an error arose."),
     ("XDG_DATA_HOME", "The default data folder is `garage-ai` in it; `~/.local/share` if unset."),
