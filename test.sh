@@ -1,12 +1,13 @@
 #!/bin/sh
 # Checks and tests:  ./test.sh [--all] [pytest args]
-# Without pytest args the linters run first; --all adds the tests marked `system` and `slow`.
+# Without pytest args the linters run first, then the tests in two processes;
+# --all adds the tests marked `system` and `slow`.
 set -eu
 
 self=$0
 [ ! -h "$self" ] || self=$(readlink -f -- "$self")
 root=$(CDPATH='' cd -- "$(dirname -- "$self")" && pwd -P)
-. "$root/scripts/venv.sh"
+. "$root/start.sh"
 
 everything=
 for argument in "$@"; do
@@ -39,6 +40,8 @@ if [ $# = 0 ]; then
   check mypy mypy
   check lint-imports lint-imports --no-logo
   [ -z "$failures" ] || printf '\nThe tests run all the same, but this run has failed:%s\n' "$failures"
+  # In the order of the folders: what takes longest (e2e) begins first.
+  set -- -n 2 --dist loadgroup --no-loadscope-reorder --durations 25
 fi
 
 # Ours comes first, so that a `-m` among the arguments wins.

@@ -1,4 +1,7 @@
-"""What every test gets: event loop, hypothesis profiles, and a look at what it left behind."""
+"""What every test gets: event loop, hypothesis profiles, and a look at what it left behind.
+
+And, of a run in several processes, which of them runs it.
+"""
 
 import asyncio
 import gc
@@ -8,11 +11,12 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import psutil
 import pytest
 from hypothesis import settings
+from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
@@ -21,11 +25,13 @@ settings.load_profile(
     os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev")
 )
 
+pytest_plugins = ["tests.databases"]
+
 T = TypeVar("T")
 
 # Rooms whose tests hold real sockets, processes and tasks.
 WATCHED = frozenset({"integration", "e2e"})
-PATIENCE = 3.0  # seconds for what is already on its way out
+PATIENCE = 10.0  # seconds for what is already on its way out
 
 
 def pytest_configure() -> None:
@@ -35,6 +41,23 @@ def pytest_configure() -> None:
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--uvloop", action="store_true", help="run async tests on uvloop")
+    parser.addoption(
+        "--kills", type=int, default=6, metavar="N", help="kill an agent in a sandbox so many times"
+    )
+
+
+class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
+    """Gives a module's tests to one process, and those of a group, whatever their modules."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        # xdist puts the name of a group behind the test's own, and that one's parameters.
+        name, _, group = nodeid.rpartition("@")
+        return group if name and "]" not in group else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,10 @@ from garage_ai.data_folder import default_data_dir
 
 
 class _Settings(BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="GAI_", frozen=True, extra="ignore")
+    # Set to nothing is not set: compose files and unit files leave variables empty.
+    model_config = SettingsConfigDict(
+        env_prefix="GAI_", env_ignore_empty=True, frozen=True, extra="ignore"
+    )
 
 
 class GatewaySettings(_Settings):
@@ -28,7 +31,10 @@ class GatewaySettings(_Settings):
     )
     database_url: Annotated[
         str | None,
-        Field(description="sqlite:///FILE; the file garage.db in data_dir if unset."),
+        Field(
+            description="sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE; "
+            "the file garage.db in data_dir if unset."
+        ),
     ] = None
     nats_urls: Annotated[
         str,
@@ -91,9 +97,106 @@ class GatewaySettings(_Settings):
         bool,
         Field(description="Let nodes serve without a sandbox, or one whose limits do not hold."),
     ] = False
+    min_agent: Annotated[
+        str | None,
+        Field(
+            pattern=r"^(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})\.(0|[1-9][0-9]{0,5})$",
+            description="Oldest agent that gets work, X.Y.Z; any if unset: all so far work.",
+        ),
+    ] = None
     node_jwt_days: Annotated[
         int, Field(ge=1, le=365, description="Life of a node's JWT; renewed after two thirds.")
     ] = 30
+    limits_fail: Annotated[
+        Literal["open", "closed"],
+        Field(description="Keys with limits, the database away: closed refuses, open lets in."),
+    ] = "closed"
+    default_rpm: Annotated[
+        int | None,
+        Field(ge=0, description="Requests a minute of members' new keys; no limit if unset."),
+    ] = None
+    default_tpm: Annotated[
+        int | None,
+        Field(ge=0, description="Tokens a minute of members' new keys; no limit if unset."),
+    ] = None
+    default_streams: Annotated[
+        int | None,
+        Field(ge=0, description="Requests at a time of members' new keys; no limit if unset."),
+    ] = None
+    fee_permille: Annotated[
+        int, Field(ge=0, le=1000, description="Thousandths of a charge that the network keeps.")
+    ] = 50
+    grant: Annotated[
+        int,
+        Field(ge=0, description="GAI to which a member who comes is topped up each month."),
+    ] = 5
+    escrow_permille: Annotated[
+        int,
+        Field(ge=0, le=1000, description="Thousandths held back of what a new node earns."),
+    ] = 500
+    escrow_days: Annotated[
+        int, Field(ge=0, description="Days until a node can have proved itself; a whole week.")
+    ] = 7
+    escrow_work: Annotated[
+        int,
+        Field(ge=0, description="GAI that it must earn of at least three others to prove itself."),
+    ] = 5
+    stipend_permille: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=1000,
+            description="Thousandths of a GAI for an hour that a proved reference card is warm; "
+            "less than its power when idle, beside that at work.",
+        ),
+    ] = 5
+    stipend_mint: Annotated[
+        int, Field(ge=0, description="Most GAI minted in an hour for all stipends together.")
+    ] = 2
+    batch_store: Annotated[
+        str | None,
+        Field(
+            pattern=r"^s3://[^/]+(/.*)?$",
+            description="s3://BUCKET/PREFIX for the files of batches, reached as AWS_ENDPOINT_URL, "
+            "AWS_REGION, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY say; "
+            "the folder files in data_dir if unset.",
+        ),
+    ] = None
+    batch_max_file: Annotated[
+        int, Field(ge=1024, description="Largest file of requests in bytes; a million short ones.")
+    ] = 1_000_000_000
+    batch_max_lines: Annotated[
+        int, Field(ge=1, description="Most lines of a file, each of which is a request.")
+    ] = 1_000_000
+    batch_member_bytes: Annotated[
+        int,
+        Field(ge=1024, description="Bytes of a member's files together, results too."),
+    ] = 10_000_000_000
+    batch_member_files: Annotated[
+        int, Field(ge=1, description="Files of a member together, results too.")
+    ] = 10_000
+    batch_member_active: Annotated[
+        int, Field(ge=1, description="Batches that a member may have under way at a time.")
+    ] = 20
+    batch_member_lines: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Unanswered lines in a member's batches from which on no other is taken or "
+            "begun; two of the largest files.",
+        ),
+    ] = 2_000_000
+    batch_file_days: Annotated[
+        int, Field(ge=1, le=3650, description="Days that a file is kept if its owner says nothing.")
+    ] = 30
+    batch_lease_seconds: Annotated[
+        float,
+        Field(
+            ge=1,
+            description="After so long a killed gateway's items of batches go to another; "
+            "each gateway renews its own three times as often.",
+        ),
+    ] = 30.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Field(description="What is worth a line.")
     ] = "info"

@@ -41,7 +41,7 @@ def test_a_removed_node_is_cut_off_for_good(own: Lent) -> None:
         assert removed.json() == {"id": name, "cut_off": True}
         assert node.ends(5) == REMOVED
         assert stream.rest().error == "node_lost"
-    eventually("an engine that was let go", own.engine.is_idle, 5)
+    eventually("an engine that was let go", own.engine.is_idle, 20)
     assert not node.seen
     assert own.http.chat(MODEL).code in {"no_node", "model_not_found"}
 
@@ -113,7 +113,7 @@ def test_a_node_that_is_asked_to_end_finishes_its_work(own: Lent) -> None:
     with own.http.stream(MODEL) as stream:
         stream.content()
         own.node.program.signal(signal.SIGTERM)
-        eventually("a draining node", lambda: own.node.seen["state"] == "draining", 5)
+        eventually("a draining node", lambda: own.node.seen["state"] == "draining", 20)
         assert own.http.chat(MODEL).code == "no_node"
         ending = stream.rest()
     assert ending.done

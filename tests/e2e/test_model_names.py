@@ -63,7 +63,7 @@ def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> N
             client.chat.completions.create(
                 model="shared", messages=[{"role": "user", "content": "Hi"}]
             )
-        eventually("her record", lambda: yard.records(key["id"]), 5)
+        eventually("her record", lambda: yard.records(key["id"]), 20)
         assert yard.records(key["id"])[0]["member"] == members[1]
         approved = {"name": "shared", "member": members[1]}
         assert yard.http.ask("POST", "/api/v1/models/approve", approved).status == 200
@@ -112,4 +112,4 @@ def test_the_alias_goes_to_what_is_served(own: Lent) -> None:
         records = own.product.records()
         return [each["model"] for each in records if each["request_id"] == request]
 
-    assert eventually("the record", named, 5) == ["mock"]
+    assert eventually("the record", named, 20) == ["mock"]

@@ -17,14 +17,24 @@ def metrics(lent: Lent) -> dict[str, float]:
     }
 
 
+def counted(lent: Lent) -> dict[str, float]:
+    """Read the metrics once all that was delivered has been counted."""
+
+    def look() -> dict[str, float]:
+        seen = metrics(lent)
+        return {} if seen["gai_counts_waiting"] else seen
+
+    return eventually("nothing to count", look)
+
+
 def test_metrics_after_traffic(lent: Lent) -> None:
     """Requests, tokens, first-token times, errors and nodes are counted; nobody is named."""
-    before = metrics(lent)
+    before = counted(lent)
     lent.http.chat(MODEL, max_tokens=4)
     with lent.http.stream(MODEL) as stream:
         stream.rest()
     lent.http.chat("nonesuch")
-    after = metrics(lent)
+    after = counted(lent)
 
     def grown(name: str) -> float:
         return after[name] - before.get(name, 0.0)

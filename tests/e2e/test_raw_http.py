@@ -249,7 +249,7 @@ def test_a_large_body_that_is_allowed(lent: Lent, wire: Wire) -> None:
     ("method", "path", "status", "code"),
     [
         ("POST", "/v1/images/generations", 404, "unsupported_endpoint"),
-        ("GET", "/v1/files", 404, "unsupported_endpoint"),
+        ("GET", "/v1/assistants", 404, "unsupported_endpoint"),
         ("POST", "/v1/responses", 404, "unsupported_endpoint"),
         ("GET", "/nothing", 404, "not_found"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),

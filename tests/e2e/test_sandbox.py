@@ -1,16 +1,21 @@
 """The sandbox, run for real: rootless Podman, an ordinary user, a real engine, a whole network."""
 
+import contextlib
 import json
+import random
 import signal
-import socket
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
-from tests.parts.guest import BASE, Guest, guest
+from tests.parts.guest import BASE, PROBE, Guest, guest
+from tests.parts.places import open_places
 from tests.parts.product import Product
 from tests.parts.program import Program
 from tests.parts.waiting import eventually
@@ -20,21 +25,6 @@ from garage_ai.node.engines.link import listener_of
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
 MODEL = "smollm2-135m-instruct"
-
-PROBE = """
-import asyncio, sys
-import msgspec
-from garage_ai.node.folder import NodeFolder
-from garage_ai.node.sandbox.check import probe
-from garage_ai.node.setup import sandbox_of
-from pathlib import Path
-
-async def main() -> None:
-    launcher, _ = await sandbox_of(NodeFolder(Path(sys.argv[1])))
-    print(msgspec.json.encode(await probe(launcher, *sys.argv[2:])).decode())
-
-asyncio.run(main())
-"""
 
 
 @dataclass
@@ -155,12 +145,7 @@ def test_a_probe_gets_nowhere(rig: Rig) -> None:
     rig.serving()
     other = rig.user.home / "other.gguf"
     rig.user.well("sh", "-c", f"echo weights > {other}")
-    with socket.create_server(("127.0.0.1", 0)) as here, socket.create_server(("", 0)) as lan:
-        address = own_address()
-        places = [f"127.0.0.1:{here.getsockname()[1]}", f"{address}:{lan.getsockname()[1]}"]
-        for place in places:
-            host, _, port = place.rpartition(":")
-            socket.create_connection((host, int(port)), 5).close()
+    with open_places() as places:
         paths = [str(other), str(rig.user.node / "identity.json"), str(rig.user.node / "node.nk")]
         for path in paths:
             rig.user.well("cat", path)
@@ -168,17 +153,9 @@ def test_a_probe_gets_nowhere(rig: Rig) -> None:
     findings = {each["name"]: each for each in json.loads(found)}
     assert {f"open {path}" for path in paths} <= set(findings)
     assert {f"connect to {place}" for place in places} <= set(findings)
+    assert {f"ask {place}" for place in places if place[0] != "@"} <= set(findings)
     assert [each for each in findings.values() if not each["held"]] == []
     assert len(findings) > 35
-
-
-def own_address() -> str:
-    """Give an address of this machine that is not loopback."""
-    for links in psutil.net_if_addrs().values():
-        for link in links:
-            if link.family == socket.AF_INET and not link.address.startswith("127."):
-                return link.address
-    return "127.0.0.1"
 
 
 def test_the_owner_can_try_it_too(rig: Rig) -> None:
@@ -215,6 +192,57 @@ def test_no_container_outlives_its_agent(rig: Rig, with_client: bool) -> None:
     # As `podman ps` takes a moment itself, its container's processes are asked for besides.
     eventually("the container's end", lambda: container not in rig.user.containers(), 30)
     eventually("its processes' end", lambda: not running_inside(rig), 30)
+
+
+Moment = Literal["starting", "serving", "stopping"]
+MOMENTS: tuple[Moment, ...] = ("starting", "serving", "stopping")
+
+
+def bring_to(rig: Rig, moment: Moment, chance: random.Random) -> Program:
+    """Bring an agent to a moment of its life, and let some of it pass."""
+    if moment == "starting":
+        if rig.agent is not None and rig.agent.ended is None:
+            rig.agent.stop(20)
+        agent = rig.run_agent("run")
+        time.sleep(chance.uniform(0.2, 4.0))
+        return agent
+    agent = rig.serving()
+    if moment == "serving":
+        threading.Thread(target=listen, args=(rig,), daemon=True).start()
+    else:
+        agent.signal(signal.SIGTERM)
+    time.sleep(chance.uniform(0.0, 1.0))
+    return agent
+
+
+def listen(rig: Rig) -> None:
+    """Ask for a long answer and hear it as far as it goes."""
+    with contextlib.suppress(Exception):
+        rig.product.http.chat(MODEL, "Count to a thousand.", max_tokens=400)
+
+
+@pytest.mark.timeout(3600)
+def test_a_kill_at_any_moment_leaves_nothing(rig: Rig, pytestconfig: pytest.Config) -> None:
+    """Starting, serving with a request, stopping: gone within 30 s, and by the next start at most.
+
+    More of them with --kills N. Every other round the next start comes at once.
+    """
+    kills = pytestconfig.getoption("--kills")
+    seed = random.randrange(1 << 32)
+    chance = random.Random(seed)
+    for number in range(kills):
+        moment = MOMENTS[number % len(MOMENTS)]
+        story = f"kill {number} of seed {seed}, {moment}"
+        agent = bring_to(rig, moment, chance)
+        with contextlib.suppress(psutil.NoSuchProcess):
+            psutil.Process(agent.pid).send_signal(signal.SIGKILL)
+        agent.process.wait(5)
+        if number // len(MOMENTS) % 2 == 0:
+            eventually(f"{story}: the containers' end", lambda: not rig.user.containers(), 30)
+            eventually(f"{story}: the processes' end", lambda: not running_inside(rig), 30)
+        rig.serving()
+        assert len(rig.user.containers()) == 1, story
+        assert len(running_inside(rig)) == 2, story
 
 
 def running_inside(rig: Rig) -> list[psutil.Process]:
@@ -256,3 +284,25 @@ def test_a_stopped_agent_leaves_no_container(rig: Rig) -> None:
     assert agent.stop(20) == 0
     assert rig.user.containers() == []
     assert running_inside(rig) == []
+
+
+def test_who_leaves_takes_container_and_image_along(rig: Rig) -> None:
+    """The last test here: afterwards the user's PC is as before, but for images of his own."""
+    rig.serving()
+    image = json.loads((rig.user.node / "images.json").read_text())["built"]["podman"]["image"]
+    assert rig.user.ask("podman", "image", "exists", image).returncode == 0
+    assert rig.agent is not None
+    rig.agent.process.kill()
+    rig.agent.process.wait(10)
+    leave = rig.user.gai("node", "leave", "--json", "--data-dir", rig.user.node)
+    left = json.loads(rig.user.well(*leave))
+    assert (left["network"], left["kept"]) == ("left", [])
+    assert f"image {image} of podman" in left["removed"]
+    assert rig.user.containers() == []
+    assert running_inside(rig) == []
+    assert rig.user.ask("podman", "image", "exists", image).returncode == 1
+    assert rig.user.ask("podman", "image", "exists", BASE).returncode == 0
+    assert not rig.user.node.exists()
+    assert [each for each in rig.product.nodes() if each["state"] != "removed"] == []
+    again = json.loads(rig.user.well(*leave))
+    assert (again["network"], again["removed"]) == ("no_node", [])

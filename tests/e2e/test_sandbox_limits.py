@@ -1,7 +1,9 @@
 """The sandbox's limits, where the host enforces them: rootful Podman, the same command line."""
 
+import asyncio
 import json
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -10,15 +12,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.parts.guest import BASE
+from tests.parts.guest import BASE, none_left
 from tests.parts.hosts import run
+from tests.parts.job_caller import until
 from tests.parts.tree import ROOT
 
+from garage_ai.node.engines.child import Child
+from garage_ai.node.engines.llama_server import held
+from garage_ai.node.logs import BoundedLog
 from garage_ai.node.sandbox.argv import run_argv
 from garage_ai.node.sandbox.command import Said, ask
 from garage_ai.node.sandbox.containers import Containers
 from garage_ai.node.sandbox.detect import find_runtime
 from garage_ai.node.sandbox.images import image_id, inspect
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+from garage_ai.node.sandbox.order import RUN
 from garage_ai.node.sandbox.seccomp import write_profile
 from garage_ai.node.sandbox.spec import MEBI, ContainerSpec, Limits
 
@@ -39,6 +47,22 @@ try:
 except OSError as error:
     print("no more:", count, error.strerror, flush=True)
 os.kill(1, 9) if os.getpid() != 1 else os._exit(0)
+"""
+BUSY = """
+import os, time
+began = time.monotonic()
+children = []
+for _ in range(2):
+    pid = os.fork()
+    if pid == 0:
+        while time.monotonic() - began < 3:
+            pass
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    os.waitpid(pid, 0)
+times = os.times()
+print(times.children_user + times.children_system, time.monotonic() - began)
 """
 FILES = """
 held = []
@@ -91,8 +115,52 @@ async def tried(tmp_path: Path, code: str, limits: Limits) -> Said:
         seccomp=write_profile(runtime.profile, tmp_path),
     )
     said = await ask(run_argv(spec, runtime), seconds=60, folder=tmp_path)
-    assert await containers.list() == []
+    await none_left(containers)
     return said
+
+
+DEAF = """
+import signal, socket
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+server = socket.socket(socket.AF_UNIX)
+server.bind("/run/gai/engine.sock")
+server.listen()
+signal.pause()
+"""
+
+
+@pytest.mark.parametrize("how", ["stdin", "signal"])
+async def test_an_engine_that_hears_nothing_is_ended_by_the_shell(tmp_path: Path, how: str) -> None:
+    """llama-server's image brings only a shell: it ends a deaf engine when its agent does."""
+    runtime = await find_runtime("podman")
+    containers = Containers(runtime, tmp_path, "nlimits")
+    image = await inspect(runtime, BASE)
+    assert image is not None
+    launcher = ContainerLauncher(
+        containers, image_id(image), tmp_path / "run", write_profile(runtime.profile, tmp_path)
+    )
+    socket = launcher.socket_folder(tmp_path / "run") / "engine.sock"
+    socket.touch()
+    argv = launcher.argv_of(
+        held(f"{RUN}/engine.sock", ("/usr/bin/python3", "-c", DEAF)), seconds=60
+    )
+    log = BoundedLog(tmp_path / "engine.log")
+    child = await Child.start(argv, log, tmp_path, hold_stdin=True)
+    try:
+        await until(socket.is_socket, 30)
+        assert stat.S_IMODE(socket.stat().st_mode) == 0o666
+        if how == "stdin":
+            assert child._process.stdin is not None
+            child._process.stdin.close()
+        else:
+            child._process.terminate()
+        async with asyncio.timeout(60):
+            await child.ended()
+        await none_left(containers)
+    finally:
+        await child.stop()
+        await containers.clear()
+        log.close()
 
 
 LIMITS = Limits(memory=96 * MEBI, pids=24, cpus=1.0, shm=16 * MEBI, files=64)
@@ -117,6 +185,13 @@ async def test_memory_ends_at_the_limit(tmp_path: Path) -> None:
     assert (over.status, over.out) == (KILLED, "")
     under = await tried(tmp_path, MEMORY, replace(LIMITS, memory=512 * MEBI))
     assert (under.status, under.out) == (0, "took it all\n")
+
+
+async def test_the_processor_is_shared(tmp_path: Path) -> None:
+    """Two busy processes get half a core between them, whatever there is."""
+    said = await tried(tmp_path, BUSY, replace(LIMITS, cpus=0.5))
+    used, passed = map(float, said.out.split())
+    assert 0 < used < 0.75 * passed
 
 
 async def test_processes_end_at_the_limit(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_slow_client_holds_its_own_stream_only(make_lent: MakeLent) -> None:
         assert beside < 2 * alone + 0.5
     finally:
         dawdler.leave()
-    eventually("an idle engine", lent.engine.is_idle, 5)
+    eventually("an idle engine", lent.engine.is_idle, 20)
     assert lent.engine.state()["cancelled"] == 1
     assert lent.http.chat(MODEL).status == 200
 

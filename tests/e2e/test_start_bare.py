@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.parts.registries import authorities
 from tests.parts.tree import copy_tree
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(900)]
@@ -87,8 +88,7 @@ def carry_registry_settings(bare: Bare) -> None:
     bare.environment |= {name: os.environ[name] for name in PROXIES if name in os.environ}
     if index := os.environ.get("PIP_INDEX_URL"):
         bare.environment["PIP_INDEX_URL"] = index
-    authorities = os.environ.get("PIP_CERT") or "/etc/ssl/certs/ca-certificates.crt"
-    shutil.copy(authorities, bare.root / "srv/authorities.crt")
+    shutil.copy(authorities(), bare.root / "srv/authorities.crt")
     bare.environment["PIP_CERT"] = "/srv/authorities.crt"
 
 

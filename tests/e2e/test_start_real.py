@@ -57,7 +57,7 @@ def test_the_real_project_installs_from_its_locks(tmp_path: Path, *, uv: bool) -
     began = time.perf_counter()
     second = newcomer.start("--help")
     assert (second.returncode, second.stderr) == (0, "")
-    assert time.perf_counter() - began < 5
+    assert time.perf_counter() - began < 20
 
 
 def test_a_volunteer_with_an_own_server_needs_the_base_alone(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import os
+import resource
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,10 +48,16 @@ def test_second_start_goes_straight_to_gai(checkout: Checkout) -> None:
     (checkout.venv / "bin/gai").write_text("#!/bin/sh\n")
     took = []
     for _ in range(10):
-        began = time.perf_counter()
+        began = processor_time()
         checkout.run()
-        took.append(time.perf_counter() - began)
+        took.append(processor_time() - began)
     assert min(took) < 0.05
+
+
+def processor_time() -> float:
+    """Seconds that children have had of the processor, whatever else it had to do."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def test_start_through_a_link(checkout: Checkout, tmp_path: Path) -> None:

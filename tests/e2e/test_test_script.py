@@ -5,6 +5,8 @@ import pytest
 from tests.parts.checkout import Checkout, Tools
 
 LINTERS = ["ruff", "mypy", "lint-imports"]
+WHOLE = "<-n><2><--dist><loadgroup><--no-loadscope-reorder><--durations><25>"
+"""How pytest runs everything."""
 
 
 @pytest.fixture
@@ -37,14 +39,14 @@ def test_everything_is_checked_and_pytest_has_the_last_word(checkout: Checkout) 
         "ruff format    ok",
         "mypy           ok",
         "lint-imports   ok",
-        "<-m><not system and not slow>",
+        f"<-m><not system and not slow>{WHOLE}",
         "1 passed",
     ]
 
 
 def test_all_leaves_no_test_out(checkout: Checkout) -> None:
     """--all runs every test, and is not pytest's to see."""
-    assert run(checkout, "--all").stdout.splitlines()[-2:] == ["", "1 passed"]
+    assert run(checkout, "--all").stdout.splitlines()[-2:] == [WHOLE, "1 passed"]
 
 
 def test_arguments_go_to_pytest_alone(checkout: Checkout) -> None:

@@ -60,7 +60,7 @@ def test_a_node_that_dies_before_the_first_content(both: tuple[Lent, Lent]) -> N
 
     with ThreadPoolExecutor(6) as pool:
         answers = [pool.submit(ask, number) for number in range(6)]
-        eventually("work on both", lambda: all(e.engine.state()["running"] for e in both), 5)
+        eventually("work on both", lambda: all(e.engine.state()["running"] for e in both), 20)
         dying.node.program.signal(signal.SIGKILL)
         dying.node.program.process.wait(5)
         done = [answer.result() for answer in answers]

@@ -112,9 +112,9 @@ def test_a_second_signal_ends_it_at_once(up: Product) -> None:
         up.program.family()
         up.program.signal(signal.SIGTERM)
         eventually("its last words", lambda: up.program.line("stopping"))
-        eventually("its end", lambda: signalled_again(up.program) is not None, 5)
+        eventually("its end", lambda: signalled_again(up.program) is not None, 20)
         assert up.program.ended == 130
-        eventually("the end of all", lambda: not up.program.family(), 3)
+        eventually("the end of all", lambda: not up.program.family(), 10)
 
 
 def signalled_again(program: Program) -> int | None:

@@ -17,7 +17,7 @@ from tests.parts.real_vllm import NAME, RealVllm, real_vllm
 from tests.parts.waiting import eventually
 
 from garage_ai.node.control import ask_agent
-from garage_ai.node.engines.vllm_plan import MARK
+from garage_ai.node.engines.vllm_options import MARK
 from garage_ai.node.status import Status
 
 # A clean machine installs vLLM first.
@@ -43,7 +43,8 @@ class Lender:
             product.url,
             product.token(bare_allowed=True),
         ]
-        argv += ["--engine", "vllm", "--vllm-python", vllm.python, "--model", vllm.model]
+        argv += ["--engine", "vllm", "--sandbox", "none"]
+        argv += ["--vllm-python", vllm.python, "--model", vllm.model]
         argv += ["--slots", "4", "--context", "2048", "--kv-cache-gib", "1"]
         argv += ["--data-dir", self.data]
         self.program = Program("lender", argv, folder, at_home(folder))

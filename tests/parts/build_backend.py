@@ -41,13 +41,14 @@ def build_editable(
     with zipfile.ZipFile(Path(wheel_directory) / name, "w") as wheel:
         for path, text in FILES.items():
             wheel.writestr(path, text)
-        wheel.writestr(f"{INFO}/RECORD", _record())
+        wheel.writestr(f"{INFO}/RECORD", record(FILES))
     return name
 
 
-def _record() -> str:
+def record(files: Mapping[str, str]) -> str:
+    """List a wheel's files with their hashes, as installers want it."""
     rows = []
-    for path, text in FILES.items():
+    for path, text in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(text.encode()).digest()).rstrip(b"=")
         rows.append(f"{path},sha256={digest.decode()},{len(text)}")
     return "\n".join([*rows, f"{INFO}/RECORD,,", ""])

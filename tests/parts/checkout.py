@@ -48,19 +48,22 @@ class Checkout:
         self.root, self.tools = root, tools
         self.home = tools.folder.parent / "home"
         self.home.mkdir(exist_ok=True)
-        for name in ("start.sh", "test.sh", "scripts/venv.sh"):
-            (root / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, root / name)
-        shutil.copy(Path(__file__).with_name("build_backend.py"), root)
-        (root / "pyproject.toml").write_text(PROJECT)
-        (root / "requirements").mkdir()
-        for lock in LOCKS:
-            (root / f"requirements/{lock}.lock").touch()
+        self._lay_out()
         tools.link("python3", Path(sys.base_prefix, "bin", "python3"))
         if uv:
             tools.link("uv", Path(sys.executable).with_name("uv"))
         else:
             tools.script("uv", "exit 127")
+
+    def _lay_out(self) -> None:
+        self.root.mkdir(parents=True)
+        for name in ("start.sh", "test.sh"):
+            shutil.copy(ROOT / name, self.root)
+        shutil.copy(Path(__file__).with_name("build_backend.py"), self.root)
+        (self.root / "pyproject.toml").write_text(PROJECT)
+        (self.root / "requirements").mkdir()
+        for lock in LOCKS:
+            (self.root / f"requirements/{lock}.lock").touch()
 
     @property
     def venv(self) -> Path:

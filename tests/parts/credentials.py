@@ -54,7 +54,7 @@ class Told:
             on_closed=note(count),
         )
 
-    async def until(self, wanted: Callable[[], bool], seconds: float = 10) -> None:
+    async def until(self, wanted: Callable[[], bool], seconds: float = 20) -> None:
         """Wait until something has been told."""
         async with asyncio.timeout(seconds):
             while not wanted():

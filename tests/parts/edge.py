@@ -2,37 +2,57 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from garage_ai.accounts import Benchmarks, EnrolmentTokens, ExternalModels, KeyRing, Members, Nodes
+from tests.parts.batch_room import batch_room
+
+from garage_ai.accounts import (
+    Benchmarks,
+    EnrolmentTokens,
+    ExternalModels,
+    Images,
+    Invites,
+    Key,
+    KeyRing,
+    Leases,
+    LimitBook,
+    Limits,
+    LimitSettings,
+    Members,
+    Nodes,
+    StoredPools,
+)
+from garage_ai.audit.service import AuditLog
+from garage_ai.batch import Batches, FileLimits, Folder, Keeper
+from garage_ai.catalog import Catalog
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
 from garage_ai.gateway.body import BodyLimits
+from garage_ai.gateway.books import StoredUsage
 from garage_ai.gateway.listening import bind
 from garage_ai.gateway.metrics import Metrics
+from garage_ai.gateway.own_data import StoredData
 from garage_ai.gateway.server import Server, make_server
 from garage_ai.gateway.services import Services
+from garage_ai.ledger import Grants, Ledger
+from garage_ai.ledger.prices import ANY_MODEL, PriceList
+from garage_ai.ledger.proxied import Proxied
+from garage_ai.ledger.reward_jobs import RewardJobs
+from garage_ai.ledger.rewards import Rules
+from garage_ai.ledger.tariff import tariff, usual_price
+from garage_ai.network.admission import ImageList
 from garage_ai.network.authority import Authority
 from garage_ai.network.enrolment import Enrolment, Revoker
 from garage_ai.network.errors import DispatchError, NoNode, UnknownModel
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.serving.models import Call
-from garage_ai.storage import (
-    Grouping,
-    Storage,
-    UsagePage,
-    UsageTotal,
-    UsageWriter,
-    sqlite_url,
-    usage_list,
-    usage_summary,
-)
+from garage_ai.storage import Storage, UsageWriter, sqlite_url
 from garage_ai.wire.ids import Digest, NodeId
 from garage_ai.wire.messages import ModelServed
+from garage_ai.wire.versions import AgentVersion
 
 DIGEST = "sha256:" + "a" * 64
 NODE = NodeId("nabcdefghijkl")
@@ -81,6 +101,7 @@ class PlayedReply:
     node: str = NODE
     region: str = "SE-AB"
     trust: str = "unverified"
+    headers: Sequence[tuple[bytes, bytes]] = ()
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     closed_at: float = 0.0
     sent: int = 0
@@ -116,6 +137,10 @@ class PlayedServing:
         self.calls.clear()
         self.replies.clear()
         self.opened.clear()
+
+    def check(self, key: Key, model: str) -> None:
+        if model == "missing":
+            raise UnknownModel("The model 'missing' does not exist.")
 
     async def open(self, call: Call) -> PlayedReply:
         self.calls.append(call)
@@ -164,22 +189,24 @@ class PlayedNetwork:
     drained: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     others: list[NodeView] = field(default_factory=list)
+    images: ImageList = field(default_factory=ImageList)
 
     def nodes(self) -> list[NodeView]:
         state = "draining" if self.drained else "ready"
         own = [] if NODE in self.removed else [node_view(state)]
         return [*own, *self.others]
 
-    def models(self) -> list[ModelView]:
-        if not self.ready:
+    def show(self, node: NodeId, member: str = "mbr_operator") -> None:
+        """Let another node be among those that are there."""
+        self.others.append(replace(node_view("ready"), id=node, member=member))
+
+    def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:
+        if not self.ready or (allowed is not None and "org/small" not in allowed):
             return []
         return [
             ModelView("garage-chat", Digest(DIGEST), "chat", 8192, 1, 8, alias_of="org/small"),
             ModelView("org/small", Digest(DIGEST), "chat", 8192, 1, 8),
         ]
-
-    def model(self, name: str) -> ModelView | None:
-        return next((view for view in self.models() if view.name == name), None)
 
     def enrol(self, node: EnrolledNode) -> None:
         self.enrolled.append(node)
@@ -189,6 +216,9 @@ class PlayedNetwork:
 
     def undrain(self, node_id: NodeId) -> None:
         self.drained.clear()
+
+    def images_are(self, images: ImageList) -> None:
+        self.images = images
 
     def remove(self, node_id: NodeId) -> None:
         self.removed.append(node_id)
@@ -204,9 +234,13 @@ def node_view(state: str) -> NodeView:
         trust="unverified",
         sandbox="podman",
         limits=True,
+        share="all",
         bare_allowed=False,
+        image=None,
+        image_state="unknown",
         state=state,  # type: ignore[arg-type]
         reason="",
+        refused=None,
         models=(ModelServed("org/small", DIGEST),),
         inflight=0,
         last_beat_age=1.0,
@@ -230,21 +264,6 @@ class PlayedRevoker:
 
 
 @dataclass
-class Usage:
-    """Usage from a real database."""
-
-    storage: Storage
-
-    async def page(self, limit: int, before: int | None) -> UsagePage:
-        return await usage_list(self.storage, limit, before)
-
-    async def totals(
-        self, since: datetime | None, until: datetime | None, by: Grouping
-    ) -> list[UsageTotal]:
-        return await usage_summary(self.storage, since, until, by)
-
-
-@dataclass
 class Edge:
     """A running edge and what is behind it."""
 
@@ -259,6 +278,7 @@ class Edge:
     admin: str
     user: str
     user_id: str
+    keeper: Keeper
 
     @property
     def url(self) -> str:
@@ -278,11 +298,14 @@ async def running_edge(
     folder: Path,
     *,
     limits: BodyLimits | None = None,
+    default_limits: LimitSettings | None = None,
     cors_origins: tuple[str, ...] = (),
     ca: str | None = None,
     ca_fingerprint: str | None = None,
     grace_seconds: float = 1.0,
     nats_urls: Sequence[str] = ("nats://127.0.0.1:1",),
+    min_agent: AgentVersion | None = None,
+    file_limits: FileLimits | None = None,
 ) -> AsyncIterator[Edge]:
     """Run an edge until the block ends."""
     async with AsyncExitStack() as stack:
@@ -292,6 +315,12 @@ async def running_edge(
         stack.push_async_callback(usage.close)
         keys = await KeyRing.open(storage, on_use=usage.touch_key)
         stack.push_async_callback(keys.close)
+        book = await LimitBook.open(storage)
+        stack.push_async_callback(book.close)
+        leases = Leases(StoredPools(storage), "edge")
+        leases.start()
+        stack.push_async_callback(leases.close)
+        key_limits = Limits(book, leases)
         admin = await keys.ensure_admin_key(folder / "admin.key")
         user, secret = await keys.create("user")
         assert secret is not None
@@ -299,18 +328,40 @@ async def running_edge(
         authority = Authority.open_or_create(folder / "nats")
         metrics = Metrics()
         metrics.watch_nodes(network.nodes)
+        derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
+        prices = await PriceList.open(storage, derived)
+        stack.push_async_callback(prices.close)
+        files, keeper = batch_room(storage, Folder(folder / "files"), keys, serving, file_limits)
+        stack.push_async_callback(keeper.start().close)
         services = Services(
+            files=files,
+            batches=(batches := Batches(storage, keeper.wake)),
+            max_file=files.limits.size,
             serving=serving,
             members=Members(storage),
             keys=keys,
+            key_limits=key_limits,
+            limit_book=book,
             tokens=EnrolmentTokens(storage),
             claims=ExternalModels(storage),
+            images=Images(storage),
             network=network,
-            enrolment=Enrolment(authority, Nodes(storage), revoker, urls=nats_urls),
+            enrolment=Enrolment(
+                authority, Nodes(storage), revoker, urls=nats_urls, min_agent=min_agent
+            ),
             benchmarks=Benchmarks(storage),
-            usage=Usage(storage),
+            usage=StoredUsage(storage),
+            invites=Invites(storage, limits=default_limits or LimitSettings()),
+            audit=AuditLog(storage),
+            own_data=StoredData(storage, keys, files, batches),
+            ledger=Ledger(storage),
+            grants=Grants(storage, Ledger(storage), Rules()),
+            prices=prices,
+            rewards=RewardJobs(storage, Ledger(storage), Rules(), {}),
+            proxied=Proxied(storage),
             metrics=metrics,
             limits=limits or BodyLimits(),
+            default_limits=default_limits or LimitSettings(),
             cors_origins=cors_origins,
             ca=ca,
             ca_fingerprint=ca_fingerprint,
@@ -329,6 +380,7 @@ async def running_edge(
             admin,
             secret,
             user.id,
+            keeper,
         )
 
 
@@ -339,7 +391,7 @@ async def served(app: App, grace_seconds: float = 1.0) -> AsyncIterator[tuple[Se
         server = make_server(app, grace_seconds=grace_seconds)
         task = asyncio.create_task(server.serve([listener]))
         try:
-            await asyncio.wait_for(server.listening.wait(), 5)
+            await asyncio.wait_for(server.listening.wait(), 20)
             yield server, listener.getsockname()[1]
         finally:
             server.stop()

@@ -1,8 +1,9 @@
 """What stands in for vLLM: a real HTTP server on a unix socket, started by the same command.
 
 `make_python` makes an executable that takes the two command lines which the Python of vLLM's
-environment gets: `-c PROBE …`, answered from its settings, and `-m` vLLM's server, which says what
-vLLM 0.32 says while it loads, starts a second process as vLLM does, and serves the mock engine.
+environment gets: `-c PROBE …`, answered from its settings, and `-m` vLLM's server or its command,
+which say what vLLM 0.32 says while it loads, start a second process as vLLM does, and serve the
+mock engine. As with vLLM, only the command's `serve` knows `--headless`, and then nothing listens.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from bench.mock_engine import MockEngine
 from bench.mock_options import Options
 from tests.parts.tree import ROOT
 
-from garage_ai.node.engines.vllm_plan import SERVER
+from garage_ai.node.engines.vllm_options import COMMAND, SERVER
 
 _STUB = """#!{python}
 import sys
@@ -88,12 +89,17 @@ def main(home: str, argv: list[str]) -> None:
     if argv[0] == "-c":
         print(json.dumps({key: settings[key] for key in CPU}))
         return
-    if argv[:2] != ["-m", SERVER]:
+    if argv[:3] == ["-m", COMMAND, "serve"]:
+        _serve(folder, settings, argv[3:], headless="--headless" in argv)
+    elif argv[:2] == ["-m", SERVER] and "--headless" not in argv:
+        _serve(folder, settings, argv[2:])
+    else:
         sys.exit(f"not what was expected: {argv}")
-    _serve(folder, settings, argv[2:])
 
 
-def _serve(folder: Path, settings: dict[str, Any], argv: list[str]) -> None:
+def _serve(
+    folder: Path, settings: dict[str, Any], argv: list[str], *, headless: bool = False
+) -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--uds", type=Path, required=True)
     parser.add_argument("--served-model-name", required=True)
@@ -110,6 +116,9 @@ def _serve(folder: Path, settings: dict[str, Any], argv: list[str]) -> None:
     while settings.get("waits") and not (folder / "go").exists():
         time.sleep(0.02)
     _say(_ENDS[:-1])
+    if headless:
+        core.wait()
+        return
     asyncio.run(_answer(options.uds, options.served_model_name, settings))
 
 

@@ -1,5 +1,6 @@
 """An ordinary user of this machine with rootless Podman: whom a volunteer's agent runs as."""
 
+import asyncio
 import contextlib
 import json
 import os
@@ -19,14 +20,40 @@ from tests.parts.hosts import run
 from tests.parts.program import Program
 from tests.parts.tree import ROOT
 
+from garage_ai.node.sandbox.containers import Containers
+
 BASE = "localhost/gai-test-base:1"
+
+
+async def none_left(containers: Containers, seconds: float = 30.0) -> None:
+    """Wait until nothing is left of a sandbox: a runtime clears up a little after the end."""
+    async with asyncio.timeout(seconds):
+        while await containers.list():  # noqa: ASYNC110 - no runtime tells when it has
+            await asyncio.sleep(0.1)
+
+
+PROBE = """
+import asyncio, sys
+import msgspec
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.sandbox.check import probe
+from garage_ai.node.setup import sandbox_of
+from pathlib import Path
+
+async def main() -> None:
+    launcher, engine = await sandbox_of(NodeFolder(Path(sys.argv[1])))
+    print(msgspec.json.encode(await probe(launcher, engine, *sys.argv[2:])).decode())
+
+asyncio.run(main())
+"""
+"""Lets the probe loose in the sandbox of the node in a folder, on the paths and places given."""
 
 
 @contextmanager
 def debian(folder: Path) -> Iterator[Path]:
-    """Make a Debian with python3 and libgomp1 as a tar file that `podman import` takes."""
+    """Make a Debian with what engines need of it as a tar file that `podman import` takes."""
     root, archive = folder / "debian", folder / "debian.tar"
-    wanted = "python3,libgomp1"
+    wanted = "python3,libgomp1,libnuma1"
     done = subprocess.run(
         ["debootstrap", "--variant=minbase", f"--include={wanted}", "bookworm", root, *mirror()],
         capture_output=True,
@@ -35,7 +62,9 @@ def debian(folder: Path) -> Iterator[Path]:
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
-    skipped = ["./var/cache", "./var/lib/apt", "./usr/share/doc", "./usr/share/locale"]
+    # The folders themselves stay: an image that is built on it may install more.
+    skipped = ["./var/cache/*/*.*", "./var/cache/*/*/*", "./var/lib/apt/lists/*"]
+    skipped += ["./usr/share/doc", "./usr/share/locale"]
     run(
         "tar", "-C", str(root), *(f"--exclude={each}" for each in skipped), "-cf", str(archive), "."
     )
@@ -131,8 +160,8 @@ class Guest:
 
 
 @contextmanager
-def guest(archive: Path) -> Iterator[Guest]:
-    """Make the user with its base image; it is gone at the end, with all that it had."""
+def guest(archive: Path | None) -> Iterator[Guest]:
+    """Make the user, with a base image if one is given; it is gone at the end with all it had."""
     name = f"gai{os.getpid()}"
     with ExitStack() as stack:
         folder = Path(tempfile.mkdtemp(prefix="gai-guest-", dir="/var/tmp"))
@@ -150,9 +179,21 @@ def guest(archive: Path) -> Iterator[Guest]:
             run("mount", "--bind", "-o", "ro", str(source), str(inside))
             stack.callback(run, "umount", "--lazy", str(inside))
         stack.callback(_end_all_of, entry.pw_uid)
-        with archive.open("rb") as image:
-            user.well("podman", "import", "--quiet", "-", BASE, stdin=image)
+        _share_layers(user)
+        if archive is not None:
+            with archive.open("rb") as image:
+                user.well("podman", "import", "--quiet", "-", BASE, stdin=image)
         yield user
+
+
+def _share_layers(user: Guest) -> None:
+    """Have the user's podman lay images under containers, not copy them for each start.
+
+    Debian's takes the copying way wherever /dev/fuse is root's alone.
+    """
+    path = user.home / ".config/containers/storage.conf"
+    conf = '[storage]\ndriver = "overlay"\n'
+    user.well("sh", "-c", f"mkdir -p {path.parent} && printf '%s' '{conf}' > {path}")
 
 
 def _end_all_of(uid: int) -> None:

@@ -19,11 +19,15 @@ def run(*argv: str) -> None:
 
 @dataclass(frozen=True)
 class Host:
-    """A host in the home network behind `router`; `public` is this machine as it sees it."""
+    """A host in the home network behind `router`; `public` is this machine as it sees it.
+
+    `address` is its own, where others are meant to reach it.
+    """
 
     name: str
     router: str
     public: str
+    address: str = ""
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -56,9 +60,7 @@ def home_network() -> Iterator[Host]:
     ours, theirs = f"198.51.100.{number * 4 + 1}", f"198.51.100.{number * 4 + 2}"
     with ExitStack() as stack:
         for name in (router, host):
-            run("ip", "netns", "add", name)
-            stack.callback(run, "ip", "netns", "del", name)
-            run("ip", "-n", name, "link", "set", "lo", "up")
+            _space(stack, name)
         run("ip", "link", "add", f"w{tag}", "type", "veth", "peer", "name", "wan", "netns", router)
         stack.callback(subprocess.run, ["ip", "link", "del", f"w{tag}"], capture_output=True)
         run("ip", "addr", "add", f"{ours}/30", "dev", f"w{tag}")
@@ -75,3 +77,40 @@ def home_network() -> Iterator[Host]:
         run(*inside, "sysctl", "-qw", "net.ipv4.ip_forward=1")
         run(*inside, "iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "wan", "-j", "MASQUERADE")
         yield Host(host, router, ours)
+
+
+@contextlib.contextmanager
+def lan(size: int) -> Iterator[tuple[str, tuple[Host, ...]]]:
+    """Make a LAN of so many hosts, and give this machine's address in it, and them.
+
+    A switch in a namespace of its own: this machine 192.168.x.1, hosts from 192.168.x.11 on.
+    """
+    tag = f"{os.getpid() % 100_000}x{next(_numbers)}"
+    near = f"192.168.{160 + (os.getpid() + next(_numbers)) % 60}"
+    switch, ours = f"gs{tag}", f"l{tag}"
+    with ExitStack() as stack:
+        _space(stack, switch)
+        run("ip", "-n", switch, "link", "add", "switch", "type", "bridge")
+        run("ip", "-n", switch, "link", "set", "switch", "up")
+        run("ip", "link", "add", ours, "type", "veth", "peer", "name", "this", "netns", switch)
+        stack.callback(subprocess.run, ["ip", "link", "del", ours], capture_output=True)
+        run("ip", "addr", "add", f"{near}.1/24", "dev", ours)
+        run("ip", "link", "set", ours, "up")
+        run("ip", "-n", switch, "link", "set", "this", "master", "switch", "up")
+        hosts = []
+        for number in range(size):
+            name, port, address = f"gh{tag}n{number}", f"p{number}", f"{near}.{11 + number}"
+            _space(stack, name)
+            cable = ("type", "veth", "peer", "name", "eth0", "netns", name)
+            run("ip", "-n", switch, "link", "add", port, *cable)
+            run("ip", "-n", switch, "link", "set", port, "master", "switch", "up")
+            run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+            run("ip", "-n", name, "link", "set", "eth0", "up")
+            hosts.append(Host(name, switch, f"{near}.1", address))
+        yield f"{near}.1", tuple(hosts)
+
+
+def _space(stack: ExitStack, name: str) -> None:
+    run("ip", "netns", "add", name)
+    stack.callback(run, "ip", "netns", "del", name)
+    run("ip", "-n", name, "link", "set", "lo", "up")

@@ -151,16 +151,16 @@ class Node:
         token = token or self.product.token(bare_allowed=self._bare)
         self._run("join", self.gateway, token, *self._options)
 
-    def run(self) -> None:
+    def run(self, *options: str) -> None:
         """Serve again with the identity it has."""
-        self._run("run", *self._options)
+        self._run("run", *self._options, *options)
 
     def _run(self, *arguments: str) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         argv: list[str | Path] = [*self._before, GAI, "node", *arguments]
         self._program = Program(self.name, argv, self.folder, self.environment)
 
-    def serving(self, seconds: float = 15.0) -> None:
+    def serving(self, seconds: float = 40.0) -> None:
         """Wait until it is in choice and its model is served."""
         try:
             eventually("a node that is ready", lambda: self.seen.get("state") == "ready", seconds)
@@ -168,7 +168,7 @@ class Node:
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.program.tail()}") from None
 
-    def ends(self, seconds: float = 10.0) -> int:
+    def ends(self, seconds: float = 30.0) -> int:
         """Wait until it has ended by itself, and give its exit status."""
         eventually("the agent's end", lambda: self.program.ended is not None, seconds)
         return int(self.program.ended or 0)

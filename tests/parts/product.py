@@ -81,7 +81,7 @@ class Product:
             if status is None:
                 program.signal(signal.SIGTERM)
                 status = program.process.wait(35)
-            eventually("the end of all its processes", lambda: not program.family(), 3)
+            eventually("the end of all its processes", lambda: not program.family(), 10)
         except Exception as error:
             raise AssertionError(f"{error}\n{story}") from None
         finally:
@@ -179,7 +179,7 @@ class Product:
         found = self.http.get("/api/v1/usage?limit=1000").json()["records"]
         return [each for each in found if key_id in (None, each["key_id"])]
 
-    def serves(self, model: str = REAL, seconds: float = 20.0) -> float:
+    def serves(self, model: str = REAL, seconds: float = 60.0) -> float:
         """Wait until a chat with a model succeeds, and tell how many seconds that took."""
         began = time.monotonic()
         answers: list[object] = []
@@ -222,7 +222,7 @@ class Product:
         """Kill -9 a part, as a crash would, and give the pid it had."""
         return self.send(part, signal.SIGKILL)
 
-    def again(self, part: Part, before: int, seconds: float = 20.0) -> int:
+    def again(self, part: Part, before: int, seconds: float = 60.0) -> int:
         """Wait until a part that was killed has another process, and give its pid."""
 
         def other() -> int:

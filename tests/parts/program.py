@@ -83,7 +83,7 @@ class Program:
         """Send it a signal."""
         self.process.send_signal(what)
 
-    def stop(self, seconds: float = 10.0) -> int:
+    def stop(self, seconds: float = 30.0) -> int:
         """Ask it to end, wait, and give its exit status; kills it when it does not."""
         self.family()
         if self.ended is None:

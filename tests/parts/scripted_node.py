@@ -26,7 +26,14 @@ from garage_ai.wire.frames import (
     encode,
 )
 from garage_ai.wire.ids import AttemptId, NodeId, SessionId
-from garage_ai.wire.messages import Beat, Control, ModelServed, decode_control, encode_message
+from garage_ai.wire.messages import (
+    Beat,
+    Control,
+    EngineImage,
+    ModelServed,
+    decode_control,
+    encode_message,
+)
 from garage_ai.wire.nkey import KeyPair, Role
 from garage_ai.wire.session import Message
 from garage_ai.wire.window import Receiver, Sender
@@ -95,6 +102,9 @@ async def answer_plainly(job: Job) -> None:
         job.say(Head(200, "application/json"), Data(PLAIN), End())
 
 
+BUILT = EngineImage("sha256:" + "1" * 64, "sha256:" + "2" * 64)
+
+
 class ScriptedNode:
     """A node that beats when told and answers each job with the next script, or the last."""
 
@@ -103,6 +113,9 @@ class ScriptedNode:
         self.id = node
         self.model = model
         self.sandbox = "podman"
+        self.share = "all"
+        self.agent = "0.1.0"
+        self.image: EngineImage | None = BUILT
         self.session = SessionId(f"s{time.monotonic_ns()}")
         self.scripts: list[Script] = [answer_plainly]
         self.jobs: list[Job] = []
@@ -135,6 +148,9 @@ class ScriptedNode:
             (model,),
             sandbox=self.sandbox,
             limits=True,
+            share=self.share,
+            agent=self.agent,
+            image=self.image,
         )
         self._seq += 1
         self.link.publish(subjects.beat(None, self.id), encode_message(beat))

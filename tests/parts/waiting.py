@@ -13,7 +13,7 @@ class InVain(AssertionError):
     """What was waited for did not happen."""
 
 
-def eventually(what: str, look: Callable[[], T], seconds: float = 10.0) -> T:
+def eventually(what: str, look: Callable[[], T], seconds: float = 30.0) -> T:
     """Look until there is something true to see, and give it. Raises: InVain after `seconds`."""
     deadline = time.monotonic() + seconds
     while not (seen := look()):

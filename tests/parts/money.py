@@ -1,0 +1,40 @@
+"""Transfers and members for tests of the ledger."""
+
+from datetime import UTC, datetime
+
+from garage_ai.ledger import (
+    FEE,
+    ISSUANCE,
+    AccountId,
+    Kind,
+    NanoGai,
+    Settlement,
+    Transfer,
+    member_account,
+)
+from garage_ai.ledger.books import LeaseId
+from garage_ai.storage import MemberId
+
+NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
+ANNA, BERT, CILLA = MemberId("mbr_anna"), MemberId("mbr_bert"), MemberId("mbr_cilla")
+A, B, C = map(member_account, (ANNA, BERT, CILLA))
+
+
+def grant(name: str, account: AccountId, amount: int) -> Transfer:
+    """Make a free share for a member."""
+    return Transfer(name, Kind.GRANT, ISSUANCE, account, NanoGai(amount), NOON)
+
+
+def use(name: str, debit: AccountId, credit: AccountId, amount: int) -> Transfer:
+    """Make what a request costs; the request's id is the transfer's."""
+    return Transfer(name, Kind.USE, debit, credit, NanoGai(amount), NOON, name[:64])
+
+
+def fee(name: str, debit: AccountId, amount: int) -> Transfer:
+    """Make the network's share of what a request costs."""
+    return Transfer(name, Kind.FEE, debit, FEE, NanoGai(amount), NOON, name[:64])
+
+
+def settlement(lease: LeaseId, *transfers: Transfer) -> Settlement:
+    """Make the end of a request of the first transfer's payer."""
+    return Settlement(lease, transfers[0].debit, transfers)
