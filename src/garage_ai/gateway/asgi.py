@@ -5,6 +5,7 @@ import random
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from functools import lru_cache
 from typing import Any, Final, Protocol
 
 from garage_ai.gateway.errors import GatewayError, envelope
@@ -113,6 +114,7 @@ def dropped_header(names: Iterable[str]) -> Header:
     return b"x-gai-dropped", ",".join(safe).encode()
 
 
+@lru_cache(maxsize=4096)
 def header_text(text: str) -> bytes:
     """Make text from a node or a setting fit for a header: no line can be broken out of it."""
     if text.isascii() and text.isprintable() and len(text) <= _LONGEST_HEADER:

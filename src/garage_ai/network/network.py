@@ -171,7 +171,7 @@ class Network:
     def context(self, model: str) -> int | None:
         """Tell the longest context, in tokens, in which a model is served now."""
         pool = self.registry.pool(model)
-        return max((replica.served.context for replica in pool or ()), default=None)
+        return None if pool is None else pool.context
 
     def region_for(self, model: str, allowed: Collection[str]) -> str | None:
         """Choose among regions: where most nodes have room for the model now."""

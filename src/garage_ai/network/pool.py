@@ -5,7 +5,8 @@ that one at random is one step. So do those whose slots are all taken, some of t
 requests, which give way to a chat.
 """
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from garage_ai.network.models import EnrolledNode, Replica
@@ -42,45 +43,50 @@ class _Free:
 class _Lists:
     """Replicas of one kind of room, in a list for each place where they may be looked for."""
 
-    __slots__ = ("_lists", "_standing")
+    __slots__ = ("_lists",)
 
     def __init__(self) -> None:
         self._lists: dict[str, _Free] = {}
-        # Where a replica stands: a node's entry in the books may say otherwise by now.
-        self._standing: dict[NodeId, tuple[str, ...]] = {}
 
     def at(self, place: str) -> list[Replica]:
         found = self._lists.get(place)
         return found.replicas if found is not None else []
 
-    def put(self, replica: Replica, *, here: bool) -> bool:
-        """Let it stand here or not; True when it has come to."""
-        node = replica.node.id
-        if not here:
-            self.remove(node)
-            return False
-        if node in self._standing:
-            return False
-        places = self._standing[node] = _places(replica.node.enrolled)
+    def add(self, replica: Replica, places: Iterable[str]) -> None:
         for place in places:
             self._lists.setdefault(place, _Free()).add(replica)
-        return True
 
-    def remove(self, node: NodeId) -> None:
-        for place in self._standing.pop(node, ()):
+    def remove(self, node: NodeId, places: Iterable[str]) -> None:
+        for place in places:
             found = self._lists[place]
             found.remove(node)
             if not found.replicas:
                 del self._lists[place]
 
 
+class _Standing:
+    """Where a replica stands, and what it adds: what it says of itself may be other by now."""
+
+    __slots__ = ("context", "free", "gives_way", "places", "replica", "slots")
+
+    def __init__(self, replica: Replica) -> None:
+        self.replica = replica
+        self.places = _places(replica.node.enrolled)
+        self.free = self.gives_way = False
+        self.slots = replica.served.slots
+        self.context = replica.served.context
+
+
 class Pool:
     """The replicas that may be chosen for one model name."""
 
-    __slots__ = ("_all", "_free", "_giving_way")
+    __slots__ = ("_all", "_contexts", "_free", "_giving_way", "slots")
 
     def __init__(self) -> None:
-        self._all: dict[NodeId, Replica] = {}
+        self.slots = 0
+        """Slots of all replicas together."""
+        self._all: dict[NodeId, _Standing] = {}
+        self._contexts: Counter[int] = Counter()
         self._free = _Lists()
         self._giving_way = _Lists()
 
@@ -88,7 +94,12 @@ class Pool:
         return len(self._all)
 
     def __iter__(self) -> Iterator[Replica]:
-        return iter(self._all.values())
+        return (standing.replica for standing in self._all.values())
+
+    @property
+    def context(self) -> int | None:
+        """The longest context, in tokens, in which one of them serves; None where there is none."""
+        return max(self._contexts, default=None)
 
     def free(self, region: str | None = None) -> list[Replica]:
         """Give those with a free slot, in no order; not to be changed by the caller.
@@ -113,25 +124,53 @@ class Pool:
         """Tell whether any replica has room for such a request."""
         return bool(self.free() or (priority == "chat" and self.giving_way()))
 
-    @property
-    def slots(self) -> int:
-        """Slots of all replicas together."""
-        return sum(replica.served.slots for replica in self._all.values())
-
     def put(self, replica: Replica) -> bool:
         """Take a replica in, or place it anew; True when it has come to have room for somebody."""
-        node = replica.node.id
-        if self._all.get(node) is not replica:
-            self.remove(node)
-            self._all[node] = replica
-        freed = self._free.put(replica, here=replica.has_room)
-        return self._giving_way.put(replica, here=replica.gives_way) or freed
+        standing = self._all.get(replica.node.id)
+        if standing is None or standing.replica is not replica or _is_changed(standing):
+            standing = self._enter(replica)
+        free, gives_way = replica.has_room, replica.gives_way
+        came = False
+        if free is not standing.free:
+            standing.free = came = free
+            self._stand(self._free, standing, here=free)
+        if gives_way is not standing.gives_way:
+            standing.gives_way = gives_way
+            self._stand(self._giving_way, standing, here=gives_way)
+            came = came or gives_way
+        return came
 
     def remove(self, node: NodeId) -> None:
         """Take a node's replica out; one that is not there is no matter."""
-        self._all.pop(node, None)
-        self._free.remove(node)
-        self._giving_way.remove(node)
+        standing = self._all.pop(node, None)
+        if standing is None:
+            return
+        self.slots -= standing.slots
+        self._contexts[standing.context] -= 1
+        if not self._contexts[standing.context]:
+            del self._contexts[standing.context]
+        if standing.free:
+            self._free.remove(node, standing.places)
+        if standing.gives_way:
+            self._giving_way.remove(node, standing.places)
+
+    def _enter(self, replica: Replica) -> _Standing:
+        self.remove(replica.node.id)
+        standing = self._all[replica.node.id] = _Standing(replica)
+        self.slots += standing.slots
+        self._contexts[standing.context] += 1
+        return standing
+
+    def _stand(self, lists: _Lists, standing: _Standing, *, here: bool) -> None:
+        if here:
+            lists.add(standing.replica, standing.places)
+        else:
+            lists.remove(standing.replica.node.id, standing.places)
+
+
+def _is_changed(standing: _Standing) -> bool:
+    served = standing.replica.served
+    return standing.slots != served.slots or standing.context != served.context
 
 
 def _places(node: EnrolledNode) -> tuple[str, ...]:

@@ -61,20 +61,20 @@ class Recount:
 
 
 def _completed(record: UsageRecord, found: Counted, lengths: Sequence[int]) -> UsageRecord:
-    each = iter(found.each)
-    counts = [sum(islice(each, length)) for length in lengths]
-    parts = tuple(_counted_parts(record, counts)) if record.parts else ()
     return record.but(
-        parts=parts,
+        parts=tuple(_counted_parts(record, found, lengths)) if record.parts else (),
         counted_prompt_tokens=found.prompt_tokens,
         counted_completion_tokens=found.completion_tokens,
         count_source=found.source,
     )
 
 
-def _counted_parts(record: UsageRecord, counts: Sequence[int]) -> Iterator[UsagePart]:
-    for part, count in zip(record.parts, counts, strict=True):
-        yield msgspec.structs.replace(part, counted_tokens=count)
+def _counted_parts(
+    record: UsageRecord, found: Counted, lengths: Sequence[int]
+) -> Iterator[UsagePart]:
+    each = iter(found.each)
+    for part, length in zip(record.parts, lengths, strict=True):
+        yield msgspec.structs.replace(part, counted_tokens=sum(islice(each, length)))
 
 
 __all__ = ["Done", "Recount"]
