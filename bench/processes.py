@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import ctypes
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -36,6 +37,7 @@ __all__ = [
 ]
 
 ROOT = Path(__file__).resolve().parent.parent
+PORTS = range(12_000, 32_000)
 PR_SET_PDEATHSIG = 1
 POLL = 0.05
 
@@ -148,12 +150,14 @@ def log_tails(folder: Path, lines: int = 6) -> str:
 
 
 def free_ports(count: int = 1) -> int:
-    """Return the first of that many free neighbouring TCP ports on loopback."""
+    """Return the first of that many free neighbouring TCP ports on loopback.
+
+    They lie below those that systems give to who dials out, so that none of them takes one before
+    it is listened on.
+    """
     for _ in range(200):
-        with socket.socket() as first:
-            first.bind(("127.0.0.1", 0))
-            port = int(first.getsockname()[1])
-        if port + count < 65536 and all(_is_free(port + step) for step in range(count)):
+        port = PORTS.start + secrets.randbelow(len(PORTS) - count)
+        if all(_is_free(port + step) for step in range(count)):
             return port
     raise StartError(f"no {count} free neighbouring ports")
 

@@ -2,9 +2,10 @@
 
 import os
 import signal
-import socket
 import subprocess
 from pathlib import Path
+
+from bench.processes import free_ports
 
 from garage_ai.local.nats_server import NatsServer, TlsFiles
 from garage_ai.network.authority import Authority
@@ -12,10 +13,8 @@ from garage_ai.network.authority import Authority
 
 def two_free_ports() -> tuple[int, int]:
     """Find two ports free on loopback."""
-    with socket.socket() as first, socket.socket() as second:
-        first.bind(("127.0.0.1", 0))
-        second.bind(("127.0.0.1", 0))
-        return first.getsockname()[1], second.getsockname()[1]
+    first = free_ports(2)
+    return first, first + 1
 
 
 class NatsProcess:
