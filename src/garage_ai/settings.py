@@ -175,6 +175,18 @@ class GatewaySettings(_Settings):
     batch_member_files: Annotated[
         int, Field(ge=1, description="Files of a member together, results too.")
     ] = 10_000
+    batch_uploads: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Files that a gateway takes in at a time; "
+            "each holds up to three parts of 8 MiB on its way to a bucket.",
+        ),
+    ] = 32
+    batch_member_uploads: Annotated[
+        int,
+        Field(ge=1, description="Those of one member: eight members before nobody else has one."),
+    ] = 4
     batch_member_active: Annotated[
         int, Field(ge=1, description="Batches that a member may have under way at a time.")
     ] = 20

@@ -26,10 +26,11 @@ from garage_ai.accounts import (
     StoredPools,
 )
 from garage_ai.audit.service import AuditLog
-from garage_ai.batch import Batches, FileLimits, Folder, Keeper
+from garage_ai.batch import Batches, Folder, Keeper
 from garage_ai.catalog import Catalog
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
+from garage_ai.gateway.batch_services import UploadLimits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import StoredUsage
 from garage_ai.gateway.listening import bind
@@ -305,7 +306,7 @@ async def running_edge(
     grace_seconds: float = 1.0,
     nats_urls: Sequence[str] = ("nats://127.0.0.1:1",),
     min_agent: AgentVersion | None = None,
-    file_limits: FileLimits | None = None,
+    uploads: UploadLimits | None = None,
 ) -> AsyncIterator[Edge]:
     """Run an edge until the block ends."""
     async with AsyncExitStack() as stack:
@@ -331,12 +332,12 @@ async def running_edge(
         derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
         prices = await PriceList.open(storage, derived)
         stack.push_async_callback(prices.close)
-        files, keeper = batch_room(storage, Folder(folder / "files"), keys, serving, file_limits)
+        files, keeper = batch_room(storage, Folder(folder / "files"), keys, serving)
         stack.push_async_callback(keeper.start().close)
         services = Services(
             files=files,
             batches=(batches := Batches(storage, keeper.wake)),
-            max_file=files.limits.size,
+            uploads=uploads or UploadLimits(),
             serving=serving,
             members=Members(storage),
             keys=keys,

@@ -67,7 +67,7 @@ class Edge:
         self._metrics = services.metrics
         self._models = Models(doorkeeper, services.network, services.key_limits, services.prices)
         self._upload = upload.UploadEndpoint(
-            doorkeeper, services.files, services.limits, services.max_file
+            doorkeeper, services.files, services.limits, services.uploads
         )
         self._coordination = create_coordination(services, doorkeeper)
         self._api_limits = _for_api(services.limits, MAX_API_BODY)

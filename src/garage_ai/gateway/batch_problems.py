@@ -57,6 +57,11 @@ OF_BATCHES: Final = (
             "The member has as many batches, or lines in them, under way as may be.",
             "Wait until one has ended, or cancel one.",
         ),
+        (
+            "too_many_uploads",
+            "The member, or all members together, upload as many files at a time as may be.",
+            "Wait as long as Retry-After says; send files one after the other.",
+        ),
     ),
     *rows(
         503,

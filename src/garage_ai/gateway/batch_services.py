@@ -1,10 +1,20 @@
 """What the edge needs of files and batches, as protocols."""
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from garage_ai.accounts import Key, MemberId
 from garage_ai.batch import Batch, BatchPage, FilePage, Order, StoredFile, Submission, Upload
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """Bytes of a file, and uploads at a time: all that this gateway takes, and a member's."""
+
+    size: int = 1_000_000_000
+    at_a_time: int = 32
+    of_member: int = 4
 
 
 class Files(Protocol):
@@ -59,4 +69,4 @@ class Batches(Protocol):
         ...
 
 
-__all__ = ["Batches", "Files"]
+__all__ = ["Batches", "Files", "UploadLimits"]

@@ -19,6 +19,7 @@ from garage_ai.batch import (
     Reading,
     Validation,
 )
+from garage_ai.gateway.batch_services import UploadLimits
 from garage_ai.gateway.batch_worker import WorkPlace
 from garage_ai.gateway.errors import BadRequest
 from garage_ai.gateway.metrics import Metrics
@@ -126,6 +127,13 @@ def file_limits(settings: GatewaySettings) -> FileLimits:
     )
 
 
+def upload_limits(settings: GatewaySettings) -> UploadLimits:
+    """Put the limits of uploads together."""
+    return UploadLimits(
+        settings.batch_max_file, settings.batch_uploads, settings.batch_member_uploads
+    )
+
+
 def watch_batches(metrics: Metrics, keeper: Keeper) -> None:
     """Show how the room does."""
     working = "Batches that are validated, finalised or cleared away now."
@@ -143,4 +151,12 @@ def _store_of(settings: GatewaySettings) -> FileStore:
     return Bucket.at(settings.batch_store)
 
 
-__all__ = ["BatchRoom", "Desk", "file_limits", "open_batch", "read_line_body", "watch_batches"]
+__all__ = [
+    "BatchRoom",
+    "Desk",
+    "file_limits",
+    "open_batch",
+    "read_line_body",
+    "upload_limits",
+    "watch_batches",
+]

@@ -1,6 +1,6 @@
 """Read a request's body within bounds of bytes and time.
 
-A body that is too large is read to its end and thrown away, within bounds too, before the 413 is
+A body that is not taken is read to its end and thrown away, within bounds too, before the error is
 sent: a client that is still writing would otherwise see a reset instead of the answer.
 """
 
@@ -30,14 +30,14 @@ class BodyLimits:
 async def read_body(scope: Scope, receive: Receive, limits: BodyLimits) -> bytes:
     """Read the whole body. Raises: GatewayError (body_too_large, request_timeout), ClientLeft."""
     if announced(scope) > limits.size:
-        raise await _refuse(scope, receive, limits, ended=False)
+        raise await refuse(_too_large(limits), scope, receive, limits)
     connection: Connection = scope[CONNECTION]
     if connection.came_whole:
         body, ended = await _take(receive), True
     else:
         body, ended = await _collect_in_time(receive, limits)
     if len(body) > limits.size:
-        raise await _refuse(scope, receive, limits, ended=ended)
+        raise await refuse(_too_large(limits), scope, receive, limits, ended=ended)
     return body
 
 
@@ -47,7 +47,7 @@ async def pieces_of(scope: Scope, receive: Receive, limits: BodyLimits) -> Async
     Raises: as `read_body`.
     """
     if announced(scope) > limits.size:
-        raise await _refuse(scope, receive, limits, ended=False)
+        raise await refuse(_too_large(limits), scope, receive, limits)
     loop = asyncio.get_running_loop()
     end, size, more = loop.time() + limits.seconds, 0, True
     while more:
@@ -62,7 +62,7 @@ async def pieces_of(scope: Scope, receive: Receive, limits: BodyLimits) -> Async
         piece: bytes = event.get("body", b"")
         size += len(piece)
         if size > limits.size:
-            raise await _refuse(scope, receive, limits, ended=not more)
+            raise await refuse(_too_large(limits), scope, receive, limits, ended=not more)
         if piece:
             yield piece
 
@@ -110,17 +110,25 @@ async def _collect(
     return bytes(grown), not event.get("more_body", False)
 
 
-async def _refuse(
-    scope: Scope, receive: Receive, limits: BodyLimits, *, ended: bool
+async def refuse(
+    error: GatewayError,
+    scope: Scope,
+    receive: Receive,
+    limits: BodyLimits,
+    *,
+    ended: bool = False,
 ) -> GatewayError:
-    """Throw the rest of the body away and give the error to answer with."""
-    error = BadRequest("body_too_large", f"The body is larger than {limits.size} bytes.")
+    """Throw the rest of the body away and give the error to answer with. Raises: ClientLeft."""
     if not ended and not _waits_for_leave(scope):
         ended = await _drain(receive, limits)
     if not ended:
         # What is still on its way cannot be told from the next request.
         error.headers = (CLOSE,)
     return error
+
+
+def _too_large(limits: BodyLimits) -> GatewayError:
+    return BadRequest("body_too_large", f"The body is larger than {limits.size} bytes.")
 
 
 def _waits_for_leave(scope: Scope) -> bool:
@@ -144,4 +152,4 @@ async def _drain(receive: Receive, limits: BodyLimits) -> bool:
     return False
 
 
-__all__ = ["BodyLimits", "announced", "pieces_of", "read_body"]
+__all__ = ["BodyLimits", "announced", "pieces_of", "read_body", "refuse"]

@@ -35,7 +35,7 @@ from garage_ai.audit.settings_log import note_settings
 from garage_ai.catalog import Catalog, digest_of
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.batch_worker import WorkPlace
-from garage_ai.gateway.batching import Desk, open_batch
+from garage_ai.gateway.batching import Desk, open_batch, upload_limits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import AccountBooks, StoredUsage
 from garage_ai.gateway.counting import open_recount
@@ -163,7 +163,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         serving=serving,
         files=batch.files,
         batches=batch.batches,
-        max_file=settings.batch_max_file,
+        uploads=upload_limits(settings),
         ledger=economy.ledger,
         members=Members(books.storage),
         keys=books.keys,

@@ -24,7 +24,7 @@ from garage_ai.gateway.account_services import (
     OwnData,
     Tokens,
 )
-from garage_ai.gateway.batch_services import Batches, Files
+from garage_ai.gateway.batch_services import Batches, Files, UploadLimits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.economy_services import Grants, Ledger, Prices, Proxied, Rewards
 from garage_ai.gateway.metrics import Metrics
@@ -242,7 +242,7 @@ class Services:
 
     `ca` is the network's own CA in PEM, None when certificates are public ones; `ca_fingerprint`
     (sha256 in hex) is appended to token secrets so that nodes can pin it. `default_limits` are for
-    new keys of members other than the operator. `max_file` bounds an uploaded file, in bytes.
+    new keys of members other than the operator.
     """
 
     serving: Serving
@@ -268,7 +268,7 @@ class Services:
     files: Files
     batches: Batches
     metrics: Metrics
-    max_file: int
+    uploads: UploadLimits = field(default_factory=UploadLimits)
     limits: BodyLimits = field(default_factory=BodyLimits)
     default_limits: LimitSettings = field(default_factory=LimitSettings)
     cors_origins: tuple[str, ...] = ()

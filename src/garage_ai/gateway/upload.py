@@ -1,18 +1,20 @@
 """`POST /v1/files`: a file that is written to the store as it comes, and never held."""
 
-from contextlib import AsyncExitStack
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from typing import Final
 
-from garage_ai.accounts import Key
+from garage_ai.accounts import Key, MemberId
 from garage_ai.batch import StoredFile, Upload
 from garage_ai.gateway import asgi
 from garage_ai.gateway.asgi import Receive, Send
 from garage_ai.gateway.auth import Doorkeeper
-from garage_ai.gateway.batch_services import Files
-from garage_ai.gateway.body import BodyLimits, announced, pieces_of
+from garage_ai.gateway.batch_services import Files, UploadLimits
+from garage_ai.gateway.body import BodyLimits, announced, pieces_of, refuse
 from garage_ai.gateway.coordination.batch_schemas import HOUR, MONTH, FileGiven
-from garage_ai.gateway.errors import BadRequest
+from garage_ai.gateway.errors import BadRequest, GatewayError
 from garage_ai.gateway.multipart import FieldGiven, FileBegins, FileData, FormReader, Told
 
 PATH: Final = "/v1/files"
@@ -22,20 +24,46 @@ _AROUND: Final = 64 * 1024
 """Bytes of a form beside its file."""
 _GATHERED: Final = 256 * 1024
 """Bytes that are written at once."""
+_BUSY_SECONDS: Final = 5.0
+"""Wait before another try; how long an upload takes is its sender's line's to say."""
 
 _EXPIRY: Final = "expires_after[seconds]"
+
+
+class Places:
+    """Uploads at a time: all of them, and a member's."""
+
+    def __init__(self, limits: UploadLimits) -> None:
+        self._limits = limits
+        self._taken: Counter[MemberId] = Counter()
+
+    @contextmanager
+    def take(self, member: MemberId) -> Iterator[None]:
+        """Hold a place while the block runs. Raises: GatewayError (too_many_uploads)."""
+        if self._taken[member] >= self._limits.of_member:
+            raise _busy(f"A member uploads at most {self._limits.of_member} files at a time.")
+        if self._taken.total() >= self._limits.at_a_time:
+            raise _busy("This gateway takes as many files in as it can; try again soon.")
+        self._taken[member] += 1
+        try:
+            yield
+        finally:
+            self._taken[member] -= 1
+            if not self._taken[member]:
+                del self._taken[member]
 
 
 class UploadEndpoint:
     """Take a file in."""
 
     def __init__(
-        self, doorkeeper: Doorkeeper, files: Files, limits: BodyLimits, largest: int
+        self, doorkeeper: Doorkeeper, files: Files, limits: BodyLimits, uploads: UploadLimits
     ) -> None:
         self._doorkeeper = doorkeeper
         self._files = files
+        self._places = Places(uploads)
         self._limits = BodyLimits(
-            largest + _AROUND,
+            uploads.size + _AROUND,
             SECONDS,
             limits.idle_seconds,
             limits.drain_bytes,
@@ -45,17 +73,26 @@ class UploadEndpoint:
     async def __call__(self, scope: asgi.Scope, receive: Receive, send: Send) -> None:
         """Answer a request. Raises: GatewayError, BatchError, StorageError."""
         key = self._doorkeeper.admit(scope, "inference")
-        reader = FormReader(asgi.header(scope, b"content-type"))
         async with AsyncExitStack() as stack:
-            form = _Form(self._files, key, stack, announced(scope) or None)
-            async for piece in pieces_of(scope, receive, self._limits):
-                for told in reader.feed(piece):
-                    await form.take(told)
-            reader.finish()
-            file = await form.finish()
+            try:
+                stack.enter_context(self._places.take(key.member))
+            except GatewayError as error:
+                raise await refuse(error, scope, receive, self._limits) from None
+            file = await self._take(key, scope, receive, stack)
         body = FileGiven.of(file).model_dump_json().encode()
         request = (b"x-request-id", asgi.request_id(scope).encode())
         await asgi.answer(send, 200, body, [asgi.JSON, request, asgi.NO_STORE])
+
+    async def _take(
+        self, key: Key, scope: asgi.Scope, receive: Receive, stack: AsyncExitStack
+    ) -> StoredFile:
+        reader = FormReader(asgi.header(scope, b"content-type"))
+        form = _Form(self._files, key, stack, announced(scope) or None)
+        async for piece in pieces_of(scope, receive, self._limits):
+            for told in reader.feed(piece):
+                await form.take(told)
+        reader.finish()
+        return await form.finish()
 
 
 class _Form:
@@ -108,6 +145,10 @@ class _Form:
             await self._upload.write(data)
 
 
+def _busy(message: str) -> GatewayError:
+    return GatewayError("too_many_uploads", message, retry_after=_BUSY_SECONDS)
+
+
 def _check_purpose(purpose: str) -> None:
     if purpose != "batch":
         message = "'purpose': files are taken for batches only: batch."
@@ -127,4 +168,4 @@ def _expiry(fields: dict[str, str]) -> timedelta | None:
     return timedelta(seconds=int(seconds))
 
 
-__all__ = ["PATH", "UploadEndpoint"]
+__all__ = ["PATH", "Places", "UploadEndpoint"]
