@@ -148,6 +148,7 @@ async def test_a_member_is_no_administrator(edge: Edge) -> None:
         ("POST", f"/nodes/{NODE}/admit", None),
         ("POST", f"/members/{anna.id}/resume", None),
         ("POST", "/keys", {"name": "x", "scopes": ["admin"]}),
+        ("POST", "/keys", {"name": "x", "scopes": ["inference", "usage"]}),
         ("POST", "/tokens", {"bare_allowed": True}),
         ("PATCH", f"/keys/{anna.key}/limits", {"rpm": None}),
     ):

@@ -60,8 +60,8 @@ def _key_routes(services: Services, caller: Admitted) -> APIRouter:
     ) -> schemas.KeyMade:
         """Make a key; its secret is told this one time.
 
-        A member makes keys of its own, never an administrator's; limits and region of the key
-        that asks hold for them too.
+        A member makes keys of its own, never an administrator's or a proxy's; limits and region of
+        the key that asks hold for them too.
         """
         made = await keys.create(
             asked.name,
@@ -189,7 +189,8 @@ def _within(key: Key, asked: schemas.KeyAsked) -> str | None:
     """
     if only(key) is None:
         return asked.region
-    if "admin" in asked.scopes:
+    # Who tells of a proxy's calls says which members pay for them.
+    if not {"admin", "usage"}.isdisjoint(asked.scopes):
         raise GatewayError("insufficient_scope", "Only an administrator makes such keys.")
     if key.region is not None and asked.region not in (None, key.region):
         raise GatewayError("region_forbidden", f"This key makes keys for {key.region} alone.")
