@@ -293,8 +293,9 @@ def _chat_bound(values: dict[str, Any]) -> Bound:
 def _completion_bound(values: dict[str, Any]) -> Bound:
     prompt = values["prompt"]
     many = isinstance(prompt, list) and not isinstance(prompt[0], int)
+    prompts = len(prompt) if many else 1
     answers = max(values.get("n", 1), values.get("best_of", 1))
-    return Bound(values.get("max_tokens"), answers * (len(prompt) if many else 1))
+    return Bound(values.get("max_tokens"), answers * prompts, prompts)
 
 
 def _no_answer(_: dict[str, Any]) -> Bound:

@@ -101,7 +101,7 @@ def worst_case(asked: Asked, context: int | None) -> tuple[int, int]:
     if not bound.answers:
         return len(asked.body), 0  # many inputs, each with a context of its own
     answer = longest if bound.tokens is None else min(bound.tokens, longest)
-    return min(len(asked.body), longest), answer * bound.answers
+    return min(len(asked.body), longest * bound.prompts), answer * bound.answers
 
 
 def demand_of(call: Call, tokens: tuple[int, int], charge: int | None) -> Demand:

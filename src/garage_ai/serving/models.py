@@ -10,11 +10,12 @@ class Bound(msgspec.Struct, frozen=True):
     """How much a request allows its answer to be.
 
     So many `answers` of so many `tokens` each; None where the client leaves that to the model's
-    context. No answers: the route only reads.
+    context. No answers: the route only reads. Each of the `prompts` has a context of its own.
     """
 
     tokens: int | None = None
     answers: int = 1
+    prompts: int = 1
 
 
 class Call(msgspec.Struct, frozen=True):

@@ -9,6 +9,7 @@ import pytest
 from garage_ai.gateway.errors import BadRequest
 from garage_ai.gateway.fields import FIELDS, TEXT_OR_TOKENS
 from garage_ai.gateway.request import MAX_DEPTH, Reading, depth_of, read_request
+from garage_ai.serving import worst_case
 from garage_ai.wire.frames import Route
 
 MESSAGES = [{"role": "user", "content": "Hello"}]
@@ -400,6 +401,14 @@ def test_prompts_times_choices() -> None:
     """Many prompts with many answers each are bounded together."""
     assert refused("completions", prompt=["a"] * 64, n=4).param == "n"
     assert sent(read("completions", prompt=list(range(1000)), n=4))["n"] == 4
+
+
+def test_each_of_several_prompts_has_a_context() -> None:
+    """So much is promised that all of them can be paid, but never more than was sent."""
+    several = read("completions", prompt=["word " * 100] * 8, n=2, max_tokens=3)
+    assert worst_case(several, 128) == (8 * 128, 2 * 8 * 3)
+    assert worst_case(several, 8192) == (len(several.body), 2 * 8 * 3)
+    assert worst_case(read("completions", prompt="word " * 100, n=2, max_tokens=3), 128)[0] == 128
 
 
 @pytest.mark.parametrize(
