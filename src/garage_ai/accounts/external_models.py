@@ -1,9 +1,11 @@
 """Names of models that members serve with engines of their own."""
 
-from sqlalchemy import ColumnElement, Row, delete, insert, select, update
+from typing import Final
+
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts.errors import ClaimNotFound
+from garage_ai.accounts.errors import ClaimNotFound, InvalidField
 from garage_ai.accounts.fields import checked_name
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import Clock, ExternalModel, utc_now
@@ -12,6 +14,9 @@ from garage_ai.audit.service import AuditLog
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import external_models as models
 from garage_ai.wire.ids import Digest
+
+MOST_NAMES: Final = 256
+"""Names that a member may claim: nodes say what they serve, and one may say anything."""
 
 
 class ExternalModels:
@@ -37,6 +42,7 @@ class ExternalModels:
             rows = (await connection.execute(select(models).where(models.c.name == name))).all()
             mine = next((row for row in rows if row.member_id == member), None)
             if mine is None:
+                await _require_room(connection, member)
                 free = not in_catalogue and not rows
                 await self._insert(connection, name, member, digest, approved=free)
             else:
@@ -110,6 +116,12 @@ class ExternalModels:
 
 def _is(name: str, member: MemberId) -> ColumnElement[bool]:
     return (models.c.name == name) & (models.c.member_id == member)
+
+
+async def _require_room(connection: AsyncConnection, member: MemberId) -> None:
+    own = select(func.count()).select_from(models).where(models.c.member_id == member)
+    if (await connection.execute(own)).scalar_one() >= MOST_NAMES:
+        raise InvalidField("name", f"a member claims {MOST_NAMES} names at most")
 
 
 async def _get(connection: AsyncConnection, name: str, member: MemberId) -> ExternalModel:

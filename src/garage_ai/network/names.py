@@ -29,11 +29,12 @@ class Names:
     def __init__(self, catalogue: Iterable[KnownModel]) -> None:
         self._by_digest = {model.digest: model for model in catalogue}
         self._by_name = {model.name: model for model in self._by_digest.values()}
-        self._claims: dict[tuple[str, Digest], Admission] = {}
+        self._claims: dict[tuple[str, str], tuple[Digest, Admission]] = {}
+        """By name and member: what is one's own to serve is nobody else's."""
         self._expected: frozenset[str] = frozenset()
 
-    def admission(self, served: ModelServed) -> Admission:
-        """Judge a model that a node offers.
+    def admission(self, served: ModelServed, member: str) -> Admission:
+        """Judge a model that a member's node offers.
 
         A catalogue model must bear its own name; any other name must be claimed, and approved by an
         administrator when the catalogue or another member has it.
@@ -43,11 +44,12 @@ class Names:
             return "admitted" if known.name == served.name else "refused"
         if served.name == CHAT_ALIAS:
             return "refused"
-        return self._claims.get((served.name, Digest(served.digest)), "unclaimed")
+        digest, admission = self._claims.get((served.name, member), ("", "unclaimed"))
+        return admission if digest == served.digest else "unclaimed"
 
-    def settle(self, name: str, digest: Digest, admission: Admission) -> None:
-        """Note how a claim was decided."""
-        self._claims[name, digest] = admission
+    def settle(self, name: str, member: str, digest: Digest, admission: Admission) -> None:
+        """Note how a member's claim was decided."""
+        self._claims[name, member] = digest, admission
 
     def expect(self, names: Iterable[str]) -> None:
         """Know names that were claimed before this gateway began, until their nodes are heard."""
@@ -57,7 +59,7 @@ class Names:
         """Tell whether the name stands for a model, served now or not."""
         if name in self._by_name or name in self._expected or name == CHAT_ALIAS:
             return True
-        return any(claim[0] == name and how == "admitted" for claim, how in self._claims.items())
+        return ("admitted", name) in ((how, own) for (own, _), (_, how) in self._claims.items())
 
     def digest(self, name: str) -> Digest | None:
         """Name the catalogue's manifest of that name."""

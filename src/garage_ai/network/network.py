@@ -107,7 +107,7 @@ class Network:
             link, gateway, self.registry, limits=limits, apply_effects=self._apply, salts=salts
         )
         self._errands: set[asyncio.Task[None]] = set()
-        self._claiming: set[tuple[str, Digest]] = set()
+        self._claiming: set[tuple[str, str]] = set()
         self._unknown: dict[NodeId, float] = {}
         self._renewed: dict[NodeId, float] = {}
         self._ticker: asyncio.Task[None] | None = None
@@ -328,8 +328,8 @@ class Network:
                     self._control(effect.node, Notice(effect.code, effect.message))
 
     def _claim(self, claim: Claim) -> None:
-        if (claim.name, claim.digest) not in self._claiming:
-            self._claiming.add((claim.name, claim.digest))
+        if (claim.name, claim.member) not in self._claiming:
+            self._claiming.add((claim.name, claim.member))
             self._errand(self._settle(claim))
 
     async def _settle(self, claim: Claim) -> None:
@@ -342,7 +342,7 @@ class Network:
             )
             self._apply(self.registry.settle(claim, admitted=admitted))
         finally:
-            self._claiming.discard((claim.name, claim.digest))
+            self._claiming.discard((claim.name, claim.member))
 
     async def _admit(self, node_id: NodeId) -> None:
         node = await self._books.node(node_id)

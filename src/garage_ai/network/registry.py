@@ -14,7 +14,7 @@ from typing import Final
 
 from garage_ai.network.admission import ImageList, Terms
 from garage_ai.network.models import EnrolledNode, Node, NodeState, Refusal, Replica, share_of
-from garage_ai.network.names import Names
+from garage_ai.network.names import Admission, Names
 from garage_ai.network.pool import Pool
 from garage_ai.wire.frames import VERSIONS, Priority
 from garage_ai.wire.ids import Digest, NodeId, SessionId
@@ -153,7 +153,8 @@ class Registry:
 
     def settle(self, claim: Claim, *, admitted: bool) -> list[Effect]:
         """Note how the books decided about a name, and serve it or tell the owner why not."""
-        self.names.settle(claim.name, claim.digest, "admitted" if admitted else "pending")
+        decided: Admission = "admitted" if admitted else "pending"
+        self.names.settle(claim.name, claim.member, claim.digest, decided)
         node = self.nodes.get(claim.node)
         if node is None or node.beat is None:
             return []
@@ -250,7 +251,7 @@ class Registry:
         node.refused = None
         for served in beat.models:
             digest = Digest(served.digest)
-            admission = self.names.admission(served)
+            admission = self.names.admission(served, node.enrolled.member)
             if admission in ("unclaimed", "pending"):
                 # One that waits may have been approved since, here or at another gateway.
                 effects.append(Claim(node.id, node.enrolled.member, served.name, digest))

@@ -12,6 +12,7 @@ from garage_ai.accounts import (
     MemberId,
     MemberNotFound,
     Members,
+    external_models,
 )
 from garage_ai.storage import Storage
 from garage_ai.wire.ids import Digest
@@ -105,6 +106,19 @@ async def test_claims_at_once_give_one_owner(
     )
     await other.close()
     assert sorted(claim.state for claim in claims) == ["approved", "pending"]
+
+
+async def test_a_members_claims_are_bounded(
+    models: ExternalModels, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A node may tell any names it likes, without end; those that were claimed stay."""
+    monkeypatch.setattr(external_models, "MOST_NAMES", 2)
+    for name in ("one", "two"):
+        await models.claim(name, OPERATOR, ONE, in_catalogue=False)
+    with pytest.raises(InvalidField):
+        await models.claim("three", OPERATOR, ONE, in_catalogue=False)
+    assert (await models.claim("two", OPERATOR, TWO, in_catalogue=False)).state == "approved"
+    assert [claim.name for claim in await models.list()] == ["one", "two"]
 
 
 async def test_a_claim_needs_a_member_and_a_name(models: ExternalModels) -> None:

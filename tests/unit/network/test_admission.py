@@ -78,7 +78,7 @@ def test_no_administrators_word_makes_an_agent_newer(names: Names, beat: BeatMak
     registry.heard(NODE.id, beat(agent="0.1.0"), 0.0, WALL)
     assert registry.pool("small") is None
     digest = Digest("sha256:" + "c" * 64)
-    registry.names.settle("llama3", digest, "admitted")
+    registry.names.settle("llama3", "mbr_0", digest, "admitted")
     own = (ModelServed("llama3", digest, external=True),)
     registry.heard(NODE.id, Beat(SessionId("s2"), 0, WALL, "ready", own), 5.0, WALL)
     assert registry.pool("llama3") is None

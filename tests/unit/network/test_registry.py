@@ -16,7 +16,7 @@ from garage_ai.network.registry import (
 from garage_ai.wire.ids import Digest, NodeId, SessionId
 from garage_ai.wire.messages import Beat, ModelServed
 
-N0, N1 = NodeId("n0"), NodeId("n1")
+N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
 WALL = 1000.0
 
 
@@ -198,6 +198,19 @@ def test_a_name_of_its_own_must_be_claimed(registry: Registry) -> None:
     assert effects == [claim]
     assert registry.pool("llama3") is None
     assert registry.settle(claim, admitted=True) == [RoomMade("llama3")]
+    assert serving(registry, "llama3") == {N0}
+
+
+def test_a_name_is_its_members_alone(registry: Registry) -> None:
+    """Another member's node that tells the same name and digest must claim them as well."""
+    digest = Digest("sha256:" + "c" * 64)
+    served = ModelServed("llama3", digest, external=True)
+    [claim] = registry.heard(N0, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
+    assert isinstance(claim, Claim)
+    registry.settle(claim, admitted=True)
+    registry.enrol(EnrolledNode(N2, "mbr_other", "stranger", None))
+    beat = Beat(SessionId("t"), 0, WALL, "ready", (served,))
+    assert registry.heard(N2, beat, 0.0, WALL) == [Claim(N2, "mbr_other", "llama3", digest)]
     assert serving(registry, "llama3") == {N0}
 
 

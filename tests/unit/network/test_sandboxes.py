@@ -96,7 +96,7 @@ def test_the_owners_own_server_needs_none(strict: Registry) -> None:
     """An external engine is admitted as it is, under a name that it has claimed."""
     digest = Digest("sha256:" + "c" * 64)
     served = ModelServed("llama3", digest, external=True)
-    strict.names.settle("llama3", digest, "admitted")
+    strict.names.settle("llama3", NODE.member, digest, "admitted")
     effects = strict.heard(NODE.id, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
     assert effects == [RoomMade("llama3")]
     assert strict.nodes[NODE.id].trust == "unsandboxed"
