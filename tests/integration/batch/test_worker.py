@@ -253,6 +253,20 @@ async def test_a_cancelled_batch_begins_nothing_more(world: World, make_node: Ma
     assert (await world.sums())[0] == 6
 
 
+async def test_what_nobody_serves_any_more_is_held_by_nobody(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Items that were claimed ahead go back to the queue, for whoever finds a node first."""
+    node = await make_node(slots=4)
+    node.scripts = [never]
+    await world.submit("batch_1", ["hej"] * 40)
+    worker = world.work()
+    await until(lambda: worker.running == 6)
+    await world.leased("batch_1", 10)
+    monkeypatch.setattr(Room, "slots", lambda _room, _model: 0)
+    await world.leased("batch_1", lambda: worker.running)
+
+
 async def test_what_would_be_refused_gives_its_slot_away(world: World, make_node: MakeNode) -> None:
     """Once a batch is being finalised its items stop, at the node too, and cost nothing."""
     node = await make_node()

@@ -1,7 +1,7 @@
 """A worker with all that it works with: storage, books, a network, and files."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -166,12 +166,12 @@ class World:
         async with self.storage.write() as connection:
             await connection.execute(update(batches).where(batches.c.id == name).values(values))
 
-    async def leased(self, name: str, count: int) -> None:
+    async def leased(self, name: str, count: int | Callable[[], int]) -> None:
         """Wait until so many items of a batch are leased."""
         async with asyncio.timeout(20):
             while True:
                 held = list((await states(self.storage, name)).values())
-                if held.count("leased") == count:
+                if held.count("leased") == (count() if callable(count) else count):
                     return
                 await asyncio.sleep(0.02)
 

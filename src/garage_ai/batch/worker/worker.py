@@ -189,13 +189,18 @@ class Worker:
         return len(claimed)
 
     async def _sort_out(self) -> None:
-        """Give back what was claimed and is not to be begun: of batches that are over, or pause."""
+        """Give back what was claimed and cannot be begun here.
+
+        Its batch is over or pauses, or nobody serves its model now.
+        """
         ready = {job.queue.batch for line in self._lines.values() for job in line.ready}
         going_on, now = await self._items.going_on(ready), time.monotonic()
-        for line in self._lines.values():
+        for model, line in self._lines.items():
             jobs, line.ready = line.ready, deque()
+            served = bool(jobs) and self._capacity.slots(model) > 0
             for job in jobs:
-                if job.queue.batch in going_on and not self._is_paused(job.queue, now):
+                is_on = job.queue.batch in going_on and not self._is_paused(job.queue, now)
+                if served and is_on:
                     line.ready.append(job)
                 else:
                     self._returning[job.item] = None
