@@ -129,7 +129,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         node_life=settings.node_jwt_days * DAY,
     )
     urls = _listed(settings.nats_urls)
-    pusher = ClaimsPusher(authority, urls, nats_tls(urls, settings.tls_ca))
+    pusher = ClaimsPusher(authority, urls, nats_tls(urls, settings.tls_ca)).start()
     stack.push_async_callback(pusher.close)
     ca = await asyncio.to_thread(settings.tls_ca.read_text) if settings.tls_ca else None
     nodes, claims = Nodes(books.storage), ExternalModels(books.storage)

@@ -15,7 +15,12 @@ from typing import Final
 
 import msgspec
 
-from garage_ai.network.authority_errors import AuthorityDamaged, AuthorityLocked, BadNodeKey
+from garage_ai.network.authority_errors import (
+    AuthorityDamaged,
+    AuthorityLocked,
+    BadNodeKey,
+    ForeignAccount,
+)
 from garage_ai.network.authority_keys import (
     FOLDER,
     GARAGE_JWT,
@@ -25,7 +30,15 @@ from garage_ai.network.authority_keys import (
     load_keys,
 )
 from garage_ai.wire import subjects
-from garage_ai.wire.claims import Account, Claims, Permission, User, encode
+from garage_ai.wire.claims import (
+    Account,
+    Claims,
+    ClaimsError,
+    Permission,
+    User,
+    decode,
+    encode,
+)
 from garage_ai.wire.ids import GatewayId, NodeId, is_token
 from garage_ai.wire.nkey import BadKey, KeyPair, PublicKey, Role, public_key
 from garage_ai.wire.secret_files import make_private_folder, replace_secret
@@ -36,6 +49,7 @@ LONGEST_LIFE: Final = 366 * DAY
 SYSTEM_LIFE: Final = 300
 SYSTEM_INBOX: Final = "_INBOX.gai"
 CLAIMS_UPDATE: Final = "$SYS.REQ.CLAIMS.UPDATE"
+CLAIMS_LOOKUP: Final = "$SYS.REQ.ACCOUNT.{}.CLAIMS.LOOKUP"
 
 # A node subscribes once; the rest is room for an agent that reconnects.
 _NODE_SUBS: Final = 8
@@ -71,7 +85,10 @@ class UserCredentials:
 
 
 class Authority:
-    """The network's keys at work. One folder may serve several gateway processes."""
+    """The network's keys at work. One folder may serve several gateway processes.
+
+    Copies of a folder learn from each other through the servers: see `agree`.
+    """
 
     def __init__(self, directory: Path, keys: Keys, clock: Clock, node_life: int) -> None:
         self._directory = directory
@@ -170,10 +187,16 @@ class Authority:
             ),
         )
 
+    @property
+    def claims_lookup(self) -> str:
+        """The subject on which the servers tell the garage account as they have it."""
+        return CLAIMS_LOOKUP.format(self._keys.garage)
+
     def system_credentials(self) -> UserCredentials:
-        """Let this process give the servers new account JWTs, for five minutes."""
+        """Let this process ask the servers for account JWTs and give them new ones, for 5 min."""
         inbox = (f"{SYSTEM_INBOX}.>",)
-        body = self._user((CLAIMS_UPDATE,), inbox, _NODE_SUBS, _GATEWAY_PAYLOAD)
+        says = (CLAIMS_UPDATE, self.claims_lookup)
+        body = self._user(says, inbox, _NODE_SUBS, _GATEWAY_PAYLOAD)
         body = msgspec.structs.replace(body, issuer_account=self._keys.system)
         return UserCredentials(
             KeyPair.generate(Role.USER),
@@ -182,11 +205,11 @@ class Authority:
             ),
         )
 
-    def record_revocation(self, key: str, before: float | None = None) -> str:
+    def record_revocation(self, key: str, before: float | None = None) -> None:
         """Write down that a key's JWTs issued until `before` (now, if not given) are void.
 
-        Durable at the return; the servers learn it by `claims_push`. Blocks. Gives the new
-        account JWT. Raises: BadNodeKey, AuthorityDamaged, AuthorityLocked.
+        Durable at the return; the servers learn it by `claims_push`. Blocks.
+        Raises: BadNodeKey, AuthorityDamaged, AuthorityLocked.
         """
         try:
             revoked = public_key(key, Role.USER)
@@ -194,14 +217,30 @@ class Authority:
             raise BadNodeKey(str(error)) from error
         until = int(self._clock() if before is None else before)
         with _locked(self._directory):
-            claims = self._with_revocation(self._garage(), revoked, until)
-            jwt = encode(claims, self._keys.operator_signing)
-            replace_secret(self._directory / FOLDER / GARAGE_JWT, jwt + "\n")
-        return jwt
+            claims = self._garage()
+            known = self._current(_revocations(claims))
+            self._write(claims, _union(known, {revoked: until}), claims.iat)
 
-    async def record_revocation_async(self, key: str, before: float | None = None) -> str:
+    async def record_revocation_async(self, key: str, before: float | None = None) -> None:
         """As `record_revocation`, off the event loop."""
-        return await asyncio.to_thread(self.record_revocation, key, before)
+        await asyncio.to_thread(self.record_revocation, key, before)
+
+    def agree(self, told: str) -> str | None:
+        """Take over what the servers know, and give the account JWT that tells them the rest.
+
+        `told` is the account as a server has it. None: it knows all that is written down here.
+        Blocks. Raises: ForeignAccount, AuthorityDamaged, AuthorityLocked.
+        """
+        theirs = self._read(told)
+        with _locked(self._directory):
+            ours = self._garage()
+            mine, others = (self._current(_revocations(each)) for each in (ours, theirs))
+            both = _union(mine, others)
+            if not _covers(others, both):
+                return self._write(ours, self._current(both), max(ours.iat, theirs.iat))
+            if not _covers(mine, both):
+                self._write(ours, both, ours.iat)
+        return None
 
     def is_revoked(self, key: str, issued_at: float) -> bool:
         """Tell whether a JWT of this key, issued then, is void."""
@@ -212,15 +251,29 @@ class Authority:
         _, claims = load_keys(self._directory)
         return claims
 
-    def _with_revocation(self, claims: Claims, key: PublicKey, until: int) -> Claims:
-        if not isinstance(claims.nats, Account):
-            raise AuthorityDamaged("the garage account's JWT is of another kind")
+    def _read(self, told: str) -> Claims:
+        """Read the account of a server. Raises: ForeignAccount."""
+        try:
+            claims = decode(told, issuers=(self._keys.operator_signing.public,))
+        except ClaimsError as error:
+            raise ForeignAccount(f"the servers' account is not of this network: {error}") from error
+        if claims.sub != self._keys.garage:
+            raise ForeignAccount("the servers told of another account")
+        return claims
+
+    def _current(self, revocations: Mapping[str, int]) -> dict[str, int]:
         now = int(self._clock())
-        kept = _pruned(claims.nats.revocations, now, now - self._node_life)
-        kept[key] = max(until, kept.get(key, 0))
-        body = msgspec.structs.replace(claims.nats, revocations=kept)
+        return _pruned(revocations, now, now - self._node_life)
+
+    def _write(self, claims: Claims, revocations: Mapping[str, int], newest: int) -> str:
+        """Keep the account with these revocations, newer than `newest`; give its JWT."""
+        body = msgspec.structs.replace(_account(claims), revocations=dict(revocations))
         # The servers keep the JWT with the later `iat`, counted in whole seconds.
-        return msgspec.structs.replace(claims, iat=max(now, claims.iat + 1), nats=body)
+        issued = max(int(self._clock()), newest + 1)
+        new = msgspec.structs.replace(claims, iat=issued, nats=body)
+        jwt = encode(new, self._keys.operator_signing)
+        replace_secret(self._directory / FOLDER / GARAGE_JWT, jwt + "\n")
+        return jwt
 
     def _user(self, pub: tuple[str, ...], sub: tuple[str, ...], subs: int, payload: int) -> User:
         return User(
@@ -255,8 +308,25 @@ def _pruned(revocations: Mapping[str, int], now: int, oldest_node: int) -> dict[
     return {key: at for key, at in kept.items() if at > oldest_node} | {_ALL: oldest_node}
 
 
+def _union(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:
+    """Join lists: of a key that stands in both the later moment."""
+    return {key: max(one.get(key, 0), other.get(key, 0)) for key in {*one, *other}}
+
+
+def _covers(revocations: Mapping[str, int], others: Mapping[str, int]) -> bool:
+    """Tell whether whoever is cut off by others is cut off by these."""
+    of_all = revocations.get(_ALL, 0)
+    return all(at <= max(of_all, revocations.get(key, 0)) for key, at in others.items())
+
+
+def _account(claims: Claims) -> Account:
+    if not isinstance(claims.nats, Account):
+        raise AuthorityDamaged("the garage account's JWT is of another kind")
+    return claims.nats
+
+
 def _revocations(claims: Claims) -> Mapping[str, int]:
-    return claims.nats.revocations if isinstance(claims.nats, Account) else {}
+    return _account(claims).revocations
 
 
 @contextmanager

@@ -4,7 +4,8 @@ AuthorityError             code
 ├── AuthorityDamaged       authority_damaged       a key or JWT of the network is missing or wrong
 ├── AuthorityLocked        authority_locked        another process holds the keys for too long
 ├── BadNodeKey             bad_node_key            not a node's public key
-└── ClaimsNotPushed        claims_not_pushed       no server confirmed a revocation (kept on disk)
+├── ClaimsNotPushed        claims_not_pushed       no server confirmed a revocation (kept on disk)
+└── ForeignAccount         foreign_account         the servers' account is another network's
 """
 
 
@@ -30,4 +31,15 @@ class ClaimsNotPushed(AuthorityError):
     code = "claims_not_pushed"
 
 
-__all__ = ["AuthorityDamaged", "AuthorityError", "AuthorityLocked", "BadNodeKey", "ClaimsNotPushed"]
+class ForeignAccount(AuthorityError):
+    code = "foreign_account"
+
+
+__all__ = [
+    "AuthorityDamaged",
+    "AuthorityError",
+    "AuthorityLocked",
+    "BadNodeKey",
+    "ClaimsNotPushed",
+    "ForeignAccount",
+]

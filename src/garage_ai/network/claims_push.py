@@ -1,12 +1,16 @@
-"""Telling the NATS servers of a new account JWT: how a revocation comes into force."""
+"""Telling the NATS servers who is cut off: how a revocation comes into force.
+
+The servers keep one JWT of the account, the newest. Gateways whose folders are copies each write
+their own; so before one is pushed, what the servers know is taken over, and what another gateway
+pushed in the same moment, or servers that were apart forgot, is put right by looking again.
+"""
 
 import asyncio
 import contextlib
 import random
 import ssl
 from collections.abc import Sequence
-from itertools import count
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
 import msgspec
 import structlog
@@ -18,10 +22,17 @@ from garage_ai.wire.link_errors import LinkError
 
 _log = structlog.get_logger(__name__)
 _OK: Final = 200
-_MAX_ANSWER: Final = 64 * 1024
+_MAX_ANSWER: Final = 1024 * 1024
+"""An account with all its revocations; a server's messages are no longer."""
 
 PUSH_SECONDS: Final = 4.0
 """A revocation is to bite within five seconds."""
+
+SOON_SECONDS: Final = PUSH_SECONDS + 1
+"""After a push it is looked again: whoever had looked before it has pushed by then."""
+
+LOOK_SECONDS: Final = 60.0
+"""How often it is looked without one."""
 
 
 class _Verdict(msgspec.Struct, frozen=True):
@@ -39,8 +50,6 @@ _answers: Final = msgspec.json.Decoder(_Answer)
 
 
 def _read(payload: bytes) -> _Verdict:
-    if len(payload) > _MAX_ANSWER:
-        return _Verdict(description="an answer too long")
     try:
         answer = _answers.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
@@ -49,7 +58,7 @@ def _read(payload: bytes) -> _Verdict:
 
 
 class ClaimsPusher:
-    """Pushes the garage account over the system account, to whichever server answers.
+    """Agrees with whichever server answers on the garage account, over the system account.
 
     Servers of one cluster pass it on among themselves.
     """
@@ -68,24 +77,28 @@ class ClaimsPusher:
         self._seconds = seconds
         self._backoff = Backoff(first=1.0, cap=30.0)
         self._random = random.SystemRandom()
-        self._later: asyncio.Task[None] | None = None
+        self._failures = 0
+        self._wanted = asyncio.Event()
+        self._looking: asyncio.Task[None] | None = None
 
-    async def push(self, jwt: str | None = None) -> None:
-        """Give the servers the account as it stands.
+    def start(self) -> Self:
+        """Look again and again whether the servers know all, from now on; `close` ends that."""
+        self._wanted.set()
+        self._looking = asyncio.create_task(self._look(), name="claims-look")
+        return self
 
-        Raises: ClaimsNotPushed; what was recorded stays recorded and goes with the next push.
+    async def agree(self) -> None:
+        """Let this folder and the servers know what either did.
+
+        Raises: ClaimsNotPushed, AuthorityError; what was recorded stays recorded.
         """
-        account = await asyncio.to_thread(self._authority.garage_jwt) if jwt is None else jwt
         try:
             async with asyncio.timeout(self._seconds):
-                verdict = await self._ask(account)
+                await self._agree()
         except TimeoutError as error:
             raise ClaimsNotPushed("no server answered in time") from error
         except LinkError as error:
             raise ClaimsNotPushed(f"no server reached: {error}") from error
-        if verdict.code != _OK:
-            raise ClaimsNotPushed(verdict.description or verdict.message)
-        _log.info("account_pushed", detail=verdict.message)
 
     async def revoke(self, key: str, before: float | None = None) -> bool:
         """Cut a key off: recorded for good, then told to the servers.
@@ -93,40 +106,44 @@ class ClaimsPusher:
         True if they know; False if none could be told now: it is tried until one is, and a server
         that starts with our configuration knows anyway. Raises: AuthorityError.
         """
-        jwt = await self._authority.record_revocation_async(key, before)
-        try:
-            await self.push(jwt)
-        except ClaimsNotPushed as error:
-            _log.warning("revocation_not_pushed", detail=str(error))
-            self._push_later()
-            return False
-        return True
-
-    def _push_later(self) -> None:
-        if self._later is None or self._later.done():
-            self._later = asyncio.create_task(self._until_pushed(), name="claims-push")
-
-    async def _until_pushed(self) -> None:
-        for tries in count(1):
-            jitter = self._random.random()
-            await asyncio.sleep(self._backoff.delay(tries, refused=False, jitter=jitter))
-            try:
-                # Read anew each time: more may have been revoked meanwhile.
-                await self.push()
-            except (ClaimsNotPushed, AuthorityError) as error:
-                _log.warning("revocation_not_pushed", detail=str(error), tries=tries)
-            else:
-                return
+        await self._authority.record_revocation_async(key, before)
+        return await self._agreed()
 
     async def close(self) -> None:
-        """Stop trying; what is recorded stays recorded."""
-        task, self._later = self._later, None
+        """Stop looking; what is recorded stays recorded."""
+        task, self._looking = self._looking, None
         if task is not None:
             task.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await task
 
-    async def _ask(self, account: str) -> _Verdict:
+    async def _look(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS * self._random.uniform(0.8, 1.2)):
+                    await self._wanted.wait()
+            self._wanted.clear()
+            await asyncio.sleep(self._pause())
+            await self._agreed()
+
+    def _pause(self) -> float:
+        if not self._failures:
+            return SOON_SECONDS * self._random.uniform(1.0, 1.5)
+        return self._backoff.delay(self._failures, refused=False, jitter=self._random.random())
+
+    async def _agreed(self) -> bool:
+        """Agree, or see to it that it is tried again."""
+        try:
+            await self.agree()
+        except (ClaimsNotPushed, AuthorityError) as error:
+            self._failures += 1
+            self._wanted.set()
+            _log.warning("account_not_agreed", detail=str(error), tries=self._failures)
+            return False
+        self._failures = 0
+        return True
+
+    async def _agree(self) -> None:
         link = await connect(
             self._urls,
             credentials=self._authority.system_credentials(),
@@ -135,25 +152,41 @@ class ClaimsPusher:
             give_up_after=self._seconds,
         )
         try:
-            return await self._request(link, account)
+            known = await _ask(link, self._authority.claims_lookup, b"")
+            lacking = await asyncio.to_thread(
+                self._authority.agree, known.decode("ascii", "replace")
+            )
+            if lacking is not None:
+                self._wanted.set()
+                await _push(link, lacking)
         finally:
             await link.close()
 
-    async def _request(self, link: Connection, account: str) -> _Verdict:
-        answered: asyncio.Future[_Verdict] = asyncio.get_running_loop().create_future()
 
-        def on_answer(message: Message) -> None:
-            if not answered.done():
-                answered.set_result(
-                    _Verdict(description="the server keeps no accounts (no full resolver)")
-                    if message.no_responders
-                    else _read(message.payload)
-                )
-
-        inbox = new_inbox()
-        await link.subscribe(inbox, on_answer)
-        link.publish(CLAIMS_UPDATE, account.encode(), inbox)
-        return await answered
+async def _push(link: Connection, account: str) -> None:
+    verdict = _read(await _ask(link, CLAIMS_UPDATE, account.encode()))
+    if verdict.code != _OK:
+        raise ClaimsNotPushed(verdict.description or verdict.message)
+    _log.info("account_pushed", detail=verdict.message)
 
 
-__all__ = ["PUSH_SECONDS", "ClaimsPusher"]
+async def _ask(link: Connection, subject: str, payload: bytes) -> bytes:
+    """Ask the servers; the first answer counts. Raises: ClaimsNotPushed."""
+    answered: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+    def on_answer(message: Message) -> None:
+        if not answered.done():
+            answered.set_result(message)
+
+    inbox = new_inbox()
+    await link.subscribe(inbox, on_answer)
+    link.publish(subject, payload, inbox)
+    message = await answered
+    if message.no_responders:
+        raise ClaimsNotPushed("the server keeps no accounts (no full resolver)")
+    if len(message.payload) > _MAX_ANSWER:
+        raise ClaimsNotPushed("a server's answer is too long")
+    return message.payload
+
+
+__all__ = ["LOOK_SECONDS", "PUSH_SECONDS", "SOON_SECONDS", "ClaimsPusher"]

@@ -117,12 +117,13 @@ async def test_without_a_server_a_revocation_is_kept_and_told_later(
     urls = [f"nats://127.0.0.1:{dead}"]
     pusher = ClaimsPusher(authority, urls, seconds=0.3)
     with pytest.raises(ClaimsNotPushed):
-        await pusher.push()
+        await pusher.agree()
     assert authority.is_revoked(credentials.pair.public, time.time() - 5) is False
     assert await pusher.revoke(credentials.pair.public) is False
     assert authority.is_revoked(credentials.pair.public, time.time() - 5) is True
     urls[0] = nats.tcp_url
-    await told.until(lambda: bool(told.lost), 10)
+    pusher.start()
+    await told.until(lambda: bool(told.lost), 20)
     await pusher.close()
     await node.close()
 
@@ -137,7 +138,7 @@ async def test_a_wrong_clock_does_not_make_a_revocation_old(
     behind = Authority.open_or_create(tmp_path / "nats", clock=lambda: time.time() - 3600)
     assert await ClaimsPusher(authority, [nats.tcp_url]).revoke(KeyPair.generate(Role.USER).public)
     behind.record_revocation(credentials.pair.public, time.time())
-    await ClaimsPusher(authority, [nats.tcp_url]).push()
+    await ClaimsPusher(authority, [nats.tcp_url]).agree()
     await told.until(lambda: bool(told.lost), 20)
     await node.close()
 

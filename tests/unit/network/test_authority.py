@@ -9,7 +9,12 @@ import pytest
 
 from garage_ai.network import authority_keys
 from garage_ai.network.authority import DAY, LONGEST_LIFE, Authority
-from garage_ai.network.authority_errors import AuthorityDamaged, AuthorityLocked, BadNodeKey
+from garage_ai.network.authority_errors import (
+    AuthorityDamaged,
+    AuthorityLocked,
+    BadNodeKey,
+    ForeignAccount,
+)
 from garage_ai.wire import secret_files
 from garage_ai.wire.claims import Account, Claims, Operator, User, decode
 from garage_ai.wire.ids import GatewayId, NodeId
@@ -239,6 +244,59 @@ def test_two_gateways_on_one_folder_lose_no_revocation(tmp_path: Path) -> None:
     with ThreadPoolExecutor(6) as pool:
         list(pool.map(lambda n: both[n % 2].record_revocation(keys[n]), range(12)))
     assert set(garage(both[0]).revocations) == set(keys)
+
+
+def copied(authority: Authority, tmp_path: Path, clock: Clock, name: str = "copy") -> Authority:
+    """Open a copy of the network's keys, as a gateway on another machine has it."""
+    shutil.copytree(tmp_path / "nats", tmp_path / name)
+    return Authority.open_or_create(tmp_path / name, clock=clock)
+
+
+def test_copies_of_a_folder_agree_through_what_the_servers_have(
+    authority: Authority, tmp_path: Path, clock: Clock
+) -> None:
+    """What either wrote is in the next account, which is newer than both, and then in each."""
+    other = copied(authority, tmp_path, clock)
+    one, two, both = user(), user(), user()
+    authority.record_revocation(one)
+    authority.record_revocation(both, NOW - 20)
+    other.record_revocation(two)
+    other.record_revocation(both, NOW - 10)
+    lacking = other.agree(authority.garage_jwt())
+    assert lacking == other.garage_jwt()
+    assert garage(other).revocations == {one: NOW, two: NOW, both: NOW - 10}
+    assert claims_of(other).iat > claims_of(authority).iat
+    assert authority.agree(lacking) is None
+    assert garage(authority).revocations == garage(other).revocations
+
+
+def test_servers_that_know_all_are_told_nothing(
+    authority: Authority, tmp_path: Path, clock: Clock
+) -> None:
+    """Nor is anything written; who is behind takes it over."""
+    behind = copied(authority, tmp_path, clock)
+    key = user()
+    authority.record_revocation(key, NOW - 5)
+    known = authority.garage_jwt()
+    assert authority.agree(known) is None
+    assert authority.garage_jwt() == known
+    assert not behind.is_revoked(key, NOW - 5)
+    assert behind.agree(known) is None
+    assert behind.is_revoked(key, NOW - 5)
+
+
+def test_another_networks_account_is_not_taken_over(authority: Authority, tmp_path: Path) -> None:
+    """Only what this network's operator signed says who is cut off."""
+    stranger = Authority.open_or_create(tmp_path / "stranger")
+    stranger.record_revocation(user())
+    before = authority.garage_jwt()
+    for told in (stranger.garage_jwt(), stranger.operator_jwt, authority.operator_jwt, "", "a.b.c"):
+        with pytest.raises(ForeignAccount):
+            authority.agree(told)
+    system = dict(authority.account_jwts())[authority.system_account]
+    with pytest.raises(ForeignAccount, match="another account"):
+        authority.agree(system)
+    assert authority.garage_jwt() == before
 
 
 def test_revocations_end_with_the_jwts_they_void(authority: Authority, clock: Clock) -> None:
