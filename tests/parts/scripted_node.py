@@ -114,6 +114,7 @@ class ScriptedNode:
         self.model = model
         self.sandbox = "podman"
         self.share = "all"
+        self.gang = b""
         self.agent = "0.1.0"
         self.image: EngineImage | None = BUILT
         self.session = SessionId(f"s{time.monotonic_ns()}")
@@ -149,6 +150,7 @@ class ScriptedNode:
             sandbox=self.sandbox,
             limits=True,
             share=self.share,
+            gang=self.gang,
             agent=self.agent,
             image=self.image,
         )

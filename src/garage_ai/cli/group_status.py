@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from garage_ai.cli.group_words import say
+from garage_ai.node.group.sharing import parts_of
 
 if TYPE_CHECKING:
     from garage_ai.node.group.messages import Measured, Member
@@ -16,12 +17,26 @@ def group_rows(group: "GroupView", me: str) -> Iterator[tuple[str, str]]:
     if group.plan is not None:
         phase = say("status.led", phase=phase, leader=group.plan.leader)
     yield say("status.group"), f"{group.name}: {phase}"
+    part = _part(group, me)
+    if part:
+        yield say("status.part"), part
     measured = {link.node: link for link in group.links}
     for rig in group.members:
         if rig.node != me:
             yield say("status.rig"), _rig(rig, measured.get(rig.node))
     if group.refused:
         yield say("status.turned_away"), group.refused
+
+
+def _part(group: "GroupView", me: str) -> str:
+    """Say how much of what the gang earns is this rig's; empty where there is nobody to share."""
+    plan = group.plan
+    if plan is None or me not in plan.nodes or len(plan.places) < 2:
+        return ""
+    parts = dict(zip(plan.nodes, parts_of(plan), strict=False))
+    own = next(rig for rig in group.members if rig.node == me)
+    said = "status.earns" if own.agreed else "status.unsigned"
+    return say(said, parts=parts.get(me, 0), whole=sum(parts.values()))
 
 
 def _rig(rig: "Member", link: "Measured | None") -> str:

@@ -67,6 +67,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "status.rig": ("rig", "dator"),
     "status.turned_away": ("turned away", "avvisad"),
     "status.led": ("{phase}, led by {leader}", "{phase}, leds av {leader}"),
+    "status.part": ("part", "del"),
+    "status.earns": ("{parts} of {whole} of what it earns", "{parts} av {whole} av det den tjänar"),
+    "status.unsigned": (
+        "{parts} of {whole} of what it earns, not signed yet",
+        "{parts} av {whole} av det den tjänar, inte signerat än",
+    ),
     "status.lends": ("lends", "lånas ut"),
     "status.keeps": ("is kept by its owner now", "behålls av ägaren nu"),
     "status.way": ("{rtt_ms:g} ms, {gbit:g} Gbit/s", "{rtt_ms:g} ms, {gbit:g} Gbit/s"),

@@ -164,7 +164,7 @@ def _row(account: str, entry: "Entry") -> tuple[str, ...]:
         entry.kind,
         gai(f"-{entry.amount}" if paid else entry.amount),
         entry.credit if paid else entry.debit,
-        entry.note or entry.request_id or "",
+        " ".join(filter(None, (entry.request_id, entry.note))),
     )
 
 

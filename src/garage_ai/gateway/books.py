@@ -76,6 +76,7 @@ def _enrolled(node: Node) -> EnrolledNode:
         node.region,
         bare_allowed=node.bare_allowed_at is not None,
         suspended=node.suspended,
+        public_key=node.public_key,
     )
 
 
@@ -88,6 +89,7 @@ def as_enrolled(view: NodeView, *, suspended: bool) -> EnrolledNode:
         view.region,
         bare_allowed=view.bare_allowed,
         suspended=suspended,
+        public_key=view.public_key,
     )
 
 

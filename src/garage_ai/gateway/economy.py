@@ -1,5 +1,6 @@
 """The books of a gateway, opened: the ledger, what may be promised of it, and the bills."""
 
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -25,6 +26,8 @@ from garage_ai.ledger.reward_jobs import RewardJobs
 from garage_ai.ledger.rewards import Rules
 from garage_ai.ledger.tariff import expected_speeds, tariff, usual_price
 from garage_ai.network import Network
+from garage_ai.network.gangs import Part, parts_of
+from garage_ai.network.registry import Registry
 from garage_ai.network.views import warm_nodes
 from garage_ai.serving import Billing, Earner, RecordedCounts
 from garage_ai.settings import GatewaySettings
@@ -47,19 +50,20 @@ class Economy:
 
 
 class NodeOwners:
-    """Who earns for a node: the member it belongs to, at once."""
+    """Who earns for a node: the member it belongs to, and those of rigs that computed with it."""
 
-    def __init__(self, network: Network, probation: Probation) -> None:
-        self._network = network
+    def __init__(self, registry: Registry, probation: Probation) -> None:
+        self._registry = registry
         self._probation = probation
 
-    def earner(self, node: str) -> Earner | None:
-        """Tell who earns for a node, and how much of it is held back."""
-        found = self._network.member_of(NodeId(node))
-        if found is None:
-            return None
-        member = MemberId(found)
-        return Earner(member, self._probation.escrow_permille(NodeId(node), member))
+    def earners(self, node: str, digest: str) -> Sequence[Earner]:
+        """Tell who earns for a node's answer, and how much of it is held back of each."""
+        return [self._earner(part) for part in parts_of(self._registry, NodeId(node), digest)]
+
+    def _earner(self, part: Part) -> Earner:
+        member = MemberId(self._registry.nodes[part.node].enrolled.member)
+        escrow = self._probation.escrow_permille(part.node, member)
+        return Earner(part.node, member, escrow, part.parts)
 
 
 async def open_economy(
@@ -101,7 +105,7 @@ async def open_economy(
         allowances,
         prices,
         network,
-        NodeOwners(network, jobs.probation),
+        NodeOwners(network.registry, jobs.probation),
         fee_permille=rules.fee,
         turns=standings,
         counter=RecordedCounts(),

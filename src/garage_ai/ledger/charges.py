@@ -1,7 +1,8 @@
 """What a request costs and who gets how much of it. Pure, in whole nGAI.
 
 A charge is rounded up once per request, what the node gets is rounded down, and the remainder is
-the network's fee: nothing is lost, and no rounding makes a GAI.
+the network's fee; where rigs share, the rest is the leader's. Nothing is lost, and no rounding
+makes a GAI.
 """
 
 from collections.abc import Sequence
@@ -68,4 +69,16 @@ def split(amount: NanoGai, fee_permille: int, escrow_permille: int) -> Shares:
     return Shares(NanoGai(now), NanoGai(earned - now), NanoGai(amount - earned))
 
 
-__all__ = ["MILLE", "PER_TOKENS", "Price", "Shares", "apportion", "charge", "split"]
+def divide(earned: NanoGai, parts: Sequence[int]) -> tuple[NanoGai, ...]:
+    """Divide what several earned together, in the order of their parts, each above zero.
+
+    Each share is rounded down but the first, which is whose answer it was: that is the rest.
+    """
+    if earned < 0 or not parts or min(parts) < 1:
+        raise ValueError("what was earned is never below zero, and each has a part above it")
+    whole = sum(parts)
+    others = [NanoGai(earned * each // whole) for each in parts[1:]]
+    return (NanoGai(earned - sum(others)), *others)
+
+
+__all__ = ["MILLE", "PER_TOKENS", "Price", "Shares", "apportion", "charge", "divide", "split"]

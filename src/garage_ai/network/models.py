@@ -39,7 +39,7 @@ class EnrolledNode:
     """A node as it stands in the books.
 
     `bare_allowed`: an administrator lets it serve without a whole sandbox. `suspended`: its member
-    is, so it gets no work.
+    is, so it gets no work. `public_key` is the one that it has now.
     """
 
     id: NodeId
@@ -48,6 +48,7 @@ class EnrolledNode:
     region: str | None
     bare_allowed: bool = False
     suspended: bool = False
+    public_key: str = ""
 
 
 _SHARES: Final[dict[str, Share]] = {share: share for share in SHARED_WITH}
@@ -173,6 +174,8 @@ class Node:
     """How often it came into choice. Who failed and rose again may be asked again."""
     share: Share = "all"
     """Whom its owner lends it to, by its last beat."""
+    gang: bytes = b""
+    """How rigs share what it earns, as it said when it last served; empty for a node on its own."""
     replicas: dict[Digest, Replica] = field(default_factory=dict)
     retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
     breaker: Breaker = field(default_factory=Breaker)
@@ -248,6 +251,7 @@ class NodeView:
     free_memory: int
     free_vram: int
     energy: Energy | None = None
+    public_key: str = ""
     measured: Mapping[Digest, Measured] = field(default_factory=dict)
 
 

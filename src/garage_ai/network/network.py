@@ -189,11 +189,6 @@ class Network:
             return known
         return next((replica.digest for replica in self.registry.pool(model) or ()), None)
 
-    def member_of(self, node: NodeId) -> str | None:
-        """Name the member that a node belongs to; None for one that is not here."""
-        found = self.registry.nodes.get(node)
-        return None if found is None else found.enrolled.member
-
     @property
     def ready(self) -> bool:
         """Whether some node serves a model."""
@@ -355,9 +350,13 @@ class Network:
         Nodes let in meanwhile are not judged.
         """
         known = set(self.registry.nodes)
-        for node_id in known.difference(node.id for node in await self._books.nodes()):
+        there = {node.id: node for node in await self._books.nodes()}
+        for node_id in known.difference(there):
             _log.info("node_removed_elsewhere", node=node_id)
             self.remove(node_id)
+        for node in map(there.__getitem__, known.intersection(there)):
+            if node.public_key != self.registry.nodes[node.id].enrolled.public_key:
+                self._apply(self.registry.enrol(node))
         self.images_are(await self._books.images())
 
     async def _renew(self, node_id: NodeId) -> None:

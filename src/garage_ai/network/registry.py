@@ -133,6 +133,9 @@ class Registry:
             return []
         node.beat = beat
         node.share = share_of(beat)
+        if any(model.engine == "ready" for model in beat.models):
+            # What a gang answered is shared as it was then, also once it has ended.
+            node.gang = beat.gang
         node.last_beat = now
         node.clock_skew = beat.sent_at - wall
         node.drain_asked = node.drain_asked and beat.state == "ready"

@@ -34,6 +34,7 @@ def node_view(node: Node, images: ImageList, now: float) -> NodeView:
         free_memory=beat.free_memory if beat else 0,
         free_vram=beat.free_vram if beat else 0,
         energy=beat.energy if beat else None,
+        public_key=node.enrolled.public_key,
         measured={
             each.digest: Measured(each.measured_speed, each.measured_ttft)
             for each in node.replicas.values()

@@ -10,11 +10,11 @@ from typing import Final
 
 import structlog
 
-from garage_ai import __version__
 from garage_ai.node.core import GREET_SECONDS, Core, Step
-from garage_ai.node.engines.port import Engine, Offer
+from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import EngineError, NodeError, Superseded
 from garage_ai.node.exchange import ALIVE_AFTER, Exchange
+from garage_ai.node.heartbeat import beat_of
 from garage_ai.node.pulse import Pulse
 from garage_ai.node.pump import Pump
 from garage_ai.node.speeds import Pace, Speeds
@@ -22,7 +22,7 @@ from garage_ai.node.status import NoticeStatus
 from garage_ai.wire import messages, subjects
 from garage_ai.wire.connection import Connection, Message, Subscription
 from garage_ai.wire.errors import WireError
-from garage_ai.wire.frames import VERSIONS, Packet, decode, encode
+from garage_ai.wire.frames import Packet, decode, encode
 from garage_ai.wire.ids import AttemptId, Digest, NodeId, new_session_id
 from garage_ai.wire.link_errors import LinkError
 
@@ -351,23 +351,14 @@ class Agent:
             return
 
     def _beat(self, state: messages.AgentState) -> None:
-        core = self.core
         self._seq += 1
-        beat = messages.Beat(
-            session=core.session,
+        beat = beat_of(
+            self.core,
+            self._engine,
+            self.speeds,
             seq=self._seq,
-            sent_at=time.time(),
             state=state,
-            models=tuple(map(self._served, core.offers)),
-            versions=VERSIONS,
-            agent=__version__,
-            sandbox=self._engine.fence.kind,
-            limits=self._engine.fence.limits,
-            image=self._engine.fence.image,
             free_memory=self._free_memory(),
-            reason=core.reason[:2000],
-            share=core.share,
-            energy=core.energy,
         )
         try:
             payload = messages.encode_message(beat)
@@ -375,26 +366,6 @@ class Agent:
             self.sent += len(payload)
         except LinkError as error:
             _log.debug("beat_unsent", code=error.code)
-
-    def _served(self, offer: Offer) -> messages.ModelServed:
-        running, batch = self.core.load(offer)
-        speeds = self.speeds.get(offer.digest) or Speeds()
-        load = self._engine.load
-        return messages.ModelServed(
-            name=offer.name,
-            digest=offer.digest,
-            kind=offer.kind,
-            context=offer.context,
-            slots=offer.slots,
-            running=running,
-            waiting=load.waiting if load is not None else 0,
-            engine=self.core.engine,
-            external=offer.external,
-            prefill_speed=speeds.prefill,
-            decode_speed=speeds.decode,
-            ready_in=self._engine.seconds_left,
-            batch=batch,
-        )
 
 
 __all__ = ["Agent"]

@@ -7,7 +7,7 @@ admitted ──► held for the worst case, at the price of this moment
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -24,7 +24,7 @@ from garage_ai.ledger import (
     escrow_account,
     member_account,
 )
-from garage_ai.ledger.charges import Price, apportion, charge, split
+from garage_ai.ledger.charges import Price, apportion, charge, divide, split
 from garage_ai.ledger.metering import Counted, CountSource
 from garage_ai.network import Delivered
 from garage_ai.serving.books import FREE, Bill, Quote, Write
@@ -82,17 +82,20 @@ class Models(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Earner:
-    """Who earns what a node does; so many thousandths of it are held back in escrow."""
+    """Who earns so many parts of an answer by a node; thousandths of that are held in escrow."""
 
+    node: NodeId
     member: MemberId
     escrow_permille: int = 0
+    parts: int = 1
 
 
 class Earners(Protocol):
     """Whose nodes are whose."""
 
-    def earner(self, node: str) -> Earner | None:
-        """Tell who earns for a node; None for one that is no longer here."""
+    def earners(self, node: str, digest: str) -> Sequence[Earner]:
+        """Tell who earns for a node's answer, itself first; nobody if it is no longer here."""
+        ...
 
 
 class Turns(Protocol):
@@ -137,7 +140,15 @@ class RecordedCounts:
         return Counted(record.counted_prompt_tokens or 0, completion, source, each)
 
 
-_Share = tuple[str, Kind, AccountId, NanoGai]
+class _Entry(NamedTuple):
+    """What one account gets of a part; `rig` is for those that did not answer themselves."""
+
+    name: str
+    kind: Kind
+    to: AccountId
+    amount: NanoGai
+    rig: str = ""
+    note: str | None = None
 
 
 class Billing:
@@ -224,21 +235,22 @@ class Billing:
         amounts = within(bill.reservation.amount, apportion(bill.price, tokens))
         transfers: list[Transfer] = []
         for place, amount in zip(paid, amounts, strict=True):
-            earner = None if counted.source == "rule" else self._earners.earner(parts[place].node)
-            shares = self._shares(amount, parts[place].node, earner)
-            transfers += _entries(record, place, shares)
+            part = parts[place]
+            unmetered = counted.source == "rule"
+            earners = () if unmetered else self._earners.earners(part.node, part.digest)
+            transfers += _transfers(record, place, self._entries(amount, earners))
         return transfers
 
-    def _shares(self, amount: NanoGai, node: str, earner: Earner | None) -> list[_Share]:
-        """Divide what one part costs between its node and the network."""
-        if earner is None:
-            return [("pool", Kind.UNMETERED, POOL, amount)]
-        found = split(amount, self._fee_permille, earner.escrow_permille)
-        return [
-            ("use", Kind.USE, member_account(earner.member), found.node),
-            ("escrow", Kind.USE, escrow_account(NodeId(node)), found.escrow),
-            ("fee", Kind.FEE, FEE, found.fee),
-        ]
+    def _entries(self, amount: NanoGai, earners: Sequence[Earner]) -> list[_Entry]:
+        """Divide what one part costs between the network and its node, or the rigs of its gang."""
+        if not earners:
+            return [_Entry("pool", Kind.UNMETERED, POOL, amount)]
+        whole = split(amount, self._fee_permille, 0)
+        shares = divide(whole.node, [earner.parts for earner in earners])
+        entries: list[_Entry] = []
+        for earner, share in zip(earners, shares, strict=True):
+            entries += _earned(earner, share, earners)
+        return [*entries, _Entry("fee", Kind.FEE, FEE, whole.fee)]
 
 
 class _HeldBill(msgspec.Struct, frozen=True):
@@ -253,12 +265,33 @@ class _HeldBill(msgspec.Struct, frozen=True):
         self.billing.end(self, record, write, delivered)
 
 
-def _entries(record: UsageRecord, place: int, shares: Sequence[_Share]) -> list[Transfer]:
+def _earned(earner: Earner, share: NanoGai, earners: Sequence[Earner]) -> list[_Entry]:
+    """Give a node's share to its member, and to escrow what is held back of it."""
+    leader, whole = earners[0].node, sum(each.parts for each in earners)
+    rig = "" if earner.node == leader else f":{earner.node}"
+    note = f"{earner.parts}/{whole} {leader}" if len(earners) > 1 else None
+    found = split(share, 0, earner.escrow_permille)
+    return [
+        _Entry("use", Kind.USE, member_account(earner.member), found.node, rig, note),
+        _Entry("escrow", Kind.USE, escrow_account(earner.node), found.escrow, rig, note),
+    ]
+
+
+def _transfers(record: UsageRecord, place: int, entries: Sequence[_Entry]) -> list[Transfer]:
     payer, request = member_account(record.member), record.request_id
     return [
-        Transfer(f"{name}:{request}:{place}", kind, payer, to, share, record.at, request)
-        for name, kind, to, share in shares
-        if share
+        Transfer(
+            f"{each.name}:{request}:{place}{each.rig}",
+            each.kind,
+            payer,
+            each.to,
+            each.amount,
+            record.at,
+            request,
+            each.note,
+        )
+        for each in entries
+        if each.amount
     ]
 
 

@@ -17,6 +17,8 @@ BEAT_INTERVAL: Final = 5.0
 
 MAX_MODELS: Final = 64
 MAX_MESSAGE: Final = 64 * 1024
+MAX_GANG: Final = 8 * 1024
+"""Longest document of a gang: sixteen rigs with the longest names take 2.4 KB."""
 
 ModelKind = Literal["chat", "completion", "embedding"]
 ROUTES: Final[Mapping[str, frozenset[Route]]] = {
@@ -99,7 +101,8 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     for nothing but telling the owner that it is wrong. `sandbox` says in which program's container
     the engine runs, `limits` whether its bounds hold there and `image` what it is made from: the
     node's own word, as all of this. `free_memory` in bytes. `share` says whose requests it serves:
-    a word that is not known is taken for the narrowest.
+    a word that is not known is taken for the narrowest. `gang` says how the rigs share whose gang
+    this one leads: a document with a version of its own (`wire/gangs.py`).
     """
 
     session: Annotated[SessionId, msgspec.Meta(min_length=1, max_length=64)]
@@ -117,6 +120,7 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     share: Short = "all"
     image: EngineImage | None = None
     energy: Energy | None = None
+    gang: Annotated[bytes, msgspec.Meta(max_length=MAX_GANG)] = b""
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):

@@ -32,6 +32,7 @@ from garage_ai.network.network import Network
 from garage_ai.serving import Billing, Earner, Recount, Service
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import batch_items, batches, transfers, usage
+from garage_ai.wire.ids import NodeId
 
 PAYER = member_account(KEY.member)
 HOLD = 1_000_000
@@ -41,8 +42,9 @@ DERIVED = [(ANY_MODEL, Price(NanoGai(2000), NanoGai(20_000)), "any")]  # batch: 
 class Owners:
     """All nodes are one member's."""
 
-    def earner(self, node: str) -> Earner | None:
-        return Earner(MemberId("mbr_owner"))
+    def earners(self, node: str, digest: str) -> list[Earner]:
+        assert digest
+        return [Earner(NodeId(node), MemberId("mbr_owner"))]
 
 
 @dataclass

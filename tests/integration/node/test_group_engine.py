@@ -22,7 +22,9 @@ from garage_ai.node.group.planning import Divide, Division, by_wish, gang_planne
 from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper
 from garage_ai.node.group.view import Grouped, GroupView
 from garage_ai.node.logs import BoundedLog
+from garage_ai.wire.gangs import read_document, signed_text
 from garage_ai.wire.ids import Digest, NodeId
+from garage_ai.wire.nkey import KeyPair, Role, verify
 
 pytestmark = pytest.mark.anyio
 
@@ -68,6 +70,7 @@ class Party:
         divide: Divide,
         launcher: Launcher | None = None,
     ) -> None:
+        self.key = KeyPair.generate(Role.USER)
         self.vllm = home / "env"
         fake_vllm.make_python(self.vllm, mock={"chunks": 4})
         options = VllmOptions(
@@ -84,7 +87,7 @@ class Party:
         address = "10.213.0.2" if me == B else "10.213.0.1"
         self.tunnel = NoTunnelAtAll(Tunnel(f"gai{me}", address), choice)
         self.engine = GroupEngine(
-            Seat(me, choice, b"s" * 32),
+            Seat(me, choice, b"s" * 32, self.sign),
             options,
             gang_planner(DIGEST, divide),
             self.tunnel,
@@ -93,6 +96,10 @@ class Party:
             launcher=launcher,
             patience=Patience(token=2, idle=0.5, look=0.2, misses=50),
         )
+
+    def sign(self, text: bytes) -> bytes:
+        """Sign with the key it has now."""
+        return self.key.sign(text)
 
     @property
     def argv(self) -> list[str]:
@@ -149,6 +156,18 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
     assert (told["VLLM_HOST_IP"], told["GLOO_SOCKET_IFNAME"]) == ("10.213.0.2", "gaib")
     (reached,) = one.tunnel.admitted[-1]
     assert reached == other.tunnel.end
+
+    await until(lambda: all(read_document(one.engine.shares())[1].signatures), seconds=20)
+    terms, document = read_document(one.engine.shares())
+    assert (terms.leader, terms.digest) == (A, DIGEST)
+    assert [(rig.node, rig.parts) for rig in terms.rigs] == [(A, 1), (B, 1)]
+    for party, signature in zip(parties, document.signatures, strict=True):
+        verify(party.key.public, Role.USER, signed_text(document.terms), signature)
+    assert other.engine.shares() == b""
+    other.key = KeyPair.generate(Role.USER)
+    await until(lambda: read_document(one.engine.shares())[1] != document, seconds=30)
+    renewed = read_document(one.engine.shares())[1]
+    verify(other.key.public, Role.USER, signed_text(document.terms), renewed.signatures[1])
 
     view = one.engine.view()
     assert isinstance(one.engine, Grouped)

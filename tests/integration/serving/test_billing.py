@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
-from tests.integration.network.conftest import MakeNode, until
+from tests.integration.network.conftest import SMALL, MakeNode, until
 from tests.integration.serving.test_service import CHAT, KEY, Records, call, go_on, read
+from tests.parts.gangs import keys_of, signed, terms_among
 from tests.parts.money import grant
 from tests.parts.scripted_node import DONE, ROLE, STOP, Job, event
 
 from garage_ai.accounts import SCOPES, KeyRing, Members, MemberSuspended
+from garage_ai.gateway.economy import NodeOwners
 from garage_ai.ledger import (
     FEE,
     GAI,
@@ -30,6 +32,8 @@ from garage_ai.ledger.charges import Price
 from garage_ai.ledger.counting.rule import count_by_rule
 from garage_ai.ledger.metering import Counted, RuleMeter
 from garage_ai.ledger.priority import Standings
+from garage_ai.ledger.reward_book import Probation
+from garage_ai.ledger.rewards import Rules
 from garage_ai.network import Delivered
 from garage_ai.network.network import Network
 from garage_ai.serving import (
@@ -45,6 +49,7 @@ from garage_ai.serving.billing import parts_of
 from garage_ai.storage import OPERATOR, MemberId, Storage, sqlite_url
 from garage_ai.storage.usage import UsageRecord
 from garage_ai.wire.frames import Accepted, Data, End, Fail
+from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
 
@@ -68,8 +73,9 @@ class Owners:
     escrow: int = 0
     gone: bool = False
 
-    def earner(self, node: str) -> Earner | None:
-        return None if self.gone else Earner(MemberId("mbr_owner"), self.escrow)
+    def earners(self, node: str, digest: str) -> Sequence[Earner]:
+        assert digest
+        return [] if self.gone else [Earner(NodeId(node), MemberId("mbr_owner"), self.escrow)]
 
 
 @dataclass
@@ -201,6 +207,34 @@ async def test_a_new_nodes_earnings_are_held_back(
     await economy.settled()
     assert await economy.has(OWNER) == 5
     assert await economy.has(AccountId(f"escrow:{node.id}")) == 6
+
+
+async def test_rigs_share_what_their_gang_earns(
+    economy: Books, network: Network, make_node: MakeNode
+) -> None:
+    """By their parts, each with what is held back of it, and the payer pays what it always does."""
+    leader, other = await make_node("n0"), await make_node("n1")
+    keys = keys_of(leader.id, other.id)
+    for node, key in keys.items():
+        network.enrol(replace(network.registry.nodes[node].enrolled, public_key=key.public))
+    leader.gang = signed(terms_among({leader.id: 5, other.id: 3}, SMALL.digest), keys)
+    await leader.beat()
+    await other.beat("joining", engine="stopped")
+    await until(lambda: bool(network.registry.nodes[leader.id].gang))
+    await until(lambda: network.registry.nodes[other.id].state == "joining")
+    economy.billing._earners = NodeOwners(network.registry, Probation(Rules(escrow=500)))
+    await read(await economy.service.open(call(stream=False)))
+    record = await economy.settled()
+    assert (record.node, record.charge) == (leader.id, 13)
+    # 13, of which 2 are the fee; 11 · 3/8 rounded down, and the rest is the leader's.
+    found = [each for each in (await economy.ledger.statement(PAYER)).transfers if each.request_id]
+    assert sorted((each.id, each.credit, each.amount, each.note) for each in found) == [
+        (f"escrow:{record.request_id}:0", "escrow:n0", 4, "5/8 n0"),
+        (f"escrow:{record.request_id}:0:n1", "escrow:n1", 2, "3/8 n0"),
+        (f"fee:{record.request_id}:0", "fee", 2, None),
+        (f"use:{record.request_id}:0", "member:mbr_n0", 3, "5/8 n0"),
+        (f"use:{record.request_id}:0:n1", "member:mbr_n1", 2, "3/8 n0"),
+    ]
 
 
 async def test_a_node_that_is_gone_earns_nothing(

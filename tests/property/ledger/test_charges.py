@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garage_ai.ledger import charges
-from garage_ai.ledger.charges import Price, apportion, charge, split
+from garage_ai.ledger.charges import Price, apportion, charge, divide, split
 from garage_ai.ledger.models import GAI, NanoGai
 
 AMOUNTS = st.integers(0, 10**18).map(NanoGai)
@@ -70,3 +70,44 @@ def test_nothing_is_reckoned_in_floats() -> None:
     assert "float" not in source
     assert " / " not in source
     assert type(charge(Price(GAI, GAI), 3, 5)) is int
+
+
+PARTS = st.lists(st.integers(1, 1 << 20), min_size=1, max_size=16)
+
+
+@given(AMOUNTS, PARTS)
+def test_rigs_share_every_nano(earned: NanoGai, parts: list[int]) -> None:
+    """The shares are the whole; all but the first are rounded down, by less than one nGAI each."""
+    shares, whole = divide(earned, parts), sum(parts)
+    assert sum(shares) == earned
+    assert all(
+        0 <= earned * part - share * whole < whole
+        for part, share in zip(parts[1:], shares[1:], strict=True)
+    )
+    assert 0 <= shares[0] * whole - earned * parts[0] < whole * len(parts)
+
+
+@given(AMOUNTS, PARTS, st.integers(1, 15), st.integers(1, 1 << 19))
+def test_a_rig_that_comes_as_two_earns_no_more(
+    earned: NanoGai, parts: list[int], place: int, some: int
+) -> None:
+    """What the two hold is what the one held, and rounding is against them."""
+    parts = [*parts, some + 1]
+    place = max(1, place % len(parts))
+    cut = min(some, parts[place] - 1)
+    if cut < 1:
+        return
+    as_two = [*parts[:place], cut, parts[place] - cut, *parts[place + 1 :]]
+    one, two = divide(earned, parts), divide(earned, as_two)
+    assert two[place] + two[place + 1] <= one[place]
+
+
+@given(AMOUNTS, PARTS, PERMILLE, PERMILLE)
+def test_all_that_a_gang_is_paid_goes_somewhere(
+    amount: NanoGai, parts: list[int], fee: int, escrow: int
+) -> None:
+    """Fee, shares and what is held back of each make the charge."""
+    whole = split(amount, fee, 0)
+    kept = [split(share, 0, escrow) for share in divide(whole.node, parts)]
+    assert whole.fee + sum(each.node + each.escrow for each in kept) == amount
+    assert all(each.fee == 0 for each in kept)

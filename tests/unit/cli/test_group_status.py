@@ -20,13 +20,14 @@ def test_the_gang_and_each_other_rig_have_a_row() -> None:
         name="garage",
         epoch=Epoch(1, A),
         phase="serving",
-        plan=GangPlan((Place(A), Place(B)), tensor=2),
-        members=(Member(A, DIGEST, willing=True), Member(B, DIGEST, willing=True)),
+        plan=GangPlan((Place(A), Place(B)), tensor=1, pipeline=2, layers=(30, 18)),
+        members=(Member(A, DIGEST, willing=True, agreed=b"s"), Member(B, DIGEST, willing=True)),
         links=(Measured(B, 0.31, 0.94),),
         refused="its secret is another",
     )
     assert list(group_rows(view, A)) == [
         ("group", "garage: serving together, led by rig-0"),
+        ("part", "5 of 8 of what it earns"),
         ("rig", "rig-1: lends, 0.31 ms, 0.94 Gbit/s"),
         ("turned away", "its secret is another"),
     ]

@@ -88,7 +88,13 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
             doorkeeper.count_failure(request.scope)
             raise
         services.network.enrol(
-            EnrolledNode(enrolled.node, enrolled.member, asked.name.strip(), enrolled.region)
+            EnrolledNode(
+                enrolled.node,
+                enrolled.member,
+                asked.name.strip(),
+                enrolled.region,
+                public_key=asked.public_key,
+            )
         )
         return node_schemas.EnrolledGiven.model_validate(enrolled, from_attributes=True)
 

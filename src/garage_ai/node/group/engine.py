@@ -34,10 +34,13 @@ from garage_ai.node.group.messages import (
 )
 from garage_ai.node.group.rank import HeadlessRank, LeadingRank, seated
 from garage_ai.node.group.rigs import Rigs
+from garage_ai.node.group.sharing import terms_of
 from garage_ai.node.group.tunnel import TunnelKeeper
 from garage_ai.node.group.view import GroupView
 from garage_ai.node.guard.words import NOTHING, Sentence
 from garage_ai.wire.frames import Priority, Route
+from garage_ai.wire.gangs import Terms, signed_text, write_document, write_terms
+from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.ids import NodeId
 from garage_ai.wire.messages import EngineState
 
@@ -50,11 +53,12 @@ LOOK_SECONDS: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Seat:
-    """What makes this rig a part of its group."""
+    """What makes this rig a part of its group; `sign` signs with the node's key of the moment."""
 
     node: NodeId
     choice: GroupChoice
     secret: bytes
+    sign: Callable[[bytes], bytes]
     cards: tuple[Card, ...] = ()
 
 
@@ -217,6 +221,13 @@ class GroupEngine:
             name, gang.epoch, gang.phase, gang.plan, gang.members, self._rigs.links, told
         )
 
+    def shares(self) -> bytes:
+        """Give the document of how the gang's rigs share, where it is led from; else nothing."""
+        terms = self._terms if self._gang.phase == "serving" else None
+        if terms is None:
+            return b""
+        return write_document(terms, {each.node: each.agreed for each in self._gang.members})
+
     # --- rigs
 
     def came(self, node: NodeId) -> None:
@@ -255,6 +266,7 @@ class GroupEngine:
             self._looked_at = self._now()
             there = await self._tunnel.is_there()
             self._tell(tunnel=self._tunnel.end if there else None)
+            self._agree()
         chance = random.random()  # noqa: S311 - jitter
         self._do(self._gang.tick(self._now(), chance))
 
@@ -268,6 +280,25 @@ class GroupEngine:
             self._do(self._gang.met(changed, self._now()))
 
     # --- the gang
+
+    @property
+    def _terms(self) -> Terms | None:
+        """How the gang of now shares; None without one, or without others."""
+        plan = self._gang.plan
+        return None if plan is None else terms_of(plan, self._gang.epoch, self._me.digest)
+
+    def _agree(self) -> None:
+        """Sign how the gang shares, by this rig's own reckoning, while its part runs.
+
+        Signed again now and then, since the node's key may have been replaced.
+        """
+        terms = self._terms
+        if terms is None or self._rank is None or self._rank.state != "ready":
+            return
+        try:
+            self._tell(agreed=self._seat.sign(signed_text(write_terms(terms))))
+        except IdentityError as error:
+            _log.warning("shares_unsigned", code=error.code)
 
     def _do(self, instructions: list[Instruction]) -> None:
         for each in instructions:
@@ -334,6 +365,7 @@ class GroupEngine:
             return
         if self._rank.state == "ready":
             self._do(self._gang.rank_up(epoch, self._now()))
+            self._agree()
         elif self._rank.state == "failed":
             failed.set()
         self._changed()

@@ -68,7 +68,8 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
 
     `willing`: it lends now. `engaged`: the gang that it is part of. `highest`: the latest epoch it
     has heard of. A rig without `cards` computes on its processor; one without `tunnel` cannot be
-    part of a gang of several.
+    part of a gang of several. `agreed` is its signature under how its gang shares (`sharing`),
+    made once its part runs: for the network, which alone can check it.
     """
 
     node: Id
@@ -79,6 +80,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     cards: Annotated[tuple[Card, ...], msgspec.Meta(max_length=16)] = ()
     links: Annotated[tuple[Measured, ...], msgspec.Meta(max_length=MAX_MEMBERS)] = ()
     tunnel: TunnelEnd | None = None
+    agreed: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
 
 
 class Place(msgspec.Struct, frozen=True):

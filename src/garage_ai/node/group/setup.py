@@ -1,5 +1,7 @@
 """From a node's folder to its part of a group."""
 
+from collections.abc import Callable
+
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import NotPossible
@@ -36,7 +38,8 @@ def group_engine(
 ) -> GroupEngine:
     """Make the engine of a node that is part of a group. Raises: NotEnrolled, GroupError."""
     lent = options.lent
-    seat = Seat(folder.load().node, group, secret_of(folder), cards_of(lent) if lent else ())
+    node, secret = folder.load().node, secret_of(folder)
+    seat = Seat(node, group, secret, _signer(folder), cards_of(lent) if lent else ())
     if lent is None or choice.tensor_parallel is not None:
         divide = by_wish(choice.tensor_parallel)
     else:
@@ -64,6 +67,11 @@ def set_up_tunnel(folder: NodeFolder) -> Tunnel | None:
     owner = folder.path.stat()
     make(tunnel, owner=owner.st_uid, group=owner.st_gid)
     return tunnel
+
+
+def _signer(folder: NodeFolder) -> Callable[[bytes], bytes]:
+    """Sign with the key that the node has then: it may be replaced while a gang is at work."""
+    return lambda text: folder.identity.load().sign(text)
 
 
 def _tunnel(folder: NodeFolder, group: GroupChoice, *, fenced: bool) -> Tunnel:

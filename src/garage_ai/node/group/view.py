@@ -31,5 +31,8 @@ class Grouped(Protocol):
     def view(self) -> GroupView:
         """Say how the group is."""
 
+    def shares(self) -> bytes:
+        """Give the document of how its rigs share, where a gang is led from; else nothing."""
+
 
 __all__ = ["GroupView", "Grouped"]

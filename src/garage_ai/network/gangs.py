@@ -1,0 +1,75 @@
+"""Who earns for what a node answered that leads a gang of rigs. Pure.
+
+A leader's document is hostile input like all that a node says. A rig has a share where it is
+enrolled, may work, and has signed these very terms with the key that it is enrolled with; whatever
+else the document names stays with the leader, whose answer it is.
+"""
+
+from functools import lru_cache
+from typing import Final, NamedTuple
+
+from garage_ai.network.models import Node
+from garage_ai.network.registry import Registry
+from garage_ai.wire.errors import Malformed
+from garage_ai.wire.gangs import Document, Terms, read_document, signed_text
+from garage_ai.wire.ids import NodeId
+from garage_ai.wire.nkey import NkeyError, Role, verify
+
+_GANGS: Final = 1024
+_SIGNATURES: Final = 16 * _GANGS
+
+
+class Part(NamedTuple):
+    """A node of the books, and how many parts of an answer it earns for."""
+
+    node: NodeId
+    parts: int
+
+
+def parts_of(registry: Registry, node_id: NodeId, digest: str) -> tuple[Part, ...]:
+    """Say who earns for a model's answer by a node, that node first; nobody if it is gone."""
+    node = registry.nodes.get(node_id)
+    if node is None:
+        return ()
+    found = _read(node.gang) if node.gang else None
+    if found is None:
+        return (Part(node_id, 1),)
+    terms, document = found
+    if terms.leader != node_id or terms.digest != digest:
+        return (Part(node_id, 1),)
+    signed = [
+        Part(rig.node, rig.parts)
+        for rig, signature in zip(terms.rigs, document.signatures, strict=True)
+        if _agreed(registry.nodes.get(rig.node), document.terms, signature)
+    ]
+    if not signed or signed[0].node != node_id:
+        return (Part(node_id, 1),)
+    unclaimed = sum(rig.parts for rig in terms.rigs) - sum(part.parts for part in signed)
+    return (Part(node_id, signed[0].parts + unclaimed), *signed[1:])
+
+
+def _agreed(node: Node | None, terms: bytes, signature: bytes) -> bool:
+    if node is None or node.enrolled.suspended:
+        return False
+    return _has_signed(node.enrolled.public_key, terms, signature)
+
+
+@lru_cache(_SIGNATURES)
+def _has_signed(public_key: str, terms: bytes, signature: bytes) -> bool:
+    """Tell whether a key has signed terms; remembered, since each answer asks again."""
+    try:
+        verify(public_key, Role.USER, signed_text(terms), signature)
+    except NkeyError:
+        return False
+    return True
+
+
+@lru_cache(_GANGS)
+def _read(document: bytes) -> tuple[Terms, Document] | None:
+    try:
+        return read_document(document)
+    except Malformed:
+        return None
+
+
+__all__ = ["Part", "parts_of"]

@@ -1,0 +1,119 @@
+"""Who earns for a gang's answer, whatever its leader says."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+from tests.parts.gangs import Keys, keys_of, signed, terms_among
+from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
+
+from garage_ai.network.gangs import Part, parts_of
+from garage_ai.network.registry import Registry
+from garage_ai.wire.ids import NodeId
+
+N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
+TERMS = terms_among({N0: 5, N1: 3, N2: 2}, SMALL.digest)
+ALONE = (Part(N0, 1),)
+
+
+@pytest.fixture
+def keys(registry: Registry) -> Keys:
+    """The keys that the three nodes are enrolled with."""
+    keys = keys_of(N0, N1, N2)
+    for node, key in keys.items():
+        enrol(registry, node, public_key=key.public)
+    return keys
+
+
+def enrol(registry: Registry, node: NodeId, **news: object) -> None:
+    """Let the books say something new of a node."""
+    registry.enrol(replace(registry.nodes[node].enrolled, **news))  # type: ignore[arg-type]
+
+
+def leads(registry: Registry, beat: BeatMaker, document: bytes, seq: int = 0) -> None:
+    """Let the first node serve and show a document."""
+    said = msgspec.structs.replace(beat(seq), gang=document)
+    registry.heard(N0, said, 10.0 + seq, 1000.0)
+
+
+def test_each_rig_that_signed_has_its_parts(
+    registry: Registry, beat: BeatMaker, keys: Keys
+) -> None:
+    """The leader first, whose answer it is."""
+    leads(registry, beat, signed(TERMS, keys))
+    assert parts_of(registry, N0, SMALL.digest) == (Part(N0, 5), Part(N1, 3), Part(N2, 2))
+
+
+def test_a_node_on_its_own_earns_alone(registry: Registry, beat: BeatMaker) -> None:
+    """And one that is not here does not."""
+    leads(registry, beat, b"")
+    assert parts_of(registry, N0, SMALL.digest) == ALONE
+    assert parts_of(registry, NodeId("nobody"), SMALL.digest) == ()
+
+
+def test_a_leader_can_name_nobody_who_did_not_sign(
+    registry: Registry, beat: BeatMaker, keys: Keys
+) -> None:
+    """Neither with no signature, nor with its own, nor with one under other terms."""
+    other = terms_among({N0: 1, N1: 1}, SMALL.digest)
+    for of_n1 in ({}, {N1: keys[N0]}):
+        leads(registry, beat, signed(TERMS, {**keys, N1: keys[N2], **of_n1}))
+        assert parts_of(registry, N0, SMALL.digest) == (Part(N0, 8), Part(N2, 2))
+    _, document = signed(TERMS, keys), signed(other, keys)
+    moved = msgspec.msgpack.decode(document)
+    moved["terms"] = msgspec.msgpack.decode(signed(terms_among({N0: 1, N1: 9}, SMALL.digest), {}))[
+        "terms"
+    ]
+    leads(registry, beat, msgspec.msgpack.encode(moved), seq=1)
+    assert parts_of(registry, N0, SMALL.digest) == ALONE
+
+
+def test_a_gang_is_its_leaders_alone(registry: Registry, beat: BeatMaker, keys: Keys) -> None:
+    """Another node that shows its document, or another model, is not shared by it."""
+    registry.heard(N1, msgspec.structs.replace(beat(), gang=signed(TERMS, keys)), 10.0, 1000.0)
+    assert parts_of(registry, N1, SMALL.digest) == (Part(N1, 1),)
+    leads(registry, beat, signed(TERMS, keys))
+    assert parts_of(registry, N0, LARGE.digest) == ALONE
+
+
+def test_a_leader_has_to_sign_too(registry: Registry, beat: BeatMaker, keys: Keys) -> None:
+    """What it did not agree to is not shared."""
+    leads(registry, beat, signed(TERMS, {N1: keys[N1], N2: keys[N2]}))
+    assert parts_of(registry, N0, SMALL.digest) == ALONE
+
+
+def test_who_may_not_work_does_not_earn(registry: Registry, beat: BeatMaker, keys: Keys) -> None:
+    """The part of a rig that was removed, or whose member is suspended, is the leader's."""
+    leads(registry, beat, signed(TERMS, keys))
+    enrol(registry, N1, suspended=True)
+    registry.remove(N2)
+    assert parts_of(registry, N0, SMALL.digest) == (Part(N0, 10),)
+
+
+def test_a_new_key_signs_anew(registry: Registry, beat: BeatMaker, keys: Keys) -> None:
+    """What the old one had signed no longer counts."""
+    leads(registry, beat, signed(TERMS, keys))
+    fresh = {**keys, **keys_of(N1)}
+    enrol(registry, N1, public_key=fresh[N1].public)
+    assert parts_of(registry, N0, SMALL.digest) == (Part(N0, 8), Part(N2, 2))
+    leads(registry, beat, signed(TERMS, fresh), seq=1)
+    assert parts_of(registry, N0, SMALL.digest) == (Part(N0, 5), Part(N1, 3), Part(N2, 2))
+
+
+def test_what_a_gang_answered_is_shared_once_it_has_ended(
+    registry: Registry, beat: BeatMaker, keys: Keys
+) -> None:
+    """Until its leader serves again, in another gang or alone."""
+    leads(registry, beat, signed(TERMS, keys))
+    registry.heard(N0, beat(1, engine="loading"), 12.0, 1000.0)
+    assert len(parts_of(registry, N0, SMALL.digest)) == 3
+    leads(registry, beat, b"", seq=2)
+    assert parts_of(registry, N0, SMALL.digest) == ALONE
+
+
+@pytest.mark.parametrize("document", [b"\x00", b"\xff" * 8000])
+def test_nonsense_shares_nothing(registry: Registry, beat: BeatMaker, document: bytes) -> None:
+    """And does not stop the node's beat."""
+    leads(registry, beat, document)
+    assert registry.nodes[N0].state == "ready"
+    assert parts_of(registry, N0, SMALL.digest) == ALONE
