@@ -44,8 +44,8 @@ class Names:
             return "admitted" if known.name == served.name else "refused"
         if served.name == CHAT_ALIAS:
             return "refused"
-        digest, admission = self._claims.get((served.name, member), ("", "unclaimed"))
-        return admission if digest == served.digest else "unclaimed"
+        claim = self._claims.get((served.name, member))
+        return claim[1] if claim is not None and claim[0] == served.digest else "unclaimed"
 
     def settle(self, name: str, member: str, digest: Digest, admission: Admission) -> None:
         """Note how a member's claim was decided."""
