@@ -305,6 +305,21 @@ async def test_a_request_belongs_to_the_call_that_it_names(office: Office) -> No
     assert await office.booker.book() == 0
 
 
+async def test_a_request_is_passed_on_once(office: Office) -> None:
+    """Of several calls that claim the same request the first has it, also when that is booked."""
+    await office.give(office.anna, 100_000)
+    await office.mappings.put("alias", "anna", office.anna)
+    first, *others = (
+        replace(CALL, call_id=f"c{number}", request_id="req_1") for number in range(3)
+    )
+    await office.serve("req_1", None)
+    await office.tell(first, others[0])
+    assert await office.booker.book() == 1
+    await office.tell(others[1])
+    assert await office.booker.book() == 0
+    assert [each.id for each in await office.passed_on()] == ["litellm:c0"]
+
+
 async def test_mappings_are_put_listed_and_removed(office: Office) -> None:
     """A second one of the same replaces the first; unknown members and names are refused."""
     await office.mappings.put("team", " t1 ", office.proxy)

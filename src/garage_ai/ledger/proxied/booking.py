@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import structlog
-from sqlalchemy import ScalarSelect, func, or_, select, update
+from sqlalchemy import ScalarSelect, exists, func, or_, select, update
 
 from garage_ai.ledger.errors import LedgerError, Overdraft
 from garage_ai.ledger.grants import Before, no_grants
@@ -120,9 +120,16 @@ class Booker:
     async def _waiting(self, after: int) -> Sequence[_Waiting]:
         """Give calls whose request and member are known, oldest first."""
         table = litellm_calls
-        # A request that bears a call's id is that call's, whatever another call says.
+        # A request that bears a call's id is that call's, whatever another call says; one that
+        # bears none is the first call's that names it.
+        earlier = table.alias()
+        named_before = exists().where(
+            earlier.c.request_id == usage.c.request_id,
+            earlier.c.proxy_id == table.c.proxy_id,
+            earlier.c.seq < table.c.seq,
+        )
         same = (usage.c.caller_id == table.c.call_id) | (
-            (usage.c.request_id == table.c.request_id) & usage.c.caller_id.is_(None)
+            (usage.c.request_id == table.c.request_id) & usage.c.caller_id.is_(None) & ~named_before
         )
         payer = func.coalesce(table.c.booked_to, _PAYER)
         statement = (
@@ -135,6 +142,7 @@ class Booker:
                 usage.c.charge,
                 payer,
             )
+            .select_from(table)
             .join(usage, same & (usage.c.member_id == table.c.proxy_id))
             .where(table.c.state == WAITING, table.c.seq > after, payer.is_not(None))
             .order_by(table.c.seq)
