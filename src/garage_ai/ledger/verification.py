@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import func, literal, select, union_all
+from sqlalchemy import func, literal, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.ledger.books import Position, digest_of, sides
@@ -189,21 +189,23 @@ async def stream_transfers(
     Raises: StorageError.
     """
     after = 0
+    # Each side by its own index: both at once would read all that is left for every batch.
+    columns = (transfers.c.debit, transfers.c.credit)
+    sides = [true()] if account is None else [column == account for column in columns]
     while True:
-        statement = select(transfers).where(transfers.c.seq > after)
-        if account is not None:
-            statement = statement.where(
-                (transfers.c.debit == account) | (transfers.c.credit == account)
-            )
+        found = {}
         # A transaction of its own for each batch: none is held while somebody reads slowly.
         async with storage.read() as connection:
-            page = statement.order_by(transfers.c.seq).limit(_BATCH)
-            rows = (await connection.execute(page)).all()
-        for row in rows:
-            yield transfer_of(row)
-        if len(rows) < _BATCH:
+            for side in sides:
+                page = select(transfers).where(transfers.c.seq > after, side)
+                for row in await connection.execute(page.order_by(transfers.c.seq).limit(_BATCH)):
+                    found[row.seq] = row
+        batch = sorted(found)[:_BATCH]
+        for seq in batch:
+            yield transfer_of(found[seq])
+        if len(batch) < _BATCH:
             return
-        after = rows[-1].seq
+        after = batch[-1]
 
 
 _NONE: Final = literal(0)

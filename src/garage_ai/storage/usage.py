@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, Final, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Row, String, case, cast, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, String, case, cast, func, literal_column, select, tuple_
 
 from garage_ai.storage.database import Storage
 from garage_ai.storage.ids import KeyId, MemberId
@@ -127,16 +127,24 @@ async def usage_list(
     member: MemberId | None = None,
     key: KeyId | None = None,
 ) -> UsagePage:
-    """List usage records, newest first.
+    """List usage records, newest first: a member's by their moments, others as they came.
 
     `limit` is cut to 1..MAX_LISTED; `before` is the last page's. Raises: StorageError.
     """
     limit = min(max(limit, 1), MAX_LISTED)
-    statement = select(usage).order_by(usage.c.seq.desc()).limit(limit + 1)
-    if before is not None:
-        statement = statement.where(usage.c.seq < before)
-    if member is not None:
+    statement = select(usage).limit(limit + 1)
+    if member is None:
+        statement = statement.order_by(usage.c.seq.desc())
+        if before is not None:
+            statement = statement.where(usage.c.seq < before)
+    else:
+        # In the order of the index: any other would read all of the member's for each page.
         statement = statement.where(usage.c.member_id == member)
+        statement = statement.order_by(usage.c.at.desc(), usage.c.seq.desc())
+        if before is not None:
+            last = select(usage.c.at).where(usage.c.seq <= before)
+            moment = last.order_by(usage.c.seq.desc()).limit(1).scalar_subquery()
+            statement = statement.where(tuple_(usage.c.at, usage.c.seq) < tuple_(moment, before))
     if key is not None:
         statement = statement.where(usage.c.key_id == key)
     async with storage.read() as connection:

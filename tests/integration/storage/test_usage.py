@@ -103,6 +103,25 @@ async def test_pages_follow_each_other(used: Storage) -> None:
     assert third.before is None
 
 
+async def test_a_members_pages_are_in_the_order_of_its_moments(storage: Storage) -> None:
+    """A long answer is recorded late and stands where it began; none is missed or comes twice."""
+    hours = {"req_0": 3, "req_1": 1, "req_2": 1, "req_3": 2, "req_4": 0}
+    writer = UsageWriter.start(storage)
+    for name, hour in hours.items():
+        writer.put(replace(ANSWERED, request_id=name, at=NOON + timedelta(hours=hour)))
+        writer.put(replace(ANSWERED, request_id=f"bo_{name}", member=BO))
+    await writer.close()
+    seen, before = list[str](), None
+    while True:
+        page = await usage_list(storage, 1, before, member=ANNA)
+        seen += [record.request_id for record in page.records]
+        before = page.before
+        if before is None:
+            break
+    assert seen == ["req_0", "req_3", "req_2", "req_1", "req_4"]
+    assert len((await usage_list(storage, 9, 2**63 - 1, member=BO)).records) == 5
+
+
 @pytest.mark.parametrize("limit", [-1, 0])
 async def test_a_page_holds_at_least_one(used: Storage, limit: int) -> None:
     """A senseless limit is brought into range."""

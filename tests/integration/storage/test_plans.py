@@ -1,0 +1,33 @@
+"""Pages of long tables are found by an index, in its order: page a thousand costs as page one."""
+
+from pathlib import Path
+
+import pytest
+from tests.parts.plans import plans_of
+
+from garage_ai.ledger import Ledger
+from garage_ai.ledger.models import member_account
+from garage_ai.storage import MemberId, Storage, usage_list
+
+pytestmark = pytest.mark.anyio
+
+ANNA = MemberId("mbr_anna")
+
+
+@pytest.mark.parametrize("before", [None, 7])
+async def test_pages_of_a_members_usage(
+    file_storage: Storage, sqlite_file: Path, before: int | None
+) -> None:
+    """Not all of the member's records are read and sorted for each of them."""
+    with plans_of(file_storage, sqlite_file) as steps:
+        await usage_list(file_storage, 100, before, member=ANNA)
+    assert steps
+    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step]
+
+
+async def test_batches_of_an_accounts_entries(file_storage: Storage, sqlite_file: Path) -> None:
+    """Those that follow are not read with each batch."""
+    with plans_of(file_storage, sqlite_file) as steps:
+        assert [each async for each in Ledger(file_storage).entries(member_account(ANNA))] == []
+    assert steps
+    assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step]
