@@ -37,6 +37,8 @@ class Keeper:
         self, storage: Storage, files: Files, validation: Validation, finalising: Finalising
     ) -> None:
         self.failures = 0
+        self.on_step: Callable[[], None] = lambda: None
+        """Told when a batch has come a step on, so that its items may begin."""
         self._storage = storage
         self._files = files
         self._validation = validation
@@ -103,6 +105,7 @@ class Keeper:
     def _done(self, task: asyncio.Task[None]) -> None:
         del self._working[task]
         self.wake()
+        self.on_step()
 
     async def _look_after(self, hold: Hold) -> None:
         try:

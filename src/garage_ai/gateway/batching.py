@@ -111,7 +111,10 @@ def open_batch(
     stack.push_async_callback(keeper.close)
     watch_batches(place.metrics, keeper)
     seconds = settings.batch_lease_seconds
-    place.open_worker(stack, store=store, read=read_line_body, desk=desk, lease_seconds=seconds)
+    worker = place.open_worker(
+        stack, store=store, read=read_line_body, desk=desk, lease_seconds=seconds
+    )
+    keeper.on_step = worker.look
     most = BatchLimits(settings.batch_member_active, settings.batch_member_lines)
     return BatchRoom(files, Batches(storage, keeper.wake, most), keeper)
 

@@ -5,6 +5,7 @@ database. A worker that is killed leaves leases that run out; its items are then
 """
 
 import asyncio
+import contextlib
 import random
 import time
 from collections import deque
@@ -37,7 +38,10 @@ from garage_ai.storage import MemberId, UsageRecord
 _log = structlog.get_logger(__name__)
 
 LOOK_SECONDS: Final = 0.5
-"""How often items are looked for where there were none."""
+"""How often items are looked for while some wait and none could be begun."""
+
+IDLE_SECONDS: Final = 2.0
+"""How often they are where none waits; what this gateway itself lets begin is told at once."""
 
 MOST_AHEAD: Final = 512
 """Most items of one model that are claimed before their turn."""
@@ -111,6 +115,7 @@ class Worker:
         self._returning: dict[Item, datetime | None] = {}  # until when they wait
         self._running: dict[asyncio.Task[None], Job] = {}
         self._wanted = asyncio.Event()
+        self._told = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ender = Ender(items)
 
@@ -122,6 +127,10 @@ class Worker:
             asyncio.create_task(self._keep(), name="batch-leases"),
         ]
         return self
+
+    def look(self) -> None:
+        """Look for items at once: some may begin that could not before."""
+        self._told.set()
 
     @property
     def ends(self) -> Ender:
@@ -155,15 +164,13 @@ class Worker:
     async def _feed(self) -> None:
         while True:
             found = await self._tried("batch_items_not_claimed", self._fill())
-            if not found:
-                # Several gateways look; they need not meet.
-                await asyncio.sleep(LOOK_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+            if found:
+                await _wait(self._wanted, LOOK_SECONDS)
                 continue
-            try:
-                async with asyncio.timeout(LOOK_SECONDS):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
+            # Several gateways look; they need not meet.
+            seconds = LOOK_SECONDS if self._lines else IDLE_SECONDS
+            await _wait(self._told, seconds * random.uniform(0.8, 1.2))  # noqa: S311
+            self._told.clear()
 
     async def _fill(self) -> int:
         """Claim what there is room for, and begin; give how many were claimed."""
@@ -356,6 +363,12 @@ class Worker:
             self.failures += 1
             _log.warning(failure, code=getattr(error, "code", type(error).__name__))
             return 0
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await event.wait()
 
 
 def _line(item: Item, status: int, body: bytes) -> bytes:
