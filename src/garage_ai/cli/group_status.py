@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from garage_ai.cli.group_words import say
+from garage_ai.cli.reason_words import reason_in_words
 from garage_ai.node.group.sharing import parts_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def group_rows(group: "GroupView", me: str) -> Iterator[tuple[str, str]]:
         if rig.node != me:
             yield say("status.rig"), _rig(rig, measured.get(rig.node))
     if group.refused:
-        yield say("status.turned_away"), group.refused
+        yield say("status.turned_away"), reason_in_words(group.refused)
 
 
 def _part(group: "GroupView", me: str) -> str:

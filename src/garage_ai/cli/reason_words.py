@@ -8,7 +8,10 @@ import re
 from functools import cache
 from typing import Final
 
+from garage_ai.cli.gang_words import SWEDISH
+from garage_ai.cli.group_words import ERRORS
 from garage_ai.cli.words import language
+from garage_ai.node.group.reasons import REASONS as GANG_REASONS
 
 REASONS: Final[dict[str, str]] = {
     # Why the node takes nothing new.
@@ -117,23 +120,6 @@ REASONS: Final[dict[str, str]] = {
     "The engine's image {url} is not approved yet; an administrator does it with: {command}": (
         "Motorns avbild {url} är inte godkänd än; en administratör godkänner den med: {command}"
     ),
-    # Why a group of rigs does not run a model together.
-    "{n} cards are {m} GiB short each of what the model needs": (
-        "{n} kort har {m} GiB för lite var för vad modellen behöver"
-    ),
-    "{words} and {url} have not measured what lies between them": (
-        "{words} och {url} har inte mätt vad som finns mellan dem"
-    ),
-    "{words} to {url} and back takes {n} ms, more than {m}": (
-        "{words} till {url} och tillbaka tar {n} ms, mer än {m}"
-    ),
-    "{words} and {url} have {n} Gbit/s between them, less than {m}": (
-        "{words} och {url} har {n} Gbit/s mellan sig, mindre än {m}"
-    ),
-    "the cards of {words} are not equal": "korten i {words} är inte lika",
-    "the cards of the group cannot share the model: {words}": (
-        "gruppens kort kan inte dela på modellen: {words}"
-    ),
     # What a node that leaves had.
     "service {url}": "tjänsten {url}",
     "containers of {url}: {n}": "containrar hos {url}: {n}",
@@ -170,6 +156,7 @@ STATES: Final[dict[str, str]] = {
 
 _FIELD: Final = re.compile(r"\\\{(\w+)\\\}")
 _NUMBERS: Final = frozenset({"n", "m", "k"})
+_WORDS: Final = frozenset({"url", "node", "other"})
 
 
 def reason_in_words(reason: str) -> str:
@@ -195,7 +182,8 @@ def in_swedish(reason: str) -> str:
 @cache
 def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
     # The longest first: `{url} answers {n}` would else take what says more.
-    longest = sorted(REASONS.items(), key=lambda pair: -len(pair[0]))
+    of_gangs = {english: SWEDISH[code] for code, english in GANG_REASONS.items()}
+    longest = sorted({**REASONS, **ERRORS, **of_gangs}.items(), key=lambda pair: -len(pair[0]))
     return tuple((_pattern(english), swedish) for english, swedish in longest)
 
 
@@ -205,7 +193,7 @@ def _pattern(english: str) -> re.Pattern[str]:
 
 def _group(field: re.Match[str]) -> str:
     name = field[1]
-    shape = r"[\d.]+" if name in _NUMBERS else r"\S+" if name == "url" else r".+"
+    shape = r"[\d.]+" if name in _NUMBERS else r"\S+" if name in _WORDS else r".+"
     return f"(?P<{name}>{shape})"
 
 

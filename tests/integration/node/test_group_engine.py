@@ -15,10 +15,11 @@ from garage_ai.node.engines.launch import BareLauncher, Launcher, OnLine, Starta
 from garage_ai.node.engines.vllm import Patience
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import EngineLost
-from garage_ai.node.group.engine import GroupEngine, Seat
+from garage_ai.node.group.engine import GroupEngine
 from garage_ai.node.group.folder import GroupChoice, HostPort
-from garage_ai.node.group.messages import TunnelEnd
-from garage_ai.node.group.planning import Divide, Division, by_wish, gang_planner
+from garage_ai.node.group.messages import TunnelEnd, Wished
+from garage_ai.node.group.planning import Divide, Division, evenly, gang_planner
+from garage_ai.node.group.seat import Seat
 from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper
 from garage_ai.node.group.view import Grouped, GroupView
 from garage_ai.node.logs import BoundedLog
@@ -68,7 +69,9 @@ class Party:
         me: NodeId,
         places: tuple[HostPort, HostPort],
         divide: Divide,
+        *,
         launcher: Launcher | None = None,
+        tensor: int = 2,
     ) -> None:
         self.key = KeyPair.generate(Role.USER)
         self.vllm = home / "env"
@@ -87,7 +90,7 @@ class Party:
         address = "10.213.0.2" if me == B else "10.213.0.1"
         self.tunnel = NoTunnelAtAll(Tunnel(f"gai{me}", address), choice)
         self.engine = GroupEngine(
-            Seat(me, choice, b"s" * 32, self.sign),
+            Seat(me, choice, b"s" * 32, self.sign, wish=Wished(256 if me == B else 0, 0, tensor)),
             options,
             gang_planner(DIGEST, divide),
             self.tunnel,
@@ -124,7 +127,7 @@ def free_places() -> tuple[HostPort, HostPort]:
 async def parties(tmp_path: Path) -> AsyncIterator[tuple[Party, Party]]:
     """Two rigs, of which none lends yet."""
     places = free_places()
-    one, other = (Party(tmp_path / me, me, places, by_wish(2)) for me in (A, B))
+    one, other = (Party(tmp_path / me, me, places, evenly) for me in (A, B))
     yield one, other
     await asyncio.gather(one.engine.stop(), other.engine.stop())
 
@@ -151,6 +154,8 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
     for party in parties:
         assert party.said("--tensor-parallel-size") == "2"
         assert party.said("--nnodes") == "2"
+        # One owner's wish holds for both, as does how numbers are kept.
+        assert (party.said("--max-model-len"), party.said("--dtype")) == ("256", "bfloat16")
         assert party.said("--master-addr") == "10.213.0.1"
     told = fake_vllm.started(other.vllm)["environment"]
     assert (told["VLLM_HOST_IP"], told["GLOO_SOCKET_IFNAME"]) == ("10.213.0.2", "gaib")
@@ -203,7 +208,7 @@ async def test_a_gang_of_one_has_its_pipeline(tmp_path: Path) -> None:
 async def test_a_part_that_breaks_as_nobody_foresaw_ends_its_gang(tmp_path: Path) -> None:
     """It does not wait for ever, lets go of the rig, and is tried again."""
     launcher = Fickle()
-    party = Party(tmp_path, A, free_places(), by_wish(1), launcher)
+    party = Party(tmp_path, A, free_places(), evenly, launcher=launcher, tensor=1)
     await party.engine.start()
     try:
         await until(lambda: "the agent failed" in party.engine.reason, seconds=20)

@@ -9,12 +9,15 @@ from typing import get_args
 import pytest
 
 from garage_ai import node
+from garage_ai.cli.gang_words import SWEDISH
 from garage_ai.cli.reason_words import REASONS, STATES, in_swedish, reason_in_words, state_in_words
 from garage_ai.network.admission import SANDBOX_NEEDED, _image_refusal, agent_too_old
 from garage_ai.network.models import ImageState
 from garage_ai.node.engines import vllm_log
 from garage_ai.node.fitting.sizes import Ruled, Size
 from garage_ai.node.fitting.words import refusal
+from garage_ai.node.group.reasons import REASONS as GANG_REASONS
+from garage_ai.node.group.reasons import Reason, say
 from garage_ai.node.guard.signals import TOLD
 from garage_ai.wire.connection import LinkState
 from garage_ai.wire.messages import AgentState, EngineImage, EngineState
@@ -90,6 +93,27 @@ def test_what_the_network_tells_has_its_swedish() -> None:
 def test_both_languages_tell_the_same() -> None:
     """No value is left out, none made up."""
     assert [text for text in REASONS if fields(text) != fields(REASONS[text])] == []
+
+
+@pytest.mark.parametrize("code", get_args(Reason))
+def test_every_reason_of_a_gang_has_its_swedish(code: Reason) -> None:
+    """By its code, with the same values, and found again by its words."""
+    assert fields(GANG_REASONS[code]) == fields(SWEDISH[code])
+    values = dict.fromkeys(fields(GANG_REASONS[code]), "7")
+    assert in_swedish(say(code, **values)) == SWEDISH[code].format(**values)
+
+
+def test_a_gangs_reason_is_said_from_its_outermost_to_its_innermost() -> None:
+    """A rig's part of it, and what its engine said, which stays."""
+    lost = say("rank_of", node="rig-1", words=say("rank_ended"))
+    assert in_swedish(say("of_group", node="garage", words=lost)) == (
+        "gruppen garage: rig-1: dess del har slutat"
+    )
+    died = say("rank_of", node="rig-1", words="vLLM ended with 1: out of luck")
+    assert in_swedish(died) == "rig-1: vLLM slutade med 1: out of luck"
+    assert (
+        in_swedish("rig-1 does not hold this group's secret") == "rig-1 har inte gruppens hemlighet"
+    )
 
 
 def test_known_words_inside_a_reason_are_said_too() -> None:

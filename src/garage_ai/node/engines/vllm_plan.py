@@ -9,7 +9,7 @@ way in, since the digest that the network knows it by would then be another mode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from garage_ai.catalog import (
     USUAL,
@@ -40,6 +40,9 @@ RESERVE: Final = 512 * 1024 * 1024
 LEAST_SHARE: Final = 0.1
 DEFAULT_CACHE_GIB: Final = 2
 """Memory for the cache on a CPU, where vLLM's own default takes half of the machine."""
+
+ON_PROCESSORS: Final = "bfloat16"
+"""How numbers are kept where no card computes."""
 
 _BFLOAT: Final = (8, 0)
 
@@ -117,7 +120,7 @@ def _on_cpu(base: VllmOptions, wishes: Wishes) -> VllmOptions:
     if alone or wishes.memory_share is not None:
         raise NotPossible("This vLLM runs on the CPU: there are no cards to share out.")
     cache = wishes.cache_gib or DEFAULT_CACHE_GIB
-    return replace(base, dtype="bfloat16", cache_gib=cache, threads=wishes.threads)
+    return replace(base, dtype=ON_PROCESSORS, cache_gib=cache, threads=wishes.threads)
 
 
 def _on_cards(base: VllmOptions, facts: Facts, model: Model, wishes: Wishes) -> VllmOptions:
@@ -253,8 +256,13 @@ def _dtype(cards: Sequence[Card], config: FolderConfig) -> str:
             card=oldest.name,
             has=_dotted(oldest.capability),
         )
+    return dtype_of(oldest.capability)
+
+
+def dtype_of(capability: tuple[int, int]) -> Literal["auto", "half"]:
+    """Say how numbers are kept on cards of which the oldest has this compute capability."""
     # Before Ampere there is no arithmetic for bfloat16; half keeps its size.
-    return "auto" if oldest.capability >= _BFLOAT else "half"
+    return "auto" if capability >= _BFLOAT else "half"
 
 
 def _share(cards: Sequence[Card]) -> float:
@@ -288,7 +296,9 @@ def _dotted(capability: tuple[int, int]) -> str:
 __all__ = [
     "DEFAULT_SLOTS",
     "LEAST_CAPABILITY",
+    "ON_PROCESSORS",
     "Model",
     "Wishes",
+    "dtype_of",
     "plan",
 ]

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +17,10 @@ from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import EngineLost
 from garage_ai.node.fitting.book import Peak
 from garage_ai.node.group.errors import GroupError
-from garage_ai.node.group.folder import GroupChoice
 from garage_ai.node.group.gang import EndRank, Gang, Instruction, Planner, Send, StartRank
 from garage_ai.node.group.messages import (
     Bulk,
     Came,
-    Card,
     Epoch,
     Facts,
     GangPlan,
@@ -33,7 +30,9 @@ from garage_ai.node.group.messages import (
     Pong,
 )
 from garage_ai.node.group.rank import HeadlessRank, LeadingRank, seated
+from garage_ai.node.group.reasons import say
 from garage_ai.node.group.rigs import Rigs
+from garage_ai.node.group.seat import Seat
 from garage_ai.node.group.sharing import terms_of
 from garage_ai.node.group.tunnel import TunnelKeeper
 from garage_ai.node.group.view import GroupView
@@ -49,17 +48,6 @@ _log = structlog.get_logger(__name__)
 TICK_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 10.0
 """Between two looks whether the group's own network has been set up."""
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """What makes this rig a part of its group; `sign` signs with the node's key of the moment."""
-
-    node: NodeId
-    choice: GroupChoice
-    secret: bytes
-    sign: Callable[[bytes], bytes]
-    cards: tuple[Card, ...] = ()
 
 
 class GroupEngine:
@@ -85,7 +73,7 @@ class GroupEngine:
         self._folders = (run, logs)
         self._launcher = launcher
         self._patience = patience
-        self._me = Member(seat.node, options.digest, cards=seat.cards)
+        self._me = Member(seat.node, options.digest, cards=seat.cards, wish=seat.wish)
         self._told = self._me
         self._gang = Gang(self._me, planner)
         self._rigs = Rigs(seat.node, seat.choice, seat.secret, self)
@@ -130,9 +118,10 @@ class GroupEngine:
             return self._rigs.trouble
         gang = self._gang
         if gang.phase in ("reserved", "working"):
-            return f"grouped: it computes for {gang.epoch.leader}, which answers for the group"
+            return say("grouped", node=gang.epoch.leader)
         own = self._rank.reason if self._rank is not None and gang.leads else ""
-        return f"group {self._seat.choice.name}: {own or gang.reason or gang.phase}"
+        words = own or gang.reason or say(gang.phase)
+        return say("of_group", node=self._seat.choice.name, words=words)
 
     @property
     def offers(self) -> tuple[Offer, ...]:
@@ -325,7 +314,7 @@ class GroupEngine:
             reason = str(error)
         except Exception:  # what it is is told; the gang must not wait for ever
             _log.exception("rank_broke")
-            reason = "the agent failed"
+            reason = say("agent_failed")
         finally:
             self._rank = None
             self._apart.set()
@@ -397,4 +386,4 @@ async def _first_of(*events: asyncio.Event) -> None:
             await asyncio.gather(*waits, return_exceptions=True)
 
 
-__all__ = ["GroupEngine", "Seat"]
+__all__ = ["GroupEngine"]

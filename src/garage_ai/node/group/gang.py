@@ -31,6 +31,7 @@ from garage_ai.node.group.messages import (
     Start,
     Started,
 )
+from garage_ai.node.group.reasons import bounded, say
 from garage_ai.wire.ids import NodeId
 
 RESERVE_SECONDS: Final = 15.0
@@ -141,7 +142,7 @@ class Gang:
         self.highest = max(self.highest, member.highest)
         at_work = self.phase not in ("apart", "ending")
         if member.node == self._me and not member.willing and at_work:
-            return self._leave("paused", now)
+            return self._leave(say("paused"), now)
         return self._try(now)
 
     def lost(self, node: NodeId, now: float) -> list[Instruction]:
@@ -151,7 +152,7 @@ class Gang:
             self._answered.add(node)
             return self._ended()
         if self._takes(node) and (self.leads or node == self.epoch.leader):
-            return self._leave(f"{node} was lost", now)
+            return self._leave(say("rig_lost", node=node), now)
         return self._try(now)
 
     def heard(self, node: NodeId, message: GangMessage, now: float) -> list[Instruction]:
@@ -195,7 +196,7 @@ class Gang:
         self._runs = False
         if self.phase == "ending":
             return self._ended()
-        return self._leave(reason or "a rank has ended", now)
+        return self._leave(reason or say("rank_ended"), now)
 
     def tick(self, now: float, chance: float) -> list[Instruction]:
         """Look at what is late; to be called about once a second, `chance` between 0 and 1."""
@@ -210,7 +211,7 @@ class Gang:
             self._answered |= set(self._others)
             return self._ended()
         if self.phase in ("reserving", "starting", "reserved"):
-            return self._leave("a rank did not answer in time", now)
+            return self._leave(say("rank_late"), now)
         return []
 
     # --- leading
@@ -226,7 +227,7 @@ class Gang:
             self.reason = found.reason
             return []
         if found.leader != self._me:
-            self.reason = f"waiting for {found.leader}, which leads"
+            self.reason = say("other_leads", node=found.leader)
             return []
         self.epoch = self.highest = Epoch(self.highest.number + 1, self._me)
         self._enter("reserving", found, now + RESERVE_SECONDS)
@@ -254,7 +255,9 @@ class Gang:
         if self.phase == "ending":
             self._answered.add(node)
             return self._ended()
-        return self._leave(f"{node}: {reason or 'its part has ended'}", now) if self.leads else []
+        if not self.leads:
+            return []
+        return self._leave(say("rank_of", node=node, words=reason or say("rank_ended")), now)
 
     # --- following
 
@@ -264,11 +267,11 @@ class Gang:
             return []
         # That one is the highest is no reason: others may have told of it before its leader did.
         if epoch < self.highest or epoch == self.epoch:
-            return [Send(node, Refused(epoch, self.highest, "there was a later gang"))]
+            return [Send(node, Refused(epoch, self.highest, say("later_gang")))]
         gives_way: list[Instruction] = []
         if self.phase == "reserving":
             # Two began at once: the later one goes first, once this one's ranks are free.
-            gives_way = self._leave("another rig leads", now)
+            gives_way = self._leave(say("led_elsewhere"), now)
         why = self._why_not(asked)
         if why:
             return [*gives_way, Send(node, Refused(epoch, self.highest, why))]
@@ -278,10 +281,10 @@ class Gang:
 
     def _why_not(self, asked: Reserve) -> str:
         if self.phase != "apart":
-            return "it is part of another gang"
+            return say("engaged")
         if not self._members[self._me].willing:
-            return "its owner does not lend now"
-        return "" if asked.digest == self._digest else "it holds another model"
+            return say("not_lent")
+        return "" if asked.digest == self._digest else say("other_model")
 
     def _start_as_told(self, node: NodeId, message: Start) -> list[Instruction]:
         if self.phase != "reserved" or message.epoch != self.epoch or self.epoch.leader != node:
@@ -300,6 +303,7 @@ class Gang:
 
     def _leave(self, reason: str, now: float) -> list[Instruction]:
         """End this rig's part, and if it leads, everybody's."""
+        reason = bounded(reason)
         good = self._served_at is not None and now - self._served_at > GOOD_SECONDS
         self._failures = 1 if good else self._failures + 1
         waits_for = [node for node in self._others if self.leads and node in self._members]

@@ -3,7 +3,7 @@
 MessagePack maps, so that fields can be added.
 """
 
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 
@@ -13,13 +13,16 @@ from garage_ai.wire.messages import DigestText
 
 MAX_MEMBERS: Final = 16
 MAX_MESSAGE: Final = 64 * 1024
+MAX_WORDS: Final = 500
+"""Characters of a reason; whoever sends one cuts it (`reasons`)."""
 
 Id = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
-Words = Annotated[str, msgspec.Meta(max_length=500)]
+Words = Annotated[str, msgspec.Meta(max_length=MAX_WORDS)]
 Address = Annotated[str, msgspec.Meta(max_length=64)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 Port = Annotated[int, msgspec.Meta(ge=1, le=65_535)]
 Layers = Annotated[int, msgspec.Meta(ge=1, le=4096)]
+Dtype = Literal["auto", "half", "bfloat16"]
 Figure = Annotated[float, msgspec.Meta(ge=0, le=1e9)]
 
 
@@ -40,6 +43,17 @@ class Card(msgspec.Struct, frozen=True):
     name: Annotated[str, msgspec.Meta(max_length=200)]
     room: Bytes
     compute: tuple[int, int]
+
+
+class Wished(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a rig's owner asks for, 0 where the plan is to decide.
+
+    `context` in tokens, `slots` at a time, and cards in one tensor-parallel set.
+    """
+
+    context: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 0
+    slots: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
+    tensor: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -69,7 +83,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     `willing`: it lends now. `engaged`: the gang that it is part of. `highest`: the latest epoch it
     has heard of. A rig without `cards` computes on its processor; one without `tunnel` cannot be
     part of a gang of several. `agreed` is its signature under how its gang shares (`sharing`),
-    made once its part runs: for the network, which alone can check it.
+    made once its part runs: for the network, which alone can check it. `wish` is its owner's.
     """
 
     node: Id
@@ -81,6 +95,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     links: Annotated[tuple[Measured, ...], msgspec.Meta(max_length=MAX_MEMBERS)] = ()
     tunnel: TunnelEnd | None = None
     agreed: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
+    wish: Wished = Wished()
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -94,8 +109,8 @@ class GangPlan(msgspec.Struct, frozen=True):
     """How a gang runs its model: `places` in the order of node ranks, the leader's first.
 
     `tensor` times `pipeline` processes, equally many on each rig. `context` in tokens, 0 for what
-    each rig was told by its owner; the same of `slots`. `layers` of each stage; none: as the
-    engine deals them out itself.
+    the model's own; `slots` at a time, 0 for the usual. `layers` of each stage; none: as the engine
+    deals them out itself. `dtype` is how all ranks keep numbers, as vLLM names it.
     """
 
     places: Annotated[tuple[Place, ...], msgspec.Meta(min_length=1, max_length=MAX_MEMBERS)]
@@ -104,6 +119,7 @@ class GangPlan(msgspec.Struct, frozen=True):
     context: Annotated[int, msgspec.Meta(ge=0, le=1 << 24)] = 0
     slots: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
     layers: Annotated[tuple[Layers, ...], msgspec.Meta(max_length=64)] = ()
+    dtype: Dtype = "auto"
 
     @property
     def leader(self) -> NodeId:
@@ -221,6 +237,7 @@ def decode(payload: bytes) -> Message:
 __all__ = [
     "MAX_MEMBERS",
     "MAX_MESSAGE",
+    "MAX_WORDS",
     "NEVER",
     "Bulk",
     "Came",
@@ -243,6 +260,7 @@ __all__ = [
     "Start",
     "Started",
     "TunnelEnd",
+    "Wished",
     "decode",
     "encode",
 ]

@@ -1,10 +1,12 @@
 """From the rigs that are free to a gang, or why there is none. Pure."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from garage_ai.node.engines.vllm_plan import ON_PROCESSORS, dtype_of
 from garage_ai.node.group.gang import Planner, Refusal
-from garage_ai.node.group.messages import GangPlan, Member, Place
+from garage_ai.node.group.messages import Dtype, GangPlan, Member, Place, Wished
+from garage_ai.node.group.reasons import say
 from garage_ai.wire.messages import DigestText
 
 
@@ -39,30 +41,56 @@ def gang_planner(digest: DigestText, divide: Divide) -> Planner:
         else:
             without = [each.node for each in chosen if each.tunnel is None]
             if without:
-                return Refusal(
-                    f"the group's own network is not set up on {', '.join(without)}: there, as "
-                    "root, after each restart: gai node doctor --fix --data-dir FOLDER"
-                )
+                return Refusal(say("no_tunnel", words=", ".join(without)))
             places = tuple(Place(each.node, each.tunnel) for each in chosen)
         return GangPlan(
-            places, found.tensor, found.pipeline, found.context, found.slots, found.layers
+            places,
+            found.tensor,
+            found.pipeline,
+            found.context,
+            found.slots,
+            found.layers,
+            dtype_for(chosen),
         )
 
     return plan
 
 
-def by_wish(tensor: int | None) -> Divide:
+def wished(free: Iterable[Member]) -> Wished:
+    """Take the owners' wishes as one: of each the least that any of them asks for."""
+    wishes = [member.wish for member in free]
+    return Wished(
+        _least(wish.context for wish in wishes),
+        _least(wish.slots for wish in wishes),
+        _least(wish.tensor for wish in wishes),
+    )
+
+
+def dtype_for(chosen: Iterable[Member]) -> Dtype:
+    """Say how all ranks keep numbers, which have to be the same: as the oldest card can.
+
+    How weights are quantised is no choice of anybody's: a gang has one digest, and its files say.
+    """
+    cards = [card for member in chosen for card in member.cards]
+    if not cards:
+        return ON_PROCESSORS
+    return dtype_of(min(card.compute for card in cards))
+
+
+def evenly(free: tuple[Member, ...]) -> Division | Refusal:
     """Divide as the owners wish, or one part to each rig: for rigs that compute on processors."""
-
-    def divide(free: tuple[Member, ...]) -> Division | Refusal:
-        wanted = tensor or max(len(free), 1)
-        each = max(1, min((len(member.cards) for member in free), default=1))
-        rigs = -(-wanted // each)
-        if len(free) < rigs:
-            return Refusal(f"{rigs} rigs are needed, and {len(free)} are there")
-        return Division(tuple(str(member.node) for member in free[:rigs]), wanted)
-
-    return divide
+    wish = wished(free)
+    wanted = wish.tensor or max(len(free), 1)
+    each = max(1, min((len(member.cards) for member in free), default=1))
+    rigs = -(-wanted // each)
+    if len(free) < rigs:
+        return Refusal(say("rigs_missing", n=rigs, m=len(free)))
+    chosen = tuple(str(member.node) for member in free[:rigs])
+    return Division(chosen, wanted, context=wish.context, slots=wish.slots)
 
 
-__all__ = ["Divide", "Division", "by_wish", "gang_planner"]
+def _least(wishes: Iterable[int]) -> int:
+    return min((each for each in wishes if each), default=0)
+
+
+__all__ = ["Divide", "Division", "dtype_for", "evenly", "gang_planner", "wished"]

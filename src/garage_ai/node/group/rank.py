@@ -42,6 +42,7 @@ def seated(options: VllmOptions, plan: GangPlan, me: NodeId, tunnel: Tunnel) -> 
         tensor_parallel=plan.tensor,
         pipeline_parallel=plan.pipeline,
         layers=plan.layers,
+        dtype=plan.dtype,
         context=plan.context or options.context,
         slots=plan.slots or options.slots,
         rank=rank,

@@ -7,9 +7,11 @@ from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.group.by_cards import by_cards, cards_of
-from garage_ai.node.group.engine import GroupEngine, Seat
+from garage_ai.node.group.engine import GroupEngine
 from garage_ai.node.group.folder import GroupChoice, group_of, secret_of
-from garage_ai.node.group.planning import by_wish, gang_planner
+from garage_ai.node.group.messages import Wished
+from garage_ai.node.group.planning import evenly, gang_planner
+from garage_ai.node.group.seat import Seat
 from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper, make, tunnel_of
 from garage_ai.node.sandbox.containers import tag_of
 from garage_ai.node.sandbox.launcher import ContainerLauncher
@@ -39,11 +41,10 @@ def group_engine(
     """Make the engine of a node that is part of a group. Raises: NotEnrolled, GroupError."""
     lent = options.lent
     node, secret = folder.load().node, secret_of(folder)
-    seat = Seat(node, group, secret, _signer(folder), cards_of(lent) if lent else ())
-    if lent is None or choice.tensor_parallel is not None:
-        divide = by_wish(choice.tensor_parallel)
-    else:
-        divide = by_cards(lent.shape, lent.form)
+    wish = Wished(choice.context or 0, choice.slots or 0, choice.tensor_parallel or 0)
+    cards = cards_of(lent) if lent else ()
+    seat = Seat(node, group, secret, _signer(folder), cards, wish)
+    divide = by_cards(lent.shape, lent.form) if lent else evenly
     return GroupEngine(
         seat,
         options,

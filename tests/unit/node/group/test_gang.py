@@ -12,6 +12,7 @@ from garage_ai.node.group.gang import (
     StartRank,
 )
 from garage_ai.node.group.messages import (
+    MAX_WORDS,
     End,
     Ended,
     Epoch,
@@ -23,6 +24,8 @@ from garage_ai.node.group.messages import (
     Reserved,
     Start,
     Started,
+    decode,
+    encode,
 )
 
 A, B, C = rigs_of(3)
@@ -221,3 +224,16 @@ def test_words_of_strangers_change_nothing() -> None:
     assert leader.heard(C, Reserved(FIRST), 1.0) == []
     assert not any(isinstance(each, EndRank) for each in leader.heard(C, Ended(FIRST), 1.0))
     assert leader.phase == "reserving"
+
+
+def test_an_engines_last_words_are_cut_to_what_another_rig_takes() -> None:
+    """However long they are and whichever side says them, the other understands the message."""
+    world = serving()
+    for rig, other in ((A, B), (B, A)):
+        said = world.rigs[rig].gang.rank_ended(world.rigs[rig].gang.epoch, "ö" * 10_000, world.now)
+        told = [each.message for each in said if isinstance(each, Send) and each.to == other]
+        assert [decode(encode(message)) for message in told] == told
+        assert len(world.rigs[rig].gang.reason) == MAX_WORDS
+    [ended] = [each.message for each in said if isinstance(each, Send)]
+    assert isinstance(ended, Ended)
+    assert ended.reason.endswith("ö…")
