@@ -25,8 +25,8 @@ SWEDISH: Final[dict[str, str]] = {
     "serving": "svarar tillsammans",
     "ending": "släpper korten",
     "no_tunnel": (
-        "gruppens eget nät är inte inrättat på {words}: där, som root, efter varje omstart: gai "
-        "node doctor --fix --data-dir MAPP"
+        "gruppens eget nät är inte inrättat på {words}: där, som root: gai node doctor "
+        "--fix --data-dir MAPP"
     ),
     "rigs_missing": "{n} datorer behövs, och {m} är här",
     "no_card": "gruppen har inget kort",

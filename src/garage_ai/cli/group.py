@@ -73,11 +73,15 @@ def invite(*, data_dir: NodeDir = None) -> None:
 @app.command(help=say("help.leave"))
 def leave(*, data_dir: NodeDir = None) -> None:
     """Leave the group."""
-    from garage_ai.cli.node_run import folder_here
+    from garage_ai.cli.node_run import folder_here, guarded
     from garage_ai.node.group import folder as group
+    from garage_ai.node.group.setup import take_down_tunnel
 
-    group.leave(folder_here(data_dir))
+    folder = folder_here(data_dir)
+    group.leave(folder)
     output.write(say("left"))
+    if not guarded(lambda: take_down_tunnel(folder)):
+        output.remark(say("left.tunnel", folder=folder.path), style="yellow")
 
 
 @app.command("plan", help=of_plan("help.plan"))

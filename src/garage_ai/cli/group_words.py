@@ -50,15 +50,19 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "joined": (
         (
-            "In group {name}, from the agent's next start. Now and after each restart of the PC, "
-            "as root: gai node doctor --fix --data-dir {folder}"
+            "In group {name}, from the agent's next start. Once, as root: gai node doctor --fix "
+            "--data-dir {folder}"
         ),
         (
-            "Med i gruppen {name}, från agentens nästa start. Nu och efter varje omstart av "
-            "datorn, som root: gai node doctor --fix --data-dir {folder}"
+            "Med i gruppen {name}, från agentens nästa start. En gång, som root: gai node doctor "
+            "--fix --data-dir {folder}"
         ),
     ),
     "left": ("This PC is in no group.", "Datorn är inte med i någon grupp."),
+    "left.tunnel": (
+        "The group's own network is still here. As root: gai group leave --data-dir {folder}",
+        "Gruppens eget nät finns kvar här. Som root: gai group leave --data-dir {folder}",
+    ),
     "paste": (
         "Paste the invitation, then press Enter:",
         "Klistra in inbjudan och tryck på Enter:",
@@ -112,13 +116,30 @@ ERRORS: Final[dict[str, str]] = {
         "En motor i en grupp behöver ett eget nät, och det ger Podman den bara när agenten är "
         "root: kör den som root, eller, för utveckling, med --sandbox none."
     ),
-    "The group's own network is not set up on this PC ({words}). After each restart of the PC, as "
-    "root: gai node doctor --fix --data-dir FOLDER": (
-        "Gruppens eget nät är inte inrättat på den här datorn ({words}). Efter varje omstart av "
-        "datorn, som root: gai node doctor --fix --data-dir MAPP"
+    "The group's own network is not set up on this PC ({words}). As root: gai node doctor --fix "
+    "--data-dir FOLDER": (
+        "Gruppens eget nät är inte inrättat på den här datorn ({words}). Som root: gai node doctor "
+        "--fix --data-dir MAPP"
+    ),
+    "The group's network needs programs that are not installed here: {programs}. Install "
+    "wireguard-tools, and wireguard-go where the kernel has no WireGuard.": (
+        "Gruppens nät behöver program som inte finns här: {programs}. Installera wireguard-tools, "
+        "och wireguard-go där kärnan inte har WireGuard."
+    ),
+    "Another node of this PC is in a group without a sandbox, through {name}, and a PC can have "
+    "one such network. Take that one out: gai group leave": (
+        "En annan nod på datorn är med i en grupp utan sandlåda, genom {name}, och en dator kan ha "
+        "ett sådant nät. Ta ut den: gai group leave"
     ),
     "The group's network cannot be set up: `{argv}` says: {words}": (
         "Gruppens nät kan inte inrättas: `{argv}` säger: {words}"
+    ),
+    "wireguard-go needs {device}: {error}. Try: modprobe tun": (
+        "wireguard-go behöver {device}: {error}. Pröva: modprobe tun"
+    ),
+    "{device} is closed to the node's owner, for whom wireguard-go opens it: chmod 0666 {device}": (
+        "{device} är stängd för nodens ägare, för vilken wireguard-go öppnar den: chmod 0666 "
+        "{device}"
     ),
     "What another rig says of its end of the group's network makes no sense.": (
         "Det en annan dator säger om sin ände av gruppens nät stämmer inte."

@@ -14,7 +14,7 @@ from garage_ai.cli.node_words import say
 from garage_ai.cli.preflight_words import name_of, sentence
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.group.folder import group_of
-from garage_ai.node.group.setup import set_up_tunnel
+from garage_ai.node.group.setup import SetUp, set_up_tunnel
 from garage_ai.node.hardware.models import Pc
 from garage_ai.node.preflight.mend import mend
 from garage_ai.node.preflight.models import EngineKind, Finding, Report, State
@@ -43,6 +43,7 @@ class ReportShown(msgspec.Struct, frozen=True):
     pc: Pc
     findings: tuple[Shown, ...]
     tunnel: str | None = None
+    tunnel_unit: str | None = None
 
 
 def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json: bool) -> None:
@@ -56,7 +57,9 @@ def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json:
         for path in fixed:
             output.write(say("doctor.fixed", path=path))
         if tunnel is not None:
-            output.write(say("doctor.tunnel", name=tunnel))
+            output.write(say("doctor.tunnel", name=tunnel.interface))
+            unit = tunnel.unit
+            output.write(say("doctor.tunnel_unit" if unit else "doctor.tunnel_passing", unit=unit))
         show_findings(report.findings)
         failed = len(report.failed)
         output.write(
@@ -66,12 +69,11 @@ def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json:
         raise typer.Exit(1)
 
 
-def _tunnel(folder: NodeFolder) -> str | None:
-    """Make the network of the node's group, as root, and name it. Raises: CliError."""
+def _tunnel(folder: NodeFolder) -> SetUp | None:
+    """Make the network of the node's group, as root. Raises: CliError."""
     if os.geteuid() != 0 or guarded(lambda: group_of(folder)) is None:
         return None
-    made = guarded(lambda: set_up_tunnel(folder))
-    return None if made is None else made.interface
+    return guarded(lambda: set_up_tunnel(folder))
 
 
 def show_findings(findings: Sequence[Finding]) -> None:
@@ -84,12 +86,20 @@ def show_findings(findings: Sequence[Finding]) -> None:
             output.write(f"       → {output.harmless(remedy)}")
 
 
-def _for_programs(report: Report, fixed: tuple[str, ...], tunnel: str | None) -> ReportShown:
+def _for_programs(report: Report, fixed: tuple[str, ...], tunnel: SetUp | None) -> ReportShown:
     shown = []
     for each in report.findings:
         text, remedy = sentence(each)
         shown.append(Shown(each.check, each.state, each.case, text, remedy, each.values))
-    return ReportShown(not report.failed, report.engine, fixed, report.pc, tuple(shown), tunnel)
+    return ReportShown(
+        not report.failed,
+        report.engine,
+        fixed,
+        report.pc,
+        tuple(shown),
+        tunnel.interface if tunnel else None,
+        str(tunnel.unit) if tunnel and tunnel.unit else None,
+    )
 
 
 __all__ = ["doctor", "show_findings"]

@@ -140,6 +140,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{n} av dem måste rättas till innan {engine} kan köras här.",
     ),
     "doctor.tunnel": ("the group's network is there: {name}", "gruppens nät finns: {name}"),
+    "doctor.tunnel_unit": (
+        "it comes back at each start of the PC: {unit}",
+        "det kommer tillbaka vid varje start av datorn: {unit}",
+    ),
+    "doctor.tunnel_passing": (
+        "no systemd starts this system: run this again after each restart",
+        "ingen systemd startar det här systemet: kör detta igen efter varje omstart",
+    ),
     "doctor.fixed": ("closed to others: {path}", "stängd för andra: {path}"),
     "token.made": (
         "good for one node; on its PC:  gai node join {url} TOKEN",

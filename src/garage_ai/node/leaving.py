@@ -19,6 +19,7 @@ import structlog
 from garage_ai.node.errors import GatewayAway, NodeError, NotEnrolled, NotPossible
 from garage_ai.node.folder import LOCK, NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient, GatewayRefused, NodeGoneForGood
+from garage_ai.node.group.setup import take_down_tunnel
 from garage_ai.node.records import tls_for
 from garage_ai.node.rotation import settled
 from garage_ai.node.sandbox.containers import Containers
@@ -143,6 +144,7 @@ class _Leaving:
             if await asyncio.to_thread(shutil.which, name):
                 await self._containers(name)
         await self._images()
+        await self._tunnel()
         for path in self._files(keep_models=keep_models):
             await asyncio.to_thread(self._remove, path)
         for name in ("models", "logs", "run"):
@@ -182,6 +184,16 @@ class _Leaving:
             images.append((f"image {reference}", exact))
         self.removed += (told for told, image in images if image not in stay)
         self.shared += (told for told, image in images if image in stay)
+
+    async def _tunnel(self) -> None:
+        try:
+            gone = await asyncio.to_thread(take_down_tunnel, self._folder)
+        except NodeError as error:
+            self.kept.append(f"network of the group: {error}")
+            return
+        if not gone:
+            command = f"gai group leave --data-dir {self._folder.path}"
+            self.kept.append(f"network of the group: as root: {command}")
 
     def _built(self) -> dict[Program, str]:
         return {name: built.image for name, built in self._pins().built.items()}

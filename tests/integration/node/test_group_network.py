@@ -9,10 +9,12 @@ from dataclasses import dataclass
 
 import pytest
 from tests.parts.hosts import Host, lan
+from tests.parts.tun import WITH_DEVICE
 from tests.parts.waiting import eventually
 
 from garage_ai.node.group.folder import GroupChoice, HostPort
-from garage_ai.node.group.tunnel import Tunnel, tunnel_of, unmaking
+from garage_ai.node.group.tunnel import Tunnel, tunnel_of
+from garage_ai.node.group.tunnel_making import unmake
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
@@ -22,11 +24,12 @@ END = """
 import asyncio, concurrent.futures.thread, os, sys, msgspec
 from garage_ai.node.group.folder import GroupChoice, HostPort
 from garage_ai.node.group.messages import TunnelEnd
-from garage_ai.node.group.tunnel import TunnelKeeper, make, tunnel_of
+from garage_ai.node.group.tunnel import TunnelKeeper, tunnel_of
+from garage_ai.node.group.tunnel_making import make, plan
 choice = GroupChoice("garage", HostPort(sys.argv[2], 4244))
 tunnel = tunnel_of(sys.argv[1], choice, fenced=True)
 user = int(sys.argv[3])
-make(tunnel, owner=user, group=user)
+make(tunnel, plan(tunnel, owner=user, group=user), owner=user, group=user)
 os.setgroups([])
 os.setgid(user)
 os.setuid(user)
@@ -82,9 +85,16 @@ def ends(request: pytest.FixtureRequest) -> Iterator[tuple[End, End]]:
             tag = f"{host.name[-6:-2]:0>7}{number}"
             choice = GroupChoice("garage", HostPort(host.address, 4244))
             tunnel = tunnel_of(tag, choice, fenced=True)
-            for argv in reversed(unmaking(tunnel)):
-                stack.callback(subprocess.run, argv, capture_output=True, check=False)
-            argv = (*_network(host.name), sys.executable, "-c", END, tag, host.address)
+            stack.callback(unmake, tunnel)
+            argv = (
+                *_network(host.name),
+                *WITH_DEVICE,
+                sys.executable,
+                "-c",
+                END,
+                tag,
+                host.address,
+            )
             program = subprocess.Popen(
                 [*argv, str(request.param)],
                 stdin=subprocess.PIPE,

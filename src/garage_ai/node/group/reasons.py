@@ -71,8 +71,8 @@ REASONS: Final[dict[Reason, str]] = {
     "ending": "letting go of the cards",
     # Why no gang can be made of those who are there.
     "no_tunnel": (
-        "the group's own network is not set up on {words}: there, as root, after each restart: gai "
-        "node doctor --fix --data-dir FOLDER"
+        "the group's own network is not set up on {words}: there, as root: gai node doctor "
+        "--fix --data-dir FOLDER"
     ),
     "rigs_missing": "{n} rigs are needed, and {m} are there",
     "no_card": "the group has no card",

@@ -1,6 +1,9 @@
 """From a node's folder to its part of a group."""
 
+import os
 from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.vllm_options import VllmOptions
@@ -12,7 +15,9 @@ from garage_ai.node.group.folder import GroupChoice, group_of, secret_of
 from garage_ai.node.group.messages import Wished
 from garage_ai.node.group.planning import evenly, gang_planner
 from garage_ai.node.group.seat import Seat
-from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper, make, tunnel_of
+from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper, tunnel_of, tunnel_to_end
+from garage_ai.node.group.tunnel_making import make, plan, unmake
+from garage_ai.node.group.tunnel_unit import TunnelUnits, boots_here, unit_texts
 from garage_ai.node.sandbox.containers import tag_of
 from garage_ai.node.sandbox.launcher import ContainerLauncher
 
@@ -56,7 +61,15 @@ def group_engine(
     )
 
 
-def set_up_tunnel(folder: NodeFolder) -> Tunnel | None:
+@dataclass(frozen=True, slots=True)
+class SetUp:
+    """A group's network on this PC; `unit` makes it at each start, None where none can."""
+
+    interface: str
+    unit: Path | None
+
+
+def set_up_tunnel(folder: NodeFolder) -> SetUp | None:
     """Make this node's end of its group's network, as root; None without a group. Blocks.
 
     Raises: NotEnrolled, GroupError.
@@ -65,9 +78,29 @@ def set_up_tunnel(folder: NodeFolder) -> Tunnel | None:
     if group is None:
         return None
     tunnel = _tunnel(folder, group, fenced=folder.load().choice.sandbox != "none")
-    owner = folder.path.stat()
-    make(tunnel, owner=owner.st_uid, group=owner.st_gid)
-    return tunnel
+    stat = folder.path.stat()
+    owner, owners = stat.st_uid, stat.st_gid
+    made = plan(tunnel, owner=owner, group=owners)
+    if not boots_here():
+        make(tunnel, made, owner=owner, group=owners)
+        return SetUp(tunnel.interface, None)
+    units = TunnelUnits(tunnel)
+    units.install(unit_texts(tunnel, made, owner=owner, group=owners))
+    return SetUp(tunnel.interface, units.path)
+
+
+def take_down_tunnel(folder: NodeFolder) -> bool:
+    """Take this node's end away and what makes it at each start, and tell whether it is gone.
+
+    It is not where there is one and this is not root. Blocks. Raises: NoTunnel.
+    """
+    tunnel = tunnel_to_end(tag_of(folder.path))
+    units = TunnelUnits(tunnel)
+    if os.geteuid() != 0:
+        return not (units.installed or tunnel.is_made)
+    units.remove()
+    unmake(tunnel)
+    return True
 
 
 def _signer(folder: NodeFolder) -> Callable[[bytes], bytes]:
@@ -79,4 +112,4 @@ def _tunnel(folder: NodeFolder, group: GroupChoice, *, fenced: bool) -> Tunnel:
     return tunnel_of(tag_of(folder.path), group, fenced=fenced)
 
 
-__all__ = ["check_fence", "group_engine", "set_up_tunnel"]
+__all__ = ["SetUp", "check_fence", "group_engine", "set_up_tunnel", "take_down_tunnel"]

@@ -1,8 +1,7 @@
 """The network of a group's own: WireGuard between its rigs, and nothing else to be reached.
 
-The interface is made with root, once after each start of the PC (`gai node doctor --fix`): by the
-kernel where it has WireGuard and the agent is root, else by `wireguard-go`, which then runs as the
-node's owner.
+The interface is made by root (`gai node doctor --fix`, see `tunnel_making`): by the kernel where it
+has WireGuard and the agent is root, else by `wireguard-go`, which then runs as the node's owner.
 Engines in containers get it in a network namespace of its own, where besides loopback there is
 nothing; WireGuard's packets leave from the namespace it was made in. Peers and keys come and go
 with gangs, through `wg`, which speaks to both kinds. The pair of keys lives as long as the agent;
@@ -14,9 +13,8 @@ import base64
 import ipaddress
 import os
 import subprocess
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -33,9 +31,12 @@ NETWORK: Final = ipaddress.IPv4Network("10.213.0.0/16")
 MTU: Final = 1420
 """WireGuard's usual one: what is left of 1500 bytes beside its own head over IPv6."""
 
-_SOCKETS: Final = Path("/var/run/wireguard")
+_SOCKETS: Final = Path("/run/wireguard")
 _NAMESPACES: Final = Path("/run/netns")
 _SECONDS: Final = 20.0
+_LOOK_SECONDS: Final = 3.0
+"""Longest wait for whether the end is there; the gang's clock waits as long."""
+
 _KEEP_SECONDS: Final = 25
 """A home's switch forgets, and a firewall closes, what is silent for longer."""
 
@@ -58,62 +59,32 @@ class Tunnel:
         """Where `wireguard-go` is told about keys and peers."""
         return _SOCKETS / f"{self.interface}.sock"
 
+    @property
+    def is_made(self) -> bool:
+        """Whether something of it is there, as anybody can see."""
+        places = [self.socket, Path("/sys/class/net", self.interface)]
+        if self.namespace_file is not None:
+            places.append(self.namespace_file)
+        return any(place.exists() for place in places)
+
+    @property
+    def unit(self) -> str:
+        """What systemd knows it by."""
+        return f"garage-ai-group-{self.interface.removeprefix('gai')}"
+
 
 def tunnel_of(tag: str, choice: GroupChoice, *, fenced: bool) -> Tunnel:
     """Say what a node's end is called; `tag` is its folder's, `fenced` for a container's."""
     last = int(ipaddress.IPv4Address(choice.listen.host)) & int(NETWORK.hostmask)
     address = ipaddress.IPv4Address(int(NETWORK.network_address) | last)
+    found = tunnel_to_end(tag, str(address))
+    return found if fenced else replace(found, namespace=None)
+
+
+def tunnel_to_end(tag: str, address: str = "") -> Tunnel:
+    """Say what the end of a node is called that may be in a group no more."""
     short = tag[:8]
-    return Tunnel(f"gai{short}", str(address), f"gai-{short}" if fenced else None)
-
-
-def making(tunnel: Tunnel, *, kernel: bool, owner: int, group: int) -> list[tuple[str, ...]]:
-    """Give the commands, for root, that make an end for the user `owner` of `group`. Pure."""
-    name = tunnel.interface
-    inside: tuple[str, ...] = ("ip",)
-    if kernel:
-        commands: list[tuple[str, ...]] = [("ip", "link", "add", name, "type", "wireguard")]
-    else:
-        commands = _program(name, owner, group)
-    if tunnel.namespace is not None:
-        inside = ("ip", "-n", tunnel.namespace)
-        commands.insert(0, ("ip", "netns", "add", tunnel.namespace))
-        commands += [
-            ("ip", "link", "set", name, "netns", tunnel.namespace),
-            (*inside, "link", "set", "lo", "up"),
-        ]
-    place = f"{tunnel.address}/{NETWORK.prefixlen}"
-    return [
-        *commands,
-        (*inside, "addr", "add", place, "dev", name),
-        (*inside, "link", "set", name, "mtu", str(MTU), "up"),
-    ]
-
-
-def _program(name: str, owner: int, group: int) -> list[tuple[str, ...]]:
-    """Start `wireguard-go` as the owner, who may then tell it about peers.
-
-    Its socket cannot be given away later: it ends when anything about that changes. The folder of
-    all sockets stays root's; the owner's group may add to it, and take away only what is its own.
-    """
-    if owner == 0:
-        return [("wireguard-go", name)]
-    rights = ("--clear-groups", "--inh-caps=+net_admin", "--ambient-caps=+net_admin")
-    user = ("setpriv", f"--reuid={owner}", f"--regid={group}", *rights)
-    shared = ("install", "-d", "--owner=0", f"--group={group}", "--mode=1770", str(_SOCKETS))
-    return [shared, (*user, "wireguard-go", name)]
-
-
-def unmaking(tunnel: Tunnel) -> list[tuple[str, ...]]:
-    """Give the commands, for root, that take away what is left of an end. Pure."""
-    if tunnel.namespace is None:
-        return [("ip", "link", "del", tunnel.interface)]
-    inside = ("ip", "-n", tunnel.namespace, "link", "del", tunnel.interface)
-    return [
-        inside,
-        ("ip", "link", "del", tunnel.interface),
-        ("ip", "netns", "del", tunnel.namespace),
-    ]
+    return Tunnel(f"gai{short}", address, f"gai-{short}")
 
 
 def configuration(key: str, port: int, peers: Sequence[TunnelEnd]) -> str:
@@ -142,47 +113,14 @@ def check_end(end: TunnelEnd) -> None:
         raise NoTunnel("What another rig says of its end of the group's network makes no sense.")
 
 
-def make(tunnel: Tunnel, *, owner: int, group: int) -> None:
-    """Make the end, anew if it is there; needs root. Blocks. Raises: NoTunnel."""
-    for argv in unmaking(tunnel):
-        _run(argv)
-    kernel = owner == 0 and _kernel_has_it(tunnel.interface)
-    for argv in making(tunnel, kernel=kernel, owner=owner, group=group):
-        words = _run(argv)
-        if "wireguard-go" in argv:
-            _wait_until_it_answers(tunnel.interface)
-        if words:
-            raise NoTunnel(
-                "The group's network cannot be set up: `{argv}` says: {words}",
-                argv=" ".join(argv),
-                words=words,
-            )
-
-
-def _kernel_has_it(name: str) -> bool:
-    if _run(("ip", "link", "add", name, "type", "wireguard")):
-        return False
-    _run(("ip", "link", "del", name))
-    return True
-
-
-def _wait_until_it_answers(name: str) -> None:
-    """Wait for `wireguard-go`, which goes into the background before it has begun."""
-    for _ in range(100):
-        if not _run(("wg", "show", name)):
-            return
-        time.sleep(0.1)
-
-
-def _run(argv: Sequence[str], said: str = "") -> str:
+def run(argv: Sequence[str], said: str = "", *, seconds: float = _SECONDS) -> str:
     """Run a command and say something to it; give what went wrong, empty when nothing did.
 
-    Not on the loop: its pipes are sockets, which `/dev/stdin` cannot open, and it leaves them open
-    to what a command starts in the background.
+    Not on the loop, whose pipes are sockets, which `/dev/stdin` cannot open.
     """
     try:
         done = subprocess.run(
-            argv, input=said, capture_output=True, text=True, timeout=_SECONDS, check=False
+            argv, input=said, capture_output=True, text=True, timeout=seconds, check=False
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         return str(error)
@@ -207,7 +145,7 @@ class TunnelKeeper:
     async def is_there(self) -> bool:
         """Tell whether the end was made and can be spoken to."""
         argv = self._wg("show", self.tunnel.interface, "listen-port")
-        return not await asyncio.to_thread(_run, argv)
+        return not await asyncio.to_thread(run, argv, seconds=_LOOK_SECONDS)
 
     async def admit(self, peers: Sequence[TunnelEnd]) -> None:
         """Let these, and nobody else, be reached. Raises: NoTunnel."""
@@ -216,11 +154,11 @@ class TunnelKeeper:
         key = base64.b64encode(bytes(self._private)).decode()
         text = configuration(key, self._listen.port + 1, peers)
         argv = self._wg("setconf", self.tunnel.interface, "/dev/stdin")
-        words = await asyncio.to_thread(_run, argv, text)
+        words = await asyncio.to_thread(run, argv, text)
         if words:
             raise NoTunnel(
-                "The group's own network is not set up on this PC ({words}). After each restart of "
-                "the PC, as root: gai node doctor --fix --data-dir FOLDER",
+                "The group's own network is not set up on this PC ({words}). As root: gai node "
+                "doctor --fix --data-dir FOLDER",
                 words=words,
             )
 
@@ -233,13 +171,13 @@ class TunnelKeeper:
 
 
 __all__ = [
+    "MTU",
     "NETWORK",
     "Tunnel",
     "TunnelKeeper",
     "check_end",
     "configuration",
-    "make",
-    "making",
+    "run",
     "tunnel_of",
-    "unmaking",
+    "tunnel_to_end",
 ]

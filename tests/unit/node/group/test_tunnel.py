@@ -1,11 +1,11 @@
-"""The commands that make a group's own network, and what is told to WireGuard."""
+"""What a rig's end of the group's own network is called, and what is told to WireGuard."""
 
 import pytest
 
 from garage_ai.node.group.errors import NoTunnel
 from garage_ai.node.group.folder import GroupChoice, HostPort
 from garage_ai.node.group.messages import TunnelEnd
-from garage_ai.node.group.tunnel import Tunnel, check_end, configuration, making, tunnel_of
+from garage_ai.node.group.tunnel import check_end, configuration, tunnel_of
 
 KEY = "A" * 43 + "="
 PEER = TunnelEnd(KEY, "192.168.1.21", 4245, "10.213.1.21")
@@ -19,32 +19,6 @@ def test_an_end_is_named_by_its_folder_and_placed_by_its_address(fenced: bool) -
     assert (found.interface, found.address) == ("gai01234567", "10.213.1.20")
     assert found.namespace == ("gai-01234567" if fenced else None)
     assert len(found.interface) <= 15
-
-
-def test_an_end_in_a_namespace() -> None:
-    """It is made outside, where its packets leave, and moved to where nothing else is."""
-    tunnel = Tunnel("gai01234567", "10.213.1.20", "gai-01234567")
-    # The folder stays root's, and nobody may take away another's socket.
-    owner = "setpriv --reuid=1000 --regid=1001 --clear-groups --inh-caps=+net_admin"
-    assert [" ".join(argv) for argv in making(tunnel, kernel=False, owner=1000, group=1001)] == [
-        "ip netns add gai-01234567",
-        "install -d --owner=0 --group=1001 --mode=1770 /var/run/wireguard",
-        f"{owner} --ambient-caps=+net_admin wireguard-go gai01234567",
-        "ip link set gai01234567 netns gai-01234567",
-        "ip -n gai-01234567 link set lo up",
-        "ip -n gai-01234567 addr add 10.213.1.20/16 dev gai01234567",
-        "ip -n gai-01234567 link set gai01234567 mtu 1420 up",
-    ]
-
-
-def test_an_end_of_the_kernels() -> None:
-    """Where it has WireGuard, no program is needed."""
-    tunnel = Tunnel("gai01234567", "10.213.1.20")
-    assert [" ".join(argv) for argv in making(tunnel, kernel=True, owner=0, group=0)] == [
-        "ip link add gai01234567 type wireguard",
-        "ip addr add 10.213.1.20/16 dev gai01234567",
-        "ip link set gai01234567 mtu 1420 up",
-    ]
 
 
 def test_only_the_ranks_are_reached() -> None:
