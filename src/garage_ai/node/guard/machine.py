@@ -100,6 +100,14 @@ class Machine:
         """Forget a signal that the owner no longer wants watched."""
         self._tracks.pop(signal, None)
 
+    def believe(self) -> None:
+        """Take what is busy at its word, without its time of proof: nothing is served yet.
+
+        To be called after the first look; a model's loading would cost the owner his game.
+        """
+        for track in self._tracks.values():
+            track.holds = track.holds or track.reading.verdict == "busy"
+
     def decide(self, now: float, *, working: bool) -> Decision:
         """Say what to do at this moment; `working` is whether a request is under way."""
         for track in self._tracks.values():

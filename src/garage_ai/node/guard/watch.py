@@ -73,6 +73,8 @@ class Watch:
         for signal, reader in self._readers.items():
             if signal not in self.readings and reader.wanted(self._limits):
                 self.take(signal, unknown(sentence("unread")))
+        self._machine.believe()
+        self._decide()
         return self.decision
 
     async def run(self) -> None:

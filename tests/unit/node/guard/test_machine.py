@@ -91,6 +91,21 @@ def test_a_passing_use_of_the_card_is_not_believed() -> None:
     assert guard.decide(5.0, working=True).action == "release"
 
 
+def test_the_first_look_is_believed_at_once() -> None:
+    """A game that runs already is not made to wait for a model to be loaded and dropped again."""
+    guard = machine()
+    say(guard, "gpu", "busy", 0.0)
+    say(guard, "cpu", "unknown", 0.0)
+    guard.believe()
+    decision = guard.decide(0.0, working=False)
+    assert (decision.action, decision.signal) == ("release", "gpu")
+    say(guard, "gpu", "free", 1.0)
+    assert guard.decide(1.0, working=False).action == "release"
+    assert guard.decide(21.0, working=False).action == "release"  # the processor, still not known
+    say(guard, "cpu", "free", 21.0)
+    assert guard.decide(41.0, working=False).action == "resume"
+
+
 def test_waits_until_it_is_over_for_sure() -> None:
     """A game that comes back within the time finds the PC free still."""
     guard = machine(resume_after=20.0)

@@ -73,6 +73,13 @@ async def test_looks_around_before_anything_is_served() -> None:
     assert desk.watch.readings["battery"].verdict == "free"
 
 
+async def test_a_card_in_use_at_the_first_look_keeps_the_engine_from_starting() -> None:
+    """Two seconds of proof are for a node that serves; here they would cost a game its memory."""
+    desk = Desk(Scripted("gpu", lambda: GAME))
+    assert (await desk.watch.first()).action == "release"
+    assert [each.action for each in desk.decisions] == ["release"]
+
+
 async def test_does_not_wait_for_ever_for_the_first_look(monkeypatch: pytest.MonkeyPatch) -> None:
     """What has not answered is unknown, and fails as it always would."""
     monkeypatch.setattr(watch, "FIRST_SECONDS", 0.01)
