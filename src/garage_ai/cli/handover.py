@@ -26,7 +26,7 @@ def hand_over(words: list[str]) -> None:
     if words[:1] != ["node"] or not words[1:] or words[1] in _NEVER:
         return
     folder = _folder(words)
-    if not (folder / "versions").is_dir():
+    if not _is_ours(folder / "versions"):
         return
     from garage_ai.node.update.versions import Versions
 
@@ -42,6 +42,15 @@ def become(python: Path, words: list[str]) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.execv(python, [str(python), "-P", "-m", "garage_ai.cli", *words])  # noqa: S606
+
+
+def _is_ours(versions: Path) -> bool:
+    """Tell whether this user made the versions: an administrator who looks at another's node does
+    not run that other's programs."""
+    try:
+        return versions.is_dir() and versions.stat().st_uid == os.geteuid()
+    except OSError:
+        return False
 
 
 def _serve(versions: "Versions", words: list[str]) -> None:

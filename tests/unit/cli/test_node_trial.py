@@ -105,3 +105,13 @@ def test_a_state_that_cannot_be_read_chooses_nothing(
     (tmp_path / "versions" / "state.json").write_text(text)
     handover.hand_over(["node", "run", "--data-dir", str(tmp_path)])
     assert became == []
+
+
+def test_versions_of_another_user_are_not_run(
+    tmp_path: Path, became: list[tuple[Path, list[str]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root who looks at somebody's node does not do what that one's folder says."""
+    chosen(tmp_path, State("0.2.0", INSTALLED))
+    monkeypatch.setattr(handover.os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    handover.hand_over(["node", "status", "--data-dir", str(tmp_path)])
+    assert became == []
