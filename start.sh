@@ -412,6 +412,9 @@ install() {
     # What was fetched and checked is as good as before.
     [ ! -d "$venv" ] || find "$venv" -mindepth 1 -maxdepth 1 ! -name .package -exec rm -rf {} +
   fi
+  # An engine in its sandbox is another user, who has to read what is installed here.
+  mask=$(umask)
+  umask 022
   mkdir -p "$venv"
   : >"$venv/.unfinished"
   printf '%s\n' "$(date) $1" >"$log"
@@ -426,6 +429,7 @@ install() {
   step 'Installing Garage AI' 'Installerar Garage AI' install_package
   fingerprint >"$venv/.ready.$1"
   rm "$venv/.unfinished"
+  umask "$mask"
   trap - INT TERM HUP
 }
 

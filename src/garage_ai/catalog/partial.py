@@ -60,6 +60,8 @@ class Partial:
 
     def finish(self) -> None:
         """Put the file in its place, whole, durable, in one step."""
+        # The engine in its sandbox is another user; the folder around keeps all others out.
+        self.path.chmod(0o644)
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
         self.path.replace(self.target)
