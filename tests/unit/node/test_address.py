@@ -1,8 +1,13 @@
 """Where an engine listens."""
 
+import os
+import socket
+from pathlib import Path
+
 import pytest
 
-from garage_ai.node.engines.address import Address
+from garage_ai.node.engines.address import Address, own_socket
+from garage_ai.node.engines.link import listener_of
 
 
 @pytest.mark.parametrize(
@@ -24,3 +29,20 @@ def test_a_name_that_cannot_be_one() -> None:
     """It is found out before anything is dialled."""
     with pytest.raises(UnicodeError):
         Address("http://" + "å" * 70 + ".local")
+
+
+def test_a_link_is_no_socket(tmp_path: Path) -> None:
+    """An engine that may write beside its socket cannot lead the agent to somebody else's."""
+    real, led = tmp_path / "engine.sock", tmp_path / "led.sock"
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(real))
+        listening.listen()
+        led.symlink_to(real)
+        (tmp_path / "file").touch()
+        with own_socket(str(real)) as path, socket.socket(socket.AF_UNIX) as asking:
+            asking.connect(path)
+        for other in (led, tmp_path / "file", tmp_path / "none"):
+            with pytest.raises(OSError), own_socket(str(other)):  # noqa: PT011 - of any kind
+                pass
+        assert listener_of(str(led)) is None
+        assert listener_of(str(real)) == os.getpid()

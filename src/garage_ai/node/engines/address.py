@@ -1,10 +1,14 @@
 """Where an engine listens, and how to get there."""
 
 import asyncio
+import contextlib
+import errno
 import ipaddress
+import os
 import socket
 import ssl
-from collections.abc import Callable
+import stat
+from collections.abc import Callable, Iterator
 from typing import Final
 from urllib.parse import quote, urlsplit
 
@@ -39,7 +43,8 @@ class Address:
         """Open a connection. Raises: OSError; it has no time limit of its own."""
         loop = asyncio.get_running_loop()
         if self._unix is not None:
-            _, connection = await loop.create_unix_connection(make, self._unix())
+            with own_socket(self._unix()) as path:
+                _, connection = await loop.create_unix_connection(make, path)
         elif _is_literal(self._host):
             _, connection = await loop.create_connection(
                 make, self._host, self._port, ssl=self._context()
@@ -73,6 +78,21 @@ class Address:
         return self._tls
 
 
+@contextlib.contextmanager
+def own_socket(path: str) -> Iterator[str]:
+    """Name the socket itself: where an engine may write it could lay a link to another's.
+
+    Raises: OSError.
+    """
+    handle = os.open(path, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        if not stat.S_ISSOCK(os.fstat(handle).st_mode):
+            raise OSError(errno.ENOTSOCK, os.strerror(errno.ENOTSOCK))
+        yield f"/proc/self/fd/{handle}"
+    finally:
+        os.close(handle)
+
+
 def _is_literal(host: str) -> bool:
     try:
         ipaddress.ip_address(host)
@@ -86,4 +106,4 @@ def _ascii(netloc: str) -> str:
     return netloc if netloc.isascii() else netloc.encode("idna").decode("ascii")
 
 
-__all__ = ["Address"]
+__all__ = ["Address", "own_socket"]

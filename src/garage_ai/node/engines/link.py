@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from garage_ai.node.engines.address import Address
+from garage_ai.node.engines.address import Address, own_socket
 from garage_ai.node.engines.http_connection import HttpConnection
 from garage_ai.node.engines.http_pool import HttpPool
 from garage_ai.node.engines.http_reader import Reader, Unanswered
@@ -232,7 +232,8 @@ def listener_of(path: str) -> int | None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.setblocking(False)
         try:
-            asking.connect(path)
+            with own_socket(path) as found:
+                asking.connect(found)
         except OSError:
             return None
         said = asking.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
