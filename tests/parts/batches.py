@@ -27,6 +27,7 @@ async def add_batch(
     hold: int = 0,
     input_file: str = "file-1",
     idempotency_key: str | None = None,
+    isolation: str | None = None,
 ) -> None:
     """Put a batch into SQL; its items are given by offset and length, or by their number."""
     places = [(line * 100, 100) for line in range(items)] if isinstance(items, int) else items
@@ -38,6 +39,7 @@ async def add_batch(
                 member_id=member,
                 key_id=key,
                 idempotency_key=idempotency_key,
+                isolation=isolation,
                 input_file_id=input_file,
                 endpoint="/v1/chat/completions",
                 model=model,

@@ -51,6 +51,7 @@ class Job(TypedDict, total=False):
     version: int
     time_limit: float
     salt: str
+    job: str
 
 
 class Call:
@@ -174,6 +175,7 @@ class Caller:
             size,
             job.get("time_limit", 60.0),
             job.get("salt", ""),
+            job=job.get("job", ""),
         )
         call = self._calls[attempt_id] = Call(self, attempt_id, greedy=greedy)
         sender = self._senders[attempt_id] = Sender(attempt_id)

@@ -115,6 +115,7 @@ class ScriptedNode:
         self.sandbox = "podman"
         self.share = "all"
         self.gang = b""
+        self.dedicates = False
         self.agent = "0.1.0"
         self.image: EngineImage | None = BUILT
         self.session = SessionId(f"s{time.monotonic_ns()}")
@@ -138,7 +139,7 @@ class ScriptedNode:
         await link.subscribe(subjects.all_to_node(node), scripted._heard)
         return scripted
 
-    async def beat(self, state: str = "ready", **fields: object) -> None:
+    async def beat(self, state: str = "ready", *, job: str = "", **fields: object) -> None:
         """Send a heartbeat and wait until the server has it."""
         model = msgspec.structs.replace(self.model, **fields)
         beat = Beat(
@@ -153,6 +154,8 @@ class ScriptedNode:
             gang=self.gang,
             agent=self.agent,
             image=self.image,
+            dedicates=self.dedicates and not job,
+            job=job,
         )
         self._seq += 1
         self.link.publish(subjects.beat(None, self.id), encode_message(beat))

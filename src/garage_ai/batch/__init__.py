@@ -21,6 +21,7 @@ from garage_ai.batch.files import FileLimits, FilePage, Files, Order, Upload
 from garage_ai.batch.finalising import Finalising
 from garage_ai.batch.keeper import Keeper
 from garage_ai.batch.models import (
+    DEDICATED,
     ROUTES,
     Batch,
     BatchId,
@@ -35,6 +36,7 @@ from garage_ai.batch.store import FileStore, Folder, Writing
 from garage_ai.batch.validation import Desk, Validation
 
 __all__ = [
+    "DEDICATED",
     "ROUTES",
     "Batch",
     "BatchEnded",

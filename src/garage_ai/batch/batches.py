@@ -18,12 +18,12 @@ from garage_ai.batch.errors import (
     BatchLimit,
     BatchNotFound,
     InvalidBatch,
-    IsolationUnavailable,
     SubmissionConflict,
 )
 from garage_ai.batch.files import find_file
 from garage_ai.batch.models import (
     ACTIVE,
+    DEDICATED,
     ROUTES,
     Batch,
     batch_of,
@@ -240,11 +240,8 @@ def _isolation(asked: Submission) -> str | None:
     if asked.endpoint not in ROUTES:
         raise InvalidBatch("endpoint", f"one of {', '.join(ROUTES)}.")
     isolation = (asked.metadata or {}).get(ISOLATION)
-    if isolation not in (None, "dedicated"):
-        raise InvalidBatch(f"metadata.{ISOLATION}", "dedicated, or left out.")
-    if isolation is not None:
-        # A promise that is not kept is worse than none: nodes cannot make engines for a batch yet.
-        raise IsolationUnavailable("No node makes engines for one batch alone yet.")
+    if isolation not in (None, DEDICATED):
+        raise InvalidBatch(f"metadata.{ISOLATION}", f"{DEDICATED}, or left out.")
     return isolation
 
 

@@ -8,7 +8,6 @@ BatchError                       code
 ├── BatchLimit                   batch_limit_exceeded    the member's batches under way are enough
 ├── SubmissionConflict           idempotency_conflict    the same key for another batch
 ├── InvalidBatch                 invalid_value           `param` names what is wrong
-├── IsolationUnavailable         isolation_unavailable   no engines are made for one batch alone yet
 ├── FileTooLarge                 file_too_large
 ├── TooManyLines                 too_many_lines
 ├── FileSpaceFull                file_space_full         a member's files are too large, or many
@@ -61,13 +60,6 @@ class InvalidBatch(BatchError):
         self.param = param
 
 
-class IsolationUnavailable(BatchError):
-    """A batch that would not share its engines, which no node can promise yet."""
-
-    code = "isolation_unavailable"
-    param = "metadata.isolation"
-
-
 class FileTooLarge(BatchError):
     code = "file_too_large"
 
@@ -114,7 +106,6 @@ __all__ = [
     "FileStoreUnavailable",
     "FileTooLarge",
     "InvalidBatch",
-    "IsolationUnavailable",
     "LineRefused",
     "ReservationRefused",
     "SubmissionConflict",

@@ -6,7 +6,7 @@ there together. Whoever is killed before that leaves nothing that is seen; the n
 """
 
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from typing import Final
@@ -18,7 +18,16 @@ from garage_ai.audit.models import Clock, utc_now
 from garage_ai.batch.errors import BatchError
 from garage_ai.batch.files import Files
 from garage_ai.batch.holding import Hold
-from garage_ai.batch.models import ACTIVE, Batch, FileId, Status, StoredFile, batch_of
+from garage_ai.batch.models import (
+    ACTIVE,
+    DEDICATED,
+    Batch,
+    BatchId,
+    FileId,
+    Status,
+    StoredFile,
+    batch_of,
+)
 from garage_ai.batch.reserving import Reserve
 from garage_ai.batch.results import unanswered
 from garage_ai.batch.store import Writing
@@ -37,6 +46,10 @@ _EXPIRED: Final = (
     "batch_expired",
     "The completion window ended before this request was answered.",
 )
+_NO_ENGINE: Final = (
+    "isolation_unavailable",
+    "No engine for this batch alone answered anything within its completion window.",
+)
 _CANCELLED: Final = (
     "batch_cancelled",
     "The batch was cancelled before this request was answered.",
@@ -47,12 +60,19 @@ class Finalising:
     """Bring batches to their ends, and clear away what is needed no more."""
 
     def __init__(
-        self, storage: Storage, files: Files, reserve: Reserve, clock: Clock = utc_now
+        self,
+        storage: Storage,
+        files: Files,
+        reserve: Reserve,
+        clock: Clock = utc_now,
+        over: Callable[[BatchId], None] = lambda _: None,
     ) -> None:
+        """`over` is told of each batch of which no result is taken any more."""
         self._storage = storage
         self._files = files
         self._reserve = reserve
         self._clock = clock
+        self._over = over
 
     async def run(self, hold: Hold) -> None:
         """Make a batch's files and end it; later where something of it still runs.
@@ -66,6 +86,7 @@ class Finalising:
             is_cancelled = hold.batch.status == "cancelling"
             status = "cancelling" if is_cancelled else "finalizing"
             await hold.advance(status=status, finalizing_at=self._clock())
+            self._over(hold.batch.id)
         async with AsyncExitStack() as stack:
             output = ResultFile(self._files, hold.batch, "output")
             stack.push_async_callback(output.close)
@@ -120,8 +141,8 @@ class Finalising:
 
     async def _write(self, hold: Hold, output: "ResultFile", errors: "ResultFile") -> None:
         """Write all results in the order of their lines."""
-        code, message = _CANCELLED if hold.batch.status == "cancelling" else _EXPIRED
         batch = hold.batch
+        code, message = _why_unanswered(batch)
         async for page in self._pages(batch):
             done: list[bytes] = []
             failed: list[bytes] = []
@@ -230,6 +251,14 @@ class ResultFile:
             if self._writing is not None:
                 await self._writing.abort()
             await self._files.abandon(self._file)
+
+
+def _why_unanswered(batch: Batch) -> tuple[str, str]:
+    """Say what is told of items that have no result."""
+    if batch.status == "cancelling":
+        return _CANCELLED
+    is_begun = batch.completed + batch.failed > 0
+    return _NO_ENGINE if batch.isolation == DEDICATED and not is_begun else _EXPIRED
 
 
 def _end_of(batch: Batch) -> Status:

@@ -33,6 +33,9 @@ Status = Literal[
 ]
 ItemState = Literal["queued", "leased", "done", "failed"]
 
+DEDICATED: Final = "dedicated"
+"""The isolation of a batch that runs in engines made for it alone."""
+
 ROUTES: Final[Mapping[str, Route]] = {
     "/v1/chat/completions": "chat",
     "/v1/completions": "completions",
@@ -143,6 +146,7 @@ def batch_of(row: Row[tuple[object, ...]]) -> Batch:
 
 __all__ = [
     "ACTIVE",
+    "DEDICATED",
     "ROUTES",
     "Batch",
     "BatchId",

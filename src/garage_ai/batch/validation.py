@@ -21,7 +21,7 @@ from garage_ai.batch.batches import under_way
 from garage_ai.batch.errors import FileNotFound, LineRefused, ReservationRefused
 from garage_ai.batch.files import find_file
 from garage_ai.batch.holding import Hold
-from garage_ai.batch.models import Batch, InputError, StoredFile
+from garage_ai.batch.models import DEDICATED, Batch, InputError, StoredFile
 from garage_ai.batch.requests import Line, LineSplitter, Reading, ReadRequest, read_line
 from garage_ai.batch.reserving import Reserve
 from garage_ai.batch.store import FileStore
@@ -38,6 +38,7 @@ _TOO_LATE: Final = InputError(
     "batch_expired", "The completion window ended before the input file could be read."
 )
 _TWICE: Final = "This custom_id stands in a line above."
+_OTHER_MODEL: Final = "A batch that has an engine to itself is of one model, its first line's."
 _LOOK_SECONDS: Final = 120.0
 """Longest search for ids that are there twice, among a million."""
 
@@ -149,6 +150,8 @@ class Validation:
         async for lines in self._groups(hold.batch, file):
             items, found = await asyncio.to_thread(self._check, hold.batch, lines)
             found += self._check_models(key, items, known)
+            if hold.batch.isolation == DEDICATED:
+                found += _of_other_models(hold.batch.model, items)
             errors += found
             if len(errors) >= MAX_ERRORS:
                 break
@@ -254,6 +257,16 @@ async def _begin(hold: Hold) -> None:
 async def _fail(hold: Hold, errors: Sequence[InputError]) -> None:
     told = msgspec.json.encode(errors).decode()
     await hold.advance(status="failed", failed_at=utc_now(), errors=told, total=0)
+
+
+def _of_other_models(model: str | None, items: Sequence[_Item]) -> list[InputError]:
+    """Find lines of a batch with an engine of its own that it would not be asked for."""
+    first = model or next((item.reading.model for item in items), None)
+    return [
+        InputError("mismatched_model", _OTHER_MODEL, item.line.number, "body.model")
+        for item in items
+        if item.reading.model != first
+    ]
 
 
 def _row(batch: Batch, item: _Item, hold: int) -> tuple[object, ...]:

@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
@@ -58,6 +58,9 @@ def submit(
         list[str] | None,
         typer.Option("--metadata", metavar="NAME=VALUE", help=say("option.metadata")),
     ] = None,
+    isolation: Annotated[
+        Literal["dedicated"] | None, typer.Option("--isolation", help=say("option.isolation"))
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help=say("option.dry_run"))] = False,
     wait: Wait = False,
     gateway: GatewayUrl = None,
@@ -69,6 +72,8 @@ def submit(
     from garage_ai.cli.batch_client import batch_client
 
     pairs = dict(_pair(text) for text in metadata or ())
+    if isolation is not None:
+        pairs["isolation"] = isolation
     with _opened(file, template, system, model, max_tokens) as given:
         if dry_run:
             _print(iter(lambda: given.file.read(64 * 1024), b""))

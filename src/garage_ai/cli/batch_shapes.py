@@ -49,11 +49,21 @@ class Tokens(msgspec.Struct, frozen=True):
     output_tokens: int = 0
 
 
-class Money(msgspec.Struct, frozen=True):
-    """What OpenAI's format has no place for, in nGAI as text; None where it is not known."""
+class Dedicated(msgspec.Struct, frozen=True):
+    """How a batch stands that is to have engines of its own; `message` says why it has none."""
+
+    state: str
+    nodes: tuple[str, ...] = ()
+    reason: str | None = None
+    message: str | None = None
+
+
+class More(msgspec.Struct, frozen=True):
+    """What OpenAI's format has no place for: nGAI as text, None where it is not known."""
 
     reserved: str | None = None
     charged: str | None = None
+    dedicated: Dedicated | None = None
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,7 +90,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     request_counts: Counts = Counts()
     usage: Tokens = Tokens()
     metadata: dict[str, str] | None = None
-    gai: Money = Money()
+    gai: More = More()
 
     @property
     def has_ended(self) -> bool:
@@ -106,10 +116,11 @@ __all__ = [
     "Batch",
     "Batches",
     "Counts",
+    "Dedicated",
     "FileDeleted",
     "InputError",
     "InputErrors",
-    "Money",
+    "More",
     "StoredFile",
     "Tokens",
 ]

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Final
 
 from garage_ai.cli.batch_progress import Progress
-from garage_ai.cli.batch_shapes import Batch, InputError
+from garage_ai.cli.batch_shapes import Batch, Dedicated, InputError
 from garage_ai.cli.words import language
 
 _WORDS: Final[dict[str, tuple[str, str]]] = {
@@ -61,6 +61,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "option.metadata": (
         ("Something to find it again by; may be given several times."),
         ("Något att känna igen den på; får anges flera gånger."),
+    ),
+    "option.isolation": (
+        "Run it in engines that are made for it alone and removed after; it waits for a node.",
+        "Kör den i motorer som görs för den ensam och tas bort efteråt; den väntar på en nod.",
     ),
     "option.dry_run": (
         "Print the requests instead of sending them; no gateway is needed.",
@@ -146,6 +150,30 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{gai} GAI av {reserved} GAI som är avsatta",
     ),
     "row.until": ("at the latest", "senast"),
+    "row.dedicated": ("engine of its own", "egen motor"),
+    "dedicated.ready": ("on {nodes}", "på {nodes}"),
+    "dedicated.preparing": ("being made on {nodes}", "görs på {nodes}"),
+    "dedicated.waiting": ("a node is being asked", "en nod tillfrågas"),
+    "dedicated.no_node": (
+        "none yet: no node serves the model just now",
+        "ingen än: ingen nod har modellen just nu",
+    ),
+    "dedicated.not_possible": (
+        "none yet: no node that serves the model makes engines for one batch alone",
+        "ingen än: ingen nod som har modellen gör motorer för en enda batch",
+    ),
+    "dedicated.not_for_you": (
+        "none yet: the nodes that could are in another region, or not lent to you",
+        "ingen än: noderna som kunde det finns i en annan region eller är inte utlånade till dig",
+    ),
+    "dedicated.chat_first": (
+        "none yet: the nodes that could are needed for chats, or for other batches",
+        "ingen än: noderna som kunde det behövs för chatt eller för andra batcher",
+    ),
+    "dedicated.refused": (
+        "none yet: a node was asked and did not do it",
+        "ingen än: en nod tillfrågades och gjorde det inte",
+    ),
     "line": ("line {line}: {message}", "rad {line}: {message}"),
     # tables
     "table.id": ("id", "id"),
@@ -287,6 +315,8 @@ def rows_of(batch: Batch) -> list[tuple[str, str]]:
     rows = [("batch", batch.id), ("state", state_in_words(batch.status))]
     if batch.model:
         rows.append(("model", batch.model))
+    if batch.gai.dedicated is not None:
+        rows.append(("dedicated", _dedicated(batch.gai.dedicated)))
     told = {"completed": counts.completed, "total": counts.total, "failed": counts.failed}
     rows.append(("requests", say("row.requests.text", **told)))
     figures = {"prompt": usage.input_tokens, "completion": usage.output_tokens}
@@ -302,6 +332,13 @@ def rows_of(batch: Batch) -> list[tuple[str, str]]:
     if batch.expires_at is not None and not batch.has_ended:
         rows.append(("until", moment(batch.expires_at)))
     return [(say(f"row.{name}"), text) for name, text in rows]
+
+
+def _dedicated(told: Dedicated) -> str:
+    key = f"dedicated.{told.reason or told.state}"
+    if key not in _WORDS:
+        return told.message or told.state
+    return say(key, nodes=", ".join(told.nodes))
 
 
 def _cost(batch: Batch, charged: str) -> str:

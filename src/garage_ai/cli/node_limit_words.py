@@ -7,6 +7,10 @@ LIMITS: Final[dict[str, tuple[str, str]]] = {
         "Whose requests to serve: your own, those of members, or all. Yours always go first.",
         "Vems förfrågningar noden svarar på: dina egna, medlemmars eller allas. Dina går först.",
     ),
+    "limits.dedicated": (
+        "Let one batch have the node for itself, in a container made for it, for an hour at most.",
+        "Låt en batch ha noden för sig själv, i en container som görs för den, i högst en timme.",
+    ),
     "limits.pause_on": (
         "Program that comes first; once for each. Replaces the list; `off` empties it.",
         "Program som går före; en gång för varje. Ersätter listan; `off` tömmer den.",

@@ -42,6 +42,9 @@ Sharing = Annotated[
 def limits(
     *,
     share: Sharing = None,
+    dedicated: Annotated[
+        Flag, typer.Option("--dedicated/--not-dedicated", help=say("limits.dedicated"))
+    ] = None,
     pause_on: Annotated[
         list[str] | None,
         typer.Option("--pause-on", metavar="NAME", help=say("limits.pause_on")),
@@ -107,6 +110,7 @@ def limits(
 
     said: dict[str, object] = {
         "share": share,
+        "dedicated": dedicated,
         "schedule": schedule,
         "max_price": max_price,
         "price_area": price_area,

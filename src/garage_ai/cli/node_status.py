@@ -82,6 +82,7 @@ def _rows(shown: "Status") -> list[Row]:
         *_memory_rows(shown),
         *((say("status.model"), _model(each)) for each in shown.models),
         (say("status.running"), f"{shown.running}/{shown.slots}"),
+        *([(say("status.job"), say("status.job.text", job=shown.job))] if shown.job else []),
         (say("status.since"), _totals(shown)),
         *(_guard_rows(shown.guard) if shown.guard is not None else []),
         (say("status.link"), f"{state_in_words(shown.link.state)} {link}"),

@@ -25,7 +25,7 @@ LOOK_SECONDS: Final = 0.3
 END_SECONDS: Final = 40.0
 """An agent that is asked to end finishes what runs, within 30 s."""
 
-_SERVING: Final = frozenset({"ready", "paused", "draining"})
+_SERVING: Final = frozenset({"ready", "dedicated", "paused", "draining"})
 
 
 class Trial:

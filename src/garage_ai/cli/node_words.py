@@ -276,6 +276,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "status.model": ("model", "modell"),
     "status.running": ("running", "pågår"),
     "status.since": ("since start", "sedan start"),
+    "status.job": ("for one job", "för ett jobb"),
+    "status.job.text": (
+        "a container for {job} alone; it is removed after it, within an hour",
+        "en container för enbart {job}; den tas bort efteråt, inom en timme",
+    ),
     "status.link": ("network", "nät"),
     "status.notice": ("notice", "meddelande"),
     "status.version": ("version", "version"),

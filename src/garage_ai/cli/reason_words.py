@@ -29,6 +29,7 @@ REASONS: Final[dict[str, str]] = {
     "electricity is too expensive": "elen är för dyr",
     "its owner's limit on electricity": "ägarens gräns för el",
     # Why the engine is not ready.
+    "what runs ends before another engine is made": "det som pågår slutar innan en ny motor görs",
     "the engine is starting": "motorn startar",
     "the engine is loading": "motorn laddar",
     "the engine is failed": "motorn fungerar inte",
@@ -142,6 +143,7 @@ REASONS: Final[dict[str, str]] = {
 STATES: Final[dict[str, str]] = {
     "joining": "går med",
     "ready": "redo",
+    "dedicated": "för ett enda jobb",
     "draining": "gör klart",
     "paused": "pausad",
     "loading": "laddar",

@@ -14,11 +14,6 @@ OF_BATCHES: Final = (
             "Cut it into several files.",
         ),
         (
-            "isolation_unavailable",
-            "No node makes engines for one batch alone yet.",
-            "Leave `isolation` out, or send the batch to a network of your own.",
-        ),
-        (
             "file_space_full",
             "The member's files together, those on their way too, are as large or many as may be.",
             "Delete files that are needed no more.",

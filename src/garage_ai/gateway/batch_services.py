@@ -6,6 +6,7 @@ from typing import Protocol
 
 from garage_ai.accounts import Key, MemberId
 from garage_ai.batch import Batch, BatchPage, FilePage, Order, StoredFile, Submission, Upload
+from garage_ai.network.dedications import DedicatedView
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,4 +70,11 @@ class Batches(Protocol):
         ...
 
 
-__all__ = ["Batches", "Files", "UploadLimits"]
+class Engines(Protocol):
+    """Engines that are made for one batch alone."""
+
+    def view(self, batch: Batch) -> DedicatedView | None:
+        """Tell how a batch stands that is to have its own; None for all others."""
+
+
+__all__ = ["Batches", "Engines", "Files", "UploadLimits"]

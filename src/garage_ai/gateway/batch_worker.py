@@ -9,27 +9,14 @@ from garage_ai.batch.worker.bills import ItemBills
 from garage_ai.batch.worker.items import Items
 from garage_ai.batch.worker.promises import Promises
 from garage_ai.batch.worker.worker import Worker
+from garage_ai.gateway.batch_engines import Engines
 from garage_ai.gateway.economy import Economy
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.network import Network
-from garage_ai.serving import Recount, Service, ServingError
+from garage_ai.network.dedications import Dedications
+from garage_ai.serving import Recount, Service
 from garage_ai.storage import Storage
 from garage_ai.wire.ids import new_gateway_id
-
-
-class Slots:
-    """How much the network could do at once."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    def slots(self, model: str) -> int:
-        """Count the slots of all nodes that serve a model or alias now."""
-        try:
-            pool = self._network.registry.pool(self._network.resolve(model))
-        except ServingError:
-            return 0
-        return 0 if pool is None else pool.slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +35,14 @@ class WorkPlace:
         economy = self.economy
         return Promises(self.storage, economy.prices, self.network, economy.grants.give)
 
+    def open_engines(self, stack: AsyncExitStack, desk: Desk) -> Engines:
+        """Begin to have engines made for batches alone; `stack` ends that."""
+        network = self.network
+        waits = network.dispatcher.placement.waits
+        dedications = Dedications(network.registry, network.control, waits).start()
+        stack.push_async_callback(dedications.close)
+        return Engines(network, dedications, desk, self.limits)
+
     def open_worker(
         self,
         stack: AsyncExitStack,
@@ -55,6 +50,7 @@ class WorkPlace:
         store: FileStore,
         read: ReadRequest,
         desk: Desk,
+        engines: Engines,
         lease_seconds: float,
     ) -> Worker:
         """Begin to do items; `stack` ends that, before what they are done with is closed."""
@@ -71,7 +67,7 @@ class WorkPlace:
             store=store,
             read=read,
             desk=desk,
-            capacity=Slots(self.network),
+            capacity=engines,
             weights=economy.standings,
         ).start()
         stack.push_async_callback(worker.close)
@@ -93,4 +89,4 @@ def watch_worker(metrics: Metrics, worker: Worker) -> None:
     gauge("gai_batch_worker_failures", failures, lambda: worker.failures)
 
 
-__all__ = ["Slots", "WorkPlace", "watch_worker"]
+__all__ = ["WorkPlace", "watch_worker"]

@@ -19,6 +19,7 @@ from garage_ai.batch import (
     Reading,
     Validation,
 )
+from garage_ai.gateway.batch_engines import Engines
 from garage_ai.gateway.batch_services import UploadLimits
 from garage_ai.gateway.batch_worker import WorkPlace
 from garage_ai.gateway.errors import BadRequest
@@ -89,6 +90,7 @@ class BatchRoom:
     files: Files
     batches: Batches
     keeper: Keeper
+    engines: Engines
 
 
 def open_batch(
@@ -107,16 +109,18 @@ def open_batch(
         longest_line=settings.max_body,
         most_lines=settings.batch_member_lines,
     )
-    keeper = Keeper(storage, files, validation, Finalising(storage, files, reserve)).start()
+    engines = place.open_engines(stack, desk)
+    finalising = Finalising(storage, files, reserve, over=engines.over)
+    keeper = Keeper(storage, files, validation, finalising).start()
     stack.push_async_callback(keeper.close)
     watch_batches(place.metrics, keeper)
     seconds = settings.batch_lease_seconds
     worker = place.open_worker(
-        stack, store=store, read=read_line_body, desk=desk, lease_seconds=seconds
+        stack, store=store, read=read_line_body, desk=desk, engines=engines, lease_seconds=seconds
     )
     keeper.on_step = worker.look
     most = BatchLimits(settings.batch_member_active, settings.batch_member_lines)
-    return BatchRoom(files, Batches(storage, keeper.wake, most), keeper)
+    return BatchRoom(files, Batches(storage, keeper.wake, most), keeper, engines)
 
 
 def file_limits(settings: GatewaySettings) -> FileLimits:

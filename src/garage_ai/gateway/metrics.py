@@ -7,7 +7,7 @@ others are `other`. No label names a key, a member or a node, so /metrics needs 
 from collections import Counter as Count
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -15,7 +15,7 @@ from prometheus_client.registry import Collector
 
 from garage_ai.gateway.histograms import Histogram, Series
 from garage_ai.network.continuation import PREEMPTED
-from garage_ai.network.models import NodeView
+from garage_ai.network.models import NodeState, NodeView
 from garage_ai.storage import UsageRecord
 
 # The buckets that OpenTelemetry's conventions advise.
@@ -57,7 +57,7 @@ _GAP_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.
 _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
 _OPERATIONS: Final = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
-_STATES: Final = ("joining", "ready", "busy", "draining", "paused", "suspect", "gone")
+_STATES: Final = get_args(NodeState)
 MAX_MODELS: Final = 200
 OTHER: Final = "other"
 

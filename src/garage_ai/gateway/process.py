@@ -164,6 +164,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         files=batch.files,
         batches=batch.batches,
         uploads=upload_limits(settings),
+        engines=batch.engines,
         ledger=economy.ledger,
         members=Members(books.storage),
         keys=books.keys,

@@ -24,7 +24,7 @@ from garage_ai.gateway.account_services import (
     OwnData,
     Tokens,
 )
-from garage_ai.gateway.batch_services import Batches, Files, UploadLimits
+from garage_ai.gateway.batch_services import Batches, Engines, Files, UploadLimits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.economy_services import Grants, Ledger, Prices, Proxied, Rewards
 from garage_ai.gateway.metrics import Metrics
@@ -267,6 +267,7 @@ class Services:
     proxied: Proxied
     files: Files
     batches: Batches
+    engines: Engines
     metrics: Metrics
     uploads: UploadLimits = field(default_factory=UploadLimits)
     limits: BodyLimits = field(default_factory=BodyLimits)
@@ -282,6 +283,7 @@ __all__ = [
     "Batches",
     "Benchmarks",
     "Claims",
+    "Engines",
     "Enrolment",
     "Files",
     "Grants",

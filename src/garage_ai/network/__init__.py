@@ -2,13 +2,14 @@
 
 from garage_ai.network.admission import ImageList, Terms
 from garage_ai.network.answer import Answer, Request, Trail
+from garage_ai.network.books import Books
 from garage_ai.network.continuation import Part
 from garage_ai.network.delivered import Delivered
 from garage_ai.network.dispatcher import DispatchLimits
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.network.names import CHAT_ALIAS, KnownModel, Names
-from garage_ai.network.network import Books, Network
+from garage_ai.network.network import Network
 from garage_ai.network.replies import Seen
 
 __all__ = [

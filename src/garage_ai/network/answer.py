@@ -12,7 +12,7 @@ from garage_ai.network.continuation import OK, Close, Continuation, Leg, Move, P
 from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.flight import Flight
-from garage_ai.network.models import Replica
+from garage_ai.network.models import Replica, Target
 from garage_ai.network.plan import NO_TRY, Plan, as_error
 from garage_ai.network.replies import Seen, StreamReader
 from garage_ai.wire.frames import Priority, Route
@@ -29,7 +29,8 @@ class Request(msgspec.Struct, frozen=True):
     `member` is who asks, empty where that is not known; a node is told no more than a salt of it,
     and one that does not serve everybody whether it is its own. `weight` is its share of the turns
     where requests wait, beside other members' (`waiting`). `batch` waits behind all `chat`,
-    and gives way to it; `begun` is the network's own: when its first attempt was made.
+    and gives way to it; `begun` is the network's own: when its first attempt was made. With a
+    `job` it goes to the engines that were made for that alone.
     """
 
     route: Route
@@ -42,6 +43,12 @@ class Request(msgspec.Struct, frozen=True):
     weight: float = 1.0
     priority: Priority = "chat"
     begun: float | None = None
+    job: str = ""
+
+    @property
+    def target(self) -> Target:
+        """What it is put to."""
+        return Target(self.model, self.job)
 
 
 @dataclass(slots=True)

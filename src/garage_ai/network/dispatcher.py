@@ -117,7 +117,7 @@ class Dispatcher:
         `trail` is kept up to date. Raises: DispatchError. Cancelling the caller cancels the work
         on the node.
         """
-        pool = self._registry.pool(request.model)
+        pool = self._registry.pool(*request.target)
         if pool is not None and not any(replica.takes(request.route) for replica in pool):
             raise WrongKind(f"{request.model} is of another kind: it cannot be asked this.")
         trail = trail or Trail()
@@ -259,6 +259,7 @@ class Dispatcher:
             salt=self._salt(request, replica),
             asker=told(replica.node, request.member),
             batch_age=None if request.begun is None else self._now() - request.begun,
+            job=request.job,
         )
 
     def _salt(self, request: Request, replica: Replica) -> str:
@@ -361,7 +362,7 @@ class Dispatcher:
             self.preempted += 1
         elif verdict.kind == "busy" and replica.said_busy(flight.attempt.priority, now):
             asyncio.get_running_loop().call_later(
-                BUSY_SECONDS, self.placement.room_made, replica.name
+                BUSY_SECONDS, self.placement.room_made, replica.target
             )
         elif verdict.kind == "lost" and not is_well(verdict):
             self._registry.lost(node.id, now)

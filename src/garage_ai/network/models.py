@@ -20,7 +20,9 @@ from garage_ai.wire.messages import (
     Share,
 )
 
-NodeState = Literal["joining", "ready", "busy", "draining", "paused", "suspect", "gone"]
+NodeState = Literal[
+    "joining", "ready", "dedicated", "busy", "draining", "paused", "suspect", "gone"
+]
 Trust = Literal["unverified", "unsandboxed"]
 ImageState = Literal["built", "approved", "pending", "revoked", "unknown"]
 """`built` on the node of what was installed with hashes; `unknown` where the node says nothing."""
@@ -94,6 +96,11 @@ class Replica:
         return self.served.name
 
     @property
+    def target(self) -> "Target":
+        """What is asked of it."""
+        return Target(self.served.name, self.node.job)
+
+    @property
     def digest(self) -> Digest:
         """The manifest's digest."""
         return Digest(self.served.digest)
@@ -151,6 +158,13 @@ def _mean(known: float, newest: float) -> float:
     return known + SPEED_WEIGHT * (newest - known) if known else newest
 
 
+class Target(NamedTuple):
+    """What a request is put to: a model, in everybody's engines or in those made for one job."""
+
+    model: str
+    job: str = ""
+
+
 class Life(NamedTuple):
     """A node from the moment when it came into choice until it comes into it again."""
 
@@ -176,6 +190,8 @@ class Node:
     """Whom its owner lends it to, by its last beat."""
     gang: bytes = b""
     """How rigs share what it earns, as it said when it last served; empty for a node on its own."""
+    job: str = ""
+    """The one job that it serves, or is about to, by its last beat; empty for everybody's."""
     replicas: dict[Digest, Replica] = field(default_factory=dict)
     retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
     breaker: Breaker = field(default_factory=Breaker)
@@ -280,6 +296,7 @@ __all__ = [
     "NodeView",
     "Refusal",
     "Replica",
+    "Target",
     "Trust",
     "share_of",
 ]

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Coroutine, Sequence
-from typing import Final, Protocol
+from collections.abc import Callable, Collection, Coroutine
+from typing import Final
 
 import structlog
 
 from garage_ai.network.admission import ImageList, Terms
 from garage_ai.network.answer import Answer, Request, Trail
+from garage_ai.network.books import Books
 from garage_ai.network.dispatcher import Dispatcher, DispatchLimits, Link
 from garage_ai.network.errors import UnknownModel
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
@@ -52,28 +53,6 @@ UNKNOWN_SECONDS: Final = 30.0
 MAX_UNKNOWN: Final = 10_000
 RENEW_SECONDS: Final = 10.0
 """A node may ask for a new JWT this often."""
-
-
-class Books(Protocol):
-    """What the network asks of accounts and authority; each call is one short transaction."""
-
-    async def nodes(self) -> Sequence[EnrolledNode]:
-        """Give all nodes that were not removed."""
-
-    async def node(self, node_id: NodeId) -> EnrolledNode | None:
-        """Give one node, or None if it was removed or never was."""
-
-    async def names(self) -> Collection[str]:
-        """Give the names of models that members may serve."""
-
-    async def images(self) -> ImageList:
-        """Give what administrators have decided about images."""
-
-    async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
-        """Claim a model name for a member; False while an administrator must approve it."""
-
-    async def renew(self, node_id: NodeId) -> str:
-        """Make a new JWT for a node."""
 
 
 def _ignore(_: NodeId) -> None:
@@ -142,7 +121,7 @@ class Network:
         nodes = list(self.registry.nodes)
         within = min(len(nodes) * SECONDS_PER_BEAT, BEAT_INTERVAL)
         for node in nodes:
-            self._control(node, BeatNow(within))
+            self.control(node, BeatNow(within))
 
     def link_lost(self) -> None:
         """Note that the gateway's own link to NATS broke."""
@@ -152,30 +131,39 @@ class Network:
         """Send a request; `model` may be an alias. Raises: DispatchError."""
         return await self.dispatcher.open(request, trail)
 
-    def resolve(self, model: str, member: str = "", allowed: Collection[str] | None = None) -> str:
+    def resolve(
+        self,
+        model: str,
+        member: str = "",
+        allowed: Collection[str] | None = None,
+        *,
+        job: str = "",
+    ) -> str:
         """Give the served name an alias stands for now, to who asks, or the name itself.
 
-        With `allowed` an alias stands for one of these.
+        With `allowed` an alias stands for one of these, to a job that has engines of its own for
+        what these serve.
 
         Raises: UnknownModel when no model bears the name, NatsUnavailable when that cannot be
         known: a gateway that began without its link has heard of no node.
         """
         if model == CHAT_ALIAS:
-            return self._best_chat(member, allowed) or CHAT_ALIAS
+            own = {target.model for target in self.registry.jobs if job and target.job == job}
+            return min(own, default=None) or self._best_chat(member, allowed) or CHAT_ALIAS
         if self.registry.pool(model) is None and not self.registry.names.is_known(model):
             if not self._link.is_connected:
                 raise no_link()
             raise UnknownModel(f"The model {model!r} does not exist.")
         return model
 
-    def context(self, model: str) -> int | None:
+    def context(self, model: str, *, job: str = "") -> int | None:
         """Tell the longest context, in tokens, in which a model is served now."""
-        pool = self.registry.pool(model)
+        pool = self.registry.pool(model, job)
         return None if pool is None else pool.context
 
-    def region_for(self, model: str, allowed: Collection[str]) -> str | None:
+    def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
         """Choose among regions: where most nodes have room for the model now."""
-        pool = self.registry.pool(model)
+        pool = self.registry.pool(model, job)
         return max(
             sorted(allowed),
             key=lambda region: len(pool.free(region)) if pool is not None else 0,
@@ -230,12 +218,12 @@ class Network:
     def drain(self, node_id: NodeId, reason: str) -> None:
         """Take a node out of choice and tell it so. Raises: KeyError for an unknown node."""
         self._apply(self.registry.drain(node_id, on=True))
-        self._control(node_id, Drain(reason))
+        self.control(node_id, Drain(reason))
 
     def undrain(self, node_id: NodeId) -> None:
         """Take a drained node in again. Raises: KeyError for an unknown node."""
         self._apply(self.registry.drain(node_id, on=False))
-        self._control(node_id, Undrain())
+        self.control(node_id, Undrain())
 
     def remove(self, node_id: NodeId) -> None:
         """Forget a node; its JWT is revoked by the authority."""
@@ -309,18 +297,18 @@ class Network:
         for effect in effects:
             match effect:
                 case RoomMade():
-                    self.dispatcher.placement.room_made(effect.name)
+                    self.dispatcher.placement.room_made(effect.target)
                 case Claim():
                     self._claim(effect)
                 case Supersede():
                     _log.warning("session_superseded", node=effect.node)
-                    self._control(effect.node, Superseded(effect.session))
+                    self.control(effect.node, Superseded(effect.session))
                     self.dispatcher.session_replaced(effect.node)
                 case Reread():
                     self._look_up(effect.node)
                 case Tell():
                     _log.warning("node_told", node=effect.node, code=effect.code)
-                    self._control(effect.node, Notice(effect.code, effect.message))
+                    self.control(effect.node, Notice(effect.code, effect.message))
 
     def _claim(self, claim: Claim) -> None:
         if (claim.name, claim.member) not in self._claiming:
@@ -360,7 +348,7 @@ class Network:
         self.images_are(await self._books.images())
 
     async def _renew(self, node_id: NodeId) -> None:
-        self._control(node_id, Renewed(await self._books.renew(node_id)))
+        self.control(node_id, Renewed(await self._books.renew(node_id)))
 
     def _errand(self, work: Coroutine[object, object, None]) -> None:
         """Do something that waits for the books, bounded in number and time."""
@@ -372,7 +360,8 @@ class Network:
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
 
-    def _control(self, node_id: NodeId, control: Control) -> None:
+    def control(self, node_id: NodeId, control: Control) -> None:
+        """Tell a node something; lost where there is no link."""
         with contextlib.suppress(LinkError):
             self._link.publish(subjects.to_node(node_id, "control"), encode_message(control))
 

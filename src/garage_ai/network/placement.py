@@ -21,7 +21,7 @@ from garage_ai.network.errors import (
     UnknownModel,
 )
 from garage_ai.network.limits import DispatchLimits
-from garage_ai.network.models import Life, Node, Replica
+from garage_ai.network.models import Life, Node, Replica, Target
 from garage_ai.network.pool import Pool
 from garage_ai.network.registry import Effect, Registry
 from garage_ai.network.router import Wanted, choose, choose_own, could_be_tried, could_serve
@@ -118,33 +118,37 @@ class Placement:
         room where the request `waits` for nobody.
         Raises: DispatchError.
         """
-        name, region, priority = request.model, request.region, request.priority
+        target, region, priority = request.target, request.region, request.priority
         wanted = Wanted(region, frozenset(excluded), member=request.member, priority=priority)
         if going_on is not None:
             old = going_on.before
             fenced = old.node.trust != "unsandboxed"
             wanted = msgspec.structs.replace(wanted, digest=old.digest, fenced=fenced)
-        pool = self._registry.pool(name)
+        pool = self._registry.pool(*target)
         now = time.monotonic()
         if pool is None:
-            raise failure or self._why_nobody(name, region)
+            raise failure or self._why_nobody(target, region)
         replica = self._choose(pool, wanted, avoided, now)
         first = first or going_on is not None
-        if replica is not None and self._goes_before(name, priority, first=first):
+        if replica is not None and self._goes_before(target, priority, first=first):
             # Who waits goes first wherever it may; what then is left suits only who comes now.
-            self.room_made(name)
+            self.room_made(target)
             replica = self._choose(pool, wanted, avoided, now)
         if replica is not None:
             self._registry.acquire(replica, priority)
             return replica
         waited = going_on.wait if going_on else self._seconds[priority]
         if waits and could_serve(pool, wanted, now):
-            return await self._queue(name, wanted, request.weight, waited, first=first)
+            return await self._queue(target, wanted, request.weight, waited, first=first)
         if waits and could_be_tried(pool, wanted, now):
             with contextlib.suppress(NoCapacity):
                 seconds = min(TRIAL_SECONDS, self._seconds[priority])
-                return await self._queue(name, wanted, request.weight, seconds, first=first)
-        raise failure or self._why_nobody(name, region)
+                return await self._queue(target, wanted, request.weight, seconds, first=first)
+        raise failure or self._why_nobody(target, region)
+
+    def waits(self, target: Target) -> bool:
+        """Tell whether a chat waits for room."""
+        return self._rooms["chat"].waits(target)
 
     def _choose(
         self, pool: Pool, wanted: Wanted, avoided: Collection[Life], now: float
@@ -156,41 +160,43 @@ class Placement:
                 return replica
         return choose(pool, wanted, now, self._chance)
 
-    def _goes_before(self, name: str, priority: Priority, *, first: bool) -> bool:
-        """Tell whether somebody who waits for the model goes before such a request."""
-        if not first and self._rooms[priority].waits(name):
+    def _goes_before(self, target: Target, priority: Priority, *, first: bool) -> bool:
+        """Tell whether somebody who waits for the same goes before such a request."""
+        if not first and self._rooms[priority].waits(target):
             return True
-        return priority == "batch" and self._rooms["chat"].waits(name)
+        return priority == "batch" and self._rooms["chat"].waits(target)
 
-    def room_made(self, name: str) -> None:
-        """Let those in who wait for the model; on a node of its own a member goes first."""
-        pool = self._registry.pool(name)
+    def room_made(self, target: Target) -> None:
+        """Let those in who wait for it; on a node of its own a member goes first."""
+        pool = self._registry.pool(*target)
         if pool is None:
             return
         for priority in _LINES:
             room = self._rooms[priority]
-            if room.waits(name):
-                self._serve(room, name, pool, priority)
+            if room.waits(target):
+                self._serve(room, target, pool, priority)
 
-    def _serve(self, room: WaitingRoom[_Waiter], name: str, pool: Pool, priority: Priority) -> None:
+    def _serve(
+        self, room: WaitingRoom[_Waiter], target: Target, pool: Pool, priority: Priority
+    ) -> None:
         def more() -> bool:
             return pool.has_room(priority)
 
-        room.serve(name, lambda waiter: self._offer(pool, waiter, choose_own), more)
-        room.serve(name, lambda waiter: self._offer(pool, waiter, choose), more)
+        room.serve(target, lambda waiter: self._offer(pool, waiter, choose_own), more)
+        room.serve(target, lambda waiter: self._offer(pool, waiter, choose), more)
 
     def tried(self, node: Node, *, pause: float = 0.0) -> None:
         """Let those in, after a pause, who wait for a node that failed too often: it was tried."""
         loop = asyncio.get_running_loop()
         for replica in node.replicas.values():
-            loop.call_later(pause, self.room_made, replica.name)
+            loop.call_later(pause, self.room_made, replica.target)
 
     async def _queue(
-        self, name: str, wanted: Wanted, weight: float, seconds: float, *, first: bool
+        self, target: Target, wanted: Wanted, weight: float, seconds: float, *, first: bool
     ) -> Replica:
         waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
         room = self._rooms[wanted.priority]
-        number = room.enter(name, waiter, member=wanted.member, weight=weight, first=first)
+        number = room.enter(target, waiter, member=wanted.member, weight=weight, first=first)
         try:
             async with asyncio.timeout(seconds):
                 return await waiter.turn
@@ -203,7 +209,7 @@ class Placement:
             self._give_back(waiter)
             raise
         finally:
-            room.leave(name, number)
+            room.leave(target, number)
 
     def _give_back(self, waiter: _Waiter) -> None:
         """Release a replica that was given to one who is leaving."""
@@ -223,7 +229,11 @@ class Placement:
         waiter.turn.set_result(replica)
         return True
 
-    def _why_nobody(self, name: str, region: str | None) -> DispatchError:
+    def _why_nobody(self, target: Target, region: str | None) -> DispatchError:
+        name, job = target
+        if job:
+            words = f"No node has an engine for {job} alone just now."
+            return NoNode(words, retry_after=RETRY_AFTER)
         if not self._registry.names.is_known(name):
             return UnknownModel(f"The model {name!r} does not exist.")
         if self._registry.pool(name) is not None and region is not None:

@@ -1,6 +1,7 @@
 """Who is out there: nodes, their beats and what they serve. Pure: beats and time in, effects out.
 
     joining ─ready→ ready ⇄ busy          as its engines and slots say
+      ready ⇄ dedicated                   everybody's, or one job's alone
        any ─drain/pause→ draining, paused
        any ─three beats missed, or lost by a request→ suspect ─a beat→ as it says
        any ─a minute without a beat, or a last word→ gone
@@ -13,7 +14,15 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from garage_ai.network.admission import ImageList, Terms
-from garage_ai.network.models import EnrolledNode, Node, NodeState, Refusal, Replica, share_of
+from garage_ai.network.models import (
+    EnrolledNode,
+    Node,
+    NodeState,
+    Refusal,
+    Replica,
+    Target,
+    share_of,
+)
 from garage_ai.network.names import Admission, Names
 from garage_ai.network.pool import Pool
 from garage_ai.wire.frames import VERSIONS, Priority
@@ -29,10 +38,14 @@ SKEW_TOLD: Final = 30.0
 _STATES: Final[dict[str, NodeState]] = {
     "joining": "joining",
     "ready": "ready",
+    "dedicated": "dedicated",
     "draining": "draining",
     "paused": "paused",
     "gone": "gone",
 }
+
+
+_SERVE: Final[frozenset[NodeState]] = frozenset({"ready", "dedicated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +77,9 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class RoomMade:
-    """A replica of the model has come to have room."""
+    """A replica has come to have room."""
 
-    name: str
+    target: Target
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,13 +93,15 @@ Effect = Supersede | Claim | Tell | RoomMade | Reread
 
 
 class Registry:
-    """Every enrolled node, and a pool of replicas for every model name."""
+    """Every enrolled node, and a pool of replicas for every model name; `jobs` has those apart
+    that serve one job alone."""
 
     def __init__(self, names: Names, terms: Terms | None = None) -> None:
         self.names = names
         self.terms = terms or Terms()
         self.nodes: dict[NodeId, Node] = {}
         self.pools: dict[str, Pool] = {}
+        self.jobs: dict[Target, Pool] = {}
         self._told: dict[NodeId, set[Digest]] = {}
         """Names that owners were told they may not use, in the nodes' present sessions."""
         self._told_refused: dict[NodeId, Refusal] = {}
@@ -201,9 +216,9 @@ class Registry:
             replica.batch -= 1
         return self._place(replica)
 
-    def pool(self, name: str) -> Pool | None:
+    def pool(self, name: str, job: str = "") -> Pool | None:
         """Give the replicas of a model name; None when no node that can be chosen has it."""
-        pool = self.pools.get(name)
+        pool = self.jobs.get(Target(name, job)) if job else self.pools.get(name)
         return pool if pool else None
 
     def _new_session(self, node: Node, beat: Beat, wall: float) -> list[Effect]:
@@ -228,12 +243,12 @@ class Registry:
         if beat is None:
             return []
         self._withdraw(node)
-        before, node.state = node.state, self._state(node, beat)
+        before, node.state, node.job = node.state, self._state(node, beat), beat.job
         effects = self._renew_replicas(node, beat)
-        if node.state == "ready" and node.refused is not None and not node.replicas:
+        if node.state in _SERVE and node.refused is not None and not node.replicas:
             node.state = "joining"
-        if node.state == "ready":
-            node.risen += before != "ready"
+        if node.state in _SERVE:
+            node.risen += before not in _SERVE
             for replica in node.replicas.values():
                 effects += self._place(replica)
         return effects
@@ -287,22 +302,29 @@ class Registry:
 
     def _place(self, replica: Replica) -> list[Effect]:
         node = replica.node
-        if node.state != "ready" or node.replicas.get(replica.digest) is not replica:
+        if node.state not in _SERVE or node.replicas.get(replica.digest) is not replica:
             return []
-        if replica.served.engine != "ready":
+        # One that says that it serves one job alone, and not which, serves nobody.
+        if replica.served.engine != "ready" or (node.state == "dedicated") != bool(node.job):
             return []
-        pool = self.pools.get(replica.name)
+        pool = self.pool(*replica.target)
         if pool is None:
-            pool = self.pools[replica.name] = Pool()
-        return [RoomMade(replica.name)] if pool.put(replica) else []
+            pool = Pool()
+            if node.job:
+                self.jobs[replica.target] = pool
+            else:
+                self.pools[replica.name] = pool
+        return [RoomMade(replica.target)] if pool.put(replica) else []
 
     def _withdraw(self, node: Node) -> None:
         for replica in node.replicas.values():
-            pool = self.pools.get(replica.name)
+            pool = self.pool(*replica.target)
             if pool is None:
                 continue
             pool.remove(node.id)
-            if not pool:
+            if not pool and node.job:
+                del self.jobs[replica.target]
+            elif not pool:
                 del self.pools[replica.name]
 
 

@@ -10,7 +10,7 @@ Bounded in number; how long one waits is the shell's clock.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -72,27 +72,27 @@ class _Line(Generic[Ticket]):
 
 
 class WaitingRoom(Generic[Ticket]):
-    """A fair line for each model, all within one bound."""
+    """A fair line for each model, or whatever is waited for, all within one bound."""
 
     def __init__(self, size: int, push_out: Callable[[Ticket], None] = lambda _: None) -> None:
         """Hold so many; `push_out` is told who lost its place to a member with fewer."""
         self._size = size
         self._push_out = push_out
-        self._lines: dict[str, _Line[Ticket]] = {}
-        self._by_member: dict[str, dict[int, str]] = {}
+        self._lines: dict[Hashable, _Line[Ticket]] = {}
+        self._by_member: dict[str, dict[int, Hashable]] = {}
         self._count = 0
         self._next = 0
 
     def __len__(self) -> int:
         return self._count
 
-    def waits(self, name: str) -> bool:
+    def waits(self, target: Hashable) -> bool:
         """Tell whether anybody waits for the model; who comes later must let it go first."""
-        return name in self._lines
+        return target in self._lines
 
     def enter(
         self,
-        name: str,
+        target: Hashable,
         ticket: Ticket,
         *,
         member: str = "",
@@ -108,26 +108,29 @@ class WaitingRoom(Generic[Ticket]):
             self._make_place(0 if first else len(self._by_member.get(member, ())))
         self._next += 1
         number = self._next
-        line = self._lines.setdefault(name, _Line())
+        line = self._lines.setdefault(target, _Line())
         line.add(number, ticket, member, None if first else weight)
         if not first:
-            self._by_member.setdefault(member, {})[number] = name
+            self._by_member.setdefault(member, {})[number] = target
         self._count += 1
         return number
 
-    def leave(self, name: str, number: int) -> None:
+    def leave(self, target: Hashable, number: int) -> None:
         """Step out of the queue; harmless for one who was served."""
-        self._remove(name, number, served=False)
+        self._remove(target, number, served=False)
 
     def serve(
-        self, name: str, offer: Callable[[Ticket], bool], more: Callable[[], bool] = lambda: True
+        self,
+        target: Hashable,
+        offer: Callable[[Ticket], bool],
+        more: Callable[[], bool] = lambda: True,
     ) -> None:
         """Offer room to those who wait for the model, in order; those whom it suits step out.
 
         One whom it does not suit (it wants another region) keeps no other back. Nobody is asked
         once there is no `more`.
         """
-        line = self._lines.get(name)
+        line = self._lines.get(target)
         if line is None:
             return
         for _, number in list(line.order):
@@ -135,25 +138,25 @@ class WaitingRoom(Generic[Ticket]):
                 return
             place = line.places.get(abs(number))
             if place is not None and offer(place.ticket):
-                self._remove(name, abs(number), served=True)
+                self._remove(target, abs(number), served=True)
 
     def _make_place(self, own: int) -> None:
         most = max(self._by_member, key=lambda each: len(self._by_member[each]), default=None)
         if most is None or len(self._by_member[most]) <= own + 1:
             raise NoCapacity("Every node is busy and the queue is full.", retry_after=RETRY_AFTER)
-        number, name = next(reversed(self._by_member[most].items()))
-        place = self._remove(name, number, served=False)
+        number, target = next(reversed(self._by_member[most].items()))
+        place = self._remove(target, number, served=False)
         if place is not None:
             self._push_out(place.ticket)
 
-    def _remove(self, name: str, number: int, *, served: bool) -> _Place[Ticket] | None:
-        line = self._lines.get(name)
+    def _remove(self, target: Hashable, number: int, *, served: bool) -> _Place[Ticket] | None:
+        line = self._lines.get(target)
         place = line.remove(number, served=served) if line is not None else None
         if line is None or place is None:
             return None
         self._count -= 1
         if not line.places:
-            del self._lines[name]
+            del self._lines[target]
         own = self._by_member.get(place.member, {})
         own.pop(number, None)
         if not own:

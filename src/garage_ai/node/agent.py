@@ -210,6 +210,10 @@ class Agent:
                 self._on_renewed(jwt)
             case messages.Notice(code, words):
                 self._notice(code, words)
+            case messages.Dedicate():
+                self.core.dedicate(control, self._loop.time())
+            case messages.Undedicate(job):
+                self.core.dedication.end(job, self._loop.time())
             case None:
                 _log.info("control_unknown")
         self.look()
@@ -358,6 +362,7 @@ class Agent:
             self.speeds,
             seq=self._seq,
             state=state,
+            now=self._loop.time(),
             free_memory=self._free_memory(),
         )
         try:

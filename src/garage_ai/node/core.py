@@ -1,24 +1,19 @@
 """What a node does with what it hears: pure, events in, instructions out.
 
-Agent state, as the gateways are told it:
-
-    joining   no engine is ready, or none was yet
-    ready     takes work
-    draining  finishes what runs: the owner, the network or the end of the process asked for it
-    paused    the owner wants the PC for himself, says he or the guard; a pause outlives restarts
-
-A job is refused in this order: wrong_session, paused, draining, not_shared, unknown_model,
-unsupported, loading, busy. Where all slots are taken and some of them by batch requests, the
-youngest of those gives way to one that cannot wait. Time comes from the caller, in seconds.
+A job is refused in this order: wrong_session, paused, draining, not_shared, dedicated,
+unknown_model, unsupported, loading, busy. Where all slots are taken and some of them by batch
+requests, the youngest of those gives way to one that cannot wait. Time comes from the caller, in
+seconds.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
-from typing import Final, Literal, get_args
+from typing import Final, get_args
 
 from garage_ai.node.engines.port import Offer
 from garage_ai.node.exchange import MAX_BODY, Exchange
 from garage_ai.node.slots import Slots
+from garage_ai.node.standing import Drainer, Hold, Standing
 from garage_ai.node.step import Step, Totals
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed, WireError
@@ -36,7 +31,7 @@ from garage_ai.wire.frames import (
     Route,
 )
 from garage_ai.wire.ids import AttemptId, NodeId, SessionId
-from garage_ai.wire.messages import SHARED_WITH, AgentState, Energy, EngineState, Share
+from garage_ai.wire.messages import SHARED_WITH, Dedicate, EngineState
 
 MAX_TOMBSTONES: Final = 1024
 """Cancels remembered in case they overtook their job; far more than can be under way."""
@@ -64,61 +59,23 @@ _HANDED_BACK: Final[frozenset[FailureCode]] = frozenset({"yielded", "shutdown"})
 
 _ROUTES: Final[dict[str, Route]] = {route: route for route in get_args(Route)}
 
-Hold = Literal["draining", "paused"]
-Drainer = Literal["owner", "network", "renewal", "rotation", "shutdown"]
 
-
-class Core:
+class Core(Standing):
     """Slots, states and attempts of one agent."""
 
     def __init__(self, node: NodeId, session: SessionId, *, paused: bool = False) -> None:
+        super().__init__(paused=paused)
         self.session = session
         self._slots = Slots()
         self.running = self._slots.held
         self.totals = Totals()
         self.offers: tuple[Offer, ...] = ()
-        self.engine: EngineState = "stopped"
-        self.engine_reason = ""
-        self.paused = paused
-        self.share: Share = "all"
-        self.energy: Energy | None = None
-        self.leaves_at: float | None = None
-        """When what then still runs will be stopped; None while nothing is planned."""
         self._node = node
         self._by_digest: dict[str, Offer] = {}
-        self._drains: dict[Drainer, str] = {}
-        self._held: tuple[Hold, str] | None = None
-        self._served = False
         self._tombstones: OrderedDict[AttemptId, None] = OrderedDict()
         self._fresh: list[Exchange] = []
 
     # --- state
-
-    @property
-    def state(self) -> AgentState:
-        """What the gateways are told."""
-        if self._drains:
-            return "draining"
-        if self._held is not None:
-            return self._held[0]
-        if self.paused:
-            return "paused"
-        return "ready" if self._served else "joining"
-
-    @property
-    def reason(self) -> str:
-        """Why the node does not take work, for its owner; empty when it does."""
-        if self._drains:
-            return next(iter(self._drains.values()))
-        if self._held is not None:
-            return self._held[1]
-        if self.paused:
-            return "paused by its owner"
-        if self.engine == "ready":
-            return ""
-        # One that stands still stood so for one of the reasons above, which is over.
-        state = "starting" if self.engine == "stopped" else self.engine
-        return self.engine_reason or f"the engine is {state}"
 
     @property
     def face(self) -> object:
@@ -127,10 +84,11 @@ class Core:
             self.state,
             self.full,
             self.full and self._slots.gives_way,
-            self.engine,
+            self.engine_told,
             self.offers,
             self.reason,
             self.share,
+            self.dedication.job,
         )
 
     @property
@@ -156,21 +114,11 @@ class Core:
         self._slots.count = max((offer.slots for offer in self.offers), default=0)
         self._served = self._served or state == "ready"
 
-    def drain(self, who: Drainer, reason: str) -> None:
-        """Take no new work until the same one says otherwise."""
-        self._drains[who] = reason
-
-    def undrain(self, who: Drainer) -> None:
-        """Take work again, as far as this one is concerned."""
-        self._drains.pop(who, None)
-
-    def hold(self, state: Hold, reason: str) -> None:
-        """Take no new work, on the guard's word: the one before it is replaced."""
-        self._held = (state, reason)
-
-    def unhold(self) -> None:
-        """Take work again, as far as the guard is concerned."""
-        self._held = self.leaves_at = None
+    def dedicate(self, asked: Dedicate, now: float) -> None:
+        """Give the node to one job alone, where nothing speaks against it."""
+        lent = self.share == "all" or asked.asker in SHARED_WITH[self.share]
+        if self.takes_work and lent and asked.digest in self._by_digest:
+            self.dedication.ask(asked.job, asked.seconds, now)
 
     # --- work
 
@@ -321,20 +269,20 @@ class Core:
             return "unsupported"
         if opening.session != self.session:
             return "wrong_session"
-        if self.paused:
-            return "paused"
-        if self._drains or self._held is not None:
-            return "paused" if self.state == "paused" else "draining"
+        if not self.takes_work:
+            return "paused" if self.paused or self.state == "paused" else "draining"
         # Who is not told who asks has not heard yet that it matters, or is too old to say.
         if self.share != "all" and opening.asker not in SHARED_WITH[self.share]:
             return "not_shared"
+        if opening.job != self.dedication.job:
+            return "dedicated"
         offer = self._by_digest.get(opening.digest)
         return "unknown_model" if offer is None else self._refusal_by(offer, opening)
 
     def _refusal_by(self, offer: Offer, opening: Open) -> RefusalCode | None:
         if opening.route not in offer.routes or opening.content_length > MAX_BODY:
             return "unsupported"
-        if self.engine != "ready":
+        if self.engine_told != "ready":
             return "loading"
         waits = opening.batch_age is not None or not self._slots.gives_way
         return "busy" if self.full and waits else None
@@ -376,7 +324,8 @@ class Core:
             self._tombstones.popitem(last=False)
 
     def _leaves_soon(self, now: float) -> bool:
-        return self.leaves_at is not None and now >= self.leaves_at - HANDOVER_SECONDS
+        planned = (self.leaves_at, self.dedication.leaves_at)
+        return any(at is not None and now >= at - HANDOVER_SECONDS for at in planned)
 
     def _late(self, exchange: Exchange, now: float) -> str:
         if now >= exchange.deadline:

@@ -14,6 +14,7 @@ import structlog
 from garage_ai.catalog import stored_bytes
 from garage_ai.node.agent import Agent
 from garage_ai.node.core import Hold
+from garage_ai.node.engine_life import EngineLife
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.guard.limits import load_limits
@@ -78,11 +79,9 @@ class Guarding:
         )
         self._pauses: deque[PauseStatus] = deque(maxlen=MAX_PAUSES)
         self._since = wall()
-        self._engine_wanted = True
-        self._engine_runs = False
-        self._wake = asyncio.Event()
+        self.life = EngineLife(engine, agent)
         self._limits = load_limits(folder.path)
-        agent.core.share = self._limits.share
+        self._heed()
         self._watch = Watch(
             seen_from(place(), self._readers()),
             self._limits,
@@ -124,7 +123,7 @@ class Guarding:
         await self._look_at_cards()
         self._measure()
         await self._watch.first()
-        await self._follow()
+        await self.life.begin()
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -132,10 +131,7 @@ class Guarding:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch.run(), name="guard")
                 group.create_task(self._count_for_ever(), name="guard-count")
-                while True:
-                    await self._wake.wait()
-                    self._wake.clear()
-                    await self._follow()
+                await self.life.run()
         finally:
             self._count()
             self._book.keep()
@@ -148,17 +144,13 @@ class Guarding:
     def limits_changed(self) -> None:
         """Take over the limits in the folder. Raises: NotPossible."""
         self._limits = load_limits(self._folder.path)
-        self._agent.core.share = self._limits.share
+        self._heed()
         self._watch.heed(self._limits)
 
-    async def _follow(self) -> None:
-        """Let the engine run or not, as was decided last."""
-        if self._engine_wanted and not self._engine_runs:
-            self._engine_runs = True
-            await self._engine.start()
-        elif not self._engine_wanted and self._engine_runs:
-            self._engine_runs = False
-            await self._engine.release()
+    def _heed(self) -> None:
+        """Serve whom the owner lets the node serve."""
+        self._agent.core.share = self._limits.share
+        self.life.allow(self._limits.dedicated)
 
     # --- decisions
 
@@ -167,18 +159,18 @@ class Guarding:
         core.paused = self._folder.paused
         if decision.action == "resume":
             core.unhold()
-            self._engine_wanted = True
+            self.life.may_run = True
         elif decision.signal is not None:
             state: Hold = "draining" if decision.action == "drain" else "paused"
             core.hold(state, TOLD[decision.signal])
             if decision.action == "drain" and core.leaves_at is None:
                 core.leaves_at = self._clock() + self._limits.drain
-        if decision.action == "release" and self._engine_wanted:
-            self._engine_wanted = False
+        if decision.action == "release" and self.life.may_run:
+            self.life.may_run = False
             # Before the engine is gone, so that they end as given back and not as lost.
             self._agent.give_back()
         self._note(decision)
-        self._wake.set()
+        self.life.look()
         self._agent.look()
         self._on_change()
 
@@ -220,7 +212,7 @@ class Guarding:
     def _measure(self) -> None:
         draw = self._power.read(self._clock())
         # What a game draws while the node stands back is no cost of lending.
-        watts = draw.watts if draw is not None and self._engine_runs else None
+        watts = draw.watts if draw is not None and self.life.runs else None
         self._book.drawing(watts, self._electricity.price, self._clock())
         self._agent.core.energy = self._energy(watts)
 

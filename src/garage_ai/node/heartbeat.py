@@ -20,9 +20,10 @@ def beat_of(
     *,
     seq: int,
     state: AgentState,
+    now: float,
     free_memory: int,
 ) -> Beat:
-    """Say how a node is; `free_memory` in bytes."""
+    """Say how a node is; `now` by the core's clock, `free_memory` in bytes."""
     return Beat(
         session=core.session,
         seq=seq,
@@ -38,6 +39,8 @@ def beat_of(
         reason=core.reason[:2000],
         share=core.share,
         energy=core.energy,
+        dedicates=core.dedication.open(now),
+        job=core.dedication.job,
         gang=engine.shares() if isinstance(engine, Grouped) else b"",
     )
 
@@ -56,7 +59,7 @@ def _served(
         slots=offer.slots,
         running=running,
         waiting=load.waiting if load is not None else 0,
-        engine=core.engine,
+        engine=core.engine_told,
         external=offer.external,
         prefill_speed=speeds.prefill,
         decode_speed=speeds.decode,

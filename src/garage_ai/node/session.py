@@ -317,6 +317,7 @@ class NodeSession:
         return self.status()
 
     def _changed(self) -> None:
+        self._guard.life.look()
         core = self.agent.core
         names = tuple(offer.name for offer in core.offers)
         why = self._guard.reason

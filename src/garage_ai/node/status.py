@@ -110,7 +110,10 @@ class RotationStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """An agent's state; times in seconds since 1970."""
+    """An agent's state; times in seconds since 1970.
+
+    `job` is the one that its engine is made for alone; empty while it is everybody's.
+    """
 
     node: str
     name: str
@@ -135,6 +138,7 @@ class Status(msgspec.Struct, frozen=True):
     rotation: RotationStatus = RotationStatus("none")
     guard: GuardStatus | None = None
     group: GroupView | None = None
+    job: str = ""
 
 
 def refusal_in(notices: Iterable[NoticeStatus]) -> str:
@@ -214,6 +218,7 @@ def agent_status(
         rotation=rotation,
         guard=guard,
         group=engine.view() if isinstance(engine, Grouped) else None,
+        job=core.dedication.job,
     )
 
 

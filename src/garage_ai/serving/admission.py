@@ -57,7 +57,7 @@ class Asked(Protocol):
 class Places(Protocol):
     """Where models are served now."""
 
-    def region_for(self, model: str, allowed: Collection[str]) -> str | None:
+    def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
         """Choose one of several regions; None where there are none."""
         ...
 
@@ -88,7 +88,7 @@ def region_for(call: Call, model: str, limits: Limits, places: Places) -> str | 
     if allowed is None:
         return region
     if region is None:
-        region = places.region_for(model, allowed)
+        region = places.region_for(model, allowed, job=call.job)
     if region not in allowed:
         named = ", ".join(sorted(allowed)) or "no region"
         raise RegionForbidden(f"This key may only be used in {named}.")

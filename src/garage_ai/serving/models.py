@@ -24,7 +24,7 @@ class Call(msgspec.Struct, frozen=True):
     `body` is the JSON for the engine, its `model` still as the client said it. `include_usage`
     tells whether the client itself asked for usage in the stream. `bound` is how much the answer
     may be. `caller_id` is what the client calls the request. A `batch` call has time: it is served
-    on what `chat` leaves over.
+    on what `chat` leaves over; with a `job`, in the engines that were made for that alone.
     """
 
     request_id: str
@@ -38,3 +38,4 @@ class Call(msgspec.Struct, frozen=True):
     bound: Bound = Bound()
     caller_id: str | None = None
     priority: Priority = "chat"
+    job: str = ""

@@ -32,13 +32,20 @@ BYTES_A_TOKEN: Final = 4
 class Network(Protocol):
     """What serving needs of the network."""
 
-    def resolve(self, model: str, member: str = "", allowed: Collection[str] | None = None) -> str:
+    def resolve(
+        self,
+        model: str,
+        member: str = "",
+        allowed: Collection[str] | None = None,
+        *,
+        job: str = "",
+    ) -> str:
         """Give the served name of a model or alias, to who asks. Raises: DispatchError."""
 
-    def context(self, model: str) -> int | None:
+    def context(self, model: str, *, job: str = "") -> int | None:
         """Tell the longest context in which a model is served, in tokens."""
 
-    def region_for(self, model: str, allowed: Collection[str]) -> str | None:
+    def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
         """Choose one of several regions."""
 
     async def open(self, request: Request, trail: Trail) -> Answer:
@@ -100,6 +107,7 @@ class Service:
                     member=call.key.member,
                     weight=account.bill.weight,
                     priority=call.priority,
+                    job=call.job,
                 ),
                 account.trail,
             )
@@ -127,10 +135,11 @@ class Service:
     async def _admit(self, call: Call, account: "_Account") -> str | None:
         """Resolve the model, take and promise what the request may use; give its region, if any."""
         allowed = models_for(call.key, call.model, self._limits)
-        account.model = self._network.resolve(call.model, call.key.member, allowed)
+        network, job = self._network, call.job
+        account.model = network.resolve(call.model, call.key.member, allowed, job=job)
         check_model(account.model, allowed)
-        region = region_for(call, account.model, self._limits, self._network)
-        tokens = worst_case(call, self._network.context(account.model))
+        region = region_for(call, account.model, self._limits, network)
+        tokens = worst_case(call, network.context(account.model, job=job))
         quote = self._books.quote(call, account.model, tokens)
         demand = demand_of(call, tokens, None if quote is None else quote.worst)
         account.ticket = await self._limits.admit(call.key, demand)

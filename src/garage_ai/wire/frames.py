@@ -50,6 +50,7 @@ RefusalCode = Literal[
     "unsupported",
     "wrong_session",
     "not_shared",
+    "dedicated",
 ]
 FailureCode = Literal[
     "engine_lost",
@@ -72,7 +73,8 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     that knows none leaves it empty, and nothing is shared then. `asker` says who asks, as far as a
     node must know that does not serve everybody: `own`, `member` or `other`; else it is empty.
     `batch_age` marks one that has time, with the seconds since its first attempt: of these the
-    youngest gives way (`preempted`) where one without finds no slot.
+    youngest gives way (`preempted`) where one without finds no slot. `job` goes to the engine that
+    was made for that job alone, and to no other; empty to one that is everybody's.
     """
 
     version: Count
@@ -86,6 +88,7 @@ class Open(msgspec.Struct, frozen=True, array_like=True, tag=1):
     salt: Annotated[str, msgspec.Meta(max_length=64)] = ""
     asker: Short = ""
     batch_age: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    job: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Data(msgspec.Struct, frozen=True, array_like=True, tag=2):

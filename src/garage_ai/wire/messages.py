@@ -28,7 +28,7 @@ ROUTES: Final[Mapping[str, frozenset[Route]]] = {
 }
 """What each kind of model can be asked."""
 
-AgentState = Literal["joining", "ready", "draining", "paused", "gone"]
+AgentState = Literal["joining", "ready", "dedicated", "draining", "paused", "gone"]
 SandboxKind = Literal["none", "podman", "docker"]
 EngineState = Literal["stopped", "loading", "ready", "failed"]
 Share = Literal["own", "members", "all"]
@@ -102,7 +102,8 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     the engine runs, `limits` whether its bounds hold there and `image` what it is made from: the
     node's own word, as all of this. `free_memory` in bytes. `share` says whose requests it serves:
     a word that is not known is taken for the narrowest. `gang` says how the rigs share whose gang
-    this one leads: a document with a version of its own (`wire/gangs.py`).
+    this one leads: a document with a version of its own (`wire/gangs.py`). `dedicates` tells that
+    it would make an engine for one job alone, and `job` for which one it has, or is about to.
     """
 
     session: Annotated[SessionId, msgspec.Meta(min_length=1, max_length=64)]
@@ -121,6 +122,8 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     image: EngineImage | None = None
     energy: Energy | None = None
     gang: Annotated[bytes, msgspec.Meta(max_length=MAX_GANG)] = b""
+    dedicates: bool = False
+    job: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Drain(msgspec.Struct, frozen=True, tag="drain"):
@@ -169,7 +172,29 @@ class Notice(msgspec.Struct, frozen=True, tag="notice"):
     message: Text
 
 
-Control = Drain | Undrain | BeatNow | Superseded | Renewed | Notice
+JobText = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]+$", max_length=64)]
+
+
+class Dedicate(msgspec.Struct, frozen=True, tag="dedicate"):
+    """Make an engine for one job alone, and serve nothing else; or go on with that for so long.
+
+    It ends by itself after `seconds` without another. `asker` says whose job it is, as in `Open`. A
+    node that does not want to stays as it is: its next beat tells.
+    """
+
+    job: JobText
+    digest: DigestText
+    seconds: Annotated[float, msgspec.Meta(gt=0, le=600)]
+    asker: Short = ""
+
+
+class Undedicate(msgspec.Struct, frozen=True, tag="undedicate"):
+    """Remove the engine that was made for a job, and serve everybody again."""
+
+    job: JobText
+
+
+Control = Drain | Undrain | BeatNow | Superseded | Renewed | Notice | Dedicate | Undedicate
 
 
 class Renew(msgspec.Struct, frozen=True):
@@ -220,7 +245,7 @@ class _Tagged(msgspec.Struct, frozen=True):
 
 _tags: Final = msgspec.msgpack.Decoder(_Tagged)
 _CONTROL_TAGS: Final = frozenset(
-    {"drain", "undrain", "beat_now", "superseded", "renewed", "notice"}
+    {*("drain", "undrain", "beat_now", "superseded", "renewed", "notice"), "dedicate", "undedicate"}
 )
 
 

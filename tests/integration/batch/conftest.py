@@ -17,6 +17,7 @@ from garage_ai.batch.worker import worker as worker_module
 from garage_ai.batch.worker.promises import Promises
 from garage_ai.ledger import Allowances, Leases, Ledger
 from garage_ai.ledger.prices import PriceList
+from garage_ai.network.dedications import Dedications
 from garage_ai.network.network import Network
 from garage_ai.serving import Billing, RecordedCounts
 from garage_ai.storage import Storage, sqlite_url
@@ -48,8 +49,10 @@ async def world(
         Promises(storage, prices, network, nothing),
         billing,
         prices,
+        Dedications(network.registry, network.control, network.dispatcher.placement.waits).start(),
     )
     yield made
+    await made.dedications.close()
     for worker in made.workers:
         await worker.close()
     await prices.close()

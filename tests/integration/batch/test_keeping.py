@@ -44,6 +44,17 @@ async def test_too_dear_a_batch_fails(room: Room) -> None:
     assert [error.code for error in failed.errors] == ["insufficient_quota"]
 
 
+async def test_the_window_ends_without_an_engine(room: Room) -> None:
+    """A batch that was to have its own and had none says so, and not that it was late."""
+    batch = await room.ends(await room.submit([line(1)]), "in_progress")
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    await change(room, batch, isolation="dedicated", expires_at=over, due_at=over)
+    expired = await room.ends(batch, "expired")
+    (lost,) = await room.read(expired.error_file_id)
+    assert isinstance(error := lost["error"], dict)
+    assert error["code"] == "isolation_unavailable"
+
+
 async def test_the_window_ends(room: Room) -> None:
     """After the window what was answered is there, and the rest is told as expired."""
     batch = await room.ends(await room.submit([line(1), line(2), line(3)]), "in_progress")

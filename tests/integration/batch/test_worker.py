@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import func, select
-from tests.integration.batch.world import HOLD, PAYER, Room, World
+from tests.integration.batch.world import HOLD, PAYER, World
 from tests.integration.network.conftest import MakeNode, until
 from tests.integration.serving.test_service import KEY
 from tests.parts.batches import counts, states
@@ -16,7 +16,8 @@ from tests.parts.scripted_node import Job, answer_plainly
 from garage_ai.batch import Batches, BatchId, ReservationRefused
 from garage_ai.batch.worker import pauses as pauses_module
 from garage_ai.batch.worker import window as window_module
-from garage_ai.batch.worker.items import Item, Items
+from garage_ai.batch.worker.items import Item, Items, Line
+from garage_ai.gateway.batch_engines import Engines
 from garage_ai.ledger import GAI
 from garage_ai.network.errors import NoCapacity
 from garage_ai.serving import Call, Reply, Service
@@ -164,12 +165,12 @@ async def test_a_fault_of_ours_ends_no_loop(
 ) -> None:
     """Whatever fails in looking for items or in keeping leases is counted, and done again."""
     faults = [ValueError("slots"), ValueError("slots")]
-    slots, renew, renewed = Room.slots, Items.renew, asyncio.Event()
+    slots, renew, renewed = Engines.slots, Items.renew, asyncio.Event()
 
-    def faulty_slots(room: Room, model: str) -> int:
+    def faulty_slots(room: Engines, line: Line) -> int:
         if faults:
             raise faults.pop()
-        return slots(room, model)
+        return slots(room, line)
 
     async def faulty_renew(items: Items, held: Sequence[Item]) -> list[Item]:
         if not renewed.is_set():
@@ -177,7 +178,7 @@ async def test_a_fault_of_ours_ends_no_loop(
             raise ValueError("renew")
         return await renew(items, held)
 
-    monkeypatch.setattr(Room, "slots", faulty_slots)
+    monkeypatch.setattr(Engines, "slots", faulty_slots)
     monkeypatch.setattr(Items, "renew", faulty_renew)
     await make_node()
     await world.submit("batch_1", ["hej"] * 3)
@@ -263,7 +264,7 @@ async def test_what_nobody_serves_any_more_is_held_by_nobody(
     worker = world.work()
     await until(lambda: worker.running == 6)
     await world.leased("batch_1", 10)
-    monkeypatch.setattr(Room, "slots", lambda _room, _model: 0)
+    monkeypatch.setattr(Engines, "slots", lambda _engines, _line: 0)
     await world.leased("batch_1", lambda: worker.running)
 
 

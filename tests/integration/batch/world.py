@@ -17,6 +17,7 @@ from garage_ai.batch.worker.bills import ItemBills
 from garage_ai.batch.worker.items import Items
 from garage_ai.batch.worker.promises import Promises
 from garage_ai.batch.worker.worker import Worker
+from garage_ai.gateway.batch_engines import Engines
 from garage_ai.gateway.request import read_request
 from garage_ai.ledger import (
     GAI,
@@ -28,8 +29,10 @@ from garage_ai.ledger import (
 )
 from garage_ai.ledger.charges import Price
 from garage_ai.ledger.prices import ANY_MODEL, PriceList
+from garage_ai.network.dedications import Dedications
 from garage_ai.network.network import Network
 from garage_ai.serving import Billing, Earner, Recount, Service
+from garage_ai.serving.admission import NoLimits
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import batch_items, batches, transfers, usage
 from garage_ai.wire.ids import NodeId
@@ -71,17 +74,6 @@ class Even:
         return 1.0
 
 
-class Room:
-    """What the network has."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-
-    def slots(self, model: str) -> int:
-        pool = self._network.registry.pool(model)
-        return 0 if pool is None else pool.slots
-
-
 async def nothing(_: MemberId) -> None:
     """Give no month's share."""
 
@@ -97,8 +89,14 @@ class World:
     promises: Promises
     billing: Billing
     prices: PriceList
+    dedications: Dedications
     desk: Desk = field(default_factory=Desk)
     workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def engines(self) -> Engines:
+        """What the network has, and makes for batches alone."""
+        return Engines(self.network, self.dedications, self.desk, NoLimits())
 
     def work(self, name: str = "w1", seconds: float = 30.0) -> Worker:
         bills = ItemBills(self.billing, self.prices, self.network)
@@ -110,14 +108,20 @@ class World:
             store=self.store,
             read=read_request,
             desk=self.desk,
-            capacity=Room(self.network),
+            capacity=self.engines,
             weights=Even(),
         ).start()
         self.workers.append(worker)
         return worker
 
     async def submit(
-        self, name: str, prompts: Sequence[str], hold: int = HOLD, *, model: str = "small"
+        self,
+        name: str,
+        prompts: Sequence[str],
+        hold: int = HOLD,
+        *,
+        model: str = "small",
+        isolation: str | None = None,
     ) -> None:
         """Put a batch there as its validation leaves it, its promise taken."""
         data, places = b"", []
@@ -137,7 +141,13 @@ class World:
         await writing.commit()
         await self.ledger.post([grant(f"g{name}", PAYER, GAI)])
         await add_batch(
-            self.storage, name, places, member=KEY.member, hold=hold, input_file=f"file-{name}"
+            self.storage,
+            name,
+            places,
+            member=KEY.member,
+            hold=hold,
+            input_file=f"file-{name}",
+            isolation=isolation,
         )
         await self.promises.take(await self.batch(name))
 

@@ -307,12 +307,15 @@ async def test_what_no_batch_can_be(
     assert (caught.value.code, caught.value.param) == ("invalid_value", param)
 
 
-async def test_isolation_is_not_promised(client: openai.AsyncOpenAI) -> None:
-    """A batch that would share its engines with nobody is refused, not run like the others."""
-    with pytest.raises(openai.BadRequestError) as caught:
-        await submitted(client, [line(1)], metadata={"isolation": "dedicated"})
-    assert caught.value.code == "isolation_unavailable"
-    assert caught.value.param == "metadata.isolation"
+async def test_a_batch_with_engines_of_its_own_is_of_one_model(
+    client: openai.AsyncOpenAI,
+) -> None:
+    """They are made for one; the lines of another are named, and nothing begins."""
+    other = line(2, body={"model": "another", "messages": [{"role": "user", "content": "Hello"}]})
+    batch = await submitted(client, [line(1), other], metadata={"isolation": "dedicated"})
+    batch = await ends(client, batch, "failed")
+    assert batch.errors is not None
+    assert [(each.code, each.line) for each in batch.errors.data or ()] == [("mismatched_model", 2)]
 
 
 async def test_acts_are_in_the_log(client: openai.AsyncOpenAI, edge: Edge, key: IssuedKey) -> None:

@@ -19,7 +19,7 @@ from garage_ai.node.engines.port import Engine
 from garage_ai.wire.connection import Connection, Listeners, connect
 
 MakeMock = Callable[[Options], Awaitable[MockEngine]]
-MakeAgent = Callable[[Engine], Awaitable["Rig"]]
+MakeAgent = Callable[..., Awaitable["Rig"]]
 
 
 @dataclass
@@ -62,7 +62,7 @@ async def make_agent(nats: NatsProcess, authority: Authority) -> AsyncIterator[M
     """Make agents that have the permissions of a node and are gone at the end."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(engine: Engine) -> Rig:
+        async def make(engine: Engine, on_change: Callable[[], None] = lambda: None) -> Rig:
             rigs: list[Rig] = []
             jwts: list[str] = []
             link = Connection(
@@ -81,6 +81,7 @@ async def make_agent(nats: NatsProcess, authority: Authority) -> AsyncIterator[M
                 engine=engine,
                 link=link,
                 on_renewed=jwts.append,
+                on_change=on_change,
             )
             rigs.append(Rig(agent, link, jwts))
             await engine.start()

@@ -4,7 +4,7 @@ import pytest
 from tests.unit.network.conftest import BUILT, SMALL, BeatMaker
 
 from garage_ai.network.admission import ImageList, Terms
-from garage_ai.network.models import EnrolledNode, ImageState
+from garage_ai.network.models import EnrolledNode, ImageState, Target
 from garage_ai.network.names import Names
 from garage_ai.network.registry import Registry, Reread, RoomMade, Tell
 from garage_ai.wire.ids import Digest, NodeId, SessionId
@@ -41,7 +41,7 @@ def told(registry: Registry) -> Tell:
 def test_an_agent_that_is_new_enough_serves(names: Names, beat: BeatMaker, agent: str) -> None:
     """The minimum itself is new enough."""
     registry = registry_of(names, Terms(min_agent=AgentVersion(0, 2, 0)))
-    assert registry.heard(NODE.id, beat(agent=agent), 0.0, WALL) == [RoomMade("small")]
+    assert registry.heard(NODE.id, beat(agent=agent), 0.0, WALL) == [RoomMade(Target("small"))]
     assert registry.nodes[NODE.id].refused is None
 
 
@@ -67,7 +67,7 @@ def test_an_update_brings_the_work_back(names: Names, beat: BeatMaker) -> None:
     registry.heard(NODE.id, beat(agent="0.1.0"), 0.0, WALL)
     assert told(registry).code == "agent_too_old"
     effects = registry.heard(NODE.id, beat(session="s2", agent="0.2.0"), 5.0, WALL)
-    assert RoomMade("small") in effects
+    assert RoomMade(Target("small")) in effects
     assert not any(isinstance(effect, Tell) for effect in effects)
 
 
@@ -118,7 +118,7 @@ def test_an_approval_is_heard_of_at_once(names: Names, beat: BeatMaker) -> None:
     assert told(registry).message.endswith(f"gai image approve {PULLED.digest}")
     decided = ImageList(approved=frozenset({PULLED.digest}))
     effects = registry.images_are(decided)
-    assert RoomMade("small") in effects
+    assert RoomMade(Target("small")) in effects
     assert [each.code for each in effects if isinstance(each, Tell)] == [ADMITTED]
     assert registry.images_are(decided) == []
 

@@ -3,7 +3,7 @@
 import pytest
 from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
-from garage_ai.network.models import EnrolledNode, Node
+from garage_ai.network.models import EnrolledNode, Node, Target
 from garage_ai.network.registry import (
     GONE_AFTER,
     SUSPECT_AFTER,
@@ -32,7 +32,7 @@ def serving(registry: Registry, name: str = "small") -> set[str]:
 
 def test_a_ready_beat_brings_a_node_into_choice(registry: Registry, beat: BeatMaker) -> None:
     """The first beat makes room."""
-    assert registry.heard(N0, beat(), 10.0, WALL) == [RoomMade("small")]
+    assert registry.heard(N0, beat(), 10.0, WALL) == [RoomMade(Target("small"))]
     assert node(registry).state == "ready"
     assert serving(registry) == {N0}
 
@@ -142,7 +142,7 @@ def test_slots_bound_a_replica(registry: Registry, beat: BeatMaker) -> None:
     registry.acquire(replica)
     registry.acquire(replica)
     assert pool.free() == []
-    assert registry.release(replica) == [RoomMade("small")]
+    assert registry.release(replica) == [RoomMade(Target("small"))]
     assert registry.release(replica) == []
     with pytest.raises(AssertionError):
         registry.release(replica)
@@ -197,7 +197,7 @@ def test_a_name_of_its_own_must_be_claimed(registry: Registry) -> None:
     claim = Claim(N0, "mbr_0", "llama3", digest)
     assert effects == [claim]
     assert registry.pool("llama3") is None
-    assert registry.settle(claim, admitted=True) == [RoomMade("llama3")]
+    assert registry.settle(claim, admitted=True) == [RoomMade(Target("llama3"))]
     assert serving(registry, "llama3") == {N0}
 
 
@@ -241,7 +241,7 @@ def test_a_name_that_was_approved_is_served_from_the_next_beat(registry: Registr
     assert isinstance(claim, Claim)
     registry.settle(claim, admitted=False)
     registry.heard(N0, Beat(SessionId("s"), 1, WALL, "ready", (served,)), 5.0, WALL)
-    assert registry.settle(claim, admitted=True) == [RoomMade("small")]
+    assert registry.settle(claim, admitted=True) == [RoomMade(Target("small"))]
     assert serving(registry) == {N0}
     third = Beat(SessionId("s"), 2, WALL, "ready", (served,))
     assert claim not in registry.heard(N0, third, 10.0, WALL)

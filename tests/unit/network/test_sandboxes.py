@@ -6,7 +6,7 @@ import pytest
 from tests.unit.network.conftest import SMALL, BeatMaker
 
 from garage_ai.network.admission import Terms
-from garage_ai.network.models import EnrolledNode
+from garage_ai.network.models import EnrolledNode, Target
 from garage_ai.network.names import Names
 from garage_ai.network.registry import Registry, Reread, RoomMade, Tell
 from garage_ai.wire.ids import Digest, NodeId, SessionId
@@ -77,7 +77,7 @@ def test_the_owner_is_told_once_a_session(strict: Registry, beat: BeatMaker) -> 
 def test_an_administrator_lets_a_node_in_at_once(strict: Registry, beat: BeatMaker) -> None:
     """Whether the word comes before its beat or after; another node is none the wiser."""
     strict.heard(NODE.id, beat(sandbox="none"), 0.0, WALL)
-    assert strict.enrol(replace(NODE, bare_allowed=True)) == [RoomMade("small")]
+    assert strict.enrol(replace(NODE, bare_allowed=True)) == [RoomMade(Target("small"))]
     assert strict.nodes[NODE.id].state == "ready"
     assert strict.nodes[NODE.id].trust == "unsandboxed"
     other = EnrolledNode(NodeId("n1"), "mbr_0", "pc1", None)
@@ -98,7 +98,7 @@ def test_the_owners_own_server_needs_none(strict: Registry) -> None:
     served = ModelServed("llama3", digest, external=True)
     strict.names.settle("llama3", NODE.member, digest, "admitted")
     effects = strict.heard(NODE.id, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
-    assert effects == [RoomMade("llama3")]
+    assert effects == [RoomMade(Target("llama3"))]
     assert strict.nodes[NODE.id].trust == "unsandboxed"
 
 
@@ -113,7 +113,7 @@ def test_a_network_may_ask_for_none(names: Names, beat: BeatMaker) -> None:
     """GAI_ALLOW_UNSANDBOXED: every node serves, and is labelled all the same."""
     registry = Registry(names, Terms(allow_unsandboxed=True))
     registry.enrol(NODE)
-    assert registry.heard(NODE.id, beat(sandbox="none"), 0.0, WALL) == [RoomMade("small")]
+    assert registry.heard(NODE.id, beat(sandbox="none"), 0.0, WALL) == [RoomMade(Target("small"))]
     assert registry.nodes[NODE.id].trust == "unsandboxed"
 
 

@@ -79,6 +79,7 @@ class Asking:
             include_usage=False,
             bound=asked.reading.bound,
             priority="batch",
+            job=queue.job,
         )
 
 

@@ -11,12 +11,12 @@ is refused.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.batch.models import BatchId, Endpoint
+from garage_ai.batch.models import DEDICATED, BatchId, Endpoint
 from garage_ai.batch.worker import statements
 from garage_ai.batch.worker.statements import MOST_SEEN
 from garage_ai.ledger import Ledger, NanoGai, Settlement
@@ -30,6 +30,13 @@ GRACE_SECONDS: Final = 5.0
 
 LOST: Final = 20
 """An item that so many workers began and never ended is given up."""
+
+
+class Line(NamedTuple):
+    """What items are put to: a model, by the name in their batch, in everybody's engines or not."""
+
+    model: str
+    job: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,17 @@ class Queue:
     deadline: datetime
     place: str
     items: int
+    isolation: str | None = None
+
+    @property
+    def job(self) -> str:
+        """What its requests bear where engines are made for them alone; empty where they share."""
+        return self.batch if self.isolation == DEDICATED else ""
+
+    @property
+    def line(self) -> "Line":
+        """Whose slots its items are begun in."""
+        return Line(self.model, self.job)
 
 
 @dataclass(frozen=True, slots=True)
@@ -286,6 +304,7 @@ __all__ = [
     "Ended",
     "Item",
     "Items",
+    "Line",
     "Lost",
     "Queue",
 ]

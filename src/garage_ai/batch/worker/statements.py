@@ -61,6 +61,7 @@ def waiting(now: datetime, paused: Collection[str] = ()) -> Select[*tuple[Any, .
             batches.c.expires_at,
             files.c.place,
             counted.label("items"),
+            batches.c.isolation,
         )
         .join(first, first.c.id == batches.c.id)
         .join(files, files.c.id == batches.c.input_file_id)

@@ -26,7 +26,7 @@ from garage_ai.batch.worker.asking import Asking, Job, Serving
 from garage_ai.batch.worker.bills import ItemBill, ItemBills
 from garage_ai.batch.worker.ender import Ender
 from garage_ai.batch.worker.fates import Failure
-from garage_ai.batch.worker.items import Ended, Item, Items, Lost, Queue
+from garage_ai.batch.worker.items import Ended, Item, Items, Line, Lost, Queue
 from garage_ai.batch.worker.pauses import Pauses
 from garage_ai.batch.worker.turns import Turns, Waiting
 from garage_ai.batch.worker.window import Window
@@ -67,9 +67,12 @@ CLOSE_SECONDS: Final = 60.0
 class Capacity(Protocol):
     """What the network could do at once."""
 
-    def slots(self, model: str) -> int:
+    def slots(self, line: Line) -> int:
         """Count the slots of all nodes that serve a model or alias now."""
         ...
+
+    def want(self, queue: Queue, *, hungry: bool) -> None:
+        """Have engines made for a batch alone; `hungry` where it has items to begin."""
 
 
 class Weights(Protocol):
@@ -81,8 +84,8 @@ class Weights(Protocol):
 
 
 @dataclass(slots=True)
-class _Line:
-    """The items of one model: whose turn it is, how many run, and which are next."""
+class _Work:
+    """The items of one line: whose turn it is, how many run, and which are next."""
 
     turns: Turns = field(default_factory=Turns)
     window: Window = field(default_factory=Window)
@@ -110,7 +113,7 @@ class Worker:
         self._bills = bills
         self._capacity = capacity
         self._weights = weights
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[Line, _Work] = {}
         self._pauses = Pauses()
         self._returning: dict[Item, datetime | None] = {}  # until when they wait
         self._running: dict[asyncio.Task[None], Job] = {}
@@ -184,14 +187,15 @@ class Worker:
             if not self._is_paused(queue, now)
         }
         self._forget(queues)
+        self._want_engines(queues)
         wanted: dict[str, int] = {}
-        for model in {queue.model for queue in queues.values()}:
-            mine = [queue for queue in queues.values() if queue.model == model]
-            wanted |= self._share(model, mine, now)
+        for line in {queue.line for queue in queues.values()}:
+            mine = [queue for queue in queues.values() if queue.line == line]
+            wanted |= self._share(line, mine, now)
         claimed = await self._items.claim(wanted) if wanted else []
         for item in claimed:
             queue = queues[item.batch]
-            self._lines[queue.model].ready.append(Job(item, queue))
+            self._lines[queue.line].ready.append(Job(item, queue))
         self._begin_all()
         return len(claimed)
 
@@ -219,10 +223,20 @@ class Worker:
     def _is_paused(self, queue: Queue, now: float) -> bool:
         return self._pauses.is_paused(queue.key, now) or self._pauses.is_paused(queue.batch, now)
 
-    def _share(self, model: str, queues: list[Queue], now: float) -> dict[str, int]:
-        """Say how many items of each batch of a model are wanted."""
-        line = self._lines.setdefault(model, _Line())
-        slots = self._capacity.slots(model)
+    def _want_engines(self, queues: Mapping[BatchId, Queue]) -> None:
+        """Want engines for batches that are to have their own, as long as they have work here."""
+        ready = [job.queue for work in self._lines.values() for job in work.ready]
+        here = {
+            queue.batch: queue for queue in (*ready, *(j.queue for j in self._running.values()))
+        }
+        for batch, queue in {**here, **queues}.items():
+            if queue.job:
+                self._capacity.want(queue, hungry=batch in queues)
+
+    def _share(self, of: Line, queues: list[Queue], now: float) -> dict[str, int]:
+        """Say how many items of each batch of a line are wanted."""
+        line = self._lines.setdefault(of, _Work())
+        slots = self._capacity.slots(of)
         room = line.window.room(slots, now)
         if line.window.is_paused(now):
             return {}
@@ -234,23 +248,23 @@ class Worker:
         return line.turns.share(max(0, room), waiting)
 
     def _forget(self, queues: Mapping[BatchId, Queue]) -> None:
-        """Forget models of which nothing waits or runs."""
-        models = {queue.model for queue in queues.values()}
-        for model, line in list(self._lines.items()):
-            if model not in models and not line.ready and not line.window.running:
-                del self._lines[model]
+        """Forget lines of which nothing waits or runs."""
+        kept = {queue.line for queue in queues.values()}
+        for of, line in list(self._lines.items()):
+            if of not in kept and not line.ready and not line.window.running:
+                del self._lines[of]
 
     def _begin_all(self) -> None:
-        for model, line in self._lines.items():
-            self._begin(model, line)
+        for of, line in self._lines.items():
+            self._begin(of, line)
 
-    def _begin(self, model: str, line: _Line) -> None:
+    def _begin(self, of: Line, line: _Work) -> None:
         """Begin with those that are next, as far as there is room."""
         if not line.ready:
             self._wanted.set()
             return
         now = time.monotonic()
-        room = line.window.room(self._capacity.slots(model), now)
+        room = line.window.room(self._capacity.slots(of), now)
         while line.ready and room > 0:
             job = line.ready.popleft()
             if self._is_paused(job.queue, now):
@@ -261,16 +275,16 @@ class Worker:
             task = asyncio.create_task(self._run(job, line), name="batch-item")
             self._running[task] = job
             task.add_done_callback(self._ended)
-        if len(line.ready) <= min(self._capacity.slots(model), MOST_AHEAD) // 2:
+        if len(line.ready) <= min(self._capacity.slots(of), MOST_AHEAD) // 2:
             self._wanted.set()
 
     def _ended(self, task: "asyncio.Task[None]") -> None:
         job = self._running.pop(task)
-        line = self._lines[job.queue.model]
+        line = self._lines[job.queue.line]
         line.window.running -= 1
-        self._begin(job.queue.model, line)
+        self._begin(job.queue.line, line)
 
-    async def _run(self, job: Job, line: _Line) -> None:
+    async def _run(self, job: Job, line: _Work) -> None:
         """Do one item, whatever becomes of it."""
         item = job.item
         with self._bills.begin(item.request_id, item.hold, job.queue.created_at) as bill:
@@ -286,7 +300,7 @@ class Worker:
             settlement = _settlement(job, bill)
             self._ender.put(Ended(item, True, result, record, settlement))
 
-    async def _failed(self, job: Job, line: _Line, bill: ItemBill, error: Exception) -> None:
+    async def _failed(self, job: Job, line: _Work, bill: ItemBill, error: Exception) -> None:
         """Let an item wait, be tried again, or end."""
         item, attempts = job.item, job.item.attempts + 1
         failure = Failure.of(error)
@@ -314,12 +328,12 @@ class Worker:
             _log.error("batch_item_not_counted")
             return None
 
-    def _served(self, job: Job, line: _Line) -> None:
+    def _served(self, job: Job, line: _Work) -> None:
         line.window.served()
         self._pauses.served(job.queue.key)
         self._pauses.served(job.queue.batch)
 
-    def _pause(self, job: Job, line: _Line, failure: Failure) -> datetime | None:
+    def _pause(self, job: Job, line: _Work, failure: Failure) -> datetime | None:
         """Ask for less where the line's model has no room, else for nothing of that key or batch.
 
         Gives when the item may be tried again, where others of its batch may go before it.

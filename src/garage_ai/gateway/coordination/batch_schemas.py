@@ -6,7 +6,10 @@ from typing import Annotated, Literal, Self
 from pydantic import Field
 
 from garage_ai.batch import Batch, BatchPage, Endpoint, FilePage, InputError, StoredFile, Submission
+from garage_ai.gateway.batch_services import Engines
 from garage_ai.gateway.coordination.schemas import Asked, Given
+from garage_ai.network.dedication import IN_WORDS
+from garage_ai.network.dedications import DedicatedView
 
 HOUR = 3600
 MONTH = 30 * 24 * HOUR
@@ -76,7 +79,8 @@ class BatchAsked(Asked):
     ]
     metadata: dict[str, str] | None = Field(
         None,
-        description="At most 16 pairs; `isolation: dedicated` is refused so far.",
+        description="At most 16 pairs. `isolation: dedicated` runs the batch in engines that are "
+        "made for it alone, and waits for a node that does that.",
     )
     output_expires_after: ExpiresAfter | None = None
 
@@ -132,17 +136,38 @@ class BatchUsage(Given):
     total_tokens: int
 
 
-class BatchMoney(Given):
+class DedicatedGiven(Given):
+    state: Literal["ready", "preparing", "waiting"]
+    nodes: list[str] = Field(description="Those that serve this batch alone, or are about to.")
+    reason: Literal["no_node", "not_possible", "not_for_you", "chat_first", "refused"] | None
+    message: str | None = Field(description="Why no node does yet.")
+
+    @classmethod
+    def of(cls, view: DedicatedView | None) -> Self | None:
+        """Show how a batch stands that is to have engines of its own."""
+        if view is None:
+            return None
+        reason = view.obstacle
+        message = None if reason is None else IN_WORDS[reason]
+        return cls(state=view.state, nodes=list(view.nodes), reason=reason, message=message)
+
+
+class BatchMore(Given):
     reserved: str = Field(description="nGAI that all answers may cost at most.")
     charged: str | None = Field(
         description="nGAI that the answers have cost; null where nothing is billed, and long after."
     )
 
+    dedicated: DedicatedGiven | None = Field(
+        description="The engines made for this batch alone, while it runs and wants any."
+    )
+
     @classmethod
-    def of(cls, batch: Batch) -> Self:
-        """Show what a batch costs."""
+    def of(cls, batch: Batch, view: DedicatedView | None) -> Self:
+        """Show what OpenAI's batches do not have."""
         charged = None if batch.charged is None else str(batch.charged)
-        return cls(reserved=str(batch.reserved), charged=charged)
+        dedicated = DedicatedGiven.of(view)
+        return cls(reserved=str(batch.reserved), charged=charged, dedicated=dedicated)
 
 
 class BatchGiven(Given):
@@ -177,10 +202,10 @@ class BatchGiven(Given):
     request_counts: RequestCounts
     usage: BatchUsage
     metadata: dict[str, str] | None
-    gai: BatchMoney
+    gai: BatchMore
 
     @classmethod
-    def of(cls, batch: Batch) -> Self:
+    def of(cls, batch: Batch, engines: Engines) -> Self:
         """Show a batch."""
         errors = [InputErrorGiven.of(error) for error in batch.errors]
         return cls(
@@ -211,7 +236,7 @@ class BatchGiven(Given):
                 total_tokens=batch.input_tokens + batch.output_tokens,
             ),
             metadata=None if batch.metadata is None else dict(batch.metadata),
-            gai=BatchMoney.of(batch),
+            gai=BatchMore.of(batch, engines.view(batch)),
         )
 
 
@@ -223,9 +248,9 @@ class BatchesGiven(Given):
     has_more: bool
 
     @classmethod
-    def of(cls, page: BatchPage) -> Self:
+    def of(cls, page: BatchPage, engines: Engines) -> Self:
         """Show batches."""
-        data = [BatchGiven.of(batch) for batch in page.batches]
+        data = [BatchGiven.of(batch, engines) for batch in page.batches]
         first, last = (data[0].id, data[-1].id) if data else (None, None)
         return cls(data=data, first_id=first, last_id=last, has_more=page.has_more)
 

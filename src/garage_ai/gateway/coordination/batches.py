@@ -110,7 +110,7 @@ def batch_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     routes = APIRouter(prefix="/v1/batches", tags=["batch"])
     caller = needs(doorkeeper, "inference")
     _submit_route(routes, services, caller)
-    batches = services.batches
+    batches, engines = services.batches, services.engines
 
     @routes.get("", responses=errors("batch_not_found"), openapi_extra=SECURITY)
     async def list_batches(
@@ -119,12 +119,12 @@ def batch_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=100)] = 20,
     ) -> BatchesGiven:
         """List the member's batches, newest first."""
-        return BatchesGiven.of(await batches.list(key.member, limit, after))
+        return BatchesGiven.of(await batches.list(key.member, limit, after), engines)
 
     @routes.get("/{batch_id}", responses=errors("batch_not_found"), openapi_extra=SECURITY)
     async def show_batch(batch_id: IdPath, key: Annotated[Key, Depends(caller)]) -> BatchGiven:
         """Show one batch."""
-        return BatchGiven.of(await batches.get(key.member, batch_id))
+        return BatchGiven.of(await batches.get(key.member, batch_id), engines)
 
     @routes.post(
         "/{batch_id}/cancel",
@@ -133,20 +133,19 @@ def batch_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     )
     async def cancel_batch(batch_id: IdPath, key: Annotated[Key, Depends(caller)]) -> BatchGiven:
         """Let nothing more of a batch begin; what was done by then is in its files."""
-        return BatchGiven.of(await batches.cancel(key, batch_id))
+        return BatchGiven.of(await batches.cancel(key, batch_id), engines)
 
     return routes
 
 
 def _submit_route(routes: APIRouter, services: Services, caller: Admitted) -> None:
-    batches = services.batches
+    batches, engines = services.batches, services.engines
 
     @routes.post(
         "",
         responses=errors(
             "file_not_found",
             "idempotency_conflict",
-            "isolation_unavailable",
             "batch_limit_exceeded",
         ),
         openapi_extra=SECURITY,
@@ -157,7 +156,7 @@ def _submit_route(routes: APIRouter, services: Services, caller: Admitted) -> No
         idempotency_key: IdempotencyKey = None,
     ) -> BatchGiven:
         """Submit a batch; its file is looked at line by line before it begins."""
-        return BatchGiven.of(await batches.submit(key, asked.submission, idempotency_key))
+        return BatchGiven.of(await batches.submit(key, asked.submission, idempotency_key), engines)
 
 
 __all__ = ["batch_routes", "file_routes"]

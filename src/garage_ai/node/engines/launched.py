@@ -8,7 +8,7 @@ import structlog
 
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.launch import BareLauncher, Launcher, OnLine, Startable
-from garage_ai.node.engines.port import Fence, Offer
+from garage_ai.node.engines.port import Dedicates, Fence, Offer
 from garage_ai.node.engines.supervised import SupervisedEngine
 from garage_ai.node.errors import EngineError
 
@@ -34,6 +34,17 @@ class LaunchedEngine(SupervisedEngine):
     def fence(self) -> Fence:
         """What stands between it and this PC."""
         return self._launcher.fence
+
+    @property
+    def dedicates(self) -> bool:
+        """Whether its launcher makes one for a job alone: that is a container, and no process."""
+        return isinstance(self._launcher, Dedicates) and self._launcher.dedicates
+
+    def make_for(self, job: str) -> None:
+        """Have the next one made for this job alone, or, without a name, for everybody."""
+        if isinstance(self._launcher, Dedicates):
+            self._launcher.make_for(job)
+            self._leave_folder()
 
     def _make_folder(self) -> Path:
         self._socket_folder = self._launcher.socket_folder(self._run_folder)

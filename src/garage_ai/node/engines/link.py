@@ -111,8 +111,8 @@ class EngineLink:
         return line.encode() + self._tail + (_CLOSING if close else b"")
 
     def open(self) -> None:
-        """Begin a pool; needs a running loop."""
-        self._pool = HttpPool(self._address)
+        """Begin a pool, where there is none; needs a running loop."""
+        self._pool = self._pool or HttpPool(self._address)
 
     async def close(self) -> None:
         """Drop all connections; idempotent."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 from garage_ai.node.fitting.book import Peak
 from garage_ai.node.guard.words import Sentence
@@ -183,4 +183,26 @@ class Engine(Protocol):
         """
 
 
-__all__ = ["PATHS", "ROUTES", "Answer", "Device", "Engine", "EngineLoad", "Fence", "Offer"]
+@runtime_checkable
+class Dedicates(Protocol):
+    """What can be made anew for one job alone, with nothing in it of whom it served before."""
+
+    @property
+    def dedicates(self) -> bool:
+        """Whether it can, as it is run here."""
+
+    def make_for(self, job: str) -> None:
+        """Have the next one made for this job alone, or, without a name, for everybody."""
+
+
+__all__ = [
+    "PATHS",
+    "ROUTES",
+    "Answer",
+    "Dedicates",
+    "Device",
+    "Engine",
+    "EngineLoad",
+    "Fence",
+    "Offer",
+]

@@ -198,10 +198,14 @@ class SupervisedEngine(ABC):
         await self._end_process()
         await self._link.close()
         self._log.close()
+        self._leave_folder()
+        self._become("stopped", "")
+
+    def _leave_folder(self) -> None:
+        """Let go of the socket's folder; the next start makes one."""
         if self._folder_handle >= 0:
             os.close(self._folder_handle)
             self._folder_handle = -1
-        self._become("stopped", "")
 
     async def _end_process(self) -> None:
         """End the process; whoever is cancelled meanwhile leaves the waiting to the next one."""

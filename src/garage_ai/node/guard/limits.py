@@ -30,6 +30,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     share: Share = "all"
     """Whose requests it serves; sharing is what it joined for."""
 
+    dedicated: bool = True
+    """One batch may have the node for itself, for an hour at most; the others find other nodes."""
+
     pause_on: Annotated[tuple[ProgramName, ...], msgspec.Meta(max_length=100)] = ()
     """Programs that come first; nobody's list of games fits anybody else."""
 

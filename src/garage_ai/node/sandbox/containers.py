@@ -13,6 +13,7 @@ from garage_ai.node.sandbox.spec import Runtime
 NODE_LABEL: Final = "garage-ai.node"
 FOLDER_LABEL: Final = "garage-ai.folder"
 AGENT_LABEL: Final = "garage-ai.agent"
+JOB_LABEL: Final = "garage-ai.job"
 _TRIES: Final = 3
 
 
@@ -82,4 +83,4 @@ class Containers:
         return await ask([*program(self.runtime), "rm", "--force", *now, *ids])
 
 
-__all__ = ["AGENT_LABEL", "FOLDER_LABEL", "NODE_LABEL", "Containers", "tag_of"]
+__all__ = ["AGENT_LABEL", "FOLDER_LABEL", "JOB_LABEL", "NODE_LABEL", "Containers", "tag_of"]

@@ -1,5 +1,8 @@
 """An engine in a container: the same process and the same supervision as the bare one."""
 
+import asyncio
+import secrets
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -13,7 +16,7 @@ from garage_ai.node.errors import EngineLost, NotPossible, RuntimeBroken
 from garage_ai.node.logs import BoundedLog
 from garage_ai.node.sandbox.argv import run_argv
 from garage_ai.node.sandbox.command import Said, ask
-from garage_ai.node.sandbox.containers import Containers
+from garage_ai.node.sandbox.containers import JOB_LABEL, Containers
 from garage_ai.node.sandbox.images import Built, engine_image
 from garage_ai.node.sandbox.order import RUN, Order, memory_limit
 from garage_ai.node.sandbox.spec import ContainerSpec, Limits, Mount
@@ -21,6 +24,7 @@ from garage_ai.node.sandbox.spec import ContainerSpec, Limits, Mount
 _log = structlog.get_logger(__name__)
 
 _FOLDER: Final = "engine"
+_JOB: Final = "job-"
 _PROBE: Final = "probe"
 _GRACE: Final = 30.0
 """For a container to come and go, beside the time its program has."""
@@ -49,6 +53,8 @@ class ContainerLauncher:
         self._seccomp = seccomp
         self._containers = containers
         self._run = run
+        self._job = ""
+        self._folder = _FOLDER
 
     @property
     def fence(self) -> Fence:
@@ -103,6 +109,16 @@ class ContainerLauncher:
                 await self._containers.remove(self._named(_PROBE))
         return said
 
+    @property
+    def dedicates(self) -> bool:
+        """Whether a container can be made for one job alone."""
+        return True
+
+    def make_for(self, job: str) -> None:
+        """Label the next container with a job, and give it a folder that no other was given."""
+        self._job = job
+        self._folder = f"{_JOB}{secrets.token_hex(4)}" if job else _FOLDER
+
     def _named(self, name: str) -> str:
         return f"gai-{self._containers.tag}-{name}"
 
@@ -115,7 +131,7 @@ class ContainerLauncher:
             limits=order.limits,
             mounts=(own, *order.mounts),
             environment=order.environment,
-            labels=self._containers.labels,
+            labels=(*self._containers.labels, *([(JOB_LABEL, self._job)] if self._job else [])),
             gpus=order.gpus,
             seccomp=self._seccomp,
             network=order.network,
@@ -125,7 +141,7 @@ class ContainerLauncher:
         """Make the folder that is mounted; nobody but this user gets there."""
         run.mkdir(mode=0o700, parents=True, exist_ok=True)
         run.chmod(0o700)
-        folder = run.absolute() / _FOLDER
+        folder = run.absolute() / self._folder
         folder.mkdir(exist_ok=True)
         folder.chmod(0o777)
         return folder
@@ -141,13 +157,20 @@ class ContainerLauncher:
         return await Child.start(argv, log, folder, on_line=on_line, hold_stdin=True)
 
     async def clear(self) -> None:
-        """Remove every container of this folder. Raises: EngineLost."""
+        """Remove every container of this folder, and folders of jobs. Raises: EngineLost."""
         try:
             removed = await self._containers.clear()
         except RuntimeBroken as error:
             raise EngineLost(str(error)) from error
         if removed:
             _log.info("containers_removed", number=removed)
+        await asyncio.to_thread(self._clear_folders)
+
+    def _clear_folders(self) -> None:
+        for folder in self._run.glob(f"{_JOB}*"):
+            if folder.name != self._folder:
+                # Inside the engine was another user: a folder that it made here outlasts this.
+                shutil.rmtree(folder, ignore_errors=True)
 
 
 __all__ = ["ContainerLauncher"]
