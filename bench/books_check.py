@@ -6,7 +6,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -38,6 +38,7 @@ class Checked(msgspec.Struct):
     doubled: int = 0
     wrong_amounts: int = 0
     entries_of_nobody: int = 0
+    use_without_its_bill: int = 0
     left_leased: int = 0
     above_the_bound: int = 0
     entered: int = 0
@@ -57,6 +58,7 @@ class Checked(msgspec.Struct):
             + self.doubled
             + self.wrong_amounts
             + self.entries_of_nobody
+            + self.use_without_its_bill
             + bool(self.left_leased)
             + bool(self.above_the_bound)
         )
@@ -76,12 +78,30 @@ def check(rows: Rows, fates: Mapping[int, Fate]) -> Checked:
             seen.doubled += name in of_order
             of_order[name] = (debit, credit, amount)
     _check_totals(rows, totals, seen)
+    _check_use(rows, booked, seen)
     for number, fate in fates.items():
         _check_fate(fate, booked.pop(number, {}), seen)
     seen.entries_of_nobody = len(booked)
     [(seen.unaccounted,)] = rows("SELECT CAST(COALESCE(SUM(amount), 0) AS BIGINT) FROM unaccounted")
     seen.above_the_bound = max(seen.unbilled - seen.unaccounted, 0)
     return seen
+
+
+def _check_use(
+    rows: Rows, booked: Mapping[int, dict[str, tuple[str, str, int]]], seen: Checked
+) -> None:
+    """Compare what usage says that requests cost with the entries of the same requests."""
+    charges = {int(request[1:]): charge for request, charge in rows(_CHARGES)}
+    billed = {
+        number: sum(amount for _, _, amount in entries.values())
+        for number, entries in booked.items()
+        if any(name.startswith("u") for name in entries)
+    }
+    differ = (charges.get(number) != billed.get(number) for number in {*charges, *billed})
+    seen.use_without_its_bill = sum(differ)
+
+
+_CHARGES: Final = "SELECT request_id, charge FROM usage WHERE charge > 0"
 
 
 def _check_totals(rows: Rows, totals: Counter[str], seen: Checked) -> None:

@@ -34,12 +34,13 @@ from garage_ai.ledger import (
     NanoGai,
     Overdraft,
     Projector,
-    Settlement,
+    Receipt,
     Transfer,
+    UsageWriter,
     member_account,
 )
 from garage_ai.ledger.books import Outcome
-from garage_ai.storage import MemberId, Storage, StorageError
+from garage_ai.storage import KeyId, MemberId, Storage, StorageError, UsageRecord
 
 __all__ = ["MEMBERS", "Order", "RateResult", "Word", "member"]
 
@@ -103,13 +104,40 @@ def _account(number: int) -> AccountId:
     return member_account(member(number))
 
 
+def _record(order: Order, charge: int) -> UsageRecord:
+    return UsageRecord(
+        request_id=f"r{order.n}",
+        at=datetime.now(UTC),
+        member=member(order.payer),
+        key_id=KeyId("key_bench"),
+        route="chat",
+        model="small",
+        digest=None,
+        node=None,
+        outcome="ok" if charge else "engine_error",
+        stream=False,
+        prompt_tokens=None,
+        completion_tokens=None,
+        content_events=1,
+        bytes_out=100,
+        ttft_s=None,
+        duration_s=0.1,
+        attempts=1,
+        charge=charge,
+    )
+
+
 class _TellingLedger(Ledger):
     """A ledger that says what is committed, once it is."""
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
-        ends = await super().settle(settlements)
-        done = [s for s, end in zip(settlements, ends, strict=True) if end != "refused"]
-        say(Word(committed=tuple(int(each.transfers[0].id[1:]) for each in done)))
+    async def enter(self, receipts: Sequence[Receipt]) -> list[Outcome]:
+        ends = await super().enter(receipts)
+        done = [
+            receipt.record.request_id
+            for receipt, end in zip(receipts, ends, strict=True)
+            if receipt.settlement is not None and end != "refused"
+        ]
+        say(Word(committed=tuple(int(request[1:]) for request in done)))
         return ends
 
 
@@ -129,9 +157,10 @@ def say(word: Word) -> None:
 class _Gateway:
     """What does the orders."""
 
-    def __init__(self, ledger: Ledger, allowances: Allowances) -> None:
+    def __init__(self, ledger: Ledger, allowances: Allowances, writer: UsageWriter) -> None:
         self._ledger = ledger
         self._allowances = allowances
+        self._writer = writer
 
     async def do(self, order: Order) -> None:
         """Do one, and tell how it ended."""
@@ -153,8 +182,9 @@ class _Gateway:
             return "forgotten"
         if not order.spend:
             held.void()
+            self._writer.put(Receipt(_record(order, 0)))
             return "voided"
-        held.settle(use(order))
+        self._writer.put(Receipt(_record(order, order.spend), held.settle(use(order))))
         return "settled"
 
 
@@ -171,9 +201,10 @@ async def serve(url: str) -> None:
     storage = await Storage.open(url)
     leases = _QuickLeases(storage, f"g{secrets.token_hex(4)}", seconds=LEASE_SECONDS)
     ledger = _TellingLedger(storage)
-    allowances = Allowances.start(ledger, leases)
+    allowances = Allowances.start(leases)
+    writer = UsageWriter.start(ledger, on_end=allowances.ended)
     projector = Projector.start(storage, leases)
-    gateway = _Gateway(ledger, allowances)
+    gateway = _Gateway(ledger, allowances, writer)
     reader = asyncio.StreamReader()
     await asyncio.get_running_loop().connect_read_pipe(
         lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
@@ -187,13 +218,14 @@ async def serve(url: str) -> None:
         task.add_done_callback(tasks.discard)
     if tasks:
         await asyncio.wait(tasks)
+    await writer.close()
     await allowances.close()
     await projector.close()
     await storage.close()
 
 
-async def _until_fewer_wait(allowances: Allowances, most: int) -> None:
-    while allowances.waiting >= most:  # noqa: ASYNC110 - what ends the wait is another's commit
+async def _until_fewer_wait(writer: UsageWriter, most: int) -> None:
+    while writer.waiting >= most:  # noqa: ASYNC110 - what ends the wait is another's commit
         await asyncio.sleep(0.002)
 
 
@@ -201,7 +233,8 @@ async def rate(url: str, seconds: float) -> RateResult:
     """Reserve and settle as fast as it goes."""
     storage = await Storage.open(url)
     leases = Leases(storage, f"g{secrets.token_hex(4)}")
-    allowances = Allowances.start(Ledger(storage), leases)
+    allowances = Allowances.start(leases)
+    writer = UsageWriter.start(Ledger(storage), on_end=allowances.ended)
     projector = Projector.start(storage, leases)
     start = secrets.randbits(40) << 20
     numbers = iter(range(start, start + (1 << 20)))
@@ -212,12 +245,14 @@ async def rate(url: str, seconds: float) -> RateResult:
             number = next(numbers)
             held = await allowances.reserve(member(number % MEMBERS), NanoGai(1_000))
             await asyncio.sleep(0)
-            held.settle(use(Order(number, "request", number % MEMBERS, 0, 1_000, 500)))
-            await _until_fewer_wait(allowances, MOST_WAITING)
+            order = Order(number, "request", number % MEMBERS, 0, 1_000, 500)
+            writer.put(Receipt(_record(order, order.spend), held.settle(use(order))))
+            await _until_fewer_wait(writer, MOST_WAITING)
 
     await asyncio.gather(*(one() for _ in range(AT_A_TIME)))
-    await _until_fewer_wait(allowances, 1)
-    result = RateResult(allowances.counts.settled, time.monotonic() - begun)
+    await _until_fewer_wait(writer, 1)
+    result = RateResult(writer.counts.entered, time.monotonic() - begun)
+    await writer.close()
     await allowances.close()
     await projector.close()
     await storage.close()

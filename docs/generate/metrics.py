@@ -81,7 +81,7 @@ def _families() -> Iterator[Metric]:
     metrics = Metrics()
     _watch(metrics, ABSENT, ABSENT, ABSENT, ABSENT)
     _watch_audit(metrics, ABSENT)
-    watch_economy(metrics, ABSENT, ABSENT, ABSENT, ABSENT)
+    watch_economy(metrics, ABSENT, ABSENT, ABSENT, ABSENT, usage=ABSENT)
     watch_counts(metrics, ABSENT, ABSENT)
     watch_batches(metrics, ABSENT)
     watch_worker(metrics, ABSENT)

@@ -38,7 +38,7 @@ from garage_ai.gateway.metrics import Metrics
 from garage_ai.gateway.own_data import StoredData
 from garage_ai.gateway.server import Server, make_server
 from garage_ai.gateway.services import Services
-from garage_ai.ledger import Grants, Ledger
+from garage_ai.ledger import Grants, Ledger, UsageWriter
 from garage_ai.ledger.prices import ANY_MODEL, PriceList
 from garage_ai.ledger.proxied import Proxied
 from garage_ai.ledger.reward_jobs import RewardJobs
@@ -50,7 +50,7 @@ from garage_ai.network.enrolment import Enrolment, Revoker
 from garage_ai.network.errors import DispatchError, NoNode, UnknownModel
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
 from garage_ai.serving.models import Call
-from garage_ai.storage import Storage, UsageWriter, sqlite_url
+from garage_ai.storage import LastSeen, Storage, sqlite_url
 from garage_ai.wire.ids import Digest, NodeId
 from garage_ai.wire.messages import ModelServed
 from garage_ai.wire.versions import AgentVersion
@@ -319,9 +319,11 @@ async def running_edge(
     async with AsyncExitStack() as stack:
         storage = await Storage.open(sqlite_url(folder / "edge.db"))
         stack.push_async_callback(storage.close)
-        usage = UsageWriter.start(storage)
+        usage = UsageWriter.start(Ledger(storage))
         stack.push_async_callback(usage.close)
-        keys = await KeyRing.open(storage, on_use=usage.touch_key)
+        seen = LastSeen.start(storage)
+        stack.push_async_callback(seen.close)
+        keys = await KeyRing.open(storage, on_use=seen.key)
         stack.push_async_callback(keys.close)
         book = await LimitBook.open(storage)
         stack.push_async_callback(book.close)

@@ -82,7 +82,7 @@ class KeyRing:
     ) -> Self:
         """Load all keys and start to look for changes; `close` ends that.
 
-        `on_use` hears of every successful authentication (`UsageWriter.touch_key` fits).
+        `on_use` hears of every successful authentication (`LastSeen.key` fits).
         Raises: StorageError.
         """
         ring = cls(storage, on_use=on_use, clock=clock)

@@ -17,6 +17,7 @@ from garage_ai.ledger import (
     Ledger,
     NanoGai,
     Projector,
+    UsageWriter,
 )
 from garage_ai.ledger.flags import Flags
 from garage_ai.ledger.prices import ANY_MODEL, PriceList
@@ -47,6 +48,7 @@ class Economy:
     billing: Billing
     rewards: RewardJobs
     standings: Standings
+    usage: UsageWriter
 
 
 class NodeOwners:
@@ -86,8 +88,10 @@ async def open_economy(
     grants = Grants(storage, ledger, rules)
     projector = Projector.start(storage, leases)
     stack.push_async_callback(projector.close)
-    allowances = Allowances.start(ledger, leases, before=grants.give)
+    allowances = Allowances.start(leases, before=grants.give)
     stack.push_async_callback(allowances.close)
+    usage = UsageWriter.start(ledger, on_end=allowances.ended, on_drop=metrics.usage_dropped)
+    stack.push_async_callback(usage.close)
     derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
     prices = await PriceList.open(storage, derived)
     stack.push_async_callback(prices.close)
@@ -110,8 +114,8 @@ async def open_economy(
         turns=standings,
         counter=RecordedCounts(),
     )
-    watch_economy(metrics, allowances, projector, billing, jobs)
-    return Economy(ledger, grants, prices, billing, jobs, standings)
+    watch_economy(metrics, allowances, projector, billing, jobs, usage=usage)
+    return Economy(ledger, grants, prices, billing, jobs, standings, usage)
 
 
 def rules_of(settings: GatewaySettings) -> Rules:
@@ -133,12 +137,14 @@ def watch_economy(
     projector: Projector,
     billing: Billing,
     jobs: RewardJobs,
+    *,
+    usage: UsageWriter,
 ) -> None:
     """Show how the books do."""
     gauge = metrics.gauge
-    gauge("gai_settlements_waiting", "Settlements not committed.", lambda: allowances.waiting)
+    gauge("gai_usage_waiting", "Usage and bills not committed yet.", lambda: usage.waiting)
     gauge("gai_reservations_held", "Requests not settled.", lambda: allowances.held)
-    gauge("gai_unaccounted_nanogai", _UNACCOUNTED, lambda: allowances.counts.unaccounted)
+    gauge("gai_unaccounted_nanogai", _UNACCOUNTED, lambda: allowances.unaccounted)
     gauge("gai_bills_failed", "Requests that nobody could bill.", lambda: billing.failures)
     gauge("gai_projector_failures", "Times that balances waited.", lambda: projector.failures)
     gauge("gai_reward_failures", "Times that stipends and releases waited.", lambda: jobs.failures)

@@ -56,7 +56,7 @@ from garage_ai.network.enrolment import Enrolment
 from garage_ai.network.salts import Salts
 from garage_ai.serving import Service
 from garage_ai.settings import GatewaySettings
-from garage_ai.storage import Storage, UsageWriter, sqlite_url
+from garage_ai.storage import LastSeen, Storage, sqlite_url
 from garage_ai.wire.connection import Connection, Listeners
 from garage_ai.wire.ids import Digest, new_gateway_id
 from garage_ai.wire.link_errors import LinkError
@@ -80,7 +80,7 @@ class _Books:
     """What lives in the database, and who writes to it."""
 
     storage: Storage
-    usage: UsageWriter
+    seen: LastSeen
     keys: KeyRing
     limit_book: LimitBook
     leases: Leases
@@ -122,7 +122,7 @@ def _calm_collector() -> None:
 async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Services:
     """Open all that the edge stands on; `stack` closes it. Raises: as `serve`."""
     metrics = Metrics()
-    books = await _open_books(settings, stack, metrics)
+    books = await _open_books(settings, stack)
     authority = await asyncio.to_thread(
         Authority.open_or_create,
         settings.authority_dir or settings.data_dir / "nats",
@@ -143,7 +143,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         min_agent=agent_version(settings.min_agent or ""),
     )
     link, network = _make_network(
-        settings, authority, AccountBooks(nodes, claims, images, enrolment), books.usage
+        settings, authority, AccountBooks(nodes, claims, images, enrolment), books.seen
     )
     heads = HeadKeeper.start(books.audit, authority.audit_key)
     stack.push_async_callback(heads.close)
@@ -154,7 +154,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
     recount = open_recount(settings, stack, metrics, network, figures)
     await _open_network(stack, link, network)
     serving = Service(
-        network, books.usage, metrics.observe, books.limits, economy.billing, recount=recount
+        network, economy.usage, metrics.observe, books.limits, economy.billing, recount=recount
     )
     place = WorkPlace(books.storage, network, economy, books.limits, recount, metrics)
     desk = Desk(books.keys, serving)
@@ -200,14 +200,14 @@ async def _open_proxied(storage: Storage, economy: Economy, stack: AsyncExitStac
     return proxied
 
 
-async def _open_books(settings: GatewaySettings, stack: AsyncExitStack, metrics: Metrics) -> _Books:
+async def _open_books(settings: GatewaySettings, stack: AsyncExitStack) -> _Books:
     await asyncio.to_thread(make_private_folder, settings.data_dir)
     url = settings.database_url or sqlite_url(settings.data_dir / "garage.db")
     storage = await Storage.open(url)
     stack.push_async_callback(storage.close)
-    usage = UsageWriter.start(storage, on_drop=metrics.usage_dropped)
-    stack.push_async_callback(usage.close)
-    keys = await KeyRing.open(storage, on_use=usage.touch_key)
+    seen = LastSeen.start(storage)
+    stack.push_async_callback(seen.close)
+    keys = await KeyRing.open(storage, on_use=seen.key)
     stack.push_async_callback(keys.close)
     await keys.ensure_admin_key(settings.data_dir / "admin.key")
     book = await LimitBook.open(storage)
@@ -218,11 +218,11 @@ async def _open_books(settings: GatewaySettings, stack: AsyncExitStack, metrics:
     limits = Limits(book, leases, fail=settings.limits_fail)
     audit = AuditLog(storage)
     await note_settings(audit, *kept_settings(settings))
-    return _Books(storage, usage, keys, book, leases, limits, audit)
+    return _Books(storage, seen, keys, book, leases, limits, audit)
 
 
 def _make_network(
-    settings: GatewaySettings, authority: Authority, books: AccountBooks, usage: UsageWriter
+    settings: GatewaySettings, authority: Authority, books: AccountBooks, seen: LastSeen
 ) -> tuple[Connection, Network]:
     gateway, urls = new_gateway_id(), _listed(settings.nats_urls)
     link = Connection(
@@ -245,7 +245,7 @@ def _make_network(
             allow_unsandboxed=settings.allow_unsandboxed,
             min_agent=agent_version(settings.min_agent or ""),
         ),
-        on_beat=lambda node: usage.touch_node(node, datetime.now(UTC)),
+        on_beat=lambda node: seen.node(node, datetime.now(UTC)),
         salts=Salts(authority.salt_key),
     )
     return link, network
@@ -305,7 +305,6 @@ def _watch(
     metrics.gauge("gai_batch_waiting", later, lambda: placement.batch_waiting)
     given = "Times that a batch request gave its slot to a chat, since the start."
     metrics.gauge("gai_batch_preempted", given, lambda: network.dispatcher.preempted)
-    metrics.gauge("gai_usage_waiting", "Usage not committed yet.", lambda: books.usage.waiting)
     failures = "Looks for changed keys that failed; known keys go on working."
     metrics.gauge("gai_key_refresh_failures", failures, lambda: books.keys.failures)
     unasked = "Exchanges over limits with the database that failed."

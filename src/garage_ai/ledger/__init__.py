@@ -1,7 +1,7 @@
 """Accounts that add up: what use costs, what nodes earn, and who has how much."""
 
 from garage_ai.ledger.allowances import Allowances
-from garage_ai.ledger.books import Lease, LeaseId, Settlement
+from garage_ai.ledger.books import Lease, LeaseId, Receipt, Settlement
 from garage_ai.ledger.counting.library import Librarian, Library
 from garage_ai.ledger.errors import (
     InsufficientBalance,
@@ -32,7 +32,7 @@ from garage_ai.ledger.projector import Projector
 from garage_ai.ledger.reservation import Reservation
 from garage_ai.ledger.rules import class_of
 from garage_ai.ledger.service import Balance, Ledger, Statement
-from garage_ai.ledger.settlements import SettlementCounts
+from garage_ai.ledger.usage_writer import UsageCounts, UsageWriter
 from garage_ai.ledger.verification import Finding, Verification
 
 __all__ = [
@@ -64,15 +64,17 @@ __all__ = [
     "NanoGai",
     "Overdraft",
     "Projector",
+    "Receipt",
     "Reservation",
     "RuleMeter",
     "Settlement",
-    "SettlementCounts",
     "Standing",
     "Statement",
     "TokenMeter",
     "Transfer",
     "TransferConflict",
+    "UsageCounts",
+    "UsageWriter",
     "Verification",
     "class_of",
     "escrow_account",

@@ -19,8 +19,8 @@ from garage_ai.ledger.grants import Before, no_grants
 from garage_ai.ledger.leases import Granted, Leases, Request, Wish
 from garage_ai.ledger.models import AccountId, NanoGai, Transfer, member_account, member_of
 from garage_ai.ledger.reservation import Reservation
-from garage_ai.ledger.settlements import End, SettlementCounts, SettlementWriter, Settling
 from garage_ai.ledger.spares import Spares
+from garage_ai.ledger.usage_writer import End
 from garage_ai.storage import MemberId, StorageError, StorageTimeout
 
 _log = structlog.get_logger(__name__)
@@ -66,7 +66,8 @@ class _Payer:
 class Allowances:
     """What this gateway may promise its payers. All methods belong to the event loop's thread."""
 
-    def __init__(self, ledger: Settling, leases: Leases, *, before: Before = no_grants) -> None:
+    def __init__(self, leases: Leases, *, before: Before = no_grants) -> None:
+        self.unaccounted = NanoGai(0)
         self._leases = leases
         self._before = before
         self._payers: dict[MemberId, _Payer] = {}
@@ -77,25 +78,14 @@ class Allowances:
         self._short: dict[MemberId, _Payer] = {}
         self._lending: asyncio.Task[None] | None = None
         self._spares = Spares(self._give_spare)
-        self._writer = SettlementWriter.start(ledger, self._ended)
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def start(cls, ledger: Settling, leases: Leases, *, before: Before = no_grants) -> Self:
+    def start(cls, leases: Leases, *, before: Before = no_grants) -> Self:
         """Start on the running loop; `close` ends it."""
-        allowances = cls(ledger, leases, before=before)
+        allowances = cls(leases, before=before)
         allowances._task = asyncio.create_task(allowances._run(), name="allowances")
         return allowances
-
-    @property
-    def counts(self) -> SettlementCounts:
-        """What became of settlements."""
-        return self._writer.counts
-
-    @property
-    def waiting(self) -> int:
-        """Settlements that are not committed yet."""
-        return self._writer.waiting
 
     @property
     def held(self) -> int:
@@ -122,14 +112,13 @@ class Allowances:
         return await self._ask(mine, amount, now + PATIENCE_SECONDS)
 
     async def close(self) -> None:
-        """Commit what is settled and give the leases back."""
+        """Give the leases back; the writer of what is settled is closed before."""
         self._spares.close()
         tasks = [task for task in (self._task, self._lending) if task is not None]
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
-        await self._writer.close()
         # One that is not at rest stays open: what is lost of it is booked when it has expired.
         try:
             await self._give_back([each for each in self._open.values() if each.at_rest])
@@ -142,28 +131,34 @@ class Allowances:
         allowance: Allowance,
         state: ReservationState,
         transfers: Sequence[Transfer],
-    ) -> None:
-        """End a reservation that is held."""
+    ) -> Settlement:
+        """End a reservation that is held; `ended` is to be told what became of what it cost."""
         reservation.state = state
         del self._held[reservation]
         settlement = Settlement(allowance.lease, allowance.payer, tuple(transfers))
         allowance.release(reservation.amount, settlement.total)
         if transfers:
             allowance.unsettled += 1
-            self._writer.put(settlement)
         if allowance.is_scarce:
             self._spares.note(allowance)
+        return settlement
 
     def told_too_late(self, amount: int) -> None:
-        """Count what a request cost whose reservation had expired."""
-        self._writer.unaccounted(amount)
+        """Count what was used and cannot be billed."""
+        # Logged at the first and then at every doubling: a full disk must not fill itself.
+        before, self.unaccounted = self.unaccounted, NanoGai(self.unaccounted + amount)
+        if before.bit_length() != self.unaccounted.bit_length():
+            _log.error("unaccounted", nano_gai=self.unaccounted)
 
     def _promise(self, mine: _Payer, amount: int, now: float) -> Reservation:
         reservation = Reservation(self, mine.allowance, mine.member, amount, now)
         self._held[reservation] = None
         return reservation
 
-    def _ended(self, settlement: Settlement, end: End) -> None:
+    def ended(self, settlement: Settlement, end: End) -> None:
+        """Take what became of a settlement."""
+        if end in {"refused", "dropped"}:
+            self.told_too_late(settlement.total)
         allowance = self._open.get(settlement.lease)
         if allowance is None:
             raise AssertionError(f"{settlement.lease} was given back before it was settled: {end}")

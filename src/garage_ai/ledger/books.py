@@ -18,12 +18,13 @@ import msgspec
 from garage_ai.ledger.errors import InvalidTransfer, Overdraft, TransferConflict
 from garage_ai.ledger.models import AccountId, NanoGai, Transfer
 from garage_ai.ledger.rules import check_transfer, may_go_below_zero
+from garage_ai.storage import UsageRecord
 
 LeaseId = NewType("LeaseId", str)
 
 LeaseState = Literal["open", "closed", "expired"]
 
-Outcome = Literal["settled", "repeated", "refused"]
+Outcome = Literal["entered", "repeated", "refused"]
 """What became of a settlement; `refused` leaves its amount unaccounted."""
 
 
@@ -80,6 +81,20 @@ class Settlement(msgspec.Struct, frozen=True):
     def total(self) -> NanoGai:
         """The sum of its transfers."""
         return NanoGai(sum(transfer.amount for transfer in self.transfers))
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """What a request used, and what it cost where it cost anything: entered together or not at all.
+
+    The record's charge is the settlement's total.
+    """
+
+    record: UsageRecord
+    settlement: Settlement | None = None
+
+    def unbilled(self) -> "Receipt":
+        """Keep what was used, where the books do not take what it cost."""
+        return Receipt(self.record.but(charge=None))
 
 
 _BOUNDLESS: Final = 2**200
@@ -152,7 +167,7 @@ class Books:
             self._move(moved, transfer)
         self.leases[lease.id] = lease.spent(total)
         self._enter(new, moved)
-        return "settled"
+        return "entered"
 
     def _new(self, transfers: Iterable[Transfer]) -> list[Transfer]:
         """Leave out what is there already with the same content."""

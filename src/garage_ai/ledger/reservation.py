@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from garage_ai.ledger.allowance import Allowance, ReservationState
+from garage_ai.ledger.books import Settlement
 from garage_ai.ledger.errors import InvalidTransfer
 from garage_ai.ledger.models import NanoGai, Transfer
 from garage_ai.storage import MemberId
@@ -18,8 +19,8 @@ class Owner(Protocol):
         allowance: Allowance,
         state: ReservationState,
         transfers: Sequence[Transfer],
-    ) -> None:
-        """End a reservation that is held."""
+    ) -> Settlement:
+        """End a reservation that is held; give what is to be entered of it."""
 
     def told_too_late(self, amount: int) -> None:
         """Count what a request cost whose reservation had expired."""
@@ -40,10 +41,11 @@ class Reservation:
         self._owner = owner
         self._allowance = allowance
 
-    def settle(self, transfers: Sequence[Transfer]) -> None:
-        """Say what the request cost; committed soon after. Never waits.
+    def settle(self, transfers: Sequence[Transfer]) -> Settlement | None:
+        """Say what the request cost; give what is to be entered with its usage record.
 
-        All are of the payer, and no more together than the amount. Raises: InvalidTransfer.
+        All are of the payer, and no more together than the amount. None where the reservation has
+        ended before. Raises: InvalidTransfer.
         """
         total = sum(transfer.amount for transfer in transfers)
         if total > self.amount:
@@ -51,9 +53,11 @@ class Reservation:
         if any(transfer.debit != self._allowance.payer for transfer in transfers):
             raise InvalidTransfer(f"not all transfers are of {self._allowance.payer}")
         if self.state == "held":
-            self._owner.end(self, self._allowance, "settled" if transfers else "voided", transfers)
-        elif self.state == "expired":
+            state: ReservationState = "settled" if transfers else "voided"
+            return self._owner.end(self, self._allowance, state, transfers)
+        if self.state == "expired":
             self._owner.told_too_late(total)
+        return None
 
     def void(self) -> None:
         """Say that the request cost nothing."""

@@ -1,6 +1,7 @@
 """The ledger in SQL: transfers are entered once and for good, whoever asks and however often."""
 
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,8 +10,8 @@ from sqlalchemy import func, select
 
 from garage_ai.audit.models import Action, Actor, Detail, Entry
 from garage_ai.audit.service import AuditLog
-from garage_ai.ledger.books import Books, Outcome, Settlement, payers_of
-from garage_ai.ledger.errors import LedgerError
+from garage_ai.ledger.books import Books, Outcome, Receipt, Settlement, payers_of
+from garage_ai.ledger.errors import InvalidTransfer, LedgerError, TransferConflict
 from garage_ai.ledger.models import AccountId, NanoGai, Transfer, member_of
 from garage_ai.ledger.pages import (
     Collision,
@@ -24,7 +25,14 @@ from garage_ai.ledger.pages import (
 )
 from garage_ai.ledger.rules import check_transfer
 from garage_ai.ledger.verification import Verification, stream_transfers, verify
-from garage_ai.storage import Change, DatabaseLocked, Storage
+from garage_ai.storage import (
+    Change,
+    DatabaseLocked,
+    Storage,
+    UsageRecord,
+    UsageRows,
+    recorded,
+)
 from garage_ai.storage.tables import balances, queued_entries, transfers
 
 _log = structlog.get_logger(__name__)
@@ -68,6 +76,7 @@ class Ledger:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._inserts = Inserts.of(storage)
+        self._usage = UsageRows(storage)
 
     async def post(self, transfers: Sequence[Transfer], *, by: Actor | None = None) -> int:
         """Enter transfers, all or none; give how many were new.
@@ -85,36 +94,35 @@ class Ledger:
                 continue
         raise DatabaseLocked("others enter the same transfers at the same time")
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
-        """Enter what requests cost, in one transaction; tell what became of each, in order.
+    async def enter(self, receipts: Sequence[Receipt]) -> list[Outcome]:
+        """Enter what requests used and cost, in one transaction; tell in order what became of each.
 
-        A settlement whose lease is no longer open for it is refused and leaves no trace.
-        Raises: StorageError.
+        A request is recorded once. Of one whose lease is no longer open for what it cost, the
+        record alone is kept, without a charge. Raises: StorageError.
         """
         # All are good and new but for an odd one now and then, so nothing is read at first.
-        books = Books.unseen(settlements)
-        outcomes = [_outcome(books, settlement) for settlement in settlements]
-        if "refused" not in outcomes and await self._storage.write_exactly(
-            self._inserts.changes(books)
-        ):
-            return outcomes
+        with suppress(InvalidTransfer, TransferConflict):
+            if await self._storage.write_exactly(self.changes(receipts)):
+                return ["entered"] * len(receipts)
         for _ in range(_TRIES):
             try:
-                return await self._settle(settlements)
+                return await self._enter(receipts)
             except Collision:
                 continue
-        raise DatabaseLocked("others settle the same requests at the same time")
+        raise DatabaseLocked("others enter the same requests at the same time")
 
-    def changes(self, settlements: Sequence[Settlement]) -> list[Change]:
-        """Say what settlements enter, for one transaction with what they pay for.
+    def changes(self, receipts: Sequence[Receipt]) -> list[Change]:
+        """Say what receipts enter, for one transaction with what they are of.
 
         `Storage.write_exactly` writes none of it where one is entered already, or its lease is not
-        open for it. Raises: InvalidTransfer, TransferConflict.
+        open for it. Raises: InvalidTransfer, TransferConflict, ValueRefused.
         """
+        settlements = [each.settlement for each in receipts if each.settlement is not None]
         books = Books.unseen(settlements)
         for settlement in settlements:
             books.settle(settlement)
-        return self._inserts.changes(books)
+        used = self._usage.change([each.record for each in receipts])
+        return [*self._inserts.changes(books), used]
 
     async def balance(self, account: AccountId) -> Balance:
         """Tell what an account has; nothing for one that never was. Raises: StorageError."""
@@ -180,15 +188,19 @@ class Ledger:
                         await log.record(connection, _act(transfer, by))
         return entered
 
-    async def _settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
+    async def _enter(self, receipts: Sequence[Receipt]) -> list[Outcome]:
+        settlements = [each.settlement for each in receipts if each.settlement is not None]
         payers = sorted({settlement.payer for settlement in settlements})
         async with self._storage.write() as connection:
             before = await lock(self._storage, connection, payers)
             leases = await read_leases(connection, {each.lease for each in settlements})
             ids = (transfer.id for each in settlements for transfer in each.transfers)
             known = await read_known(connection, ids)
+            requests = await recorded(connection, [each.record.request_id for each in receipts])
             books = Books(dict(before), dict(leases), known)
-            outcomes = [_outcome(books, settlement) for settlement in settlements]
+            outcomes, records = _entered(books, receipts, requests)
+            if await self._usage.add(connection, records) != len(records):
+                raise Collision
             await write_books(connection, self._inserts, books, before, leases)
         return outcomes
 
@@ -206,7 +218,33 @@ def _act(transfer: Transfer, by: Actor) -> Entry:
     return Entry(Action.LEDGER_ADJUSTED, by, transfer.id, member, details)
 
 
-def _outcome(books: Books, settlement: Settlement) -> Outcome:
+def _entered(
+    books: Books, receipts: Sequence[Receipt], recorded: set[str]
+) -> tuple[list[Outcome], list[UsageRecord]]:
+    """Enter receipts one after another; give what became of each, and the records that are new."""
+    outcomes: list[Outcome] = []
+    records: list[UsageRecord] = []
+    for receipt in receipts:
+        if receipt.record.request_id in recorded:
+            outcomes.append(_repeated(books, receipt.settlement))
+            continue
+        recorded.add(receipt.record.request_id)
+        outcomes.append(_outcome(books, receipt.settlement))
+        kept = receipt.unbilled() if outcomes[-1] == "refused" else receipt
+        records.append(kept.record)
+    return outcomes, records
+
+
+def _repeated(books: Books, settlement: Settlement | None) -> Outcome:
+    """Tell what became of a request that has its record: what is not entered now never will be."""
+    asked = () if settlement is None else settlement.transfers
+    is_entered = all(each.id in books.known or each.id in books.entered for each in asked)
+    return "repeated" if is_entered else "refused"
+
+
+def _outcome(books: Books, settlement: Settlement | None) -> Outcome:
+    if settlement is None:
+        return "entered"
     try:
         return books.settle(settlement)
     except LedgerError as error:

@@ -20,6 +20,8 @@ from garage_ai.ledger import (
     InsufficientBalance,
     Kind,
     NanoGai,
+    Receipt,
+    Settlement,
     Transfer,
     escrow_account,
     member_account,
@@ -49,8 +51,9 @@ class Held(Protocol):
         """What is promised."""
         ...
 
-    def settle(self, transfers: Sequence[Transfer]) -> None:
-        """Say what the request cost, at most the amount."""
+    def settle(self, transfers: Sequence[Transfer]) -> Settlement | None:
+        """Say what the request cost, at most the amount; None where it comes too late."""
+        ...
 
     def void(self) -> None:
         """Say that it cost nothing, unless it is settled."""
@@ -206,23 +209,30 @@ class Billing:
         delivered: Sequence[Delivered],
     ) -> None:
         """Settle a request, or void it: its client has its answer by now."""
-        if not any(map(is_paid, paid_parts(record))):
-            bill.reservation.void()
-            write(record.but(charge=0))
-            return
-        charged: int | None = None
+        receipt = Receipt(record)
         try:
-            counted = self._counter.count(bill.call, record, delivered)
-            transfers = self._transfers(bill, record, counted)
-            bill.reservation.settle(transfers)
-            charged = sum(transfer.amount for transfer in transfers)
-            self._turns.used(bill.call.key.member, NanoGai(charged))
+            receipt = self._receipt(bill, record, delivered)
         except Exception as error:  # a request that cannot be billed is told, and its hold ends
             self.failures += 1
             _log.error("not_billed", request=record.request_id, error=type(error).__name__)
         finally:
             bill.reservation.void()
-            write(record.but(charge=charged))
+            write(receipt)
+
+    def _receipt(
+        self, bill: "_HeldBill", record: UsageRecord, delivered: Sequence[Delivered]
+    ) -> Receipt:
+        if not any(map(is_paid, paid_parts(record))):
+            return Receipt(record.but(charge=0))
+        counted = self._counter.count(bill.call, record, delivered)
+        transfers = self._transfers(bill, record, counted)
+        if not transfers:
+            return Receipt(record.but(charge=0))
+        settlement = bill.reservation.settle(transfers)
+        if settlement is None:
+            return Receipt(record)
+        self._turns.used(bill.call.key.member, settlement.total)
+        return Receipt(record.but(charge=settlement.total), settlement)
 
     def _transfers(
         self, bill: "_HeldBill", record: UsageRecord, counted: Counted

@@ -5,13 +5,13 @@ from typing import Protocol
 
 import msgspec
 
-from garage_ai.ledger import NanoGai
+from garage_ai.ledger import NanoGai, Receipt
 from garage_ai.ledger.charges import Price
 from garage_ai.network import Delivered
 from garage_ai.serving.models import Call
 from garage_ai.storage.usage import UsageRecord
 
-Write = Callable[[UsageRecord], None]
+Write = Callable[[Receipt], None]
 
 
 class Quote(msgspec.Struct, frozen=True):
@@ -32,7 +32,7 @@ class Bill(Protocol):
     def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
         """Take the end of the request and the texts of each part; never waits.
 
-        `write` is given the record with its charge, now or soon, exactly once.
+        `write` is given the record with its charge and what is to be entered for it, exactly once.
         """
 
 
@@ -58,7 +58,7 @@ class FreeBill:
     def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
         """Write the record."""
         del delivered
-        write(record if self._charge is None else record.but(charge=self._charge))
+        write(Receipt(record if self._charge is None else record.but(charge=self._charge)))
 
 
 UNBILLED = FreeBill(None)

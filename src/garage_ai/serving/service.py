@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final, Protocol
 
 from garage_ai.accounts import FREE, Key, LimitReached
+from garage_ai.ledger import Receipt
 from garage_ai.network import Answer, Part, Request, Seen, Trail
 from garage_ai.serving.admission import (
     Limits,
@@ -18,7 +19,7 @@ from garage_ai.serving.admission import (
     region_for,
     worst_case,
 )
-from garage_ai.serving.books import UNBILLED, Bill, Books, NoBooks
+from garage_ai.serving.books import UNBILLED, Bill, Books, NoBooks, Write
 from garage_ai.serving.errors import ServingError
 from garage_ai.serving.models import Call
 from garage_ai.serving.recount import Recount
@@ -52,11 +53,11 @@ class Network(Protocol):
         """Send a request; `trail` is kept up to date. Raises: DispatchError."""
 
 
-class Ledger(Protocol):
-    """Where usage records go; `put` never waits."""
+class Writer(Protocol):
+    """Where requests' ends go; `put` never waits."""
 
-    def put(self, record: UsageRecord) -> None:
-        """Take a record."""
+    def put(self, receipt: Receipt) -> None:
+        """Take what a request used, and what it cost."""
 
 
 Observer = Callable[[UsageRecord], None]
@@ -73,7 +74,7 @@ class Service:
     def __init__(
         self,
         network: Network,
-        usage: Ledger,
+        usage: Writer,
         observe: Observer = _ignore,
         limits: Limits | None = None,
         books: Books | None = None,
@@ -146,17 +147,15 @@ class Service:
         account.bill = await self._books.open(call, quote)
         return region
 
-    def _record(self, record: UsageRecord) -> None:
-        self._usage.put(record)
-        self._observe(record)
+    def _record(self, receipt: Receipt) -> None:
+        self._usage.put(receipt)
+        self._observe(receipt.record)
 
 
 class _Account:
     """What is known of one request until its record is written."""
 
-    def __init__(
-        self, call: Call, write: Callable[[UsageRecord], None], recount: Recount | None
-    ) -> None:
+    def __init__(self, call: Call, write: Write, recount: Recount | None) -> None:
         self.model = call.model[:200]
         self._call = call
         self._write = write
@@ -214,13 +213,14 @@ class _Account:
             loop = asyncio.get_running_loop()
             loop.call_soon(self._recount.begin, call, record, delivered, bill)
 
-    def _written(self, record: UsageRecord) -> None:
+    def _written(self, receipt: Receipt) -> None:
         """Write the record once its charge is known, which is what limits count too."""
+        record = receipt.record
         tokens, prompt = self._tokens, record.counted_prompt_tokens
         if prompt is not None:
             tokens = prompt + (record.counted_completion_tokens or 0)
         self.ticket.finish(tokens, 0 if record.charge is None else record.charge)
-        self._write(record)
+        self._write(receipt)
 
 
 def _part(part: Part) -> UsagePart:

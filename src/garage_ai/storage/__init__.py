@@ -1,4 +1,4 @@
-"""What a network keeps in SQL: tables, transactions, migrations, and the writer of usage.
+"""What a network keeps in SQL: tables, transactions, migrations, and usage.
 
 Acknowledged means committed: a write that returned is on the disk.
 """
@@ -26,6 +26,7 @@ from garage_ai.storage.errors import (
     ValueRefused,
 )
 from garage_ai.storage.ids import OPERATOR, InviteId, KeyId, MemberId, TokenId
+from garage_ai.storage.last_seen import LastSeen
 from garage_ai.storage.usage import (
     Grouping,
     UsagePage,
@@ -36,7 +37,7 @@ from garage_ai.storage.usage import (
     usage_record,
     usage_summary,
 )
-from garage_ai.storage.usage_writer import DropReason, UsageCounts, UsageRows, UsageWriter
+from garage_ai.storage.usage_rows import UsageRows, recorded
 
 __all__ = [
     "OPERATOR",
@@ -49,12 +50,12 @@ __all__ = [
     "DatabaseReadOnly",
     "DatabaseUnreachable",
     "DiskFull",
-    "DropReason",
     "ForeignDatabase",
     "Grouping",
     "InvalidDatabaseUrl",
     "InviteId",
     "KeyId",
+    "LastSeen",
     "MemberId",
     "NewRows",
     "RowChange",
@@ -67,14 +68,13 @@ __all__ = [
     "StorageTimeout",
     "StorageUnavailable",
     "TokenId",
-    "UsageCounts",
     "UsagePage",
     "UsagePart",
     "UsageRecord",
     "UsageRows",
     "UsageTotal",
-    "UsageWriter",
     "ValueRefused",
+    "recorded",
     "sqlite_file",
     "sqlite_url",
     "usage_list",

@@ -1,7 +1,7 @@
 """One open database: short transactions to read and to write, nothing else."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Final, Self
 
@@ -88,17 +88,8 @@ class Storage:
         return self._dialect.insert_new(table)
 
     def new_rows(self, table: Table, columns: Sequence[str]) -> NewRows:
-        """Compile an insert of many rows, given as values in this order, for `insert_rows`."""
+        """Compile an insert of many rows, given as values in this order."""
         return self._dialect.new_rows(table, columns)
-
-    async def insert_rows(self, insert: NewRows, rows: Sequence[Iterable[object]]) -> int:
-        """Write all rows in a transaction of their own, or none of them.
-
-        What `write()` would do, without its price. Rows whose key is there already are passed
-        over; gives how many were written. Raises: StorageError.
-        """
-        async with self._translated(TRANSACTION_SECONDS), self._writer.connect() as connection:
-            return await insert.write(connection, rows)
 
     def row_change(self, statement: Update, names: Sequence[str]) -> RowChange:
         """Compile an update of one row, given as values in this order, for `write_exactly`."""

@@ -25,13 +25,6 @@ _EXPECTED = "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/DATABASE"
 class NewRows(Protocol):
     """An insert of many rows, compiled once, that passes over those whose key is there."""
 
-    async def write(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
-        """Write rows in a transaction of their own and give how many were not there yet.
-
-        `connection` is the writer's, without a transaction. Raises: StorageError.
-        """
-        ...
-
     def change(self, rows: Sequence[Iterable[object]]) -> Change:
         """Bind rows for `write_exactly`. Raises: ValueRefused."""
         ...

@@ -57,7 +57,7 @@ IDLE_SECONDS: Final = 15.0
 
 _READERS: Final = 4
 _WRITERS: Final = 4
-"""Connections for writing: usage and settlements have one each, the acts of people the rest."""
+"""Connections for writing: the ends of requests have one, the acts of people the rest."""
 
 _TURN: Final = int.from_bytes(b"garage")
 """The advisory lock that transactions `in_turn` hold: a number nobody else would choose."""
@@ -126,19 +126,9 @@ class _Rows:
             raise ValueRefused(type(error).__name__) from error
         return columns
 
-    async def write(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
-        """Write rows in a transaction of their own and give how many were not there yet.
-
-        A statement outside of a transaction is one: one way to the server and back, where
-        SQLAlchemy would go three times. Raises: StorageError.
-        """
-        arrays = self.arrays(rows)
-        async with _driver(connection) as driver:
-            return _count(await driver.execute(self.sql, *arrays))
-
     def change(self, rows: Sequence[Iterable[object]]) -> Change:
         """Bind rows for `write_exactly`. Raises: ValueRefused."""
-        return Change(len(rows), ((self.sql, (self.arrays(rows),)),))
+        return Change(len(rows), ((self.sql, (self.arrays(rows),)),) if rows else ())
 
     async def add(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
         """Write rows in the transaction that is under way; give how many were not there yet.

@@ -103,20 +103,6 @@ class _Rows:
             raise ValueRefused(type(error).__name__) from error
         return bound
 
-    async def write(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
-        """Write rows in a transaction of their own and give how many were not there yet.
-
-        `connection` is the writer's, without a transaction: a statement outside of one is one, and
-        the driver's thread is visited once. SQLAlchemy would go there and back for each of eight
-        steps, and its `executemany` would fight over the interpreter at every row.
-        Raises: StorageError.
-        """
-        values = self.bound(rows)
-        async with _driver(connection) as driver:
-            cursor = await driver.execute(self.sql(len(rows)), values)
-        written: int = cursor.rowcount
-        return written
-
     async def add(self, connection: AsyncConnection, rows: Sequence[Iterable[object]]) -> int:
         """Write rows in the transaction that is under way; give how many were not there yet.
 
@@ -201,7 +187,7 @@ class Sqlite:
 
         `synchronous=FULL`, since acknowledged means committed: with NORMAL a commit in WAL mode
         outlives a killed process but not a power cut. It costs one fsync a transaction, and the
-        only frequent transactions here are groups of usage.
+        only frequent transactions here are groups of requests' ends.
         """
         engine = self._engine(size=1, reset=None)
         event.listen(engine.sync_engine, "reset", _roll_back)
@@ -265,7 +251,8 @@ class Sqlite:
     async def write_exactly(self, connection: AsyncConnection, changes: Sequence[Change]) -> bool:
         """Make changes in a transaction of their own, if each writes just as many rows as it has.
 
-        All of it is one visit to the driver's thread. Raises: StorageError.
+        All of it is one visit to the driver's thread, where SQLAlchemy would go there and back for
+        each of eight steps a statement. Raises: StorageError.
         """
         async with _driver(connection) as driver:
             # What each of the driver's own methods is made of, and what none of them gives: to

@@ -28,7 +28,7 @@ from garage_ai.accounts import (
     RevokedKey,
 )
 from garage_ai.accounts.secrets import new_secret
-from garage_ai.storage import DatabaseUnreachable, Storage, UsageWriter, sqlite_url
+from garage_ai.storage import DatabaseUnreachable, LastSeen, Storage, sqlite_url
 from garage_ai.storage.tables import keys
 
 pytestmark = pytest.mark.anyio
@@ -258,15 +258,15 @@ async def test_a_key_needs_a_member_a_name_and_a_scope(ring: KeyRing) -> None:
 
 
 async def test_every_use_is_told(storage: Storage) -> None:
-    """The time of a key's last use reaches the database with the usage writer."""
-    writer = UsageWriter.start(storage)
-    ring = await KeyRing.open(storage, on_use=writer.touch_key)
+    """The time of a key's last use reaches the database soon."""
+    seen = LastSeen.start(storage)
+    ring = await KeyRing.open(storage, on_use=seen.key)
     _, secret = await ring.create("laptop")
     assert secret is not None
     before = datetime.now(UTC)
     ring.authenticate(secret)
     await ring.close()
-    await writer.close()
+    await seen.close()
     (found,) = await ring.list()
     assert found.last_used_at is not None
     assert before <= found.last_used_at <= datetime.now(UTC)

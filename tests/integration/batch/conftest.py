@@ -36,7 +36,7 @@ async def world(
             members.insert().values(id=KEY.member, name="Anna", created_at=datetime.now(UTC))
         )
     ledger = Ledger(storage)
-    allowances = Allowances.start(ledger, Leases(storage, "g1"))
+    allowances = Allowances.start(Leases(storage, "g1"))
     prices = await PriceList.open(storage, DERIVED)
     billing = Billing(
         allowances, prices, network, Owners(), fee_permille=100, counter=RecordedCounts()

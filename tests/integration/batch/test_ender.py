@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import update
-from tests.integration.batch.test_items import ended, items_of
+from tests.integration.batch.test_items import ended, items_of, record
 from tests.integration.network.conftest import until
 from tests.parts.batches import add_batch, counts, now, states
 from tests.parts.money import A, settlement, use
@@ -13,7 +13,7 @@ from tests.parts.money import A, settlement, use
 from garage_ai.batch.worker import ender as ender_module
 from garage_ai.batch.worker.ender import Ender
 from garage_ai.batch.worker.items import Ended, Item, Items
-from garage_ai.ledger import Ledger, member_account
+from garage_ai.ledger import Ledger, Receipt, member_account
 from garage_ai.ledger.books import LeaseId
 from garage_ai.storage import OPERATOR, ConstraintViolated, Storage
 from garage_ai.storage.errors import StorageTimeout
@@ -22,6 +22,11 @@ from garage_ai.storage.tables import batches
 pytestmark = pytest.mark.anyio
 
 PAID = settlement(LeaseId("batch_1"), use("use:1", A, member_account(OPERATOR), 60))
+
+
+def billed(item: Item) -> Ended:
+    """End an item that cost something."""
+    return replace(ended(item), receipt=Receipt(record(item), PAID))
 
 
 class Failing(Items):
@@ -57,7 +62,7 @@ async def test_a_database_that_is_away_delays_every_step(storage: Storage, items
     items.ends = [ConstraintViolated("no"), StorageTimeout("away")]
     items.looks = [StorageTimeout("away"), StorageTimeout("away")]
     ender = Ender.start(items)
-    ender.put(replace(ended(lost), settlement=PAID))
+    ender.put(billed(lost))
     await until(lambda: not ender.waiting)
     for item in rest:
         ender.put(ended(item))
@@ -90,7 +95,7 @@ async def test_what_comes_after_the_end_is_late_and_not_unbilled(storage: Storag
     async with storage.write() as connection:
         await connection.execute(update(batches).values(finalizing_at=now()))
     ender = Ender.start(items)
-    ender.put(replace(ended(item), settlement=PAID))
+    ender.put(billed(item))
     await until(lambda: not ender.waiting)
     await ender.close()
     assert (ender.counts.written, ender.counts.late, ender.counts.unbilled) == (0, 1, 0)
@@ -102,7 +107,7 @@ async def test_what_the_books_refuse_is_told_all_the_same(storage: Storage) -> N
     items = items_of(storage)
     [item] = await items.claim({"batch_1": 1})
     ender = Ender.start(items)
-    ender.put(replace(ended(item), settlement=PAID))
+    ender.put(billed(item))
     await until(lambda: not ender.waiting)
     await ender.close()
     assert (ender.counts.written, ender.counts.late, ender.counts.unbilled) == (1, 0, 60)

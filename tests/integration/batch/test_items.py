@@ -11,7 +11,7 @@ from tests.parts.money import A, grant, settlement, use
 from garage_ai.batch import BatchId
 from garage_ai.batch.worker import statements
 from garage_ai.batch.worker.items import LOST, Ended, Item, Items
-from garage_ai.ledger import Leases, Ledger, member_account
+from garage_ai.ledger import Leases, Ledger, Receipt, member_account
 from garage_ai.ledger.books import LeaseId
 from garage_ai.ledger.leases import Request, Wish
 from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage, UsageRecord
@@ -48,7 +48,7 @@ def record(item: Item) -> UsageRecord:
 
 
 def ended(item: Item, result: bytes = b"{}", *, is_answer: bool = True) -> Ended:
-    return Ended(item, is_answer, result, record(item))
+    return Ended(item, is_answer, result, Receipt(record(item)))
 
 
 async def run_out(storage: Storage) -> None:
@@ -144,7 +144,7 @@ async def test_an_end_is_one_transaction(storage: Storage) -> None:
     items = items_of(storage)
     one, two = await items.claim({"batch_1": 2})
     paid = settlement(lease, use("use:1", A, member_account(OPERATOR), 60))
-    ends = [Ended(one, True, b"1", record(one), paid), ended(two, b"2", is_answer=False)]
+    ends = [Ended(one, True, b"1", Receipt(record(one), paid)), ended(two, b"2", is_answer=False)]
     assert await items.end(ends)
     assert not await items.end(ends[:1])
     assert await counts(storage, "batch_1") == (2, 1, 1)
@@ -169,7 +169,7 @@ async def test_what_a_lease_is_not_good_for_is_not_written(storage: Storage) -> 
     items = items_of(storage)
     [one] = await items.claim({"batch_1": 1})
     paid = settlement(lease, use("use:1", A, member_account(OPERATOR), 60))
-    assert not await items.end([Ended(one, True, b"1", record(one), paid)])
+    assert not await items.end([Ended(one, True, b"1", Receipt(record(one), paid))])
     assert await items.is_mine(one)
     assert await column(storage, usage.c.request_id) == []
 

@@ -15,6 +15,7 @@ from tests.parts.raw_http import Answer, ask
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
 from garage_ai.accounts import OPERATOR, ExternalModels, KeyId, Nodes
+from garage_ai.ledger import Receipt
 from garage_ai.storage import UsagePart, UsageRecord
 from garage_ai.storage.tables import nodes
 from garage_ai.wire.benchmarks import benchmark_text, sign_benchmark
@@ -379,25 +380,27 @@ async def test_usage(edge: Edge) -> None:
     """Usage is added up and listed, page by page."""
     for number in range(3):
         edge.usage.put(
-            UsageRecord(
-                request_id=f"req_{number}",
-                at=datetime.now(UTC),
-                member=OPERATOR,
-                key_id=KeyId(edge.user_id),
-                route="chat",
-                model="small",
-                digest=DIGEST,
-                node=None,
-                outcome="ok",
-                stream=False,
-                prompt_tokens=10,
-                completion_tokens=5,
-                content_events=0,
-                bytes_out=100,
-                ttft_s=0.1,
-                duration_s=0.2,
-                attempts=1,
-                parts=(UsagePart("n1", DIGEST, 10, 5, 5, "ok", 0.5),) if number == 2 else (),
+            Receipt(
+                UsageRecord(
+                    request_id=f"req_{number}",
+                    at=datetime.now(UTC),
+                    member=OPERATOR,
+                    key_id=KeyId(edge.user_id),
+                    route="chat",
+                    model="small",
+                    digest=DIGEST,
+                    node=None,
+                    outcome="ok",
+                    stream=False,
+                    prompt_tokens=10,
+                    completion_tokens=5,
+                    content_events=0,
+                    bytes_out=100,
+                    ttft_s=0.1,
+                    duration_s=0.2,
+                    attempts=1,
+                    parts=(UsagePart("n1", DIGEST, 10, 5, 5, "ok", 0.5),) if number == 2 else (),
+                )
             )
         )
     await edge.usage.close()

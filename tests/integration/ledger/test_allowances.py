@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 from tests.integration.network.conftest import until
 from tests.parts.money import ANNA, BERT, A, B, fee, grant, use
+from tests.parts.paying import Paying
 
 from garage_ai.ledger import (
-    Allowances,
     InsufficientBalance,
     InvalidTransfer,
     Leases,
@@ -39,52 +39,50 @@ def leases(storage: Storage) -> CountedLeases:
 
 
 @pytest.fixture
-async def allowances(ledger: Ledger, leases: CountedLeases) -> AsyncIterator[Allowances]:
+async def allowances(ledger: Ledger, leases: CountedLeases) -> AsyncIterator[Paying]:
     await ledger.post([grant("g1", A, 1000)])
-    opened = Allowances.start(ledger, leases)
+    opened = Paying.over(ledger, leases)
     yield opened
     await opened.close()
 
 
-async def test_a_request_is_reserved_and_settled(ledger: Ledger, allowances: Allowances) -> None:
+async def test_a_request_is_reserved_and_settled(ledger: Ledger, allowances: Paying) -> None:
     """What it cost is spent, the rest comes back."""
     held = await allowances.reserve(ANNA, NanoGai(100))
     assert (await ledger.balance(A)).amount == 1000
     assert 100 <= (await ledger.balance(A)).reserved <= 500
-    held.settle([use("u1", A, B, 30), fee("f1", A, 3)])
-    held.settle([use("u2", A, B, 30)])
+    allowances.pay(held, [use("u1", A, B, 30), fee("f1", A, 3)])
+    allowances.pay(held, [use("u2", A, B, 30)])
     held.void()
     await allowances.close()
     balance = await ledger.balance(A)
     assert (held.state, balance.amount, balance.reserved) == ("settled", 967, 0)
 
 
-async def test_a_void_costs_nothing(ledger: Ledger, allowances: Allowances) -> None:
+async def test_a_void_costs_nothing(ledger: Ledger, allowances: Paying) -> None:
     """Neither does an end without transfers."""
     one = await allowances.reserve(ANNA, NanoGai(100))
     other = await allowances.reserve(ANNA, NanoGai(100))
     one.void()
-    other.settle([])
-    one.settle([use("u1", A, B, 30)])
+    allowances.pay(other, [])
+    allowances.pay(one, [use("u1", A, B, 30)])
     await allowances.close()
     assert (one.state, other.state) == ("voided", "voided")
     assert (await ledger.balance(A)).available == 1000
 
 
-async def test_more_than_reserved_is_refused(allowances: Allowances) -> None:
+async def test_more_than_reserved_is_refused(allowances: Paying) -> None:
     """So is somebody else's transfer; the reservation is still held then."""
     held = await allowances.reserve(ANNA, NanoGai(100))
     with pytest.raises(InvalidTransfer):
-        held.settle([use("u1", A, B, 101)])
+        allowances.pay(held, [use("u1", A, B, 101)])
     with pytest.raises(InvalidTransfer):
-        held.settle([use("u1", B, A, 1)])
+        allowances.pay(held, [use("u1", B, A, 1)])
     assert held.state == "held"
     held.void()
 
 
-async def test_many_first_requests_are_one_call(
-    allowances: Allowances, leases: CountedLeases
-) -> None:
+async def test_many_first_requests_are_one_call(allowances: Paying, leases: CountedLeases) -> None:
     """Whoever comes together is served by the same lease."""
     held = await asyncio.gather(*(allowances.reserve(ANNA, NanoGai(5)) for _ in range(100)))
     assert leases.calls == 1
@@ -92,7 +90,7 @@ async def test_many_first_requests_are_one_call(
         each.void()
 
 
-async def test_nobody_reserves_more_than_there_is(allowances: Allowances) -> None:
+async def test_nobody_reserves_more_than_there_is(allowances: Paying) -> None:
     """As many as the balance bears are served, the others are refused."""
     asked = (allowances.reserve(ANNA, NanoGai(300)) for _ in range(5))
     got = await asyncio.gather(*asked, return_exceptions=True)
@@ -106,17 +104,17 @@ async def test_nobody_reserves_more_than_there_is(allowances: Allowances) -> Non
     (await allowances.reserve(ANNA, NanoGai(1000))).void()
 
 
-def at(allowances: Allowances) -> Allowance:
+def at(allowances: Paying) -> Allowance:
     """Give the only lease that is known."""
     [allowance] = allowances._open.values()
     return allowance
 
 
-async def settled(allowances: Allowances) -> None:
-    await until(lambda: not allowances.waiting)
+async def settled(allowances: Paying) -> None:
+    await until(lambda: not allowances.writer.waiting)
 
 
-async def test_an_idle_lease_goes_back(ledger: Ledger, allowances: Allowances) -> None:
+async def test_an_idle_lease_goes_back(ledger: Ledger, allowances: Paying) -> None:
     """Not while a request runs, and the next request gets another one."""
     held = await allowances.reserve(ANNA, NanoGai(100))
     first = at(allowances)
@@ -132,12 +130,12 @@ async def test_an_idle_lease_goes_back(ledger: Ledger, allowances: Allowances) -
 
 
 async def test_a_small_balance_is_found_by_another_gateway(
-    ledger: Ledger, storage: Storage, allowances: Allowances
+    ledger: Ledger, storage: Storage, allowances: Paying
 ) -> None:
     """What one has leased and does not need goes back at once; who needs it waits for that."""
     running = await allowances.reserve(ANNA, NanoGai(100))
-    (await allowances.reserve(ANNA, NanoGai(800))).settle([use("u1", A, B, 100)])
-    other = Allowances.start(ledger, Leases(storage, "g2"))
+    allowances.pay(await allowances.reserve(ANNA, NanoGai(800)), [use("u1", A, B, 100)])
+    other = Paying.over(ledger, Leases(storage, "g2"))
     try:
         (await other.reserve(ANNA, NanoGai(800))).void()
         with pytest.raises(InsufficientBalance) as refused:
@@ -145,13 +143,13 @@ async def test_a_small_balance_is_found_by_another_gateway(
         assert refused.value.available == 800
     finally:
         await other.close()
-    running.settle([use("u2", A, B, 100)])
+    allowances.pay(running, [use("u2", A, B, 100)])
     await allowances.close()
-    assert allowances.counts.unaccounted == 0
+    assert allowances.unaccounted == 0
     assert (await ledger.balance(A)).available == 800
 
 
-async def test_a_lease_in_use_is_renewed(allowances: Allowances, leases: CountedLeases) -> None:
+async def test_a_lease_in_use_is_renewed(allowances: Paying, leases: CountedLeases) -> None:
     """Before its time is over; a young one is left alone."""
     held = await allowances.reserve(ANNA, NanoGai(100))
     mine = at(allowances)
@@ -165,7 +163,7 @@ async def test_a_lease_in_use_is_renewed(allowances: Allowances, leases: Counted
 
 
 async def test_a_lease_that_was_taken_back_is_lost(
-    ledger: Ledger, allowances: Allowances, leases: CountedLeases
+    ledger: Ledger, allowances: Paying, leases: CountedLeases
 ) -> None:
     """What was held in it cannot be billed any more; new requests get a new one."""
     held = await allowances.reserve(ANNA, NanoGai(100))
@@ -173,59 +171,59 @@ async def test_a_lease_that_was_taken_back_is_lost(
     at(allowances).valid_until -= 0.6 * leases.seconds
     await allowances.tick()
     other = await allowances.reserve(ANNA, NanoGai(100))
-    held.settle([use("u1", A, B, 30)])
-    other.settle([use("u2", A, B, 20)])
+    allowances.pay(held, [use("u1", A, B, 30)])
+    allowances.pay(other, [use("u2", A, B, 20)])
     await settled(allowances)
-    assert (allowances.counts.refused, allowances.counts.unaccounted) == (1, 30)
+    assert (allowances.writer.counts.refused, allowances.unaccounted) == (1, 30)
     assert (await ledger.balance(A)).amount == 980
     assert (await ledger.verify()).unaccounted >= 100
 
 
 async def test_a_refused_settlement_tells_that_the_lease_is_lost(
-    ledger: Ledger, allowances: Allowances, leases: CountedLeases
+    ledger: Ledger, allowances: Paying, leases: CountedLeases
 ) -> None:
     """Also before anybody renews; a request that waits gets a new one in the same call."""
     held = await allowances.reserve(ANNA, NanoGai(100))
     await leases.sweep(grace=-86_400)
-    held.settle([use("u1", A, B, 30)])
+    allowances.pay(held, [use("u1", A, B, 30)])
     await settled(allowances)
-    (await allowances.reserve(ANNA, NanoGai(100))).settle([use("u2", A, B, 20)])
+    allowances.pay(await allowances.reserve(ANNA, NanoGai(100)), [use("u2", A, B, 20)])
     await settled(allowances)
     assert (await ledger.balance(A)).amount == 980
 
 
 async def test_a_lease_that_ended_unseen_is_found_when_more_is_asked(
-    ledger: Ledger, allowances: Allowances, leases: CountedLeases
+    ledger: Ledger, allowances: Paying, leases: CountedLeases
 ) -> None:
     """The request that asked is served by a new lease."""
     (await allowances.reserve(ANNA, NanoGai(10))).void()
     await leases.sweep(grace=-86_400)
     held = await allowances.reserve(ANNA, NanoGai(900))
-    held.settle([use("u1", A, B, 900)])
+    allowances.pay(held, [use("u1", A, B, 900)])
     await settled(allowances)
     assert (await ledger.balance(A)).amount == 100
 
 
-async def test_a_reservation_that_nobody_ends_expires(allowances: Allowances) -> None:
+async def test_a_reservation_that_nobody_ends_expires(allowances: Paying) -> None:
     """Its amount is free again; what is told of it later is counted and not billed."""
     held = await allowances.reserve(ANNA, NanoGai(100))
     held.since -= HOLD_SECONDS + 1
     await allowances.tick()
     assert (held.state, allowances.held) == ("expired", 0)
-    held.settle([use("u1", A, B, 30)])
+    allowances.pay(held, [use("u1", A, B, 30)])
     held.void()
     held.expire()
-    assert (held.state, allowances.counts.unaccounted) == ("expired", 30)
+    assert (held.state, allowances.unaccounted) == ("expired", 30)
 
 
-async def test_nothing_is_reserved_for_nothing(allowances: Allowances) -> None:
+async def test_nothing_is_reserved_for_nothing(allowances: Paying) -> None:
     """A request that costs nothing needs no balance."""
     held = await allowances.reserve(BERT, NanoGai(0))
-    held.settle([])
+    allowances.pay(held, [])
     assert held.state == "voided"
 
 
-async def test_who_stops_waiting_holds_nothing(ledger: Ledger, allowances: Allowances) -> None:
+async def test_who_stops_waiting_holds_nothing(ledger: Ledger, allowances: Paying) -> None:
     """Whether its lease has come or not."""
     waiting = asyncio.create_task(allowances.reserve(ANNA, NanoGai(100)))
     await asyncio.sleep(0)
@@ -238,7 +236,7 @@ async def test_who_stops_waiting_holds_nothing(ledger: Ledger, allowances: Allow
 
 
 async def test_without_a_database_nothing_is_promised(
-    allowances: Allowances, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
+    allowances: Paying, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A lease that is there serves on; what needs another one fails, and works again later."""
     (await allowances.reserve(ANNA, NanoGai(10))).void()
@@ -259,7 +257,7 @@ async def test_without_a_database_nothing_is_promised(
 
 
 async def test_whoever_waits_too_long_is_told(
-    allowances: Allowances, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
+    allowances: Paying, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing stays reserved for it."""
 
@@ -278,7 +276,7 @@ async def test_whoever_waits_too_long_is_told(
 
 
 async def test_an_unforeseen_error_reaches_who_waits(
-    allowances: Allowances, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
+    allowances: Paying, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And the next request is served."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 from sqlalchemy import text
-from tests.parts.money import A, B, C, fee, grant, settlement, use
+from tests.parts.money import A, B, C, fee, grant, receipt, settlement, use
 
 from garage_ai.ledger import Leases, Ledger
 from garage_ai.ledger.books import LeaseId
@@ -30,9 +30,9 @@ async def books(ledger: Ledger, storage: Storage) -> Ledger:
     for number in range(3):
         await leases.extend([Request(LeaseId(f"l{number}"), A, Wish(10, 100, 100))])
     await leases.extend([Request(LeaseId("l3"), B, Wish(10, 10, 10))])
-    await ledger.settle([settlement(LeaseId("l0"), use("u1", A, B, 30), fee("f1", A, 3))])
+    await ledger.enter([receipt(settlement(LeaseId("l0"), use("u1", A, B, 30), fee("f1", A, 3)))])
     await project(storage)
-    await ledger.settle([settlement(LeaseId("l1"), use("u2", A, B, 30), fee("f2", A, 3))])
+    await ledger.enter([receipt(settlement(LeaseId("l1"), use("u2", A, B, 30), fee("f2", A, 3)))])
     await ledger.post([use("u3", A, C, 7), use("u4", B, A, 7)])
     await leases.close([LeaseId("l2")])
     return ledger

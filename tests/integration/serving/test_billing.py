@@ -3,11 +3,12 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from msgspec import structs
+from sqlalchemy import func, select
 from tests.integration.network.conftest import SMALL, MakeNode, until
 from tests.integration.serving.test_service import CHAT, KEY, Records, call, go_on, read
 from tests.parts.gangs import keys_of, signed, terms_among
@@ -26,6 +27,8 @@ from garage_ai.ledger import (
     Leases,
     Ledger,
     NanoGai,
+    Receipt,
+    UsageWriter,
     member_account,
 )
 from garage_ai.ledger.charges import Price
@@ -47,6 +50,7 @@ from garage_ai.serving import (
 )
 from garage_ai.serving.billing import parts_of
 from garage_ai.storage import OPERATOR, MemberId, Storage, sqlite_url
+from garage_ai.storage.tables import transfers, usage
 from garage_ai.storage.usage import UsageRecord
 from garage_ai.wire.frames import Accepted, Data, End, Fail
 from garage_ai.wire.ids import NodeId
@@ -116,6 +120,23 @@ class Believing:
 
 
 @dataclass
+class Written(Records):
+    """Usage in memory, that is written with what it cost, too."""
+
+    writer: UsageWriter | None = None
+
+    def put(self, receipt: Receipt) -> None:
+        super().put(receipt)
+        assert self.writer is not None
+        self.writer.put(receipt)
+
+    @property
+    def waiting(self) -> int:
+        """Count what is not committed."""
+        return 0 if self.writer is None else self.writer.waiting
+
+
+@dataclass
 class Books:
     """Books with a service over them."""
 
@@ -124,16 +145,29 @@ class Books:
     allowances: Allowances
     billing: Billing
     service: Service
-    records: Records = field(default_factory=Records)
+    records: Written
 
     async def settled(self) -> UsageRecord:
         """Wait until all is in the books, and give the record."""
-        await until(lambda: not self.allowances.waiting)
+        await until(lambda: not self.records.waiting)
         return self.records.one
 
     async def has(self, account: AccountId) -> int:
         """Tell what an account has."""
         return (await self.ledger.balance(account)).amount
+
+
+async def charged_is_paid(storage: Storage) -> None:
+    """Compare what records say with the transfers of their requests."""
+    async with storage.read() as connection:
+        used = await connection.execute(select(usage.c.request_id, usage.c.charge))
+        charges = {request: charge for request, charge in used if charge}
+        paid = await connection.execute(
+            select(transfers.c.request_id, func.sum(transfers.c.amount))
+            .where(transfers.c.request_id.is_not(None))
+            .group_by(transfers.c.request_id)
+        )
+        assert charges == dict(paid.all())
 
 
 @pytest.fixture
@@ -143,26 +177,29 @@ def owners() -> Owners:
 
 @pytest.fixture
 async def economy(
-    network: Network, records: Records, owners: Owners, tmp_path: Path
+    network: Network, records: Written, owners: Owners, tmp_path: Path
 ) -> AsyncIterator[Books]:
     storage = await Storage.open(sqlite_url(tmp_path / "garage.db"))
     ledger = Ledger(storage)
     await ledger.post([grant("g", PAYER, GAI)])
-    allowances = Allowances.start(ledger, Leases(storage, "g1"))
+    allowances = Allowances.start(Leases(storage, "g1"))
+    records.writer = UsageWriter.start(ledger, on_end=allowances.ended)
     billing = Billing(
         allowances, FlatPrices(), network, owners, fee_permille=100, counter=Believing()
     )
     service = Service(network, records, books=billing)
     yield Books(storage, ledger, allowances, billing, service, records)
+    await records.writer.close()
     await allowances.close()
+    await charged_is_paid(storage)
     seen = await ledger.verify()
     assert (seen.findings, seen.open_leases) == ([], 0)
     await storage.close()
 
 
 @pytest.fixture
-def records() -> Records:
-    return Records()
+def records() -> Written:
+    return Written()
 
 
 async def test_a_whole_answer_is_paid(economy: Books, make_node: MakeNode) -> None:
@@ -194,7 +231,7 @@ async def test_what_is_owned_and_used_weighs(
     assert economy.billing.quote(by_admin, "small", (8, 8)) is None
     free = await economy.billing.open(by_admin, None)
     assert free.weight == 1
-    bill.close(economy.records.one, lambda _: None)
+    bill.close(economy.records.one, economy.records.put)
 
 
 async def test_a_new_nodes_earnings_are_held_back(
@@ -271,7 +308,7 @@ async def test_parts_pay_each_node(economy: Books, make_node: MakeNode) -> None:
     for node in nodes:
         node.scripts = [yield_midway]
     await read(await economy.service.open(structs.replace(call(), request_id="req_2")))
-    await until(lambda: not economy.allowances.waiting)
+    await until(lambda: not economy.records.waiting)
     uses = (await economy.ledger.statement(OWNER)).transfers
     assert sorted((each.id, each.amount) for each in uses) == [
         ("use:req_2:0", 24),  # 27, less a tenth
@@ -450,7 +487,7 @@ async def test_a_hundred_at_once_are_all_paid(economy: Books, make_node: MakeNod
             await read(await economy.service.open(each))
 
     await asyncio.gather(*map(one, calls))
-    await until(lambda: not economy.allowances.waiting)
+    await until(lambda: not economy.records.waiting)
     records = economy.records.records
     charged = sum(record.charge or 0 for record in records)
     served = sum(record.outcome == "ok" for record in records)

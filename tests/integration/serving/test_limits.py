@@ -12,7 +12,7 @@ from tests.integration.serving.test_service import CHAT, Records, read
 from tests.parts.scripted_node import Job, event
 
 from garage_ai.accounts import Demand, Key, ModelForbidden, RateLimited, Ticket
-from garage_ai.ledger import NanoGai
+from garage_ai.ledger import NanoGai, Receipt
 from garage_ai.ledger.charges import Price
 from garage_ai.network import Delivered
 from garage_ai.network.network import Network
@@ -150,7 +150,7 @@ async def test_a_charge_is_counted_when_it_is_known(
     [ticket], [(record, write)] = rules.tickets, cashier.kept
     assert rules.demands[0].charge == 700
     assert (ticket.left, ticket.ended) == (1, [])
-    write(replace(record, charge=400))
+    write(Receipt(replace(record, charge=400)))
     assert (ticket.ended, ticket.charged) == ([4], [400])
     assert records.one.charge == 400
 

@@ -19,6 +19,7 @@ from tests.parts.scripted_node import (
 
 from garage_ai.accounts import Key
 from garage_ai.gateway.metrics import Metrics
+from garage_ai.ledger import Receipt
 from garage_ai.network.network import Network
 from garage_ai.serving import Call, RegionForbidden, Reply, Service, ServingError
 from garage_ai.storage.ids import KeyId, MemberId
@@ -38,8 +39,8 @@ class Records:
 
     records: list[UsageRecord] = field(default_factory=list)
 
-    def put(self, record: UsageRecord) -> None:
-        self.records.append(record)
+    def put(self, receipt: Receipt) -> None:
+        self.records.append(receipt.record)
 
     @property
     def one(self) -> UsageRecord:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from sqlalchemy import bindparam, select, update
 
-from garage_ai.storage import Change, ConstraintViolated, Storage
+from garage_ai.storage import Change, ConstraintViolated, Storage, UsageRows
 from garage_ai.storage.tables import balances
 
 pytestmark = pytest.mark.anyio
@@ -70,7 +70,8 @@ async def test_a_row_that_is_there_already_stops_all(storage: Storage) -> None:
 
 async def test_nothing_to_change_is_done(storage: Storage) -> None:
     """Changes without rows hold."""
-    assert await storage.write_exactly([new(storage), moved(storage)])
+    nothing = [new(storage), moved(storage), UsageRows(storage).change([])]
+    assert await storage.write_exactly(nothing)
     assert await storage.write_exactly([])
 
 

@@ -184,7 +184,7 @@ async def through_each_door(storage: Storage) -> None:
     await add(storage, f"mbr_{number}")
     columns = ("id", "name", "created_at")
     row = (f"mbr_group{number}", "x", datetime.now(UTC))
-    assert await storage.insert_rows(storage.new_rows(members, columns), [row]) == 1
+    assert await storage.write_exactly([storage.new_rows(members, columns).change([row])])
 
 
 OTHERS = "FROM pg_stat_activity WHERE usename = user AND pid <> pg_backend_pid()"

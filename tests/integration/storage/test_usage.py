@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
+from garage_ai.ledger import Ledger, Receipt, UsageWriter
 from garage_ai.storage import (
     KeyId,
     MemberId,
@@ -12,7 +13,6 @@ from garage_ai.storage import (
     UsagePart,
     UsageRecord,
     UsageTotal,
-    UsageWriter,
     usage_list,
     usage_summary,
 )
@@ -66,9 +66,9 @@ RECORDS = (
 
 @pytest.fixture
 async def used(storage: Storage) -> Storage:
-    writer = UsageWriter.start(storage)
+    writer = UsageWriter.start(Ledger(storage))
     for record in RECORDS:
-        writer.put(record)
+        writer.put(Receipt(record))
     await writer.close()
     return storage
 
@@ -86,8 +86,8 @@ async def test_the_parts_of_an_answer_come_back(storage: Storage) -> None:
         UsagePart("naaaaaaaaaaaa", "sha256:00", None, None, 9, "yielded", None),
         UsagePart("nbbbbbbbbbbbb", "sha256:00", 19, 11, 12, "ok", 0.5),
     )
-    writer = UsageWriter.start(storage)
-    writer.put(replace(ANSWERED, parts=parts))
+    writer = UsageWriter.start(Ledger(storage))
+    writer.put(Receipt(replace(ANSWERED, parts=parts)))
     await writer.close()
     [record] = (await usage_list(storage)).records
     assert record == replace(ANSWERED, parts=parts)

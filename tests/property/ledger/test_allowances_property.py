@@ -12,16 +12,16 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.parts.money import ANNA, BERT, A, B, fee, grant, use
+from tests.parts.paying import Paying
 
 from garage_ai.ledger import (
     AccountId,
-    Allowances,
     InsufficientBalance,
     LeaseId,
     Leases,
     Ledger,
     NanoGai,
-    Settlement,
+    Receipt,
 )
 from garage_ai.ledger.books import Outcome
 from garage_ai.ledger.leases import Granted, Request
@@ -64,9 +64,9 @@ class FarLedger(Ledger):
         super().__init__(storage)
         self.weather = weather
 
-    async def settle(self, settlements: Sequence[Settlement]) -> list[Outcome]:
+    async def enter(self, receipts: Sequence[Receipt]) -> list[Outcome]:
         await self.weather.on_the_way()
-        ends = await super().settle(settlements)
+        ends = await super().enter(receipts)
         self.weather.on_the_way_back()
         return ends
 
@@ -96,7 +96,7 @@ async def expire_all(storage: Storage) -> None:
 
 
 async def request(
-    gateway: Allowances, number: int, chance: random.Random, told: dict[str, int]
+    gateway: Paying, number: int, chance: random.Random, told: dict[str, int]
 ) -> None:
     """Reserve, and end in one of the ways that there are; note what was settled."""
     payer, account = chance.choice([(ANNA, A), (BERT, B)])
@@ -114,7 +114,7 @@ async def request(
         shares = [use(f"u{number}", account, B, spent - kept)]
         shares += [fee(f"f{number}", account, kept)] if kept else []
         for _ in range(chance.choice([1, 1, 2])):
-            held.settle(shares)
+            gateway.pay(held, shares)
         told[f"u{number}"] = spent
     # Else nobody ever tells how it ended.
 
@@ -133,7 +133,7 @@ async def live_on(storage: Storage, seed: int, before: float, after: float, swee
     await clear.post([grant("g1", A, 500), grant("g2", B, 300)])
     weather = Weather(seed, before, after)
     gateways = [
-        Allowances.start(FarLedger(storage, weather), FarLeases(storage, f"g{n}", weather))
+        Paying.over(FarLedger(storage, weather), FarLeases(storage, f"g{n}", weather))
         for n in range(2)
     ]
     told: dict[str, int] = {}
@@ -150,7 +150,7 @@ async def live_on(storage: Storage, seed: int, before: float, after: float, swee
 
 
 async def check(
-    ledger: Ledger, storage: Storage, gateways: Sequence[Allowances], told: dict[str, int]
+    ledger: Ledger, storage: Storage, gateways: Sequence[Paying], told: dict[str, int]
 ) -> None:
     """Compare what was told to be settled with what is in the books."""
     seen = await ledger.verify()
@@ -161,10 +161,12 @@ async def check(
             entered[f"u{each.id[1:]}"] = entered.get(f"u{each.id[1:]}", 0) + each.amount
     assert all(told[name] == amount for name, amount in entered.items())
     missing = sum(amount for name, amount in told.items() if name not in entered)
-    lost = sum(gateway.counts.unaccounted for gateway in gateways)
+    lost = sum(gateway.unaccounted for gateway in gateways)
     # What was dropped at the end may have been committed all the same: nobody could tell.
-    dropped = any(gateway.counts.dropped for gateway in gateways)
-    known = sum(gateway.counts.settled + gateway.counts.repeated for gateway in gateways)
+    dropped = any(gateway.writer.counts.dropped for gateway in gateways)
+    known = sum(
+        gateway.writer.counts.entered + gateway.writer.counts.repeated for gateway in gateways
+    )
     assert missing <= lost if dropped else missing == lost
     assert known <= len(entered) if dropped else known == len(entered)
     # What gateways could not bill lies within what the swept leases are booked with.

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
     rule,
 )
 from msgspec.structs import replace
-from tests.parts.money import A, B, C, fee, grant, settlement, use
+from tests.parts.money import A, B, C, fee, grant, receipt, settlement, use
 
 from garage_ai.ledger import (
     ISSUANCE,
@@ -32,7 +32,7 @@ from garage_ai.ledger import (
     Ledger,
     NanoGai,
     Overdraft,
-    Settlement,
+    Receipt,
     Transfer,
     TransferConflict,
 )
@@ -197,24 +197,24 @@ class BooksMachine(RuleBasedStateMachine):
         twice=st.booleans(),
     )
     def settle(self, wishes: list[tuple[LeaseId, int, int, AccountId]], twice: bool) -> Any:
-        group: list[Settlement] = []
+        group: list[Receipt] = []
         expected: list[str] = []
         entered: list[Transfer] = []
         for lease, amount, more, payee in wishes:
             mine = self.lent[lease]
             asked = use(self.name(), mine.payer, payee, amount), fee(self.name(), mine.payer, more)
-            group.append(settlement(lease, *asked))
+            group.append(receipt(settlement(lease, *asked)))
             fits = mine.state == "open" and amount + more <= mine.amount - mine.settled
-            expected.append("settled" if fits else "refused")
+            expected.append("entered" if fits else "refused")
             if fits:
                 mine.settled += amount + more
                 self.enter(*asked)
                 entered += asked
-        assert self.run(self.ledger.settle(group)) == expected
+        assert self.run(self.ledger.enter(group)) == expected
         if twice:
-            again = ["repeated" if each == "settled" else each for each in expected]
+            again = ["repeated" if each == "entered" else each for each in expected]
             # What was refused for want of room may not slip in now: nothing has come back.
-            assert self.run(self.ledger.settle(group)) == again
+            assert self.run(self.ledger.enter(group)) == again
         return multiple(*entered)
 
     @rule(lease=consumes(leases))

@@ -21,7 +21,7 @@ def books(amount: int = 100, leased: int = 40, state: LeaseState = "open") -> Bo
 def test_a_settlement_comes_out_of_its_lease() -> None:
     """Amount and lease shrink by the same; payees' parts are queued."""
     held = books()
-    assert held.settle(settlement(LEASE, use("u1", A, B, 30), fee("f1", A, 3))) == "settled"
+    assert held.settle(settlement(LEASE, use("u1", A, B, 30), fee("f1", A, 3))) == "entered"
     assert held.positions[A] == Position(67, 7, 3)
     assert held.leases[LEASE].rest == 7
     assert held.queued == {B: Queued(30, 1), FEE: Queued(3, 1)}
@@ -41,7 +41,7 @@ def test_a_lease_settles_no_more_than_it_holds() -> None:
     held = books()
     assert held.settle(settlement(LEASE, use("u1", A, B, 41))) == "refused"
     assert held.settle(settlement(LeaseId("l2"), use("u1", A, B, 1))) == "refused"
-    assert held.settle(settlement(LEASE, use("u1", A, B, 40))) == "settled"
+    assert held.settle(settlement(LEASE, use("u1", A, B, 40))) == "entered"
     assert held.settle(settlement(LEASE, use("u2", A, B, 1))) == "refused"
 
 
@@ -49,7 +49,7 @@ def test_a_settlement_settles_once() -> None:
     """Its ids tell, in the same transaction and from an earlier one."""
     held = books()
     asked = settlement(LEASE, use("u1", A, B, 10))
-    assert [held.settle(asked), held.settle(asked)] == ["settled", "repeated"]
+    assert [held.settle(asked), held.settle(asked)] == ["entered", "repeated"]
     later = books()
     later.known = {"u1": use("u1", A, B, 10)}
     assert later.settle(asked) == "repeated"

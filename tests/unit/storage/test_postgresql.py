@@ -10,7 +10,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from garage_ai.storage import StorageError, ValueRefused
 from garage_ai.storage.postgresql import Postgresql
 from garage_ai.storage.tables import usage
-from garage_ai.storage.usage_writer import _COLUMNS
+from garage_ai.storage.usage_rows import _COLUMNS
 
 POSTGRESQL = Postgresql("postgresql://garage@db/garage")
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)

@@ -1,34 +1,37 @@
 """What an item costs, out of what its batch was promised; kept until the item's result is written.
 
-`ItemBills` stands where a chat's books and usage writer stand: the bill's transfers and the one
-usage record of an item wait here, and go into the database with its result.
+`ItemBills` stands where a chat's books and usage writer stand: what an item used and cost waits
+here, and goes into the database with its result.
 """
 
 import asyncio
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
+from garage_ai.batch.worker.items import Item
 from garage_ai.batch.worker.promises import Models, Prices
-from garage_ai.ledger import NanoGai, Transfer
+from garage_ai.ledger import LeaseId, NanoGai, Receipt, Settlement, Transfer
 from garage_ai.serving import Bill, Billing, Call, is_free
 from garage_ai.serving.books import FREE, Quote
-from garage_ai.storage import UsageRecord
 
 
 @dataclass(slots=True)
 class ItemBill:
-    """An item that runs: what it may cost, at the prices of which moment, and how that ended."""
+    """An item that runs: what it may cost of its batch's promise, and how that ended.
 
+    The prices are those of a moment.
+    """
+
+    batch: LeaseId
     amount: NanoGai
     moment: datetime
-    record: "asyncio.Future[UsageRecord]"
-    transfers: tuple[Transfer, ...] = field(default=())
+    receipt: "asyncio.Future[Receipt]"
 
-    def settle(self, transfers: Sequence[Transfer]) -> None:
-        """Take what the item cost."""
-        self.transfers = tuple(transfers)
+    def settle(self, transfers: Sequence[Transfer]) -> Settlement:
+        """Say what the item cost."""
+        return Settlement(self.batch, transfers[0].debit, tuple(transfers))
 
     def void(self) -> None:
         """Take nothing: what is not settled stays with the batch."""
@@ -44,15 +47,16 @@ class ItemBills:
         self._open: dict[str, ItemBill] = {}
 
     @contextmanager
-    def begin(self, request_id: str, amount: NanoGai, moment: datetime) -> Iterator[ItemBill]:
-        """Bill a request out of an amount that is promised, for the length of a block."""
-        record = asyncio.get_running_loop().create_future()
-        bill = self._open[request_id] = ItemBill(amount, moment, record)
+    def begin(self, item: Item, moment: datetime) -> Iterator[ItemBill]:
+        """Bill an item out of what is promised, at a moment's prices, for the length of a block."""
+        receipt = asyncio.get_running_loop().create_future()
+        bill = ItemBill(LeaseId(item.batch), item.hold, moment, receipt)
+        self._open[item.request_id] = bill
         try:
             yield bill
         finally:
-            del self._open[request_id]
-            record.cancel()
+            del self._open[item.request_id]
+            receipt.cancel()
 
     def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> Quote | None:
         """Price an item as when its batch was submitted; it costs what it was promised at most."""
@@ -70,11 +74,11 @@ class ItemBills:
             return FREE
         return self._billing.promised(call, quote.price, self._open[call.request_id])
 
-    def put(self, record: UsageRecord) -> None:
-        """Take the usage record of an item; of one that nobody waits for any more there is none."""
-        held = self._open.get(record.request_id)
-        if held is not None and not held.record.done():
-            held.record.set_result(record)
+    def put(self, receipt: Receipt) -> None:
+        """Take what an item used and cost; of one that nobody waits for any more, nothing."""
+        held = self._open.get(receipt.record.request_id)
+        if held is not None and not held.receipt.done():
+            held.receipt.set_result(receipt)
 
 
 __all__ = ["ItemBill", "ItemBills"]

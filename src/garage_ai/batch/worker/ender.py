@@ -147,17 +147,17 @@ class Ender:
     async def _refused(self, ended: Ended) -> None:
         """Let go of one that cannot be written as it is."""
         is_mine = partial(self._items.is_mine, ended.item)
-        if ended.settlement is None or not await self._insist(is_mine):
+        receipt = ended.receipt
+        if receipt is None or receipt.settlement is None or not await self._insist(is_mine):
             # Somebody else has the item, or has ended it, or its batch is over.
             self.counts.late += 1
             _log.info("batch_result_refused", request=ended.item.request_id)
             return
         # The answer is good; it is the books that refuse, and a member is not to wait for those.
-        amount = ended.settlement.total
+        amount = receipt.settlement.total
         self.counts.unbilled += amount
         _log.error("batch_item_not_billed", request=ended.item.request_id, amount=amount)
-        record = ended.record and ended.record.but(charge=None)
-        await self._write([replace(ended, settlement=None, record=record)])
+        await self._write([replace(ended, receipt=receipt.unbilled())])
 
 
 __all__ = ["EndCounts", "Ender"]

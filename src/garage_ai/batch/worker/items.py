@@ -19,8 +19,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from garage_ai.batch.models import DEDICATED, BatchId, Endpoint
 from garage_ai.batch.worker import statements
 from garage_ai.batch.worker.statements import MOST_SEEN
-from garage_ai.ledger import Ledger, NanoGai, Settlement
-from garage_ai.storage import Change, KeyId, MemberId, Storage, UsageRecord, UsageRows
+from garage_ai.ledger import Ledger, NanoGai, Receipt
+from garage_ai.storage import Change, KeyId, MemberId, Storage, UsageRecord
 
 LEASE_SECONDS: Final = 30.0
 """How long an item is its worker's without a renewal; renewed three times as often."""
@@ -92,13 +92,12 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How an item ended: its line, its usage, and what it cost where it cost anything."""
+    """How an item ended: its line, and what it used and cost where it was asked."""
 
     item: Item
     is_answer: bool
     result: bytes
-    record: UsageRecord | None
-    settlement: Settlement | None = None
+    receipt: Receipt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +121,6 @@ class Items:
         self.seconds = seconds
         self._storage = storage
         self._ledger = ledger
-        self._usage = UsageRows(storage)
         self._ended = storage.row_change(
             statements.ENDED, ("state", "result", "batch", "row", "held")
         )
@@ -250,12 +248,10 @@ class Items:
     def _changes(self, ended: Sequence[Ended]) -> list[Change]:
         """Say what all of it is, in the order in which every worker locks rows."""
         ordered = sorted(ended, key=lambda each: _key(each.item))
-        paid = [each.settlement for each in ordered if each.settlement is not None]
         return [
             self._ended.change([_ended_row(each) for each in ordered]),
             self._counted.change(_counts(ordered)),
-            self._usage.change([each.record for each in ordered if each.record is not None]),
-            *(self._ledger.changes(paid) if paid else ()),
+            *self._ledger.changes([each.receipt for each in ordered if each.receipt is not None]),
         ]
 
 
@@ -273,7 +269,8 @@ def _counts(ended: Sequence[Ended]) -> list[tuple[object, ...]]:
     """Add up what each batch gains: answers, errors, tokens read and written."""
     sums: dict[str, list[int]] = {}
     for each in ended:
-        added = (each.is_answer, not each.is_answer, *_tokens(each.record))
+        record = None if each.receipt is None else each.receipt.record
+        added = (each.is_answer, not each.is_answer, *_tokens(record))
         before = sums.setdefault(each.item.batch, [0, 0, 0, 0])
         sums[each.item.batch] = [one + int(two) for one, two in zip(before, added, strict=True)]
     return [(batch, *sums[batch]) for batch in sorted(sums)]

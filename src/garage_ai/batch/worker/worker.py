@@ -30,10 +30,9 @@ from garage_ai.batch.worker.items import Ended, Item, Items, Line, Lost, Queue
 from garage_ai.batch.worker.pauses import Pauses
 from garage_ai.batch.worker.turns import Turns, Waiting
 from garage_ai.batch.worker.window import Window
-from garage_ai.ledger import Settlement, member_account
-from garage_ai.ledger.books import LeaseId
+from garage_ai.ledger import Receipt
 from garage_ai.serving import ServingError
-from garage_ai.storage import MemberId, UsageRecord
+from garage_ai.storage import MemberId
 
 _log = structlog.get_logger(__name__)
 
@@ -287,7 +286,7 @@ class Worker:
     async def _run(self, job: Job, line: _Work) -> None:
         """Do one item, whatever becomes of it."""
         item = job.item
-        with self._bills.begin(item.request_id, item.hold, job.queue.created_at) as bill:
+        with self._bills.begin(item, job.queue.created_at) as bill:
             try:
                 async with asyncio.timeout(ITEM_SECONDS):
                     body = await self._asking.ask(job)
@@ -296,9 +295,7 @@ class Worker:
                 await self._failed(job, line, bill, error)
                 return
             self._served(job, line)
-            record = await self._record(bill)
-            settlement = _settlement(job, bill)
-            self._ender.put(Ended(item, True, result, record, settlement))
+            self._ender.put(Ended(item, True, result, await self._receipt(bill)))
 
     async def _failed(self, job: Job, line: _Work, bill: ItemBill, error: Exception) -> None:
         """Let an item wait, be tried again, or end."""
@@ -315,15 +312,15 @@ class Worker:
                 await self._tried("batch_item_not_put_back", self._items.again(item, later))
             case "over":
                 was_asked = isinstance(error, ServingError | LimitReached)
-                record = await self._record(bill) if was_asked else None
+                receipt = await self._receipt(bill) if was_asked else None
                 told = _line(item, failure.status, failure.envelope(attempts))
-                self._ender.put(Ended(item, is_answer=False, result=told, record=record))
+                self._ender.put(Ended(item, is_answer=False, result=told, receipt=receipt))
 
-    async def _record(self, bill: ItemBill) -> UsageRecord | None:
-        """Wait for an item's one usage record, which comes once its tokens are counted."""
+    async def _receipt(self, bill: ItemBill) -> Receipt | None:
+        """Wait for what an item used and cost, which comes once its tokens are counted."""
         try:
             async with asyncio.timeout(RECORD_SECONDS):
-                return await bill.record
+                return await bill.receipt
         except TimeoutError:
             _log.error("batch_item_not_counted")
             return None
@@ -393,13 +390,6 @@ def _line(item: Item, status: int, body: bytes) -> bytes:
 
 def _later(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds * random.uniform(0.5, 1.5))  # noqa: S311
-
-
-def _settlement(job: Job, bill: ItemBill) -> Settlement | None:
-    if not bill.transfers:
-        return None
-    payer = member_account(job.queue.member)
-    return Settlement(LeaseId(job.item.batch), payer, bill.transfers)
 
 
 def _given_up(lost: Lost) -> bytes:

@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import select
 from tests.databases import Server
 
-from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord, UsageWriter
+from garage_ai.ledger import Ledger, Receipt, UsageWriter
+from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord
 from garage_ai.storage.tables import usage
 
 pytestmark = [pytest.mark.anyio, pytest.mark.system]
@@ -111,17 +112,17 @@ async def test_a_server_that_is_away_delays_and_loses_nothing(killable: Server) 
     """While it is down records wait, and closing in time counts what it must leave."""
     with killable.cluster.database(killable.template) as url:
         storage = await Storage.open(url)
-        writer, doomed = UsageWriter.start(storage), UsageWriter.start(storage)
+        writer, doomed = (UsageWriter.start(Ledger(storage)) for _ in range(2))
         killable.cluster.shut_down()
         for number in range(200):
-            writer.put(record(number))
-        doomed.put(record(200))
+            writer.put(Receipt(record(number)))
+        doomed.put(Receipt(record(200)))
         async with asyncio.timeout(PATIENCE):
             while writer.counts.retries < 2:  # noqa: ASYNC110 - the writer's own task counts
                 await asyncio.sleep(0.01)
         assert writer.waiting == 200
         await asyncio.wait_for(doomed.close(timeout=0.2), PATIENCE)
-        assert (doomed.counts.written, doomed.counts.dropped) == (0, 1)
+        assert (doomed.counts.entered, doomed.counts.dropped) == (0, 1)
         killable.cluster.start()
         await writer.close(timeout=PATIENCE)
         assert await kept(storage) == [f"req_{number:08}" for number in range(200)]

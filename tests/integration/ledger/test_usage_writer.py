@@ -14,18 +14,20 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import String, func, insert, select, text, type_coerce, update
 
+from garage_ai.ledger import Ledger, Receipt, UsageWriter
+from garage_ai.ledger.usage_writer import GROUP
 from garage_ai.storage import (
     KeyId,
     MemberId,
     Storage,
     UsageRecord,
-    UsageWriter,
+    UsageRows,
     sqlite,
     sqlite_url,
     usage_list,
 )
-from garage_ai.storage.tables import keys, members, nodes, usage
-from garage_ai.storage.usage_writer import _COLUMNS, GROUP, _row
+from garage_ai.storage.tables import keys, members, usage
+from garage_ai.storage.usage_rows import _COLUMNS, _row
 
 pytestmark = pytest.mark.anyio
 
@@ -57,7 +59,7 @@ def record(number: int) -> UsageRecord:
 
 @pytest.fixture
 async def writer(storage: Storage) -> AsyncIterator[UsageWriter]:
-    started = UsageWriter.start(storage)
+    started = UsageWriter.start(Ledger(storage))
     yield started
     await started.close()
 
@@ -70,7 +72,7 @@ async def until(holds: Callable[[], bool]) -> None:
 
 async def written(writer: UsageWriter, count: int) -> None:
     """Wait until so many records are in the database."""
-    await until(lambda: writer.counts.written >= count)
+    await until(lambda: writer.counts.entered >= count)
 
 
 async def kept(storage: Storage) -> list[str]:
@@ -83,7 +85,7 @@ async def test_records_are_written_in_order(storage: Storage, writer: UsageWrite
     """More than several groups, put at once, stand in the order in which they came."""
     records = [record(number) for number in range(1234)]
     for each in records:
-        writer.put(each)
+        writer.put(Receipt(each))
     await written(writer, len(records))
     assert await kept(storage) == [each.request_id for each in records]
     assert writer.waiting == 0
@@ -94,7 +96,7 @@ async def test_a_record_waits_less_than_50_ms(storage: Storage, writer: UsageWri
     waits = []
     for number in range(5):
         begun = time.perf_counter()
-        writer.put(record(number))
+        writer.put(Receipt(record(number)))
         await written(writer, number + 1)
         waits.append(time.perf_counter() - begun)
     assert min(waits) < 0.05
@@ -102,42 +104,27 @@ async def test_a_record_waits_less_than_50_ms(storage: Storage, writer: UsageWri
 
 
 async def test_records_share_a_transaction(file_storage: Storage) -> None:
-    """Records that come together are committed together, by one statement and no other."""
+    """Records that come together are committed together, by one statement in one transaction."""
     said: list[str] = []
-    writer = UsageWriter.start(file_storage)
+    writer = UsageWriter.start(Ledger(file_storage))
     async with file_storage._writer.connect() as connection:
         driver = (await connection.get_raw_connection()).driver_connection
         assert driver is not None
         await driver.set_trace_callback(said.append)
     for number in range(GROUP):
-        writer.put(record(number))
+        writer.put(Receipt(record(number)))
     await written(writer, GROUP)
     await writer.close()
-    assert [each.split(" (")[0] for each in said] == ["INSERT INTO usage"]
-
-
-def test_a_group_fits_any_sqlite() -> None:
-    """A group has no more values than SQLite took in one statement before 3.32."""
-    assert GROUP * len(_COLUMNS) <= 999
-
-
-async def test_a_cancelled_group_is_whole_or_not_there(storage: Storage) -> None:
-    """Wherever the writing of a group is cut off, writing it again leaves each record once."""
-    rows_insert = storage.new_rows(usage, _COLUMNS)
-    for turns in range(12):
-        rows = [_row(record(turns * 10 + number)) for number in range(10)]
-        task = asyncio.create_task(storage.insert_rows(rows_insert, rows))
-        for _ in range(turns):
-            await asyncio.sleep(0)
-        task.cancel()
-        await asyncio.wait({task}, timeout=PATIENCE)
-        assert await storage.insert_rows(rows_insert, rows) in (0, 10)
-    assert await kept(storage) == [f"req_{number:08}" for number in range(120)]
+    assert [each.split(" (")[0] for each in said] == [
+        "BEGIN IMMEDIATE",
+        "INSERT INTO usage",
+        "COMMIT",
+    ]
 
 
 async def test_a_group_waits_for_other_writers(storage: Storage) -> None:
     """Groups and ordinary writes of one process take turns; none fails."""
-    rows_insert = storage.new_rows(usage, _COLUMNS)
+    ledger = Ledger(storage)
 
     async def count_up(number: int) -> None:
         async with storage.write() as connection:
@@ -145,9 +132,9 @@ async def test_a_group_waits_for_other_writers(storage: Storage) -> None:
             await asyncio.sleep(0)
             await connection.execute(update(members).values(name=str(number)))
 
-    groups = [storage.insert_rows(rows_insert, [_row(record(number))]) for number in range(20)]
+    groups = [ledger.enter([Receipt(record(number))]) for number in range(20)]
     done = await asyncio.gather(*groups, *map(count_up, range(20)))
-    assert done[:20] == [1] * 20
+    assert done[:20] == [["entered"]] * 20
 
 
 async def write_both_ways(storage: Storage) -> list[UsageRecord]:
@@ -156,7 +143,7 @@ async def write_both_ways(storage: Storage) -> list[UsageRecord]:
     async with storage.write() as connection:
         ordinary = dict(zip(_COLUMNS, _row(first), strict=True))
         await connection.execute(insert(usage).values(ordinary))
-    await storage.insert_rows(storage.new_rows(usage, _COLUMNS), [_row(second)])
+    assert await storage.write_exactly([UsageRows(storage).change([second])])
     return [second, first]
 
 
@@ -179,20 +166,22 @@ async def test_both_ways_write_the_same_to_a_file(file_storage: Storage) -> None
 
 async def test_a_request_is_recorded_once(storage: Storage, writer: UsageWriter) -> None:
     """The first record of a request stays, a second is counted as repeated."""
-    writer.put(record(1))
-    writer.put(replace(record(1), outcome="again"))
+    writer.put(Receipt(record(1)))
+    writer.put(Receipt(replace(record(1), outcome="again")))
     await written(writer, 1)
-    writer.put(replace(record(1), outcome="later"))
+    writer.put(Receipt(replace(record(1), outcome="later")))
     await writer.close()
     page = await usage_list(storage)
     assert [each.outcome for each in page.records] == ["completed"]
-    assert (writer.counts.written, writer.counts.repeated) == (1, 2)
+    assert (writer.counts.entered, writer.counts.repeated) == (1, 2)
 
 
 async def test_a_bad_record_stops_no_other(storage: Storage) -> None:
     """What no column can hold is dropped, counted and told; all others are written."""
     told: list[tuple[int, str]] = []
-    writer = UsageWriter.start(storage, on_drop=lambda count, why: told.append((count, why)))
+    writer = UsageWriter.start(
+        Ledger(storage), on_drop=lambda count, why: told.append((count, why))
+    )
     bad = {
         3: replace(record(3), prompt_tokens=2**70),
         7: replace(record(7), model="\ud800"),
@@ -200,7 +189,7 @@ async def test_a_bad_record_stops_no_other(storage: Storage) -> None:
         9: replace(record(9), outcome=None),
     }
     for number in range(20):
-        writer.put(bad.get(number, record(number)))
+        writer.put(Receipt(bad.get(number, record(number))))
     await writer.close()
     good = [f"req_{number:08}" for number in range(20) if number not in bad]
     assert await kept(storage) == good
@@ -210,7 +199,7 @@ async def test_a_bad_record_stops_no_other(storage: Storage) -> None:
 
 async def test_a_long_model_name_is_cut(storage: Storage, writer: UsageWriter) -> None:
     """A name longer than its column costs its end, not the record."""
-    writer.put(replace(record(0), model="m" * 1000))
+    writer.put(Receipt(replace(record(0), model="m" * 1000)))
     await written(writer, 1)
     assert (await usage_list(storage)).records[0].model == "m" * 255
 
@@ -221,11 +210,11 @@ async def test_a_locked_database_delays_and_loses_nothing(
     """While another process holds the database records wait; then they are all there."""
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.02)
     storage = await Storage.open(sqlite_url(sqlite_file))
-    writer = UsageWriter.start(storage)
+    writer = UsageWriter.start(Ledger(storage))
     with closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         for number in range(10):
-            writer.put(record(number))
+            writer.put(Receipt(record(number)))
         await until(lambda: writer.counts.retries >= 2)
         assert writer.waiting == 10
         other.execute("ROLLBACK")
@@ -243,10 +232,10 @@ async def test_a_full_disk_delays_then_drops_what_no_longer_fits(file_storage: S
         await connection.execute(text(f"PRAGMA max_page_count={pages}"))
     told: list[tuple[int, str]] = []
     writer = UsageWriter.start(
-        file_storage, queue=1000, on_drop=lambda count, why: told.append((count, why))
+        Ledger(file_storage), queue=1000, on_drop=lambda count, why: told.append((count, why))
     )
     for number in range(1005):
-        writer.put(record(number))
+        writer.put(Receipt(record(number)))
     assert told == [(1, "queue_full")] * 5
     await until(lambda: writer.counts.retries >= 2)
     async with file_storage.write() as connection:
@@ -259,11 +248,11 @@ async def test_a_full_disk_delays_then_drops_what_no_longer_fits(file_storage: S
 
 async def test_closing_writes_what_waits(storage: Storage) -> None:
     """Nothing that was put before close is lost; what is put after it is counted."""
-    writer = UsageWriter.start(storage)
+    writer = UsageWriter.start(Ledger(storage))
     for number in range(50):
-        writer.put(record(number))
+        writer.put(Receipt(record(number)))
     await writer.close()
-    writer.put(record(50))
+    writer.put(Receipt(record(50)))
     assert len(await kept(storage)) == 50
     assert writer.counts.dropped == 1
 
@@ -274,46 +263,13 @@ async def test_closing_ends_though_the_database_is_away(
     """A close that cannot write gives up in time and counts what it leaves."""
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.02)
     storage = await Storage.open(sqlite_url(sqlite_file))
-    writer = UsageWriter.start(storage)
+    writer = UsageWriter.start(Ledger(storage))
     with closing(sqlite3.connect(sqlite_file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        writer.put(record(0))
+        writer.put(Receipt(record(0)))
         await asyncio.wait_for(writer.close(timeout=0.2), PATIENCE)
-    assert (writer.counts.written, writer.counts.dropped) == (0, 1)
+    assert (writer.counts.entered, writer.counts.dropped) == (0, 1)
     await storage.close()
-
-
-async def moment(storage: Storage, table: str, row: str) -> datetime | None:
-    column = keys.c.last_used_at if table == "keys" else nodes.c.last_seen_at
-    async with storage.read() as connection:
-        found: datetime | None = await connection.scalar(
-            select(column).where(column.table.c.id == row)
-        )
-        return found
-
-
-async def test_last_moments_are_written_together(storage: Storage) -> None:
-    """Uses of a key and signs of a node cost one write a second, and never go back in time."""
-    async with storage.write() as connection:
-        owned = {"member_id": "mbr_operator", "name": "x", "created_at": NOON}
-        await connection.execute(
-            insert(keys).values(id="key_a", digest=b"a" * 32, scopes="inference", **owned)
-        )
-        await connection.execute(
-            insert(nodes).values(id="na", public_key="U", trust="unverified", **owned)
-        )
-    writer = UsageWriter.start(storage)
-    for minutes in (1, 2, 3):
-        writer.touch_key(KeyId("key_a"), NOON + timedelta(minutes=minutes))
-        writer.touch_node("na", NOON + timedelta(minutes=minutes))
-    async with asyncio.timeout(PATIENCE):
-        while await moment(storage, "nodes", "na") is None:  # noqa: ASYNC110 - a database's row
-            await asyncio.sleep(0.05)
-    assert await moment(storage, "keys", "key_a") == NOON + timedelta(minutes=3)
-    writer.touch_key(KeyId("key_a"), NOON)
-    writer.touch_key(KeyId("key_unknown"), NOON)
-    await writer.close()
-    assert await moment(storage, "keys", "key_a") == NOON + timedelta(minutes=3)
 
 
 async def test_a_killed_writer_loses_its_last_moment_only(storage: Storage, database: str) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord, UsageWriter, sqlite_url
+from garage_ai.ledger import Ledger, Receipt, UsageWriter
+from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord, sqlite_url
 from garage_ai.storage.usage import MAX_LISTED, usage_list
 
 PLAIN = UsageRecord(
@@ -60,9 +61,9 @@ def fits(record: UsageRecord) -> bool:
 
 async def write(path: Path, records: list[UsageRecord]) -> tuple[UsageWriter, list[UsageRecord]]:
     storage = await Storage.open(sqlite_url(path))
-    writer = UsageWriter.start(storage)
+    writer = UsageWriter.start(Ledger(storage))
     for record in records:
-        writer.put(record)
+        writer.put(Receipt(record))
     await writer.close(timeout=30)
     page = await usage_list(storage, MAX_LISTED)
     await storage.close()
@@ -82,6 +83,6 @@ def test_every_record_is_written_repeated_or_dropped(records: list[UsageRecord])
         first.setdefault(record.request_id, told)
     counts = writer.counts
     assert kept == list(first.values())
-    assert counts.written == len(kept)
+    assert counts.entered == len(kept)
     assert counts.dropped == sum(not fits(record) for record in records)
-    assert counts.written + counts.repeated + counts.dropped == len(records)
+    assert counts.entered + counts.repeated + counts.dropped == len(records)
