@@ -14,7 +14,7 @@ from typing import Literal
 
 import psutil
 import pytest
-from tests.parts.guest import BASE, PROBE, Guest, guest
+from tests.parts.guest import BASE, PIDS, PROBE, Guest, guest
 from tests.parts.places import open_places
 from tests.parts.product import Product
 from tests.parts.program import Program
@@ -106,6 +106,14 @@ def test_the_engine_is_known_by_its_socket(rig: Rig) -> None:
     pid = listener_of(str(rig.user.node / "run" / "engine" / "engine.sock"))
     assert pid is not None
     assert any("llamacpp_server" in word for word in psutil.Process(pid).cmdline())
+
+
+def test_a_container_that_answers_nobody_is_no_game(rig: Rig) -> None:
+    """While an engine loads, and of a rank that only computes, the guard knows whose a card is."""
+    folder = rig.user.home / "pids"
+    rig.user.well("mkdir", "-p", folder)
+    told = json.loads(rig.user.well(rig.user.python, "-P", "-c", PIDS, folder, BASE))
+    assert told == {"engine": "free", "descends": False, "stranger": "busy"}
 
 
 def test_the_owner_sees_the_very_command_that_runs(rig: Rig) -> None:

@@ -48,6 +48,61 @@ asyncio.run(main())
 """
 """Lets the probe loose in the sandbox of the node in a folder, on the paths and places given."""
 
+PIDS = """
+import asyncio, json, os, sys
+from pathlib import Path
+import psutil
+from garage_ai.node.guard.limits import Limits as OwnersLimits
+from garage_ai.node.guard.readers.graphics import Graphics
+from garage_ai.node.guard.readers.nvml import Card, GpuProcess
+from garage_ai.node.logs import BoundedLog
+from garage_ai.node.sandbox.containers import Containers
+from garage_ai.node.sandbox.detect import find_runtime
+from garage_ai.node.sandbox.launcher import ContainerLauncher
+from garage_ai.node.sandbox.order import Order
+from garage_ai.node.sandbox.spec import Limits
+
+class Loading:
+    def inside(self):
+        # As a rank: it answers nobody, and who holds the card is a child of its first process.
+        return Order(("sh", "-c", "sleep 600 & exec cat"), Limits(memory=1 << 28))
+
+class Cards:
+    pid = 0
+    def look(self):
+        return [Card("GPU-1", (GpuProcess(self.pid, 8_000_000_000),))]
+
+async def main():
+    folder, image = Path(sys.argv[1]), sys.argv[2]
+    containers = Containers(await find_runtime("podman"), folder)
+    launcher = ContainerLauncher(containers, image, folder / "run")
+    log = BoundedLog(folder / "engine.log")
+    child = await launcher.launch(Loading(), launcher.socket_folder(folder / "run"), log)
+    cards = Cards()
+    guard = Graphics(cards, lambda: child.pids)
+    told = {}
+    try:
+        async with asyncio.timeout(60):
+            while child.first_inside is None:
+                await asyncio.sleep(0.1)
+            while not (holders := psutil.Process(child.first_inside).children()):
+                await asyncio.sleep(0.1)
+        cards.pid = holders[0].pid
+        told["engine"] = (await guard.read(OwnersLimits())).verdict
+        told["descends"] = cards.pid in [e.pid for e in psutil.Process().children(recursive=True)]
+        cards.pid = os.getppid()
+        told["stranger"] = (await guard.read(OwnersLimits())).verdict
+    finally:
+        await child.stop()
+        await launcher.clear()
+        log.close()
+    print(json.dumps(told))
+
+asyncio.run(main())
+"""
+"""Asks the guard who holds a card: a process in a container of the folder and image given, and one
+that is not ours."""
+
 
 @contextmanager
 def debian(folder: Path) -> Iterator[Path]:

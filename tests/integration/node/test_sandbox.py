@@ -9,7 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.parts.job_caller import until
 
+from garage_ai.node.engines.launch import Command
 from garage_ai.node.engines.llamacpp_options import LlamaOptions
 from garage_ai.node.errors import (
     EngineLost,
@@ -27,8 +29,8 @@ from garage_ai.node.sandbox.containers import Containers
 from garage_ai.node.sandbox.detect import find_runtime
 from garage_ai.node.sandbox.images import Built, ImageBook, own_name, remove_built
 from garage_ai.node.sandbox.launcher import ContainerLauncher
-from garage_ai.node.sandbox.order import readable
-from garage_ai.node.sandbox.spec import CONTROLLERS, Runtime
+from garage_ai.node.sandbox.order import Order, readable
+from garage_ai.node.sandbox.spec import CONTROLLERS, Limits, Runtime
 from garage_ai.node.setup import check
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineImage
@@ -122,6 +124,45 @@ async def test_one_that_went_by_itself_is_no_trouble(stand_in: Stand, tmp_path: 
         "podman", f"case $1 in ps) [ -e {mark} ] || echo abc;; rm) touch {mark}; exit 1;; esac"
     )
     assert await Containers(PODMAN, tmp_path).clear() == 1
+
+
+class Sleeper:
+    """What is run in the engine's place."""
+
+    def bare(self, folder: Path) -> Command:
+        raise AssertionError(folder)
+
+    def inside(self) -> Order:
+        return Order(("sleep", "600"), Limits(memory=1 << 28))
+
+
+async def test_a_containers_first_process_is_known_as_ours(stand_in: Stand, tmp_path: Path) -> None:
+    """As soon as it has one; the runtime is asked again until then, and no longer than it runs."""
+    asked = tmp_path / "asked"
+    stand_in(
+        "podman",
+        f"""
+case "$*" in *inspect*) ;; *) exec cat;; esac
+echo "$*" >> {asked}
+case $(wc -l < {asked}) in
+1) echo "no such container" >&2; exit 125;;
+2) echo 0;;
+*) echo 4711;;
+esac""",
+    )
+    launcher = ContainerLauncher(Containers(PODMAN, tmp_path), ID, tmp_path / "run")
+    log = BoundedLog(tmp_path / "engine.log")
+    child = await launcher.launch(Sleeper(), launcher.socket_folder(tmp_path / "run"), log)
+    assert child.pids == {child.pid}
+    await until(lambda: child.pids == {child.pid, 4711}, seconds=30)
+    assert asked.read_text().splitlines()[-1].endswith(f"gai-{launcher._containers.tag}-engine")
+    await child.stop()
+    assert child.pids == {child.pid}
+    asked.unlink()
+    child = await launcher.launch(Sleeper(), launcher.socket_folder(tmp_path / "run"), log)
+    await child.stop()
+    assert child.first_inside is None
+    log.close()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import contextlib
 import re
 import signal
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -39,6 +39,9 @@ class Child:
         self.said_out_of_memory = False
         self.was_killed = False
         """By us, with SIGKILL."""
+        self.first_inside: int | None = None
+        """The first process of its container as this PC counts it, once that is known."""
+        self._finder: asyncio.Task[None] | None = None
         self._reader = asyncio.create_task(self._read(), name="engine-log")
 
     @classmethod
@@ -81,6 +84,18 @@ class Child:
         return self._process.pid
 
     @property
+    def pids(self) -> frozenset[int]:
+        """The process we started, and the first in its container, which is no child of it."""
+        return frozenset(pid for pid in (self.pid, self.first_inside) if pid is not None)
+
+    def find(self, first: Callable[[], Awaitable[int | None]]) -> None:
+        """Have it found out, beside all else and until its end, which process is that."""
+        self._finder = asyncio.create_task(self._find(first), name="engine-pid")
+
+    async def _find(self, first: Callable[[], Awaitable[int | None]]) -> None:
+        self.first_inside = await first()
+
+    @property
     def code(self) -> int | None:
         """How it ended, negative for a signal; None while it runs."""
         return self._process.returncode
@@ -120,6 +135,10 @@ class Child:
 
     async def stop(self) -> None:
         """End it: asked first, killed after three seconds."""
+        if self._finder is not None:
+            self._finder.cancel()
+            await asyncio.wait({self._finder}, timeout=STOP_SECONDS)
+        self.first_inside = None
         for how in (signal.SIGTERM, signal.SIGKILL):
             self.was_killed = self.was_killed or how == signal.SIGKILL
             with contextlib.suppress(ProcessLookupError):

@@ -171,8 +171,9 @@ class SupervisedEngine(ABC):
 
     @property
     def pids(self) -> frozenset[int]:
-        """Its processes, while it runs: the one we started, and the one that answers."""
-        return frozenset(pid for pid in (self.pid, self._listener_pid) if pid is not None)
+        """Its processes, while it runs: what we started, in a container too, and who answers."""
+        started = self._child.pids if self._child is not None else frozenset()
+        return started if self._listener_pid is None else started | {self._listener_pid}
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call `listener` whenever the state has changed."""

@@ -118,7 +118,7 @@ class VllmEngine(LaunchedEngine):
     def pids(self) -> frozenset[int]:
         """All that came of the one we started, or of the one that answers: workers hold the card.
 
-        In a container they come of the one that answers, for it is not a child of ours.
+        In a container they come of its first one, for it is not a child of ours.
         """
         found = set(super().pids)
         for pid in super().pids:

@@ -60,6 +60,17 @@ class Containers:
             )
         return said.out.split()
 
+    async def first_pid(self, name: str) -> int | None:
+        """Give a container's first process as this PC counts it; None while it has none."""
+        form = "--format={{.State.Pid}}"
+        try:
+            said = await ask([*program(self.runtime), "container", "inspect", form, name])
+        except RuntimeBroken:
+            return None
+        words = said.out.strip()
+        # It says 0 of one that does not run yet, or no longer.
+        return int(words) or None if said.well and words.isdigit() else None
+
     async def clear(self) -> int:
         """Remove them all, running or not, and tell how many there were. Raises: RuntimeBroken."""
         first = left = await self.list()

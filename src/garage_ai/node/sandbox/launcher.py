@@ -1,6 +1,7 @@
 """An engine in a container: the same process and the same supervision as the bare one."""
 
 import asyncio
+import random
 import secrets
 import shutil
 from dataclasses import replace
@@ -25,9 +26,14 @@ _log = structlog.get_logger(__name__)
 
 _FOLDER: Final = "engine"
 _JOB: Final = "job-"
+_ENGINE: Final = "engine"
 _PROBE: Final = "probe"
 _GRACE: Final = 30.0
 """For a container to come and go, beside the time its program has."""
+
+_LOOKS: Final = (0.25, 0.5, 1.0) + 60 * (2.0,)
+"""Seconds before each look for a container's first process; asking takes a tenth of one. The guard
+acts on a stranger that holds a card for two seconds, and an engine first loads its libraries."""
 
 
 class ContainerLauncher:
@@ -122,7 +128,7 @@ class ContainerLauncher:
     def _named(self, name: str) -> str:
         return f"gai-{self._containers.tag}-{name}"
 
-    def _spec(self, order: Order, name: str = "engine") -> ContainerSpec:
+    def _spec(self, order: Order, name: str = _ENGINE) -> ContainerSpec:
         own = Mount(self.socket_folder(self._run), RUN, writable=True)
         return ContainerSpec(
             image=self.image,
@@ -154,7 +160,22 @@ class ContainerLauncher:
             argv = self.argv(what)
         except NotPossible as error:
             raise EngineLost(str(error)) from error
-        return await Child.start(argv, log, folder, on_line=on_line, hold_stdin=True)
+        child = await Child.start(argv, log, folder, on_line=on_line, hold_stdin=True)
+        child.find(self._first_pid)
+        return child
+
+    async def _first_pid(self) -> int | None:
+        """Find the engine's first process: only by it can the guard tell its others from a game's.
+
+        Until something answers on the socket, and of a rank that never does, nothing else tells.
+        """
+        for seconds in _LOOKS:
+            await asyncio.sleep(seconds * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            pid = await self._containers.first_pid(self._named(_ENGINE))
+            if pid is not None:
+                return pid
+        _log.warning("container_pid_unknown", program=self.runtime.program)
+        return None
 
     async def clear(self) -> None:
         """Remove every container of this folder, and folders of jobs. Raises: EngineLost."""
