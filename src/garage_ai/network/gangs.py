@@ -16,7 +16,8 @@ from garage_ai.wire.ids import NodeId
 from garage_ai.wire.nkey import NkeyError, Role, verify
 
 _GANGS: Final = 1024
-_SIGNATURES: Final = 16 * _GANGS
+_SIGNATURES: Final = 4 * _GANGS
+"""With the terms they are under, 12 MB at most, whatever leaders make up."""
 
 
 class Part(NamedTuple):

@@ -12,11 +12,13 @@ import msgspec
 
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.ids import NodeId
-from garage_ai.wire.messages import MAX_GANG, DigestText
+from garage_ai.wire.messages import DigestText
 
 VERSION: Final = 1
 MAX_RIGS: Final = 16
 MAX_PARTS: Final = 1 << 20
+MAX_TERMS: Final = 2 * 1024
+"""Bytes of terms: sixteen rigs with the longest names take 1.3 KB."""
 
 _LABEL: Final = b"gai-gang-v1\n"
 _SIGNATURE: Final = 64
@@ -45,7 +47,7 @@ class Document(msgspec.Struct, frozen=True):
     """Terms as they were signed, and signatures in the order of the rigs, empty where none is."""
 
     version: Annotated[int, msgspec.Meta(ge=VERSION, le=VERSION)]
-    terms: Annotated[bytes, msgspec.Meta(max_length=MAX_GANG)]
+    terms: Annotated[bytes, msgspec.Meta(max_length=MAX_TERMS)]
     signatures: Annotated[tuple[_Signature, ...], msgspec.Meta(max_length=MAX_RIGS)]
 
 
@@ -88,6 +90,7 @@ def read_document(document: bytes) -> tuple[Terms, Document]:
 __all__ = [
     "MAX_PARTS",
     "MAX_RIGS",
+    "MAX_TERMS",
     "VERSION",
     "Document",
     "Rig",

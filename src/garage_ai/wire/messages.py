@@ -17,7 +17,7 @@ BEAT_INTERVAL: Final = 5.0
 
 MAX_MODELS: Final = 64
 MAX_MESSAGE: Final = 64 * 1024
-MAX_GANG: Final = 8 * 1024
+MAX_GANG: Final = 4 * 1024
 """Longest document of a gang: sixteen rigs with the longest names take 2.4 KB."""
 
 ModelKind = Literal["chat", "completion", "embedding"]

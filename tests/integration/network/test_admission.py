@@ -1,5 +1,7 @@
 """Nodes that get no work, and are told why: over a real NATS server."""
 
+from dataclasses import replace
+
 import pytest
 from tests.integration.network.conftest import FakeBooks, MakeNode, until
 from tests.integration.network.test_dispatch import read, request
@@ -8,6 +10,7 @@ from garage_ai.network.admission import ImageList
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.network import Network
 from garage_ai.wire.messages import EngineImage, Notice
+from garage_ai.wire.nkey import KeyPair, Role
 
 pytestmark = pytest.mark.anyio
 
@@ -35,4 +38,16 @@ async def test_an_image_waits_for_an_administrator_at_any_gateway(
     books.decided = ImageList(approved=frozenset({PULLED.digest}))
     await until(lambda: len(node.controls) > 1)
     assert node.controls[-1] == Notice("admitted", "The network gives this node work again.")
+    assert await read(await network.open(request()))
+
+
+async def test_a_key_that_was_replaced_elsewhere_is_found_in_the_books(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a rig signs with it counts here too; nothing else of the node changes."""
+    node = await make_node()
+    fresh = KeyPair.generate(Role.USER).public
+    monkeypatch.setattr("garage_ai.network.network.COMPARE_SECONDS", 0.0)
+    books.enrolled[node.id] = replace(books.enrolled[node.id], public_key=fresh)
+    await until(lambda: network.registry.nodes[node.id].enrolled.public_key == fresh)
     assert await read(await network.open(request()))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 from sqlalchemy import func, select
-from tests.integration.network.conftest import SMALL, MakeNode, until
+from tests.integration.network.conftest import SMALL, FakeBooks, MakeNode, until
 from tests.integration.serving.test_service import CHAT, KEY, Records, call, go_on, read
 from tests.parts.gangs import keys_of, signed, terms_among
 from tests.parts.money import grant
@@ -247,13 +247,14 @@ async def test_a_new_nodes_earnings_are_held_back(
 
 
 async def test_rigs_share_what_their_gang_earns(
-    economy: Books, network: Network, make_node: MakeNode
+    economy: Books, network: Network, make_node: MakeNode, books: FakeBooks
 ) -> None:
     """By their parts, each with what is held back of it, and the payer pays what it always does."""
     leader, other = await make_node("n0"), await make_node("n1")
     keys = keys_of(leader.id, other.id)
     for node, key in keys.items():
-        network.enrol(replace(network.registry.nodes[node].enrolled, public_key=key.public))
+        books.enrolled[node] = replace(books.enrolled[node], public_key=key.public)
+        network.enrol(books.enrolled[node])
     leader.gang = signed(terms_among({leader.id: 5, other.id: 3}, SMALL.digest), keys)
     await leader.beat()
     await other.beat("joining", engine="stopped")
