@@ -332,3 +332,18 @@ def enrolled_all(registry: Registry, nodes: Iterable[EnrolledNode]) -> None:
     """Let all nodes of the books in."""
     for node in nodes:
         registry.enrol(node)
+
+
+__all__ = [
+    "GONE_AFTER",
+    "SKEW_TOLD",
+    "SUSPECT_AFTER",
+    "Claim",
+    "Effect",
+    "Registry",
+    "Reread",
+    "RoomMade",
+    "Supersede",
+    "Tell",
+    "enrolled_all",
+]

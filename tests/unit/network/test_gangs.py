@@ -56,7 +56,8 @@ def test_a_leader_can_name_nobody_who_did_not_sign(
 ) -> None:
     """Neither with no signature, nor with its own, nor with one under other terms."""
     other = terms_among({N0: 1, N1: 1}, SMALL.digest)
-    for of_n1 in ({}, {N1: keys[N0]}):
+    wrong: list[Keys] = [{}, {N1: keys[N0]}]
+    for of_n1 in wrong:
         leads(registry, beat, signed(TERMS, {**keys, N1: keys[N2], **of_n1}))
         assert parts_of(registry, N0, SMALL.digest) == (Part(N0, 8), Part(N2, 2))
     _, document = signed(TERMS, keys), signed(other, keys)
