@@ -20,7 +20,7 @@ compile() {
 
 # dev holds everything; the others are held to its versions, so that sets can be mixed in one .venv.
 compile dev pyproject.toml requirements/build.in requirements/engine.in --all-extras "$@"
-for name in build engine; do
+for name in build engine lan; do
   compile $name "requirements/$name.in" --constraint requirements/dev.lock
 done
 compile node pyproject.toml --constraint requirements/dev.lock

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.parts.build_backend import FILES, INFO, record
 from tests.parts.checkout import ROOT, Checkout, Tools
 
-LOCKS = ["engine", "litellm", "model", "node", "up"]
+LOCKS = ["engine", "lan", "litellm", "model", "node", "up"]
 
 
 class Alone(Checkout):

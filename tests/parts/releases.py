@@ -17,7 +17,7 @@ from garage_ai.node.update.release import make_release, page_name, sign_release
 from garage_ai.wire.nkey import KeyPair
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ("engine", "litellm", "model", "node")
+LOCKS = ("engine", "lan", "litellm", "model", "node")
 CARRIED = """
 [tool.hatch.build.targets.wheel.extra-metadata]
 "requirements" = "requirements"

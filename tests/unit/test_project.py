@@ -66,7 +66,8 @@ def test_locks_hold_what_the_project_asks_for() -> None:
     locked = {lock.stem: pins(lock).keys() for lock in LOCKS}
     assert base <= locked["node"]
     assert local <= locked["up"]
-    assert local | named(extras["dev"]) <= locked["dev"]
+    assert named(extras["lan"]) <= locked["lan"]
+    assert local | named(extras["lan"]) | named(extras["dev"]) <= locked["dev"]
 
 
 @pytest.mark.parametrize(

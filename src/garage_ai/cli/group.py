@@ -26,6 +26,8 @@ Peers = Annotated[
     list[str] | None, typer.Option("--peer", metavar="ADDRESS[:PORT]", help=say("option.peer"))
 ]
 
+Find = Annotated[bool, typer.Option("--find", help=say("option.find"))]
+
 _MAX_LINE = 4096
 
 
@@ -35,6 +37,7 @@ def create(
     *,
     listen: Listen,
     peers: Peers = None,
+    find: Find = False,
     data_dir: NodeDir = None,
 ) -> None:
     """Begin a group; stdout holds the invitation alone."""
@@ -42,21 +45,24 @@ def create(
     from garage_ai.node.group import folder as group
 
     line = guarded(lambda: group.create(name))
-    _join(folder_at(data_dir), line, listen, peers)
-    output.remark(say("created", name=name, address=listen), style=None)
+    _join(folder_at(data_dir), line, listen, peers, find=find)
+    words = "created.find" if find else "created"
+    output.remark(say(words, name=name, address=listen), style=None)
     output.remark(say("secret"), style=None)
     output.write(line)
 
 
 @app.command(help=say("help.join"))
-def join(*, listen: Listen, peers: Peers = None, data_dir: NodeDir = None) -> None:
+def join(
+    *, listen: Listen, peers: Peers = None, find: Find = False, data_dir: NodeDir = None
+) -> None:
     """Join a group by the invitation on stdin."""
     from garage_ai.cli.node_run import folder_at
 
     if sys.stdin.isatty():
         output.remark(say("paste"), style=None)
     folder = folder_at(data_dir)
-    name = _join(folder, sys.stdin.readline(_MAX_LINE), listen, peers)
+    name = _join(folder, sys.stdin.readline(_MAX_LINE), listen, peers, find=find)
     output.write(say("joined", name=name, folder=folder.path))
 
 
@@ -124,14 +130,19 @@ def plan(
         raise typer.Exit(1)
 
 
-def _join(folder: "NodeFolder", line: str, listen: str, peers: list[str] | None) -> str:
+def _join(
+    folder: "NodeFolder", line: str, listen: str, peers: list[str] | None, *, find: bool
+) -> str:
     """Keep the choice, and give the group's name. Raises: CliError."""
     from garage_ai.cli.node_run import guarded
     from garage_ai.node.group import folder as group
+    from garage_ai.node.group.finding import check_installed
 
+    if find:
+        guarded(check_installed)
     own = guarded(lambda: group.address(listen))
     others = guarded(lambda: tuple(group.address(each) for each in peers or ()))
-    guarded(lambda: group.join(folder, line, own, others))
+    guarded(lambda: group.join(folder, line, own, others, find=find))
     return group.read_invitation(line)[0]
 
 

@@ -34,6 +34,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Another PC's address; once for each.",
         "En annan dators adress; en gång för varje.",
     ),
+    "option.find": (
+        "Find the other PCs by multicast DNS; needs the extra `lan`.",
+        "Hitta de andra datorerna med multicast-DNS; kräver tillägget `lan`.",
+    ),
+    "created.find": (
+        "In group {name}. On each other PC: gai group join --find --listen ADDRESS",
+        "Med i gruppen {name}. På varje annan: gai group join --find --listen ADRESS",
+    ),
     "created": (
         (
             "In group {name}. On each other PC, with --peer for each of the rest too: gai group "
@@ -140,6 +148,16 @@ ERRORS: Final[dict[str, str]] = {
     "{device} is closed to the node's owner, for whom wireguard-go opens it: chmod 0666 {device}": (
         "{device} är stängd för nodens ägare, för vilken wireguard-go öppnar den: chmod 0666 "
         "{device}"
+    ),
+    "Finding the other PCs needs the package zeroconf, which is not installed: install the extra "
+    "`lan`, or name each with --peer.": (
+        "För att hitta de andra datorerna krävs paketet zeroconf, som inte är installerat: "
+        "installera tillägget `lan`, eller nämn var och en med --peer."
+    ),
+    "The LAN cannot be asked for the group's other PCs at {host}: {error}. Name them with "
+    "--peer.": (
+        "Hemnätet kan inte tillfrågas om gruppens andra datorer på {host}: {error}. Nämn dem med "
+        "--peer."
     ),
     "What another rig says of its end of the group's network makes no sense.": (
         "Det en annan dator säger om sin ände av gruppens nät stämmer inte."

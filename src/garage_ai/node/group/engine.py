@@ -121,6 +121,8 @@ class GroupEngine:
             return say("grouped", node=gang.epoch.leader)
         own = self._rank.reason if self._rank is not None and gang.leads else ""
         words = own or gang.reason or say(gang.phase)
+        if self._rigs.blind:
+            words = f"{words}; {self._rigs.blind}"
         return say("of_group", node=self._seat.choice.name, words=words)
 
     @property

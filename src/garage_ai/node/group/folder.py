@@ -38,11 +38,15 @@ class HostPort(NamedTuple):
 
 
 class GroupChoice(msgspec.Struct, frozen=True):
-    """The group that a node is part of: where it listens in the LAN, and where others are."""
+    """The group that a node is part of: where it listens in the LAN, and where others are.
+
+    `find`: it looks for others by multicast, too.
+    """
 
     name: Annotated[str, msgspec.Meta(pattern=rf"^{_NAME.pattern}$")]
     listen: HostPort
     peers: Annotated[tuple[HostPort, ...], msgspec.Meta(max_length=32)] = ()
+    find: bool = False
 
 
 _choices: Final = msgspec.json.Decoder(GroupChoice)
@@ -90,12 +94,19 @@ def read_invitation(line: str) -> tuple[str, bytes]:
     return name, secret
 
 
-def join(folder: NodeFolder, line: str, listen: HostPort, peers: tuple[HostPort, ...]) -> None:
+def join(
+    folder: NodeFolder,
+    line: str,
+    listen: HostPort,
+    peers: tuple[HostPort, ...],
+    *,
+    find: bool = False,
+) -> None:
     """Keep that this node is part of a group. Raises: BadSecret."""
     name, _ = read_invitation(line)
     folder.prepare()
     replace_secret(folder.path / SECRET, line.strip() + "\n")
-    chosen = msgspec.to_builtins(GroupChoice(name, listen, peers))
+    chosen = msgspec.to_builtins(GroupChoice(name, listen, peers, find))
     replace_secret(folder.path / GROUP, json.dumps(chosen, indent=2) + "\n")
 
 

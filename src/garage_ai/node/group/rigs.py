@@ -1,14 +1,18 @@
-"""The rigs of a group, found by their addresses: one link to each, made again when it breaks."""
+"""The rigs of a group, at the addresses that are listed or found: one link to each, made again when
+it breaks.
+"""
 
 import asyncio
 import random
 import secrets
+from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
 
 import structlog
 
 from garage_ai.node.group.errors import BadPeer, GroupError
+from garage_ai.node.group.finding import Finder
 from garage_ai.node.group.folder import GroupChoice, HostPort
 from garage_ai.node.group.link import Link, hang_up, shake
 from garage_ai.node.group.messages import MAX_MEMBERS, Measured, Message
@@ -53,8 +57,11 @@ class Rigs:
         self._links: dict[NodeId, Link] = {}
         self._strangers = 0
         self._known: dict[HostPort, NodeId] = {}
+        self._dialled: set[HostPort] = set()
         self.trouble = ""
         """Why nobody can hear this rig now; empty while it is heard."""
+        self.blind = ""
+        """Why this rig finds nobody now that is not on its list; empty while it looks."""
         self.refused = ""
         """Why somebody who called was not taken for a rig of this group, the last time."""
 
@@ -104,7 +111,9 @@ class Rigs:
             async with asyncio.TaskGroup() as group:
                 # One list may be meant for all, with this rig's own address in it.
                 for address in set(self._choice.peers) - {self._choice.listen}:
-                    group.create_task(self._dial_for_ever(address), name="group-dial")
+                    group.create_task(self._dial_while(address, lambda: True), name="group-dial")
+                if self._choice.find:
+                    group.create_task(self._find_for_ever(group), name="group-find")
                 await asyncio.Event().wait()
         finally:
             server.close()
@@ -113,14 +122,38 @@ class Rigs:
 
     # --- making links
 
-    async def _dial_for_ever(self, address: HostPort) -> None:
+    async def _find_for_ever(self, group: asyncio.TaskGroup) -> None:
+        finder = Finder(self._choice.listen, self._secret)
+
+        def found(place: HostPort) -> None:
+            self.blind = ""
+            dial = self._dial_while(place, lambda: finder.knows(place))
+            group.create_task(dial, name="group-dial")
+
         while True:
             try:
-                if self._known.get(address) not in self._links:
-                    await self._dial(address)
-            except Exception:  # one link's failure must not end the others
-                _log.exception("link_broke", host=address.host)
-            await _pause(REDIAL_SECONDS)
+                await finder.run(found)
+            except GroupError as error:
+                _log.warning("group_blind", detail=str(error))
+                self.blind = str(error)
+            except Exception:  # those on the list are dialled all the same
+                _log.exception("finding_broke")
+            await _pause(AGAIN_SECONDS)
+
+    async def _dial_while(self, address: HostPort, wanted: Callable[[], bool]) -> None:
+        if address in self._dialled:
+            return
+        self._dialled.add(address)
+        try:
+            while wanted():
+                try:
+                    if self._known.get(address) not in self._links:
+                        await self._dial(address)
+                except Exception:  # one link's failure must not end the others
+                    _log.exception("link_broke", host=address.host)
+                await _pause(REDIAL_SECONDS)
+        finally:
+            self._dialled.discard(address)
 
     async def _dial(self, address: HostPort) -> None:
         try:

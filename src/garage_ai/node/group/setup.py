@@ -11,6 +11,7 @@ from garage_ai.node.errors import NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.group.by_cards import by_cards, cards_of
 from garage_ai.node.group.engine import GroupEngine
+from garage_ai.node.group.finding import check_installed
 from garage_ai.node.group.folder import GroupChoice, group_of, secret_of
 from garage_ai.node.group.messages import Wished
 from garage_ai.node.group.planning import evenly, gang_planner
@@ -43,7 +44,12 @@ def group_engine(
     options: VllmOptions,
     launcher: Launcher | None,
 ) -> GroupEngine:
-    """Make the engine of a node that is part of a group. Raises: NotEnrolled, GroupError."""
+    """Make the engine of a node that is part of a group.
+
+    Raises: NotEnrolled, NotPossible, GroupError.
+    """
+    if group.find:
+        check_installed()
     lent = options.lent
     node, secret = folder.load().node, secret_of(folder)
     wish = Wished(choice.context or 0, choice.slots or 0, choice.tensor_parallel or 0)

