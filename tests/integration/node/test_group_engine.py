@@ -39,12 +39,15 @@ class NoTunnelAtAll(TunnelKeeper):
     def __init__(self, tunnel: Tunnel, choice: GroupChoice) -> None:
         super().__init__(tunnel, choice)
         self.admitted: list[Sequence[TunnelEnd]] = []
+        self.open = asyncio.Event()
+        self.open.set()
 
     async def is_there(self) -> bool:
         return True
 
     async def admit(self, peers: Sequence[TunnelEnd]) -> None:
         self.admitted.append(peers)
+        await self.open.wait()
 
 
 class Fickle(BareLauncher):
@@ -186,6 +189,21 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
     await other.engine.start()
     await until(lambda: one.engine.state == "ready", seconds=60)
     assert one.engine.view().epoch > first
+
+
+@pytest.mark.timeout(120)
+async def test_a_rig_taken_back_before_its_part_runs(parties: tuple[Party, Party]) -> None:
+    """Nothing is started for an owner who has taken his PC back while the tunnel was made ready."""
+    one, other = parties
+    other.tunnel.open.clear()
+    await asyncio.gather(one.engine.start(), other.engine.start())
+    await until(lambda: bool(other.tunnel.admitted), seconds=40)
+    back = asyncio.create_task(other.engine.release())
+    await until(lambda: other.engine.view().phase == "ending", seconds=20)
+    other.tunnel.open.set()
+    async with asyncio.timeout(20):
+        await back
+    assert not (other.vllm / "started.json").exists()
 
 
 @pytest.mark.timeout(60)

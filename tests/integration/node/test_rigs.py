@@ -9,7 +9,8 @@ import pytest
 from tests.parts.job_caller import until
 
 from garage_ai.node.group.folder import GroupChoice, HostPort
-from garage_ai.node.group.link import BULK_BYTES
+from garage_ai.node.group.handshake import Handshake, hello
+from garage_ai.node.group.link import BULK_BYTES, read_frame
 from garage_ai.node.group.messages import Epoch, Message, Reserved
 from garage_ai.node.group.rigs import Rigs
 from garage_ai.wire.ids import NodeId
@@ -148,6 +149,25 @@ async def test_without_the_secret_nobody_comes_in(begin: Begin) -> None:
     one, stranger = begin(A), begin(B, b"t" * 32)
     await until(lambda: "secret" in one.rigs.refused + stranger.rigs.refused)
     assert one.ear.story == stranger.ear.story == []
+
+
+async def test_who_comes_in_while_a_rig_goes_is_not_kept(
+    begin: Begin, places: tuple[HostPort, HostPort]
+) -> None:
+    """The last word of its handshake finds nobody to be a rig to."""
+    one = begin(A)
+    await until(lambda: listens(places[0]))
+    reader, writer = await asyncio.open_connection(*places[0])
+    own = hello(B, "run")
+    writer.write(len(own).to_bytes(4, "big") + own)
+    shaken = Handshake(SECRET, "dialer", own, await read_frame(reader))
+    shaken.check(await read_frame(reader))
+    await one.end()
+    writer.write(len(shaken.proof).to_bytes(4, "big") + shaken.proof)
+    async with asyncio.timeout(20):
+        assert await reader.read() == b""
+    writer.close()
+    assert one.ear.story == []
 
 
 async def test_a_talker_without_manners_is_hung_up_on(

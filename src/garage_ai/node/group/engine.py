@@ -325,6 +325,8 @@ class GroupEngine:
     async def _compute(self, epoch: Epoch, plan: GangPlan) -> str:
         """Run it; give why it ended, empty when it was told to. Raises: GroupError."""
         await self._reach(plan)
+        if self._end.is_set():
+            return ""
         rank = self._rank = self._make(plan)
         failed = asyncio.Event()
         rank.on_change(lambda: self._rank_changed(epoch, failed))

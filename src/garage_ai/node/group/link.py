@@ -1,7 +1,6 @@
 """One link between two rigs: signed messages, and how long and how wide the way is."""
 
 import asyncio
-import contextlib
 from collections.abc import Callable
 from typing import Final
 
@@ -32,6 +31,9 @@ BULK_BYTES: Final = 16 * 1024 * 1024
 BULK_SECONDS: Final = 15.0
 _CHUNK: Final = 256 * 1024
 _MAX_WAITING: Final = 1024 * 1024
+_MAX_HELD: Final = 1000
+"""Messages that wait for the end of a bulk; in its seconds a rig says some dozens."""
+
 _PINGS: Final = 10
 """The shortest of so many round trips counts: the others met something on their way."""
 
@@ -79,10 +81,10 @@ class Link:
 
     def send(self, message: Message) -> None:
         """Send without waiting; a link whose other side takes nothing is given up."""
-        if self._waiting is not None:
+        if self._waiting is not None and len(self._waiting) < _MAX_HELD:
             self._waiting.append(message)
             return
-        if self._writer.transport.get_write_buffer_size() > _MAX_WAITING:
+        if self._waiting or self._writer.transport.get_write_buffer_size() > _MAX_WAITING:
             self.close()
             return
         payload = encode(message)
@@ -128,7 +130,9 @@ class Link:
         left = size
         async with asyncio.timeout(BULK_SECONDS):
             while left > 0:
-                part = await self._reader.read(min(left, _CHUNK))
+                # Whoever is lost meanwhile is not to be waited for any longer than later.
+                async with asyncio.timeout(SILENCE_SECONDS):
+                    part = await self._reader.read(min(left, _CHUNK))
                 if not part:
                     raise BadPeer("{node} went while it was measured", node=self.node)
                 left -= len(part)
@@ -217,11 +221,16 @@ async def read_frame(reader: asyncio.StreamReader) -> bytes:
 
 
 async def hang_up(writer: asyncio.StreamWriter) -> None:
-    """Close a connection and wait for its end."""
+    """Close a connection and wait for its end, but not for somebody who takes nothing any more."""
     writer.close()
-    with contextlib.suppress(OSError, TimeoutError):
+    try:
         async with asyncio.timeout(1):
             await writer.wait_closed()
+    except TimeoutError:
+        # What was not taken would be kept, and tried again, for a quarter of an hour.
+        writer.transport.abort()
+    except OSError:
+        pass
 
 
 def _gbit(size: int, seconds: float) -> float:

@@ -56,6 +56,7 @@ class Rigs:
         self._run = secrets.token_hex(8)
         self._links: dict[NodeId, Link] = {}
         self._strangers = 0
+        self._is_here = False
         self._known: dict[HostPort, NodeId] = {}
         self._dialled: set[HostPort] = set()
         self.trouble = ""
@@ -107,6 +108,7 @@ class Rigs:
                 error=error.strerror,
             ) from error
         self.trouble = ""
+        self._is_here = True
         try:
             async with asyncio.TaskGroup() as group:
                 # One list may be meant for all, with this rig's own address in it.
@@ -116,6 +118,7 @@ class Rigs:
                     group.create_task(self._find_for_ever(group), name="group-find")
                 await asyncio.Event().wait()
         finally:
+            self._is_here = False
             server.close()
             for link in list(self._links.values()):
                 link.close()
@@ -207,6 +210,9 @@ class Rigs:
 
     def _admit(self, link: Link) -> bool:
         """Choose one link to each rig: of two, both sides keep what the lesser id has dialled."""
+        if not self._is_here:
+            # It called while this rig went: nobody would ever let go of it.
+            return False
         before = self._links.get(link.node)
         if before is None and len(self._links) >= MAX_MEMBERS - 1:
             _log.warning("group_full", rig=link.node)

@@ -1,0 +1,86 @@
+"""One link between two rigs, of which the other one has stopped to take or to say anything."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+from tests.parts.job_caller import until
+
+from garage_ai.node.group import link as link_module
+from garage_ai.node.group.link import Link, hang_up, shake
+from garage_ai.node.group.messages import Bulk, Message, Ping
+from garage_ai.wire.ids import NodeId
+
+pytestmark = pytest.mark.anyio
+
+SECRET = b"s" * 32
+MORE_THAN_KERNELS_HOLD = 32 * 1024 * 1024
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+@pytest.fixture
+async def ends() -> AsyncIterator[tuple[Streams, Streams]]:
+    """Two ends of a connection."""
+    called: asyncio.Queue[Streams] = asyncio.Queue()
+    server = await asyncio.start_server(lambda *ours: called.put_nowait(ours), "127.0.0.1", 0)
+    one = await asyncio.open_connection(*server.sockets[0].getsockname())
+    other = await called.get()
+    yield one, other
+    server.close()
+    for _, writer in (one, other):
+        writer.transport.abort()
+    await asyncio.sleep(0)
+
+
+async def shaken(ends: tuple[Streams, Streams]) -> tuple[Link, Link]:
+    """Let both show that they are of the group."""
+    one, other = ends
+    return await asyncio.gather(
+        shake(SECRET, "dialer", NodeId("a"), "run", one),
+        shake(SECRET, "acceptor", NodeId("b"), "run", other),
+    )
+
+
+def nothing(_: Message | None = None) -> None:
+    """Mind nothing."""
+
+
+async def test_hanging_up_leaves_nothing_to_be_sent(ends: tuple[Streams, Streams]) -> None:
+    """Neither here nor in the kernel, where the other side takes nothing any more."""
+    (_, writer), (reader, _) = ends
+    reader._transport.pause_reading()  # type: ignore[attr-defined]  # as a host that is away
+    writer.write(bytes(MORE_THAN_KERNELS_HOLD))
+    await hang_up(writer)
+    assert writer.transport.get_write_buffer_size() == 0
+    reader._transport.resume_reading()  # type: ignore[attr-defined]
+    with pytest.raises((ConnectionError, asyncio.IncompleteReadError)):
+        await reader.readexactly(MORE_THAN_KERNELS_HOLD)
+
+
+async def test_who_is_lost_while_measuring_is_lost_as_soon(
+    ends: tuple[Streams, Streams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time for all of a bulk is not waited for when nothing of it comes."""
+    monkeypatch.setattr(link_module, "SILENCE_SECONDS", 0.3)
+    monkeypatch.setattr(link_module, "BULK_SECONDS", 1000.0)
+    one, other = await shaken(ends)
+    one.send(Bulk(1024))
+    async with asyncio.timeout(30):
+        with pytest.raises(ExceptionGroup) as lost:
+            await other.run(nothing, nothing)
+    assert lost.group_contains(TimeoutError)
+
+
+async def test_what_waits_for_a_bulk_is_bounded(ends: tuple[Streams, Streams]) -> None:
+    """A rig that asks without end while it takes nothing is let go of."""
+    one, _ = await shaken(ends)
+    ends[1][0]._transport.pause_reading()  # type: ignore[attr-defined]
+    bulk = asyncio.create_task(one._send_bulk())
+    await until(lambda: one._waiting is not None)
+    for number in range(link_module._MAX_HELD):
+        one.send(Ping(number))
+    assert not ends[0][1].is_closing()
+    one.send(Ping(0))
+    assert ends[0][1].is_closing()
+    bulk.cancel()
+    await asyncio.gather(bulk, return_exceptions=True)
