@@ -8,7 +8,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Column, ColumnElement, case, delete, func, literal, or_, select, update
+from sqlalchemy import (
+    Column,
+    ColumnElement,
+    case,
+    delete,
+    false,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.storage import MemberId
@@ -21,14 +32,26 @@ from garage_ai.storage.tables import (
     invited,
     invites,
     keys,
+    litellm_calls,
+    litellm_mappings,
     members,
     nodes,
+    transfers,
 )
 
 FORGOTTEN: Final = "erased"
 """What stands where a name stood."""
 _RUNNING: Final = ("validating", "in_progress", "finalizing", "cancelling")
 """States of a batch that has not ended."""
+_PASSED_ON: Final = "litellm:"
+"""What the ids of transfers for a proxy's calls begin with; the call's own follows."""
+_CALLERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "key": ("key_hash",),
+    "alias": ("key_alias",),
+    "user": ("key_user_id",),
+    "team": ("key_team_id", "key_team_alias"),
+}
+"""Where a call says who called, by the kind of mapping."""
 
 
 async def erase_member(
@@ -48,6 +71,7 @@ async def erase_member(
     await connection.execute(delete(external_models).where(external_models.c.member_id == member))
     await _end_batches(connection, member, now)
     await _end_invites(connection, member, now)
+    await _forget_callers(connection, member)
     return ended
 
 
@@ -138,6 +162,26 @@ async def _end_batches(connection: AsyncConnection, member: MemberId, now: datet
         .where(files.c.member_id == member)
         .values(status="deleting", filename=FORGOTTEN)
     )
+
+
+async def _forget_callers(connection: AsyncConnection, member: MemberId) -> None:
+    """Forget what LiteLLM proxies call the member: where they are mapped to it, and of its calls.
+
+    A call that was passed on is found by its transfer, one that waits by the mapping.
+    """
+    calls, mappings = litellm_calls, litellm_mappings
+    own = select(mappings.c.kind, mappings.c.value).where(mappings.c.member_id == member)
+    known = (await connection.execute(own)).all()
+    waiting = [
+        calls.c[column] == value for kind, value in known for column in _CALLERS.get(kind, ())
+    ]
+    paid = select(func.substr(transfers.c.id, len(_PASSED_ON) + 1)).where(
+        transfers.c.debit == f"member:{member}", transfers.c.id.startswith(_PASSED_ON)
+    )
+    for these in (calls.c.call_id.in_(paid), (calls.c.state == "waiting") & or_(false(), *waiting)):
+        nobody = dict.fromkeys(name for names in _CALLERS.values() for name in names)
+        await connection.execute(update(calls).where(these).values(nobody))
+    await connection.execute(delete(mappings).where(mappings.c.member_id == member))
 
 
 def _once(column: Column[datetime], now: datetime) -> ColumnElement[datetime]:

@@ -320,6 +320,25 @@ async def test_a_request_is_passed_on_once(office: Office) -> None:
     assert [each.id for each in await office.passed_on()] == ["litellm:c0"]
 
 
+async def test_who_is_erased_is_named_in_no_call(office: Office) -> None:
+    """Neither where a call was passed on, nor where one waits; what comes stays with the proxy."""
+    await office.give(office.anna, 100_000)
+    await office.mappings.put("alias", "anna", office.anna)
+    await office.mappings.put("user", "bo@example.org", office.proxy)
+    named = replace(CALL, key_hash="h1", key_user_id="anna@example.org", key_team_alias="anna's")
+    await office.tell(named, replace(named, call_id="c2"))
+    await office.tell(replace(CALL, call_id="c3", key_alias=None, key_user_id="bo@example.org"))
+    await office.serve("req_1")
+    assert await office.booker.book() == 1
+    await Members(office.storage).erase(office.anna, "Anna")
+    kept = await office.calls.page(None, None, 0, 10)
+    assert "anna" not in repr([each.call for each in kept])
+    assert [each.call.key_user_id for each in kept] == [None, None, "bo@example.org"]
+    assert [each.kind for each in await office.mappings.list()] == ["user"]
+    await office.serve("req_2", "c2")
+    assert await office.booker.book() == 0
+
+
 async def test_mappings_are_put_listed_and_removed(office: Office) -> None:
     """A second one of the same replaces the first; unknown members and names are refused."""
     await office.mappings.put("team", " t1 ", office.proxy)
