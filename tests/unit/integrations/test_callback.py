@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from garage_ai.gateway.app import MAX_CALLS_BODY
 from garage_ai.integrations.litellm import callback
 from garage_ai.integrations.litellm.callback import GarageAi, Gateway, Reporter, Spool, ended
 
@@ -415,6 +416,21 @@ def test_only_a_group_that_can_never_be_taken_is_given_up(
             gateway.tell([call()])
     else:
         assert gateway.tell([call()]) == ["why"]
+
+
+def test_the_longest_names_keep_no_other_call_out() -> None:
+    """Whatever a proxy's users call themselves, a whole group is not too large for the gateway."""
+    long = "\U0001f697" * 1000
+    who = {f"user_api_{name}": long for name in callback._WHO}
+    payload = {
+        "litellm_call_id": long,
+        "model_group": long,
+        "call_type": long,
+        "metadata": who,
+        "error_information": {"error_code": "500", "error_class": long},
+    }
+    group = [ended(payload, failed=True)] * callback.GROUP
+    assert len(json.dumps({"calls": group})) <= MAX_CALLS_BODY
 
 
 def test_the_file_needs_nothing_of_this_project() -> None:

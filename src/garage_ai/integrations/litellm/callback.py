@@ -34,7 +34,7 @@ try:
 except ImportError:  # read or tested where there is no LiteLLM
     CustomLogger = object
 
-GROUP: Final = 500  # most calls told at once; the gateway takes 1000
+GROUP: Final = 80  # most calls told at once: however long their names, the gateway takes 2 MiB
 LINGER: Final = 1.0  # seconds that a call may wait for others to be told with
 MAX_WAITING: Final = 10_000  # most records in memory; the thread takes them out in milliseconds
 MAX_REFUSED: Final = 20  # groups kept of which the gateway refused calls
