@@ -28,6 +28,7 @@ _BUSY_SECONDS: Final = 5.0
 """Wait before another try; how long an upload takes is its sender's line's to say."""
 
 _EXPIRY: Final = "expires_after[seconds]"
+_DIGITS: Final = 9
 
 
 class Places:
@@ -162,7 +163,8 @@ def _expiry(fields: dict[str, str]) -> timedelta | None:
     if anchor != "created_at":
         message = "'expires_after[anchor]': created_at."
         raise BadRequest("invalid_value", message, param="expires_after[anchor]")
-    if seconds is None or not seconds.isdecimal() or not HOUR <= int(seconds[:9]) <= MONTH:
+    known = seconds is not None and seconds.isdecimal() and len(seconds) <= _DIGITS
+    if seconds is None or not known or not HOUR <= int(seconds) <= MONTH:
         message = f"'{_EXPIRY}': {HOUR} to {MONTH}."
         raise BadRequest("invalid_value", message, param=_EXPIRY)
     return timedelta(seconds=int(seconds))

@@ -229,6 +229,15 @@ async def test_files(client: openai.AsyncOpenAI) -> None:
         assert caught.value.code == "file_not_found"
 
 
+@pytest.mark.parametrize("seconds", ["1", "x", "3600" + "0" * 40, "000003600" + "9" * 40])
+async def test_a_time_that_no_file_is_kept(client: openai.AsyncOpenAI, seconds: str) -> None:
+    """It is refused by name, however many digits it has."""
+    expiry: Any = {"anchor": "created_at", "seconds": seconds}
+    with pytest.raises(openai.BadRequestError) as caught:
+        await client.files.create(file=("a", b"{}"), purpose="batch", expires_after=expiry)
+    assert caught.value.param == "expires_after[seconds]"
+
+
 async def test_others_see_nothing(client: openai.AsyncOpenAI, edge: Edge) -> None:
     """Files and batches of another member are not there, whoever asks."""
     batch = await submitted(client, [line(1)])
