@@ -4,6 +4,7 @@ from typing import Final
 
 from garage_ai.cli.card_error_words import CARDS
 from garage_ai.cli.group_words import ERRORS as GROUP
+from garage_ai.cli.reason_words import in_swedish
 from garage_ai.cli.setup_error_words import SETUP
 from garage_ai.cli.update_words import ERRORS as UPDATE
 from garage_ai.cli.vllm_error_words import VLLM
@@ -50,6 +51,9 @@ _AGENT: Final[dict[str, str]] = {
         "{base} är okänd: det finns inget sådant namn."
     ),
     "{base} cannot be reached: {words}": "{base} går inte att nå: {words}",
+    "{base} does not speak TLS ({words}). Look at the port, and whether it is http:// there.": (
+        "{base} talar inte TLS ({words}). Se efter porten, och om det är http:// där."
+    ),
     "{text} is no address of a gateway; give https://HOST[:PORT]": (
         "{text} är ingen adress till en gateway; ange https://VÄRD[:PORT]"
     ),
@@ -82,7 +86,14 @@ SWEDISH: Final[dict[str, str]] = _AGENT | CARDS | GROUP | SETUP | UPDATE | VLLM
 def in_words(error: NodeError) -> str:
     """Say in the owner's language what went wrong."""
     swedish = SWEDISH.get(error.template) if language() == "sv" else None
-    return str(error) if swedish is None else swedish.format(**error.values)
+    if swedish is None:
+        return str(error)
+    # What kept an engine from use is told in the words of its reasons.
+    values = {
+        name: in_swedish(value) if isinstance(value, str) else value
+        for name, value in error.values.items()
+    }
+    return swedish.format(**values)
 
 
 __all__ = ["SWEDISH", "in_words"]

@@ -7,6 +7,9 @@ SETUP: Final[dict[str, str]] = {
         "Bara en modell som skriver text går att mäta."
     ),
     "{problem}": "{problem}",
+    "The engine at {url} cannot be used: {problem}": (
+        "Motorn på {url} går inte att använda: {problem}"
+    ),
     "The engine answered none of the requests; see its log.": (
         "Motorn svarade inte på någon av frågorna; se dess logg."
     ),

@@ -16,6 +16,7 @@ import msgspec
 
 from garage_ai import __version__
 from garage_ai.node.errors import AgentTooOld, EnrolmentFailed, GatewayAway, NodeError, NotPossible
+from garage_ai.node.page import read_page
 from garage_ai.wire.benchmarks import Benchmark, sign_benchmark
 from garage_ai.wire.enrolment import Enrolled, FreshJwt, sign_enrolment, sign_proof
 from garage_ai.wire.identity import NodeIdentity, make_rotation
@@ -177,7 +178,7 @@ class GatewayClient:
                 ssl=True if self._tls is None else self._tls,
                 allow_redirects=False,
             ) as response:
-                page = await response.content.read(_MAX_ANSWER)
+                page = await read_page(response, _MAX_ANSWER)
                 status = response.status
         except aiohttp.ClientConnectorCertificateError as error:
             raise GatewayRefused(
@@ -219,6 +220,13 @@ def _not_reached(base: str, error: Exception) -> GatewayAway:
             return GatewayAway("{base} did not answer in time.", base=base)
         case aiohttp.ClientConnectorDNSError():
             return GatewayAway("{base} is not known: no such name was found.", base=base)
+        case aiohttp.ClientConnectorSSLError(os_error=ssl.SSLError(reason=reason)):
+            return GatewayAway(
+                "{base} does not speak TLS ({words}). Look at the port, and whether it is http:// "
+                "there.",
+                base=base,
+                words=(reason or "no handshake").replace("_", " ").lower(),
+            )
         case aiohttp.ClientConnectorError() if error.os_error.strerror:
             # A loop's own words tell the address again, and the system's come in brackets.
             words = os.strerror(error.os_error.errno) if error.os_error.errno else str(error)

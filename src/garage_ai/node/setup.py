@@ -176,8 +176,7 @@ async def _check_external(choice: Choice, member: str) -> None:
     problem = await _external(choice, member).look_once()
     if problem:
         raise NotPossible(
-            "{problem}",
-            problem=problem,
+            "The engine at {url} cannot be used: {problem}", url=choice.engine_url, problem=problem
         )
 
 

@@ -10,6 +10,7 @@ from bench.mock_engine import MockEngine
 from bench.mock_options import Options
 from tests.integration.node.conftest import MakeMock
 from tests.parts.edge import Edge, running_edge
+from tests.parts.pieces import its_reader_has_it
 
 from garage_ai import __version__
 from garage_ai.node.engines.external import external_digest
@@ -252,3 +253,30 @@ async def test_gives_up_on_a_gateway_that_is_away(folder: NodeFolder) -> None:
     async with server, GatewayClient(f"http://127.0.0.1:{port}", first_wait=0.01) as client:
         with pytest.raises(GatewayAway, match="cannot be reached"):
             await client.enrol(identity, "gaij_x", "rig", unsandboxed=True)
+
+
+async def test_takes_an_answer_that_comes_in_pieces() -> None:
+    """A network cuts an answer where it likes; a proxy on the way does as well."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        body = b'{"nonce": "twice"}'
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        for piece in (body[:6], body[6:]):
+            writer.write(piece)
+            await writer.drain()
+            await its_reader_has_it()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, GatewayClient(f"http://127.0.0.1:{port}") as client:
+        assert await client.nonce() == "twice"
+
+
+async def test_a_server_without_tls_is_told_as_such(edge: Edge) -> None:
+    """Not as a permission that is missing, which is what that error's number means elsewhere."""
+    base = edge.url.replace("http:", "https:")
+    async with GatewayClient(base, first_wait=0.01) as client:
+        with pytest.raises(GatewayAway, match="does not speak TLS"):
+            await client.nonce()

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from aiohttp import web
+from tests.parts.pieces import its_reader_has_it
 
 from garage_ai.node.guard.readers import electricity
 from garage_ai.node.guard.readers.electricity import NotFetched, fetch_page
@@ -17,6 +18,16 @@ OVER = web.AppKey("over", asyncio.Event)
 
 async def _page(_: web.Request) -> web.Response:
     return web.Response(text="[1]")
+
+
+async def _in_pieces(request: web.Request) -> web.StreamResponse:
+    """Send a page as a network does: some of it, and the rest after the first was read."""
+    response = web.StreamResponse()
+    await response.prepare(request)
+    for piece in (b"[1", b", 2", b"]"):
+        await response.write(piece)
+        await its_reader_has_it()
+    return response
 
 
 async def _moved(_: web.Request) -> web.Response:
@@ -37,7 +48,8 @@ async def site() -> AsyncIterator[str]:
     """A site that answers in several ways."""
     app = web.Application()
     over = app[OVER] = asyncio.Event()
-    for name, handler in (("page", _page), ("moved", _moved), ("long", _long), ("slow", _slow)):
+    pages = {"page": _page, "pieces": _in_pieces, "moved": _moved, "long": _long, "slow": _slow}
+    for name, handler in pages.items():
         app.router.add_get(f"/{name}", handler)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -52,6 +64,11 @@ async def site() -> AsyncIterator[str]:
 async def test_fetches_a_page(site: str) -> None:
     """As it is."""
     assert await fetch_page(f"{site}/page") == b"[1]"
+
+
+async def test_fetches_a_page_that_comes_in_pieces(site: str) -> None:
+    """A day of quarters is longer than what one packet carries."""
+    assert await fetch_page(f"{site}/pieces") == b"[1, 2]"
 
 
 @pytest.mark.parametrize("name", ["moved", "long", "missing", "slow"])

@@ -72,3 +72,17 @@ def test_it_is_said_in_the_owners_language(
     """What braces a value holds are left alone."""
     monkeypatch.setattr("garage_ai.cli.node_error_words.language", lambda: language)
     assert in_words(errors.NoAgent("The agent did not do it: {error}", error="{odd}")) == words
+
+
+def test_why_an_engine_cannot_be_used_is_said_in_swedish(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Down to the engine's own reason."""
+    monkeypatch.setattr("garage_ai.cli.node_error_words.language", lambda: "sv")
+    error = errors.NotPossible(
+        "The engine at {url} cannot be used: {problem}",
+        url="http://127.0.0.1:1/v1",
+        problem="the engine cannot be reached: Connection refused",
+    )
+    assert in_words(error) == (
+        "Motorn på http://127.0.0.1:1/v1 går inte att använda: "
+        "motorn går inte att nå: Connection refused"
+    )

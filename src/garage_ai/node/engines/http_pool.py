@@ -56,7 +56,8 @@ class HttpPool:
         except TimeoutError as error:
             raise EngineTimeout("no connection to the engine in time") from error
         except (OSError, ValueError) as error:
-            words = (str(error) or type(error).__name__)[:200]
+            told = error.strerror if isinstance(error, OSError) else None
+            words = (told or str(error) or type(error).__name__)[:200]
             raise EngineLost(f"the engine cannot be reached: {words}") from error
         if self._emptied is not None:
             connection.drop()

@@ -26,6 +26,7 @@ from garage_ai.node.guard.prices import (
 from garage_ai.node.guard.readers.port import FREE, Finding, unknown
 from garage_ai.node.guard.signals import SignalName
 from garage_ai.node.guard.words import sentence
+from garage_ai.node.page import read_page
 from garage_ai.wire.secret_files import make_private_folder
 
 _log = structlog.get_logger(__name__)
@@ -50,13 +51,13 @@ async def fetch_page(url: str) -> bytes:
     limit = aiohttp.ClientTimeout(total=FETCH_SECONDS)
     try:
         async with (
-            aiohttp.ClientSession(timeout=limit) as session,
+            aiohttp.ClientSession(timeout=limit, trust_env=True) as session,
             session.get(url, allow_redirects=False) as response,
         ):
             if response.status != _OK:
                 raise NotFetched(f"the source of prices answers {response.status}")
-            page = await response.content.read(_MAX_PAGE)
-            if not response.content.at_eof():
+            page = await read_page(response, _MAX_PAGE)
+            if len(page) > _MAX_PAGE:
                 raise NotFetched("the page of prices is too long")
             return page
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
