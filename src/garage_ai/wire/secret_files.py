@@ -7,6 +7,7 @@ SecretFileError        code
 └── SecretDamaged      secret_damaged   it cannot be what it should be
 """
 
+import errno
 import os
 import secrets
 import stat
@@ -40,9 +41,15 @@ class SecretDamaged(SecretFileError):
 
 
 def make_private_folder(path: Path) -> None:
-    """Make a folder (and its parents) that only the owner may enter; tighten one that is there."""
+    """Make a folder (and its parents) that only the owner may enter; tighten one that is there.
+
+    Raises: OSError, also for a folder that all users share: root could close /tmp to them.
+    """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    if stat.S_IMODE(path.stat().st_mode) & _OTHERS:
+    mode = path.stat().st_mode
+    if mode & stat.S_ISVTX:
+        raise PermissionError(errno.EPERM, "it is shared by all users of this PC", str(path))
+    if stat.S_IMODE(mode) & _OTHERS:
         path.chmod(0o700)
 
 
