@@ -3,13 +3,16 @@
 Imports nothing of weight: what a command needs is imported when it runs.
 """
 
+import sys
 from typing import NoReturn
 
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
-    from garage_ai.cli.app import main as run
-
+    try:
+        from garage_ai.cli.app import main as run
+    except KeyboardInterrupt:
+        sys.exit(130)
     run()
 
 

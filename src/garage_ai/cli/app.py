@@ -112,12 +112,24 @@ def main() -> NoReturn:
         sys.exit(Failed.exit_code)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
+    except OSError as error:
+        # A full disk, a folder that is somebody else's: nothing that we did wrong.
+        _debug_trace()
+        output.report(Failed(_in_the_way(error)))
+        sys.exit(Failed.exit_code)
     except Exception as error:
         _debug_trace()
         words = say("error.unexpected", message=f"{type(error).__name__}: {error}")
         output.report(Failed(words, say("error.unexpected.next")))
         sys.exit(Failed.exit_code)
     sys.exit(0)
+
+
+def _in_the_way(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is None:
+        return say("error.plain", message=reason)
+    return say("error.no_folder", folder=os.fsdecode(error.filename), reason=reason)
 
 
 def _debug_trace() -> None:

@@ -57,7 +57,7 @@ def list_(
 @app.command(help=say("help.audit.verify"))
 def verify(
     file: Annotated[
-        Path | None, typer.Argument(metavar="[FILE]", help=say("argument.export"))
+        Path | None, typer.Argument(metavar="FILE", help=say("argument.export"))
     ] = None,
     *,
     public_key: Annotated[

@@ -23,10 +23,10 @@ _LOOK_EVERY: Final = 0.2
 def chat(
     *,
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help=say("help.option.model"))
+        str | None, typer.Argument(metavar="MODEL", help=say("help.option.model"))
     ] = None,
     text: Annotated[
-        str | None, typer.Argument(metavar='["TEXT"]', help=say("help.option.text"))
+        str | None, typer.Argument(metavar="TEXT", help=say("help.option.text"))
     ] = None,
     system: Annotated[
         str | None, typer.Option("--system", metavar="TEXT", help=say("help.option.system"))

@@ -310,6 +310,11 @@ class Client:
                 say("error.untrusted", url=self._target.url, reason=reason),
                 say("error.untrusted.next"),
             ) from error
+        except ssl.SSLError as error:
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+            raise Unreachable(
+                say("error.no_tls", url=self._target.url, reason=reason), say("error.no_tls.next")
+            ) from error
         except TimeoutError as error:
             raise self._unreachable(f"{seconds:.0f} s") from error
         except OSError as error:

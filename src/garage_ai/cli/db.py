@@ -13,7 +13,7 @@ from garage_ai.cli.options import AsJson, DataDir
 app = typer.Typer(help=say("help"), no_args_is_help=True)
 
 Target = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help=say("argument.target"), show_default=False)
+    Path | None, typer.Argument(metavar="FILE", help=say("argument.target"), show_default=False)
 ]
 Source = Annotated[Path, typer.Argument(metavar="FILE", help=say("argument.source"))]
 

@@ -7,10 +7,11 @@ from typing import Annotated, Final
 import typer
 
 from garage_ai.cli import output
-from garage_ai.cli.errors import Failed
+from garage_ai.cli.errors import Failed, Misused
 from garage_ai.cli.member_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.own_shapes import Me
+from garage_ai.cli.reason_words import state_in_words
 
 app = typer.Typer(help=say("help.me"), invoke_without_command=True)
 
@@ -47,7 +48,8 @@ def export(
     pieces = client(gateway, api_key, data_dir).export_me()
     if str(file) == "-":
         for piece in pieces:
-            sys.stdout.write(piece.decode())
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
         return
     try:
         size = output.write_private(file, pieces)
@@ -69,12 +71,21 @@ def erase(
 ) -> None:
     """Erase yourself, for good."""
     asked = client(gateway, api_key, data_dir)
-    name = confirm if confirm is not None else typer.prompt(say("erase.ask"), err=True)
-    erased = asked.erase_me(name)
+    erased = asked.erase_me(confirm if confirm is not None else _confirmed())
     if as_json:
         output.write_json(erased)
         return
     output.write(say("erased", id=erased.id))
+
+
+def _confirmed() -> str:
+    """Ask for the own name. Raises: Misused, KeyboardInterrupt."""
+    if not sys.stdin.isatty():
+        raise Misused(say("erase.ask"), say("erase.ask.next"))
+    try:
+        return str(typer.prompt(say("erase.ask"), err=True, prompt_suffix=" "))
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def _lines(own: Me) -> list[str]:
@@ -86,7 +97,7 @@ def _lines(own: Me) -> list[str]:
     if own.keys is not None:
         lines.append(say("me.keys", count=sum(key.revoked_at is None for key in own.keys)))
     if own.nodes:
-        named = ", ".join(f"{node.name} ({node.state})" for node in own.nodes)
+        named = ", ".join(f"{node.name} ({state_in_words(node.state)})" for node in own.nodes)
         lines.append(say("me.nodes", names=named))
     elif own.nodes is not None:
         lines.append(say("me.nodes.none"))

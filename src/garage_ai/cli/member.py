@@ -85,7 +85,7 @@ def invite(
 def accept(
     link: Annotated[str, typer.Argument(metavar="LINK", help=words("argument.link"))],
     secret: Annotated[
-        str | None, typer.Argument(metavar="[SECRET]", help=words("argument.secret"))
+        str | None, typer.Argument(metavar="SECRET", help=words("argument.secret"))
     ] = None,
     *,
     name: Annotated[str | None, typer.Option("--name", help=words("option.own_name"))] = None,

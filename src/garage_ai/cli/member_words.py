@@ -93,13 +93,17 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "me.nodes": ("nodes: {names}", "noder: {names}"),
     "me.nodes.none": ("nodes: none", "noder: inga"),
     "me.usage": (
-        "{model}: {requests} requests, {prompt} + {completion} tokens",
-        "{model}: {requests} förfrågningar, {prompt} + {completion} token",
+        "{model}: requests {requests}, tokens {prompt} in, {completion} out",
+        "{model}: förfrågningar {requests}, token {prompt} in, {completion} ut",
     ),
     "exported": ("{size} bytes in {path}", "{size} byte i {path}"),
     "erase.ask": (
         "This ends your keys, tokens and nodes and cannot be undone. Your name, to confirm:",
         "Det avslutar dina nycklar och noder och kan inte ångras. Ditt namn, för att bekräfta:",
+    ),
+    "erase.ask.next": (
+        "Without a terminal: gai me erase --confirm NAME",
+        "Utan terminal: gai me erase --confirm NAMN",
     ),
     "erased": (
         "Erased. What was used and booked stays under {id}, by which nobody finds you.",

@@ -5,6 +5,7 @@ import msgspec
 from garage_ai.cli import output
 from garage_ai.cli.node_list_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.reason_words import state_in_words
 from garage_ai.cli.shapes import Electricity, Offered, Rig
 
 
@@ -30,7 +31,7 @@ def list_nodes(
 
 
 def _rows(rig: Rig) -> list[tuple[str, ...]]:
-    who = (rig.id, output.harmless(rig.name), rig.state)
+    who = (rig.id, output.harmless(rig.name), state_in_words(rig.state))
     drew = _drew(rig.electricity)
     return [(*who, *_model(each), *drew) for each in rig.models] or [
         (*who, "", "", "", "", "", "", *drew)

@@ -49,7 +49,7 @@ def in_gai(nano: str) -> str:
 
 
 Model = Annotated[str, typer.Argument(metavar="MODEL", help=say("argument.model"))]
-OneModel = Annotated[str | None, typer.Argument(metavar="[MODEL]", help=say("argument.model"))]
+OneModel = Annotated[str | None, typer.Argument(metavar="MODEL", help=say("argument.model"))]
 Prompt = Annotated[
     int, typer.Option("--prompt", metavar="GAI", parser=amount, help=say("option.prompt"))
 ]
@@ -131,7 +131,7 @@ def _table(entries: Sequence["Price"]) -> None:
             in_gai(each.prompt),
             in_gai(each.completion),
             f"{Decimal(each.batch_permille) / 10:f} %",
-            each.effective_from[:16],
+            output.minute(each.effective_from),
             each.set_by or say("derived"),
         )
         for each in entries

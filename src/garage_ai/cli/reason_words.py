@@ -121,6 +121,25 @@ REASONS: Final[dict[str, str]] = {
     "The engine's image {url} is not approved yet; an administrator does it with: {command}": (
         "Motorns avbild {url} är inte godkänd än; en administratör godkänner den med: {command}"
     ),
+    # What keeps `gai up` from its work.
+    "{words} cannot be used: {why}": "{words} går inte att använda: {why}",
+    "cannot listen on {url}: {words}": "det går inte att lyssna på {url}: {words}",
+    "--public brings TLS and --insecure goes without: give one of them": (
+        "--public ger TLS och --insecure är utan: ange bara ett av dem"
+    ),
+    "--cert and --key belong together": "--cert och --key hör ihop",
+    "--cert and --key need --public HOST": "--cert och --key behöver --public VÄRD",
+    "--public takes a host name or an address alone, as gpu.example.org": (
+        "--public är ett värdnamn eller en adress och inget mer, som gpu.example.org"
+    ),
+    "--port and --nats-port collide; the port after --nats-port is used too": (
+        "--port och --nats-port krockar; även porten efter --nats-port används"
+    ),
+    "{url} is not known here ({words}), but our own processes dial that name, which is the "
+    "certificate's; a line '127.0.0.1 {name}' in /etc/hosts is enough": (
+        "{url} är okänt här ({words}), men våra egna processer ringer det namnet, som är "
+        "certifikatets; en rad '127.0.0.1 {name}' i /etc/hosts räcker"
+    ),
     # What a node that leaves had.
     "service {url}": "tjänsten {url}",
     "containers of {url}: {n}": "containrar hos {url}: {n}",

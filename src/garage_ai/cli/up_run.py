@@ -6,6 +6,7 @@ from typing import Final
 
 from garage_ai.cli.client import Client
 from garage_ai.cli.errors import CliError, Failed, Misused
+from garage_ai.cli.reason_words import reason_in_words
 from garage_ai.cli.screen import Screen
 from garage_ai.cli.target import Target, read_key
 from garage_ai.cli.words import has, say
@@ -70,7 +71,7 @@ def in_words(error: LocalError) -> CliError:
         values["name"] = say(f"child.{values['name']}")
     kind = Misused if isinstance(error, BadOptions | TlsNeeded) else Failed
     if not has(key):
-        return kind(say("error.plain", message=str(error).rstrip(".")))
+        return kind(say("error.plain", message=reason_in_words(str(error).rstrip("."))))
     lines: tuple[str, ...] = values.get("lines", ())
     return kind(say(key, **values), say(f"{key}.next", **values), lines)
 

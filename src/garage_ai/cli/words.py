@@ -298,7 +298,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Run it again with GAI_DEBUG=1 and report what it prints.",
         "Kör igen med GAI_DEBUG=1 och rapportera det som skrivs.",
     ),
-    "error.no_folder": ("{folder} cannot be used: {reason}.", "{folder} går inte: {reason}."),
+    "error.no_folder": ("{folder} cannot be used: {reason}.", "{folder} duger inte: {reason}."),
+    "error.no_tls": ("There is no TLS at {url}: {reason}.", "{url} talar inte TLS: {reason}."),
+    "error.no_tls.next": (
+        "Look at the port, and whether the address begins with http:// or https://.",
+        "Se efter porten, och om adressen börjar med http:// eller https://.",
+    ),
     # tables
     "table.id": ("id", "id"),
     "table.name": ("name", "namn"),

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from datetime import datetime
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -178,8 +179,8 @@ def test_prices_as_a_table(cli: Cli, gateway: FakeGateway) -> None:
     """In GAI for a million tokens; what nobody set is said to be derived."""
     assert cli("price", "list").stdout == (
         "model  prompt GAI/M  answer GAI/M  batch  from              by\n"
-        "*              0.12          0.83  50 %   2026-11-23T15:00  derived\n"
-        "usual          0.12          0.83  50 %   2026-11-23T15:00  mbr_1\n"
+        "*              0.12          0.83  50 %   2026-11-23 15:00  derived\n"
+        "usual          0.12          0.83  50 %   2026-11-23 15:00  mbr_1\n"
     )
     assert "0.83" in cli("price", "history", "tiny").stdout
     assert gateway.paths[-1] == "GET /api/v1/prices/history?model=tiny"
@@ -310,3 +311,50 @@ def test_a_forfeit_has_its_reason(cli: Cli, gateway: FakeGateway) -> None:
     assert done.stdout.startswith("nabc: 1.500000000 GAI ")
     shown = cli("node", "forfeit", "nabc", "--reason", "x", "--idempotency-key", "k", "--json")
     assert json.loads(shown.stdout) == {"id": "nabc", "amount": "1500000000"}
+
+
+def test_ctrl_c_while_it_loads_is_no_error() -> None:
+    """Whoever changes his mind at once sees no trace of the program's insides."""
+    code = (
+        "import sys\n"
+        "class Impatient:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'garage_ai.cli.app':\n"
+        "            raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Impatient())\n"
+        "from garage_ai.cli import main\n"
+        "main()\n"
+    )
+    argv = [sys.executable, "-P", "-c", code]
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    assert (ended.returncode, ended.stderr) == (130, "")
+
+
+def test_a_full_disk_is_no_mistake_of_the_program(gateway: FakeGateway) -> None:
+    """What the system refuses is told as such, without a call to report it."""
+    argv = [sys.executable, "-P", "-m", "garage_ai.cli", "models"]
+    argv += ["--gateway", gateway.url, "--api-key", "gai_right"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert ended.returncode == 1
+    assert b"No space left on device" in ended.stderr
+    assert b"GAI_DEBUG" not in ended.stderr
+
+
+def test_a_folder_that_cannot_be_is_named(bare_cli: Cli, tmp_path: Path) -> None:
+    """A node that cannot be kept there says where."""
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "node"
+    ended = bare_cli("node", "join", "http://127.0.0.1:9", "T", "--data-dir", str(folder))
+    assert ended.returncode == 1
+    assert ended.stderr == f"gai: {folder} cannot be used: Not a directory.\n"
+
+
+def test_a_gateway_without_tls_is_not_told_as_one_that_is_away(
+    cli: Cli, gateway: FakeGateway
+) -> None:
+    """It is there; the address begins with the wrong letters."""
+    ended = cli("models", "--gateway", gateway.url.replace("http:", "https:"))
+    assert ended.returncode == 3
+    assert "There is no TLS at" in ended.stderr
+    assert "_ssl.c" not in ended.stderr
