@@ -39,8 +39,17 @@ _OWN_FILES: Final = (
     *("benchmarks.json", "group.json", "group.secret", "images.json", "limits.json"),
     *("memory.json", "paused", "seccomp.json", "service.env", "tally.json"),
 )
-_OWN_FOLDERS: Final = ("prices", "versions")
-_MODEL_FOLDERS: Final = ("checked", "locks")
+_HEX: Final = "[0-9a-f]" * 64
+_OWN_FOLDERS: Final[dict[str, tuple[str, ...]]] = {
+    "prices": ("????-??-??_SE?.*",),
+    "versions": ("[0-9]*.[0-9]*.[0-9]*", ".fetched", ".lock", ".trial", "*state.json*"),
+}
+"""What the agent writes in folders whose names others use too."""
+
+_MODEL_FOLDERS: Final[dict[str, tuple[str, ...]]] = {
+    "checked": (f"{_HEX}.json", f".{_HEX}.json.*"),
+    "locks": (f"{_HEX}.lock",),
+}
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _SHARED: Final = ("up.json", "up.lock")
 """What a `gai up` of the same folder keeps in run/."""
@@ -214,10 +223,13 @@ class _Leaving:
             yield run
         yield from self._folder.logs.glob("engine.log*")
         yield from home.glob("image-*")
-        yield from (home / name for name in (*_OWN_FOLDERS, *_OWN_FILES))
+        yield from (home / name for name in _OWN_FILES)
+        for name, patterns in _OWN_FOLDERS.items():
+            yield from _own_part(home / name, patterns)
         if not keep_models:
             yield from (each for each in (home / "models").glob("*") if _is_model(each))
-            yield from (home / name for name in _MODEL_FOLDERS)
+            for name, patterns in _MODEL_FOLDERS.items():
+                yield from _own_part(home / name, patterns)
 
     def _remove(self, path: Path) -> None:
         if not path.exists() and not path.is_symlink():
@@ -233,6 +245,15 @@ class _Leaving:
             return
         self.freed += size
         self.removed.append(str(path))
+
+
+def _own_part(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
+    """Give a folder as a whole where all in it is the agent's, else what is."""
+    if not folder.is_dir() or folder.is_symlink():
+        return
+    own = {each for pattern in patterns for each in folder.glob(pattern)}
+    whole = own == set(folder.iterdir())
+    yield from ([folder] if whole else sorted(own))
 
 
 def _is_model(path: Path) -> bool:

@@ -74,9 +74,11 @@ async def folder(edge: Edge, tmp_path: Path, make_mock: MakeMock) -> NodeFolder:
     home = folder.path
     save_limits(home, Limits())
     for name in (
-        *("tally.json", "benchmarks.json", "seccomp.json", "service.env", "prices/SE3.json"),
-        *(f"models/{MODEL}/m.gguf", f"locks/{MODEL}.lock", "checked/x", "logs/engine.log"),
-        *("logs/engine.log.1", "run/agent.sock", "image-abc/garage/x"),
+        *("tally.json", "benchmarks.json", "seccomp.json", "service.env"),
+        "prices/2026-11-29_SE3.json",
+        *(f"models/{MODEL}/m.gguf", f"locks/{MODEL}.lock", f"checked/{MODEL}.json"),
+        *("logs/engine.log", "logs/engine.log.1", "run/agent.sock", "image-abc/garage/x"),
+        *("versions/state.json", "versions/0.2.0/bin/python", "versions/.lock"),
     ):
         (home / name).parent.mkdir(parents=True, exist_ok=True)
         (home / name).write_text("x" * 1000)
@@ -127,16 +129,18 @@ async def test_models_stay_for_the_next_time(folder: NodeFolder) -> None:
     """With --keep-models the weights stay, with what is known of their digests."""
     await leave(folder, keep_models=True)
     assert [name for name in contents(folder) if "." in name] == [
+        f"checked/{MODEL}.json",
         f"locks/{MODEL}.lock",
         f"models/{MODEL}/m.gguf",
     ]
-    assert (folder.path / "checked/x").exists()
 
 
 async def test_what_others_keep_there_stays(folder: NodeFolder) -> None:
     """Files by other names, another's models and logs, and a network that lives in the folder."""
     others = ["models/mine.gguf", "logs/gateway.log", "run/up.json", "admin.key", "notes.txt"]
+    others += ["prices/houses.json", "versions/book/first.txt", "locks/keys.txt", "checked/list"]
     for name in others:
+        (folder.path / name).parent.mkdir(exist_ok=True)
         (folder.path / name).write_text("mine")
     adopted = folder.path.parent / "adopted.gguf"
     adopted.write_text("weights")
