@@ -97,7 +97,10 @@ def wants_service(folder: "NodeFolder", said: bool | None) -> bool:
         return True
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
-    return typer.confirm(say("service.ask"), default=False)
+    try:
+        return typer.confirm(say("service.ask"), default=False)
+    except typer.Abort:
+        raise KeyboardInterrupt from None
 
 
 def make_service(folder: "NodeFolder", *, start: bool = True) -> "ServiceState":

@@ -25,6 +25,7 @@ class LogFile:
     def __init__(self, path: Path, max_bytes: int = MAX_BYTES, kept: int = KEPT) -> None:
         self.path: Final = path
         self.lost = 0
+        self._refused = ""
         self._max_bytes = max_bytes
         self._kept = kept
 
@@ -36,11 +37,17 @@ class LogFile:
             # Opened each time: logs are few, and an owner may move the file away.
             with self.path.open("ab") as file:
                 file.write(data)
-        except OSError:
+            self._refused = ""
+        except OSError as error:
             self.lost += len(data)
+            self._refused = error.strerror or str(error)
 
     def tail(self, lines: int) -> tuple[str, ...]:
-        """Give the last lines, oldest first."""
+        """Give the last lines, oldest first; behind them why there are no newer ones, if so."""
+        told = (f"{self.path} cannot be written: {self._refused}",) if self._refused else ()
+        return (*self._written(lines), *told)[-lines:]
+
+    def _written(self, lines: int) -> tuple[str, ...]:
         try:
             with self.path.open("rb") as file:
                 file.seek(max(0, self._size() - _TAIL))

@@ -37,3 +37,13 @@ def test_a_log_that_cannot_be_written_is_counted(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "missing" / "child.log")
     log.write(b"12345")
     assert log.lost == 5
+
+
+def test_a_log_that_cannot_be_written_says_why(tmp_path: Path) -> None:
+    """Else a child that fails on a full disk would have no last words."""
+    log = LogFile(tmp_path / "logs" / "node.log")
+    log.write(b"never kept\n")
+    assert log.tail(3) == (f"{log.path} cannot be written: No such file or directory",)
+    log.path.parent.mkdir()
+    log.write(b"kept\n")
+    assert log.tail(3) == ("kept",)
