@@ -86,6 +86,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "A network refuses it unless an administrator lets it in. Fix: boot with cgroup v2.",
         "Nät avvisar den om inte en administratör släpper in den. Åtgärd: starta med cgroup v2.",
     ),
+    "exposed.unencrypted": (
+        "WITHOUT TLS: anyone on the way can read the token and what is asked, and change it.",
+        "UTAN TLS: den som finns på vägen kan läsa inbjudan och det som frågas, och ändra det.",
+    ),
+    "exposed.unencrypted.next": (
+        "Only for a network of your own. Elsewhere ask for an address with https://",
+        "Bara för ett eget nät. Be annars om en adress med https://",
+    ),
     "fetch.checking": ("checking", "kontrollerar"),
     "fetch.waiting": ("waiting for", "väntar på"),
     "fetch.fetching": ("fetching", "hämtar"),

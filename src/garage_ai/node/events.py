@@ -73,9 +73,12 @@ class Stopping:
 
 @dataclass(frozen=True, slots=True)
 class Exposed:
-    """The engine is not fenced in as it should be: not at all, or without limits that hold."""
+    """Something is not fenced in as it should be.
 
-    how: Literal["unsandboxed", "unlimited"]
+    The engine: not at all, or without limits that hold; the way to the gateway: not encrypted.
+    """
+
+    how: Literal["unsandboxed", "unlimited", "unencrypted"]
 
 
 @dataclass(frozen=True, slots=True)

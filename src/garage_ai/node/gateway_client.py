@@ -240,13 +240,22 @@ def may_be_proxied(base: str) -> bool:
     return urlsplit(base).hostname not in _HERE
 
 
+def is_encrypted(base: str) -> bool:
+    """Tell whether nobody on the way can read what is said to a gateway."""
+    return base.startswith("https:") or urlsplit(base).hostname in _HERE
+
+
 def gateway_base(text: str) -> str:
     """Give a gateway's base as the owner may type it, `/v1` and slashes cut off.
 
     Raises: NotPossible.
     """
-    parts = urlsplit(text.strip())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(text.strip())
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        sound = False
+    if not sound or parts.username is not None:
         raise NotPossible("{text} is no address of a gateway; give https://HOST[:PORT]", text=text)
     path = parts.path.rstrip("/").removesuffix("/v1").rstrip("/")
     return f"{parts.scheme}://{parts.netloc}{path}"
@@ -257,5 +266,6 @@ __all__ = [
     "GatewayRefused",
     "NodeGoneForGood",
     "gateway_base",
+    "is_encrypted",
     "may_be_proxied",
 ]

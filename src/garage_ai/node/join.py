@@ -12,13 +12,14 @@ from garage_ai.node.errors import (
     NotEnrolled,
     NotPossible,
 )
-from garage_ai.node.events import Begun, Done, Event, Missing
+from garage_ai.node.events import Begun, Done, Event, Exposed, Missing
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import (
     GatewayClient,
     GatewayRefused,
     NodeGoneForGood,
     gateway_base,
+    is_encrypted,
 )
 from garage_ai.node.preflight.models import CARD
 from garage_ai.node.preflight.service import inspect_needs
@@ -41,6 +42,8 @@ async def join(
     Raises: NotPossible, AlreadyRunning, EnrolmentFailed, GatewayAway.
     """
     base = gateway_base(url)
+    if not is_encrypted(base):
+        tell(Exposed("unencrypted"))
     with folder.lock():
         folder.prepare()
         # First what has a fix in the owner's language beside it.

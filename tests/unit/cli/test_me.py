@@ -3,6 +3,7 @@
 import io
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +26,7 @@ def test_an_export_may_be_cut_anywhere(
 ) -> None:
     """Pieces end where the network ended them, not where a letter does."""
     monkeypatch.setattr(me, "client", lambda *_: Own())
-    me.export(me.Path("-"))
+    me.export(Path("-"))
     assert capfdbinary.readouterr().out == "Åsa".encode()
 
 

@@ -112,6 +112,7 @@ def test_versions_of_another_user_are_not_run(
 ) -> None:
     """Root who looks at somebody's node does not do what that one's folder says."""
     chosen(tmp_path, State("0.2.0", INSTALLED))
-    monkeypatch.setattr(handover.os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
+    other = tmp_path.stat().st_uid + 1
+    monkeypatch.setattr("os.geteuid", lambda: other)
     handover.hand_over(["node", "status", "--data-dir", str(tmp_path)])
     assert became == []

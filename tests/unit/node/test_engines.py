@@ -8,7 +8,7 @@ from garage_ai.node.engines.external import external_digest
 from garage_ai.node.engines.link import base_of
 from garage_ai.node.engines.port import PATHS
 from garage_ai.node.errors import NotPossible
-from garage_ai.node.gateway_client import gateway_base
+from garage_ai.node.gateway_client import gateway_base, is_encrypted
 
 
 def test_an_external_model_is_named_after_its_member() -> None:
@@ -54,3 +54,22 @@ def test_a_gateways_address_may_be_given_with_v1() -> None:
     assert gateway_base("https://host/ai") == "https://host/ai"
     with pytest.raises(NotPossible):
         gateway_base("host:8000")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["http://[::1", "http://host:nine", "http://host:0", "https://me:word@host", "ftp://host"],
+)
+def test_what_is_no_address_of_a_gateway_is_told_as_such(text: str) -> None:
+    """However it is misspelt; a password in it would be kept and shown."""
+    with pytest.raises(NotPossible, match="no address of a gateway"):
+        gateway_base(text)
+
+
+@pytest.mark.parametrize(
+    ("base", "told"),
+    [("https://host", True), ("http://127.0.0.1:8000", True), ("http://10.0.0.7:8000", False)],
+)
+def test_who_can_listen_on_the_way(base: str, told: bool) -> None:
+    """Nobody where there is TLS, or no way."""
+    assert is_encrypted(base) is told
