@@ -153,7 +153,7 @@ class Registry:
             node.gang = beat.gang
         node.last_beat = now
         node.clock_skew = beat.sent_at - wall
-        node.drain_asked = node.drain_asked and beat.state == "ready"
+        node.drain_asked = node.drain_asked and beat.state in _SERVE
         return effects + self._refresh(node)
 
     def lost(self, node_id: NodeId, now: float) -> None:
@@ -256,7 +256,7 @@ class Registry:
     def _state(self, node: Node, beat: Beat) -> NodeState:
         if not set(beat.versions) & set(VERSIONS):
             return "joining"
-        if node.drain_asked and beat.state == "ready":
+        if node.drain_asked and beat.state in _SERVE:
             return "draining"
         state = _STATES.get(beat.state, "joining")
         if state == "ready" and not any(model.engine == "ready" for model in beat.models):

@@ -45,7 +45,7 @@ async def test_too_dear_a_batch_fails(room: Room) -> None:
 
 
 async def test_the_window_ends_without_an_engine(room: Room) -> None:
-    """A batch that was to have its own and had none says so, and not that it was late."""
+    """A batch that was to have its own and was answered nothing says so, not that it was late."""
     batch = await room.ends(await room.submit([line(1)]), "in_progress")
     over = datetime.now(UTC) - timedelta(seconds=1)
     await change(room, batch, isolation="dedicated", expires_at=over, due_at=over)
