@@ -34,7 +34,7 @@ _LABELS: Final = {
         "of lost usage `queue_full`, `refused`, `closed`; of counts `counted`, `absent`, "
         "`refused`, `late`, `overloaded`, `broken`"
     ),
-    "state": "`joining`, `ready`, `busy`, `draining`, `paused`, `suspect`, `gone`",
+    "state": "`joining`, `ready`, `dedicated`, `busy`, `draining`, `paused`, `suspect`, `gone`",
 }
 _QUESTIONS: Final = (
     (

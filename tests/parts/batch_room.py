@@ -67,6 +67,13 @@ class AnyModel:
         """Refuse none."""
 
 
+class NoEngines:
+    """Makes no engine for any batch."""
+
+    def view(self, batch: Batch) -> None:
+        """Say so."""
+
+
 @dataclass
 class Books:
     """What was set aside, and given back."""

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tests.parts.batch_room import batch_room
+from tests.parts.batch_room import NoEngines, batch_room
 
 from garage_ai.accounts import (
     Benchmarks,
@@ -26,7 +26,7 @@ from garage_ai.accounts import (
     StoredPools,
 )
 from garage_ai.audit.service import AuditLog
-from garage_ai.batch import Batch, Batches, Folder, Keeper
+from garage_ai.batch import Batches, Folder, Keeper
 from garage_ai.catalog import Catalog
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
@@ -253,13 +253,6 @@ def node_view(state: str) -> NodeView:
 
 
 @dataclass
-class NoEngines:
-    """Makes no engine for any batch."""
-
-    def view(self, batch: Batch) -> None:
-        """Say so."""
-
-
 class PlayedRevoker:
     """Remember whom the servers were told to cut off; tell real ones too, where there are any."""
 
