@@ -68,7 +68,12 @@ async def node(make_agent: MakeAgent, make_mock: MakeMock, caller: Caller) -> As
     mock = await make_mock(Options(slots=2))
     engine = Made(mock)
     lives: list[EngineLife] = []
-    rig = await make_agent(engine, lambda: [life.look() for life in lives])
+
+    def changed() -> None:
+        for life in lives:
+            life.look()
+
+    rig = await make_agent(engine, changed)
     made = Node(rig, engine, mock, caller)
     lives.append(made.life)
     made.life.runs = True
@@ -98,7 +103,7 @@ async def test_one_job_has_the_engine_alone(node: Node) -> None:
 
 async def test_what_runs_ends_before_the_engine_does(node: Node) -> None:
     """A chat under way is answered; none of the job's comes to its engine meanwhile."""
-    node.mock.options = Options(slots=2, first_byte_delay=1.0)
+    node.mock.options = Options(slots=2, first_byte_delay=4.0)
     chat = node.caller.call("a1", CHAT)
     await chat.until(lambda call: call.accepted)
     node.ask("batch_1")
@@ -112,8 +117,8 @@ async def test_what_runs_ends_before_the_engine_does(node: Node) -> None:
 
 async def test_a_gateway_that_dies_gives_the_node_back(node: Node) -> None:
     """Nobody asks again, so it takes itself back."""
-    node.ask("batch_1", seconds=1.0)
-    await node.serves("batch_1")
+    node.ask("batch_1", seconds=2.0)
+    await until(lambda: len(node.engine.life) == 4)
     await node.serves("")
     assert node.engine.life == ["gone", "made for batch_1", "gone", "made for everybody"]
 

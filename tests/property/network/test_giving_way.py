@@ -62,7 +62,7 @@ class Gateway:
     def apply(self, effects: list[Effect]) -> None:
         for effect in effects:
             if isinstance(effect, RoomMade):
-                self.placement.room_made(effect.name)
+                self.placement.room_made(effect.target)
 
 
 class GivingWay(RuleBasedStateMachine):
