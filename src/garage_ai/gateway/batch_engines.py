@@ -1,13 +1,13 @@
 """The engines of batches: those that are everybody's, and those that are made for one alone."""
 
-from garage_ai.accounts import Key, Limits
+from garage_ai.accounts import Key
 from garage_ai.batch import DEDICATED, Batch, BatchId, Desk, LineRefused
 from garage_ai.batch.worker.items import Line, Queue
 from garage_ai.network import Network
 from garage_ai.network.dedication import Job
 from garage_ai.network.dedications import DedicatedView, Dedications
 from garage_ai.serving import ServingError
-from garage_ai.serving.admission import models_for
+from garage_ai.serving.admission import Limits, models_for
 
 
 class Engines:

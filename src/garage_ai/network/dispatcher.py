@@ -186,7 +186,7 @@ class Dispatcher:
                 waits=not ahead,
             )
         except DispatchError as error:
-            raise story.failure or error from error
+            raise (None if request.job else story.failure) or error from error
         moved = msgspec.structs.replace(request, body=step.body)
         limits = self._limits.attempt if batch else self._move_limits(old)
         return self._launch(moved, replica, step.reader, limits)

@@ -12,6 +12,7 @@ DispatchError                 code                 HTTP   whose fault
 ├── ContextLengthExceeded     context_length_exceeded 400 the client's
 ├── EngineFailed              engine_error         502    the engine's
 ├── NodeLost                  node_lost            502    the node's
+│   └── NodeYielded           node_lost            502    nobody's: its owner took it back
 ├── BadNodeReply              bad_node_reply       502    the node's
 ├── ContinuationUnsound       continuation_unsound 502    the node's; another cannot go on
 ├── NodeTimeout               timeout              504    the node's
@@ -90,6 +91,10 @@ class EngineFailed(DispatchError):
 class NodeLost(DispatchError):
     code = "node_lost"
     status = 502
+
+
+class NodeYielded(NodeLost):
+    """What ran was handed back, and nobody went on with it."""
 
 
 class BadNodeReply(DispatchError):

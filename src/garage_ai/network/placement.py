@@ -16,6 +16,7 @@ from garage_ai.network.errors import (
     ModelLoading,
     NatsUnavailable,
     NoCapacity,
+    NodeYielded,
     NoNode,
     RegionUnavailable,
     UnknownModel,
@@ -127,7 +128,7 @@ class Placement:
         pool = self._registry.pool(*target)
         now = time.monotonic()
         if pool is None:
-            raise failure or self._why_nobody(target, region)
+            raise self._nobody(target, region, failure)
         replica = self._choose(pool, wanted, avoided, now)
         first = first or going_on is not None
         if replica is not None and self._goes_before(target, priority, first=first):
@@ -144,7 +145,7 @@ class Placement:
             with contextlib.suppress(NoCapacity):
                 seconds = min(TRIAL_SECONDS, self._seconds[priority])
                 return await self._queue(target, wanted, request.weight, seconds, first=first)
-        raise failure or self._why_nobody(target, region)
+        raise self._nobody(target, region, failure)
 
     def waits(self, target: Target) -> bool:
         """Tell whether a chat waits for room."""
@@ -228,6 +229,14 @@ class Placement:
         self._registry.acquire(replica, waiter.wanted.priority)
         waiter.turn.set_result(replica)
         return True
+
+    def _nobody(
+        self, target: Target, region: str | None, failure: DispatchError | None
+    ) -> DispatchError:
+        if target.job and isinstance(failure, NodeYielded):
+            # Another is made sooner or later, and what waits for it has not been tried in vain.
+            failure = None
+        return failure or self._why_nobody(target, region)
 
     def _why_nobody(self, target: Target, region: str | None) -> DispatchError:
         name, job = target

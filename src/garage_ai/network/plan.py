@@ -25,6 +25,7 @@ from garage_ai.network.errors import (
     NoCapacity,
     NodeLost,
     NodeTimeout,
+    NodeYielded,
     NoNode,
     WrongKind,
 )
@@ -90,7 +91,7 @@ _SAID: Final[dict[VerdictKind, tuple[type[DispatchError], str, float | None]]] =
     "rejected": (EngineRejected, "The engine rejected the request", None),
     "unwilling": (EngineFailed, "The engine that ran the request failed.", 1.0),
     "engine_failed": (EngineFailed, "The engine that ran the request failed.", 1.0),
-    "yielded": _LOST,
+    "yielded": (NodeYielded, *_LOST[1:]),
     "preempted": (NoCapacity, "Chats took the slots of the request again and again.", 5.0),
     "bad_reply": (BadNodeReply, "A node gave an answer that cannot be used", None),
     "lost": _LOST,

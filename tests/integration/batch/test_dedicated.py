@@ -7,10 +7,13 @@ from tests.integration.batch.world import World
 from tests.integration.network.conftest import MakeNode, until
 from tests.integration.serving.test_service import KEY
 from tests.parts.batches import states
-from tests.parts.scripted_node import ScriptedNode
+from tests.parts.scripted_node import Job, ScriptedNode, answer_plainly
 
+from garage_ai.batch.worker import worker as worker_module
+from garage_ai.batch.worker.fates import MAX_ATTEMPTS
 from garage_ai.network.answer import Request
 from garage_ai.network.dedications import DedicatedView
+from garage_ai.wire.frames import Accepted, Fail
 from garage_ai.wire.messages import Dedicate, Undedicate
 
 pytestmark = pytest.mark.anyio
@@ -87,6 +90,31 @@ async def test_it_waits_and_says_why_where_no_node_does_it(
     assert (worker.running, [told(node, Dedicate) for node in nodes]) == (0, [[], []])
     assert [node.jobs for node in nodes] == [[], []]
     assert set((await states(world.storage, JOB)).values()) == {"queued"}
+
+
+async def test_what_is_handed_back_waits_and_was_no_attempt(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often the owner, the hour or a chat takes the node from it."""
+    monkeypatch.setattr(worker_module, "WAIT_SECONDS", 0.0)
+    able, _ = await both(make_node)
+    await world.submit(JOB, ["hej"], isolation="dedicated")
+
+    async def hands_back(job: Job) -> None:
+        job.say(Accepted())
+        await job.arrived.wait()
+        job.say(Fail("yielded"))
+
+    able.scripts = [*[hands_back] * MAX_ATTEMPTS, answer_plainly]
+    await able.beat("dedicated", job=JOB)
+    world.work()
+    for number in range(MAX_ATTEMPTS):
+        await until(lambda number=number: len(able.jobs) == number + 1)  # type: ignore[misc]
+        # A life of its own for each: who handed it back is not asked again in the same one.
+        await able.beat("paused")
+        await able.beat("dedicated", job=JOB)
+    (line,) = (await world.over(JOB)).values()
+    assert line["error"] is None
 
 
 async def test_what_ran_on_a_node_that_is_lost_goes_on_in_the_next_engine(
