@@ -121,5 +121,9 @@ class Rewards(Protocol):
         """
         ...
 
+    async def owner(self, node: NodeId) -> MemberId | None:
+        """Tell whose a node is or was; None where there never was one."""
+        ...
+
 
 __all__ = ["Grants", "Ledger", "Prices", "Proxied", "Rewards"]

@@ -49,6 +49,12 @@ def escrow_account(node: NodeId) -> AccountId:
     return AccountId(f"escrow:{node}")
 
 
+def node_of(account: AccountId) -> NodeId | None:
+    """Tell of which node something is held back in an account; None for any other account."""
+    kind, _, node = account.partition(":")
+    return NodeId(node) if kind == "escrow" and node else None
+
+
 class Kind(StrEnum):
     """Why something is transferred."""
 
@@ -95,4 +101,5 @@ __all__ = [
     "in_gai",
     "member_account",
     "member_of",
+    "node_of",
 ]

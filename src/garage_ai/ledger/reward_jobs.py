@@ -176,7 +176,7 @@ class RewardJobs:
         removed. Gives how much it was, None where no such node ever was.
         Raises: TransferConflict, StorageError.
         """
-        owner = await self._owner(node)
+        owner = await self.owner(node)
         if owner is None:
             return None
         # The account must hold what it does without what was decided and is still to be paid.
@@ -192,6 +192,13 @@ class RewardJobs:
         await self.book.post(now)
         await self.probation.refresh(self.book)
         return decided.amount
+
+    async def owner(self, node: NodeId) -> MemberId | None:
+        """Tell whose a node is or was; None where there never was one. Raises: StorageError."""
+        async with self._storage.read() as connection:
+            asked = select(nodes.c.member_id).where(nodes.c.id == node)
+            owner: MemberId | None = await connection.scalar(asked)
+        return owner
 
     # --- stipends
 
@@ -246,13 +253,6 @@ class RewardJobs:
         async with self._storage.read() as connection:
             rows = await connection.execute(asked.order_by(nodes.c.id))
             return [_Node(NodeId(node), MemberId(member), at) for node, member, at in rows]
-
-    async def _owner(self, node: NodeId) -> MemberId | None:
-        """Tell whose a node is or was."""
-        async with self._storage.read() as connection:
-            asked = select(nodes.c.member_id).where(nodes.c.id == node)
-            owner: MemberId | None = await connection.scalar(asked)
-        return owner
 
     async def _has_proved(self, node: _Node, since: datetime, now: datetime) -> bool:
         """Tell whether a node has done its work, by what others paid for it into escrow."""

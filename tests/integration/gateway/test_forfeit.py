@@ -35,6 +35,17 @@ async def new_node(edge: Edge) -> str:
     return node
 
 
+async def test_what_is_held_back_can_be_put_right(edge: Edge) -> None:
+    """An adjustment finds the account of a node that there is."""
+    account = escrow_account(NodeId(await new_node(edge)))
+    body = {"account": account, "amount": "-1", "reason": "a slip"}
+    headers = edge.admin_bearer | {"idempotency-key": "k1"}
+    path = "/api/v1/ledger/adjustments"
+    answer = await ask(edge, path, method="POST", headers=headers, json_body=body)
+    assert told(answer, 201)["debit"] == account
+    assert (await Ledger(edge.storage).balance(account)).amount == HELD - 1
+
+
 async def test_what_is_held_back_goes_to_all(edge: Edge) -> None:
     """Told in nGAI; asked again it says the same, and the books know why."""
     node = await new_node(edge)

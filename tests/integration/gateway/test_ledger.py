@@ -99,6 +99,8 @@ async def test_an_adjustment_is_entered_once(edge: Edge) -> None:
     assert told(nobody, 400)["error"]["code"] == "invalid_transfer"
     stranger = await adjust(edge, "k4", account="member:mbr_typo", amount="1", reason="why")
     assert told(stranger, 404)["error"]["code"] == "member_not_found"
+    no_node = await adjust(edge, "k5", account="escrow:ntypo", amount="1", reason="why")
+    assert told(no_node, 404)["error"]["code"] == "node_not_found"
     no_key = {"account": A, "amount": "1", "reason": "why"}
     path = "/api/v1/ledger/adjustments"
     bare = await ask(edge, path, method="POST", headers=edge.admin_bearer, json_body=no_key)

@@ -23,7 +23,7 @@ from garage_ai.ledger import (
     member_account,
 )
 from garage_ai.ledger.export import EXPORTS
-from garage_ai.ledger.models import member_of
+from garage_ai.ledger.models import member_of, node_of
 
 AccountQuery = Annotated[
     schemas.Account | None, Query(description="The key's own member if not given.")
@@ -118,7 +118,13 @@ def _admin_routes(services: Services, admin: Admitted) -> APIRouter:
     @routes.post(
         "/adjustments",
         status_code=201,
-        responses=errors("invalid_transfer", "transfer_conflict", "overdraft", "member_not_found"),
+        responses=errors(
+            "invalid_transfer",
+            "transfer_conflict",
+            "overdraft",
+            "member_not_found",
+            "node_not_found",
+        ),
         openapi_extra=SECURITY,
     )
     async def adjust(
@@ -128,9 +134,7 @@ def _admin_routes(services: Services, admin: Admitted) -> APIRouter:
     ) -> schemas.TransferGiven:
         """Put something right by an entry of its own; nothing is ever changed or taken out."""
         adjustment = _adjustment(asked, idempotency_key)
-        owner = member_of(AccountId(asked.account))
-        if owner is not None:  # an account comes about by its first entry, but of nobody
-            await services.members.get(owner)
+        await _check_owner(services, AccountId(asked.account))
         await ledger.post([adjustment], by=acting(key))
         return schemas.TransferGiven.of(adjustment)
 
@@ -158,6 +162,15 @@ async def _seen_by(services: Services, key: Key, account: str | None) -> Account
 def _held_back_of(services: Services, key: Key) -> set[AccountId]:
     """Name the accounts that hold back what the key's member's nodes earned."""
     return {escrow_account(v.id) for v in services.network.nodes() if v.member == key.member}
+
+
+async def _check_owner(services: Services, account: AccountId) -> None:
+    """Refuse an account of nobody: one comes about by its first entry, whatever its name."""
+    owner, node = member_of(account), node_of(account)
+    if owner is not None:
+        await services.members.get(owner)
+    if node is not None and await services.rewards.owner(node) is None:
+        raise GatewayError("node_not_found", f"There is no node {node!r}.", param="account")
 
 
 def _adjustment(asked: schemas.AdjustmentAsked, key: str) -> Transfer:
