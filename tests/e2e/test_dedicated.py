@@ -58,8 +58,7 @@ class Rig:
     def shared(self) -> str:
         """Wait until the volunteer's node serves everybody, and name its one container."""
         eventually("the node", lambda: self.node["state"] == "ready", 120)
-        (container,) = eventually("its container", lambda: only_shared(self.jobs()), 60)
-        return container
+        return eventually("its container", lambda: only_shared(self.jobs()), 60)[0]
 
     def submit(self, items: int, max_tokens: int) -> Batch:
         """Submit a batch that is to have an engine of its own."""
@@ -90,14 +89,14 @@ class Rig:
         """Wait for the container that is made for a batch."""
         return eventually(
             "its container",
-            lambda: next((name for name, job in self.jobs().items() if job == batch.id), None),
+            lambda: next((name for name, job in self.jobs().items() if job == batch.id), ""),
             180,
         )
 
 
-def only_shared(jobs: dict[str, str]) -> list[str] | None:
+def only_shared(jobs: dict[str, str]) -> list[str]:
     """Give the one container that is everybody's, if there is no other."""
-    return list(jobs) if list(jobs.values()) == [""] else None
+    return list(jobs) if list(jobs.values()) == [""] else []
 
 
 @pytest.fixture(scope="module")
@@ -110,12 +109,15 @@ def rig(tmp_path_factory: pytest.TempPathFactory, debian_archive: Path) -> Itera
         stack.callback(product.stop)
         product.start()
         user.well(*user.gai("node", "image", "--base", BASE, "--data-dir", user.node))
-        options = ["--data-dir", user.node, "--threads", "1", "--slots", "2"]
+        options = ["--data-dir", str(user.node), "--threads", "1", "--slots", "2"]
         join = user.gai("node", "join", product.url, product.token(), *options)
         made = Rig(product, user, user.start("agent", *join))
         stack.callback(lambda: made.agent.stop(20))
-        sandboxes = lambda: [each["sandbox"] for each in product.nodes()]  # noqa: E731
-        eventually("the node", lambda: "podman" in sandboxes(), 120)
+        eventually(
+            "the node",
+            lambda: any(each["sandbox"] == "podman" for each in product.nodes()),
+            120,
+        )
         product.http.ask("POST", f"/api/v1/nodes/{made.node['id']}/admit", {})
         yield made
 

@@ -64,7 +64,7 @@ def candidate(
 
     `asked` nodes have not answered yet; `refused` are left alone.
     """
-    replicas = list(registry.pool(job.model) or ())
+    replicas: list[Replica] = list(registry.pool(job.model) or ())
     if not replicas:
         return "no_node"
     able = [each for each in replicas if _is_able(each.node)]

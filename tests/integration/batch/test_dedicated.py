@@ -23,7 +23,7 @@ JOB = "batch_1"
 
 def told(node: ScriptedNode, kind: type[Dedicate | Undedicate]) -> list[str]:
     """Name the jobs of which a node heard so."""
-    return [each.job for each in node.controls if isinstance(each, kind)]  # type: ignore[union-attr]
+    return [each.job for each in node.controls if isinstance(each, kind)]
 
 
 async def both(make_node: MakeNode) -> tuple[ScriptedNode, ScriptedNode]:
@@ -37,7 +37,7 @@ async def both(make_node: MakeNode) -> tuple[ScriptedNode, ScriptedNode]:
 async def test_its_requests_meet_only_engines_of_its_own(world: World, make_node: MakeNode) -> None:
     """The node is asked, its engine is waited for, and chats go to the other all the while."""
     able, other = await both(make_node)
-    await until(lambda: world.network.registry.nodes[able.id].beat.dedicates is True)  # type: ignore[union-attr]
+    await until(lambda: world.network.registry.nodes[able.id].beat.dedicates is True)
     await world.submit(JOB, ["hej"] * 6, isolation="dedicated")
     world.work()
     await until(lambda: told(able, Dedicate) == [JOB])

@@ -11,7 +11,7 @@ from garage_ai.ledger.charges import Price
 from garage_ai.serving import Billing, Call, Earner, RecordedCounts
 from garage_ai.serving.books import Quote
 from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord
-from garage_ai.wire.ids import Digest
+from garage_ai.wire.ids import Digest, NodeId
 
 PRICE = Price(NanoGai(1000), NanoGai(10_000))
 HOLD = NanoGai(1000)
@@ -30,10 +30,10 @@ class Flat:
         del model
         return None
 
-    def earner(self, node: str) -> Earner | None:
+    def earners(self, node: str, digest: str) -> list[Earner]:
         """Name the one owner."""
-        del node
-        return Earner(MemberId("mbr_owner"), 500)
+        del digest
+        return [Earner(NodeId(node), MemberId("mbr_owner"), 500)]
 
 
 def call(request: str, payer: str) -> Call:

@@ -106,10 +106,10 @@ async def test_pages_follow_each_other(used: Storage) -> None:
 async def test_a_members_pages_are_in_the_order_of_its_moments(storage: Storage) -> None:
     """A long answer is recorded late and stands where it began; none is missed or comes twice."""
     hours = {"req_0": 3, "req_1": 1, "req_2": 1, "req_3": 2, "req_4": 0}
-    writer = UsageWriter.start(storage)
+    writer = UsageWriter.start(Ledger(storage))
     for name, hour in hours.items():
-        writer.put(replace(ANSWERED, request_id=name, at=NOON + timedelta(hours=hour)))
-        writer.put(replace(ANSWERED, request_id=f"bo_{name}", member=BO))
+        writer.put(Receipt(replace(ANSWERED, request_id=name, at=NOON + timedelta(hours=hour))))
+        writer.put(Receipt(replace(ANSWERED, request_id=f"bo_{name}", member=BO)))
     await writer.close()
     seen, before = list[str](), None
     while True:

@@ -9,7 +9,7 @@ import pytest
 from garage_ai.cli import batch_words
 from garage_ai.cli.batch_input import MAX_PROMPT, make_lines, open_lines
 from garage_ai.cli.batch_progress import WINDOW_SECONDS, Pace, Progress
-from garage_ai.cli.batch_shapes import Batch, Counts, Money, Tokens
+from garage_ai.cli.batch_shapes import Batch, Counts, More, Tokens
 from garage_ai.cli.batch_template import BadTemplate, Form, Template
 from garage_ai.cli.errors import Failed
 
@@ -205,7 +205,7 @@ def test_a_line_of_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_rows_of_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     """Speed is that of its whole run; what is set aside matters only while it runs."""
     monkeypatch.setattr(batch_words, "language", lambda: "en")
-    money = Money("5000000000", "1500000000")
+    money = More("5000000000", "1500000000")
     ended = Batch(
         id="b",
         status="completed",
