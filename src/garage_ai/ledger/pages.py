@@ -7,7 +7,6 @@ other. On SQLite every writer is alone anyway.
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Final, TypeVar
 
 from sqlalchemy import Row, bindparam, delete, literal_column, select, update
@@ -222,7 +221,7 @@ def _transfer_row(transfer: Transfer) -> tuple[object, ...]:
         transfer.debit,
         transfer.credit,
         int(transfer.amount),
-        transfer.at.astimezone(UTC),
+        transfer.at,
         transfer.request_id,
         transfer.note,
         digest_of(transfer),

@@ -15,7 +15,7 @@ from garage_ai.storage import ConstraintViolated, StorageError, ValueRefused
 _log = structlog.get_logger(__name__)
 
 QUEUE: Final = 100_000
-"""Receipts that may wait: a minute of full load while a disk is full, about 200 MB."""
+"""Receipts that may wait: a minute of full load while a disk is full, about 130 MB."""
 
 LINGER_SECONDS: Final = 0.025
 """How long the first receipt waits for company; half of the 50 ms, the rest is for the commit.
