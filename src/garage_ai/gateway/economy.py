@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from garage_ai.catalog import Catalog
@@ -101,7 +102,15 @@ async def open_economy(
         return warm_nodes(network.registry)
 
     flags = Flags(storage, figures, gateway)
-    jobs = RewardJobs(storage, ledger, rules, dict(expected_speeds(catalog)), ready, flags=flags)
+    jobs = RewardJobs(
+        storage,
+        ledger,
+        rules,
+        dict(expected_speeds(catalog)),
+        ready,
+        flags=flags,
+        partners=partial(parts_of, network.registry),
+    )
     await jobs.start()
     stack.push_async_callback(jobs.close)
     standings = Standings(allowances.balance, rules.grant)

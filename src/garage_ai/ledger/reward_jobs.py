@@ -6,8 +6,8 @@ comes first decides it.
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from garage_ai.audit.models import Action, Actor, Entry
 from garage_ai.ledger import grants
+from garage_ai.ledger.charges import divide, split
 from garage_ai.ledger.errors import TransferConflict
 from garage_ai.ledger.figures import FigureJudge
 from garage_ai.ledger.flags import Flags
@@ -90,6 +91,11 @@ class _Node:
     since: datetime
 
 
+def _alone(node: NodeId) -> Sequence[tuple[NodeId, int]]:
+    """Let a node share with nobody."""
+    return [(node, 1)]
+
+
 class RewardJobs:
     """All that is given at its time; `run_once` is safe to run as often as one likes."""
 
@@ -102,11 +108,13 @@ class RewardJobs:
         ready: Callable[[], Iterable[NodeId]] = tuple,
         *,
         flags: Flags | None = None,
+        partners: Callable[[NodeId], Sequence[tuple[NodeId, int]]] = _alone,
     ) -> None:
         """Give by these rules.
 
         `expected` is the speed of one stream on the reference card, by digest; `ready` tells which
         nodes could be given work of such a model now, `flags` which of them give wrong figures.
+        `partners` names who shares what a node is given, by parts, that node first.
         """
         self.failures = 0
         self.book = RewardBook(storage, ledger)
@@ -117,6 +125,7 @@ class RewardJobs:
         self._rules = rules
         self._expected = expected
         self._ready = ready
+        self._partners = partners
         self._flags = flags or Flags(storage, FigureJudge(), "")
         self._task: asyncio.Task[None] | None = None
 
@@ -220,7 +229,8 @@ class RewardJobs:
         minutes = await self.warm.of(hour)
         until = hour + HOUR
         served = await served_for_others(self._storage, self._expected, until - VERIFIED, until)
-        known = {node.id: node for node in await self._nodes() if node.id in minutes}
+        there = {node.id: node for node in await self._nodes()}
+        known = {name: node for name, node in there.items() if name in minutes}
         warm = [
             Warm(
                 node.id,
@@ -235,13 +245,27 @@ class RewardJobs:
         period, name = f"{hour:%Y-%m-%dT%H}", _mint_of(hour)
         given = [Reward(name, period, Kind.MINT, ISSUANCE, POOL, made.mint)]
         for node, shares in made.shares.items():
-            to = member_account(known[node].member)
-            for account, amount in ((to, shares.node), (escrow_account(node), shares.escrow)):
-                if amount:
-                    held = "/held" if account != to else ""
-                    label = f"stipend/{period}/{node}{held}"
-                    given.append(Reward(label, period, Kind.STIPEND, POOL, account, amount))
+            given += self._stipend(node, NanoGai(shares.node + shares.escrow), period, there)
         await self.book.decide(given, now, once=name)
+
+    def _stipend(
+        self, node: NodeId, amount: NanoGai, period: str, there: Mapping[NodeId, _Node]
+    ) -> Iterator[Reward]:
+        """Give a node's stipend to it and the rigs of its gang, as each of them is given it."""
+        partners = self._partners(node) or alone(node)
+        others = [(rig, parts) for rig, parts in partners if rig in there and rig != node]
+        whole = sum(parts for _, parts in partners)
+        parts = [whole - sum(part for _, part in others), *(part for _, part in others)]
+        rigs = [node, *(rig for rig, _ in others)]
+        for rig, share in zip(rigs, divide(amount, parts), strict=True):
+            member = there[rig].member
+            shares = split(share, 0, self.probation.escrow_permille(rig, member))
+            label = f"stipend/{period}/{node}" + (f"/{rig}" if rig != node else "")
+            given = Reward(label, period, Kind.STIPEND, POOL, member_account(member), shares.node)
+            held = replace(
+                given, id=f"{label}/held", credit=escrow_account(rig), amount=shares.escrow
+            )
+            yield from (each for each in (given, held) if each.amount)
 
     # --- escrow
 

@@ -27,8 +27,11 @@ class Part(NamedTuple):
     parts: int
 
 
-def parts_of(registry: Registry, node_id: NodeId, digest: str) -> tuple[Part, ...]:
-    """Say who earns for a model's answer by a node, that node first; nobody if it is gone."""
+def parts_of(registry: Registry, node_id: NodeId, digest: str | None = None) -> tuple[Part, ...]:
+    """Say who earns for what a node does, that node first; nobody if it is gone.
+
+    `digest` is the model that it answered with, None for whatever its gang runs.
+    """
     node = registry.nodes.get(node_id)
     if node is None:
         return ()
@@ -36,7 +39,7 @@ def parts_of(registry: Registry, node_id: NodeId, digest: str) -> tuple[Part, ..
     if found is None:
         return (Part(node_id, 1),)
     terms, document = found
-    if terms.leader != node_id or terms.digest != digest:
+    if terms.leader != node_id or digest not in (terms.digest, None):
         return (Part(node_id, 1),)
     signed = [
         Part(rig.node, rig.parts)

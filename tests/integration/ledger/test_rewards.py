@@ -137,6 +137,35 @@ async def test_a_warm_and_proved_hour_has_its_stipend(
     assert await held(ledger, POOL) == 0
 
 
+async def test_rigs_share_the_stipend_of_the_one_that_leads(
+    storage: Storage, ledger: Ledger
+) -> None:
+    """By their parts, of each as much held back as of a node of its own; who is gone gets none."""
+    for member in (LENDER, ANNA, BERT, CILLA):
+        await add_member(storage, member)
+    proved, gone = NodeId("n2"), NodeId("n3")
+    await add_node(storage)
+    await add_node(storage, proved, CILLA)
+    parts = [(NODE, 5), (proved, 2), (gone, 1)]
+    jobs = RewardJobs(storage, ledger, RULES, {DIGEST: SPEED}, partners=lambda _: parts)
+    jobs.probation._proved = frozenset({proved})
+    hour = BEGIN.replace(minute=0)
+    for member in (ANNA, BERT):
+        await add_streams(storage, member, 2, hour - timedelta(hours=2))
+    await warm_for(jobs, hour, 60)
+    later = hour + timedelta(minutes=65)
+    await jobs.give_stipends(later)
+    await jobs.book.post(later)
+    stipend = 5 * GAI // 1000
+    own = stipend * 6 // 8
+    assert await held(ledger, member_account(LENDER)) == own // 2
+    assert await held(ledger, escrow_account(NODE)) == own // 2
+    assert await held(ledger, member_account(CILLA)) == stipend * 2 // 8
+    assert await held(ledger, escrow_account(proved)) == 0
+    assert await held(ledger, POOL) == 0
+    assert -(await held(ledger, ISSUANCE)) == stipend
+
+
 async def test_an_idle_node_has_none(jobs: RewardJobs, storage: Storage, ledger: Ledger) -> None:
     """Warm all hour, asked by nobody but its owner and one friend: decided, and empty."""
     await add_node(storage)

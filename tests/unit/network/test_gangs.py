@@ -75,6 +75,7 @@ def test_a_gang_is_its_leaders_alone(registry: Registry, beat: BeatMaker, keys: 
     assert parts_of(registry, N1, SMALL.digest) == (Part(N1, 1),)
     leads(registry, beat, signed(TERMS, keys))
     assert parts_of(registry, N0, LARGE.digest) == ALONE
+    assert parts_of(registry, N0) == parts_of(registry, N0, SMALL.digest) != ALONE
 
 
 def test_a_leader_has_to_sign_too(registry: Registry, beat: BeatMaker, keys: Keys) -> None:
