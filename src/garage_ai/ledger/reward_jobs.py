@@ -252,7 +252,7 @@ class RewardJobs:
         self, node: NodeId, amount: NanoGai, period: str, there: Mapping[NodeId, _Node]
     ) -> Iterator[Reward]:
         """Give a node's stipend to it and the rigs of its gang, as each of them is given it."""
-        partners = self._partners(node) or alone(node)
+        partners = self._partners(node) or _alone(node)
         others = [(rig, parts) for rig, parts in partners if rig in there and rig != node]
         whole = sum(parts for _, parts in partners)
         parts = [whole - sum(part for _, part in others), *(part for _, part in others)]
