@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import os
 import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,10 +17,13 @@ from garage_ai.node import leaving
 from garage_ai.node.errors import GatewayAway, NotEnrolled
 from garage_ai.node.events import Event
 from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.group.setup import take_down_tunnel
+from garage_ai.node.group.tunnel import tunnel_to_end
 from garage_ai.node.guard.limits import Limits, save_limits
 from garage_ai.node.join import join
 from garage_ai.node.leaving import leave
 from garage_ai.node.records import record_with
+from garage_ai.node.sandbox.containers import tag_of
 from garage_ai.node.sandbox.images import Built, ImageBook
 from garage_ai.node.service.user_manager import NodeService
 
@@ -252,3 +256,21 @@ async def test_what_cannot_be_removed_is_named(
     assert not (folder.path / "limits.json").exists()
     assert (await leave(folder)).kept == ()
     assert not folder.path.exists()
+
+
+@pytest.mark.system
+async def test_what_root_has_made_for_a_group_is_roots_to_take_away(
+    folder: NodeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To anybody else it is told, with the command; that one does it."""
+    made = tunnel_to_end(tag_of(folder.path)).socket
+    made.parent.mkdir(exist_ok=True)
+    made.touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "geteuid", lambda: 1000)
+        left = await leave(folder)
+    command = f"gai group leave --data-dir {folder.path}"
+    assert left.kept == (f"network of the group: as root: {command}",)
+    assert take_down_tunnel(folder)
+    assert not made.exists()
+    assert (await leave(folder)).kept == ()

@@ -2,7 +2,7 @@
 
 vLLM's own multi-node mode: each rig runs the same `vllm serve` with its number, all but the first
 without an API (`--headless`), and they find each other at the first one's address. Ray, which vLLM
-offers for the same, is not used: it needs a cluster of its own beside the agents.
+offers for the same, would start ranks that are no agent's (docs/decisions/0047).
 """
 
 from dataclasses import dataclass
