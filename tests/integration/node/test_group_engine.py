@@ -78,6 +78,7 @@ class Party:
     ) -> None:
         self.key = KeyPair.generate(Role.USER)
         self.vllm = home / "env"
+        self.run = home / "run"
         fake_vllm.make_python(self.vllm, mock={"chunks": 4})
         options = VllmOptions(
             python=self.vllm / "python",
@@ -97,7 +98,7 @@ class Party:
             options,
             gang_planner(DIGEST, divide),
             self.tunnel,
-            run=home / "run",
+            run=self.run,
             logs=home / "logs",
             launcher=launcher,
             patience=Patience(token=2, idle=0.5, look=0.2, misses=50),
@@ -203,7 +204,7 @@ async def test_a_rig_taken_back_before_its_part_runs(parties: tuple[Party, Party
     other.tunnel.open.set()
     async with asyncio.timeout(20):
         await back
-    assert not (other.vllm / "started.json").exists()
+    assert not other.run.exists()
 
 
 @pytest.mark.timeout(60)
