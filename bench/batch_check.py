@@ -78,8 +78,11 @@ class Checked(msgspec.Struct):
         )
 
 
-def check(rows: Rows, batches: Sequence[Given], text: str) -> Checked:
-    """Compare what came back with what was asked, and with usage and transfers."""
+def check(rows: Rows, batches: Sequence[Given], text: str | None) -> Checked:
+    """Compare what came back with what was asked, and with usage and transfers.
+
+    All answers are `text`; None where all that is known of them is that they say something.
+    """
     seen, requests = Checked(), Counter[str]()
     for given in batches:
         _check_lines(given, text, requests, seen)
@@ -87,7 +90,7 @@ def check(rows: Rows, batches: Sequence[Given], text: str) -> Checked:
     return seen
 
 
-def _check_lines(given: Given, text: str, requests: Counter[str], seen: Checked) -> None:
+def _check_lines(given: Given, text: str | None, requests: Counter[str], seen: Checked) -> None:
     counted: Counter[str] = Counter()
     for is_answer, raw in (*_told(True, given.output), *_told(False, given.errors)):
         line = msgspec.json.decode(raw, type=_Line)
@@ -97,7 +100,7 @@ def _check_lines(given: Given, text: str, requests: Counter[str], seen: Checked)
         if is_answer:
             seen.answered += 1
             said = [each.message.content for each in line.response.body.choices]  # type: ignore[union-attr]
-            seen.wrong_answers += said != [text]
+            seen.wrong_answers += said != [text] if text is not None else not (said and all(said))
         else:
             seen.failed += 1
     asked = set(given.asked)

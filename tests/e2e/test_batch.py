@@ -1,65 +1,18 @@
 """Batches of the official client: at the real small model, and through LiteLLM."""
 
-import io
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-import openai
 import pytest
-from openai.types import Batch
+from tests.parts.batch_client import ended, lines_of, request, submit
 from tests.parts.lent_engine import MODEL, lend
 from tests.parts.product import REAL, Product
 from tests.parts.program import GAI, Program
 from tests.parts.real_litellm import LiteLlm
 from tests.parts.waiting import eventually
-
-CHAT: Final = "/v1/chat/completions"
-
-
-def request(name: str, model: str, **asked: object) -> dict[str, object]:
-    """Make a request for a short answer."""
-    body: dict[str, object] = {
-        "model": model,
-        "messages": [{"role": "user", "content": "Say hello in one word."}],
-        "max_tokens": 8,
-    }
-    return {"custom_id": name, "method": "POST", "url": CHAT, "body": body | asked}
-
-
-def submit(client: openai.OpenAI, *requests: object, **more: Any) -> Batch:
-    """Upload requests and have a batch made of them."""
-    lines = "".join(json.dumps(each) + "\n" for each in requests)
-    file = client.files.create(file=("in.jsonl", io.BytesIO(lines.encode())), purpose="batch")
-    made = client.batches.create(
-        input_file_id=file.id, endpoint=CHAT, completion_window="24h", **more
-    )
-    assert made.input_file_id == file.id
-    return made
-
-
-def ended(client: openai.OpenAI, batch: str) -> Batch:
-    """Wait for a batch's end."""
-
-    found: list[Batch] = []
-
-    def has_ended() -> bool:
-        found[:] = [client.batches.retrieve(batch)]
-        return found[0].status in {"completed", "failed", "cancelled", "expired"}
-
-    eventually("the batch's end", has_ended, 60)
-    return found[0]
-
-
-def lines_of(client: openai.OpenAI, file: str | None) -> dict[str, Any]:
-    """Read a file of results, by its requests' names."""
-    assert file is not None
-    lines = client.files.content(file).text.splitlines()
-    found = {each["custom_id"]: each for each in map(json.loads, lines)}
-    assert len(found) == len(lines)
-    return found
 
 
 def test_requests_and_their_answers(garage: Product) -> None:

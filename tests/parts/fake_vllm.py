@@ -4,12 +4,15 @@
 environment gets: `-c PROBE …`, answered from its settings, and `-m` vLLM's server or its command,
 which say what vLLM 0.32 says while it loads, start a second process as vLLM does, and serve the
 mock engine. As with vLLM, only the command's `serve` knows `--headless`, and then nothing listens.
+Where it is told to, it loads only once the ranks have met as vLLM's do, at the first one's address.
 """
 
 import argparse
 import asyncio
+import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -28,6 +31,7 @@ sys.path.insert(0, {root!r})
 from tests.parts.fake_vllm import main
 main({folder!r}, sys.argv[1:])
 """
+MEET_SECONDS = 60.0
 CPU: dict[str, Any] = {"version": "0.32.0", "device": "cpu", "cards": []}
 
 # Recorded from vLLM 0.32.0 on a CPU; the two shards are put into the place of its one.
@@ -65,7 +69,10 @@ def make_python(folder: Path, **settings: Any) -> Path:
 
 
 def tell(folder: Path, **settings: Any) -> None:
-    """Change settings: the probe's answer, `fails` (loading ends badly), `waits` (for `go`)."""
+    """Change settings: the probe's answer, `fails` (loading ends badly), `waits` (for `go`).
+
+    And `meets`, for ranks that have a network between them.
+    """
     path = folder / "settings.json"
     before = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(before | settings))
@@ -103,6 +110,10 @@ def _serve(
     parser = argparse.ArgumentParser()
     parser.add_argument("--uds", type=Path, required=True)
     parser.add_argument("--served-model-name", required=True)
+    parser.add_argument("--nnodes", type=int, default=1)
+    parser.add_argument("--node-rank", type=int, default=0)
+    parser.add_argument("--master-addr")
+    parser.add_argument("--master-port", type=int)
     options, _ = parser.parse_known_args(argv)
     core = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
     told = {"argv": argv, "environment": dict(os.environ), "pid": os.getpid(), "core": core.pid}
@@ -115,11 +126,34 @@ def _serve(
         sys.exit(1)
     while settings.get("waits") and not (folder / "go").exists():
         time.sleep(0.02)
-    _say(_ENDS[:-1])
-    if headless:
-        core.wait()
+    with contextlib.ExitStack() as links:
+        if settings.get("meets") and options.nnodes > 1:
+            _meet(options, links)
+        _say(_ENDS[:-1])
+        if headless:
+            core.wait()
+            return
+        asyncio.run(_answer(options.uds, options.served_model_name, settings))
+
+
+def _meet(options: argparse.Namespace, links: contextlib.ExitStack) -> None:
+    """Have a link to each other rank, or to the first one; like vLLM's, nobody minds its end."""
+    place = (options.master_addr, options.master_port)
+    if options.node_rank == 0:
+        server = links.enter_context(socket.create_server(place))
+        for _ in range(1, options.nnodes):
+            links.enter_context(server.accept()[0])
         return
-    asyncio.run(_answer(options.uds, options.served_model_name, settings))
+    deadline = time.monotonic() + MEET_SECONDS
+    while True:
+        try:
+            links.enter_context(socket.create_connection(place, timeout=1))
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        else:
+            return
 
 
 async def _answer(socket: Path, name: str, settings: dict[str, Any]) -> None:

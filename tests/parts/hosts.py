@@ -21,13 +21,14 @@ def run(*argv: str) -> None:
 class Host:
     """A host in the home network behind `router`; `public` is this machine as it sees it.
 
-    `address` is its own, where others are meant to reach it.
+    `address` is its own, where others are meant to reach it; its cable ends in the router's `port`.
     """
 
     name: str
     router: str
     public: str
     address: str = ""
+    port: str = ""
 
     @property
     def inside(self) -> tuple[str, ...]:
@@ -44,6 +45,26 @@ class Host:
             yield
         finally:
             run(*table, "-D", *rule)
+
+    @contextlib.contextmanager
+    def unplugged(self) -> Iterator[None]:
+        """Pull its cable."""
+        link = ("ip", "-n", self.router, "link", "set", self.port)
+        run(*link, "down")
+        try:
+            yield
+        finally:
+            run(*link, "up")
+
+    @contextlib.contextmanager
+    def apart(self, other: "Host") -> Iterator[None]:
+        """Let nothing through between it and another, neither way; all else reaches both."""
+        with ExitStack() as stack:
+            for chain, end in (("INPUT", "-s"), ("OUTPUT", "-d")):
+                rule = (chain, end, other.address, "-j", "DROP")
+                run(*self.inside, "iptables", "-I", *rule)
+                stack.callback(run, *self.inside, "iptables", "-D", *rule)
+            yield
 
 
 @contextlib.contextmanager
@@ -106,7 +127,7 @@ def lan(size: int) -> Iterator[tuple[str, tuple[Host, ...]]]:
             run("ip", "-n", switch, "link", "set", port, "master", "switch", "up")
             run("ip", "-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
             run("ip", "-n", name, "link", "set", "eth0", "up")
-            hosts.append(Host(name, switch, f"{near}.1", address))
+            hosts.append(Host(name, switch, f"{near}.1", address, port))
         yield f"{near}.1", tuple(hosts)
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import signal
+import ssl
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -128,11 +129,13 @@ class Product:
     @property
     def http(self) -> Caller:
         """A client that sees everything, with the operator's key."""
-        record = read_up(self.data / "run" / "up.json")
-        return Caller(self.url, self.key, ca=record.ca if record else None)
+        return Caller(self.url, self.key, ca=self._ca)
 
     def client(self, key: str | None = None, **options: Any) -> openai.OpenAI:
         """The official client; it tries nothing twice."""
+        if self._ca is not None:
+            trusts = ssl.create_default_context(cafile=self._ca)
+            options["http_client"] = openai.DefaultHttpxClient(verify=trusts)
         return openai.OpenAI(
             base_url=f"{self.url}/v1", api_key=key or self.key, max_retries=0, **options
         )
@@ -142,6 +145,11 @@ class Product:
         return openai.AsyncOpenAI(
             base_url=f"{self.url}/v1", api_key=self.key, max_retries=0, **options
         )
+
+    @property
+    def _ca(self) -> str | None:
+        record = read_up(self.data / "run" / "up.json")
+        return record.ca if record else None
 
     def nodes(self) -> list[dict[str, Any]]:
         """List the nodes."""
