@@ -16,23 +16,25 @@ from garage_ai.gateway.counting import watch_counts
 from garage_ai.gateway.economy import watch_economy
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.gateway.process import _watch, _watch_audit
-from garage_ai.storage import UsageRecord
+from garage_ai.storage import UsagePart, UsageRecord
 
 _INTRO = """
 `GET /metrics` gives these in Prometheus's text format and needs no key: no label names a key, a
 member, a node or anything a client wrote. Names beginning with `gen_ai` follow OpenTelemetry's
-conventions for generative AI. Keep the address to yourself with a proxy if you want it private.
+conventions for generative AI; `gai_priority` keeps chat's latencies apart from those of batches.
+Keep the address to yourself with a proxy if you want it private.
 """
 
 _LABELS: Final = {
     "code": "one of the [error codes](errors.md)",
     "error_type": "empty for a whole answer, else how it ended",
+    "gai_priority": "`chat` for what somebody waits for, `batch` for the lines of batches",
     "gen_ai_operation_name": "`chat`, `text_completion`, `embeddings`",
     "gen_ai_request_model": "a model that a node has answered for, else `other`; at most 200",
     "gen_ai_token_type": "`input`, `output`",
     "reason": (
         "of lost usage `queue_full`, `refused`, `closed`; of counts `counted`, `absent`, "
-        "`refused`, `late`, `overloaded`, `broken`"
+        "`refused`, `late`, `overloaded`, `broken`; of moves how the node before it ended"
     ),
     "state": "`joining`, `ready`, `dedicated`, `busy`, `draining`, `paused`, `suspect`, `gone`",
 }
@@ -41,13 +43,13 @@ _QUESTIONS: Final = (
         "How long is the wait for the first token, at the 95th percentile?",
         (
             "histogram_quantile(0.95, sum by (le) "
-            "(rate(gen_ai_server_time_to_first_token_seconds_bucket[5m])))"
+            '(rate(gen_ai_server_time_to_first_token_seconds_bucket{gai_priority="chat"}[5m])))'
         ),
     ),
     (
         "How many requests fail, and how?",
         (
-            "sum by (error_type) "
+            "sum by (error_type, gai_priority) "
             '(rate(gen_ai_server_request_duration_seconds_count{error_type!=""}[5m]))'
         ),
     ),
@@ -115,6 +117,10 @@ def _record() -> UsageRecord:
         ttft_s=0.1,
         duration_s=0.2,
         attempts=2,
+        parts=(
+            UsagePart("nabcdefghijkl", "sha256:0", None, None, 1, "node_lost", None),
+            UsagePart("nabcdefghijkm", "sha256:0", 1, 1, 1, "ok", 0.1),
+        ),
     )
 
 

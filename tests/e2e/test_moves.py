@@ -110,7 +110,8 @@ def test_the_client_sees_one_whole_answer(
     assert [part["outcome"] for part in parts] == [OUTCOMES[lose], "ok"]
     assert sum(part["content_events"] for part in parts) == CHUNKS
     metrics = lost.http.get("/metrics").body.decode()
-    assert f'gai_stream_moves_total{{reason="{parts[0]["outcome"]}"}}' in metrics
+    labels = f'gai_priority="chat",reason="{parts[0]["outcome"]}"'
+    assert f"gai_stream_moves_total{{{labels}}}" in metrics
 
 
 def _other(both: tuple[Lent, Lent], lent: Lent) -> Lent:

@@ -39,15 +39,13 @@ def test_metrics_after_traffic(lent: Lent) -> None:
     def grown(name: str) -> float:
         return after[name] - before.get(name, 0.0)
 
-    ok = f'{{error_type="",gen_ai_operation_name="chat",gen_ai_request_model="{MODEL}"}}'
+    kind = f'gai_priority="chat",gen_ai_operation_name="chat",gen_ai_request_model="{MODEL}"'
+    ok = f'{{error_type="",{kind}}}'
     assert grown(f"gen_ai_server_request_duration_seconds_count{ok}") == 2
-    first = f'{{gen_ai_operation_name="chat",gen_ai_request_model="{MODEL}"}}'
+    first = f"{{{kind}}}"
     # Of the stream alone: when a plain answer had its first token is not seen.
     assert grown(f"gen_ai_server_time_to_first_token_seconds_count{first}") == 1
-    put_out = (
-        f'{{gen_ai_operation_name="chat",gen_ai_request_model="{MODEL}",'
-        'gen_ai_token_type="output"}'
-    )
+    put_out = f'{{{kind},gen_ai_token_type="output"}}'
     assert grown(f"gen_ai_client_token_usage_sum{put_out}") == 4 + 32
     assert grown('gai_http_errors_total{code="model_not_found"}') == 1
     assert after['gai_nodes{state="ready"}'] == 1

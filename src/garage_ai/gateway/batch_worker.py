@@ -57,7 +57,12 @@ class WorkPlace:
         economy = self.economy
         bills = ItemBills(economy.billing, economy.prices, self.network)
         serving = Service(
-            self.network, bills, self.metrics.observe, self.limits, bills, recount=self.recount
+            self.network,
+            bills,
+            self.metrics.observe_batch,
+            self.limits,
+            bills,
+            recount=self.recount,
         )
         name = new_gateway_id()
         worker = Worker(

@@ -1,7 +1,9 @@
 """What Prometheus may read: names after OpenTelemetry's conventions for generative AI.
 
 No label holds anything a client wrote: models are named only while the network knows them, all
-others are `other`. No label names a key, a member or a node, so /metrics needs no key.
+others are `other`. No label names a key, a member or a node, so /metrics needs no key. What the
+conventions have no name for, the priority of a request, is an attribute of our own: a batch request
+waits for hours where a chat waits for milliseconds.
 """
 
 from collections import Counter as Count
@@ -17,6 +19,7 @@ from garage_ai.gateway.histograms import Histogram, Series
 from garage_ai.network.continuation import PREEMPTED
 from garage_ai.network.models import NodeState, NodeView
 from garage_ai.storage import UsageRecord
+from garage_ai.wire.frames import Priority
 
 # The buckets that OpenTelemetry's conventions advise.
 _SECONDS: Final = (
@@ -56,6 +59,8 @@ _FIRST_SECONDS: Final = (
 _GAP_SECONDS: Final = (0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0)
 _TOKENS: Final = (1, 4, 16, 64, 256, 1024, 4096, 16384, 65536, 262144, 1048576)
 
+_PRIORITY: Final = "gai_priority"
+_REQUEST: Final = ("gen_ai_operation_name", "gen_ai_request_model", _PRIORITY)
 _OPERATIONS: Final = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 _STATES: Final = get_args(NodeState)
 MAX_MODELS: Final = 200
@@ -78,38 +83,41 @@ class Metrics:
         self.registry = CollectorRegistry()
         self._models: set[str] = set()
         # Looking series up by their labels would cost more than counting.
-        self._series: dict[tuple[str, str, str], _Series] = {}
+        self._series: dict[tuple[str, str, str, Priority], _Series] = {}
         self._duration = Histogram(
             "gen_ai_server_request_duration_seconds",
             "Time from the request's admission to the end of its answer.",
-            ("gen_ai_operation_name", "gen_ai_request_model", "error_type"),
+            (*_REQUEST, "error_type"),
             bounds=_SECONDS,
         )
         self._first = Histogram(
             "gen_ai_server_time_to_first_token_seconds",
             "Time from a stream's admission to its first content; plain answers have none.",
-            ("gen_ai_operation_name", "gen_ai_request_model"),
+            _REQUEST,
             bounds=_FIRST_SECONDS,
         )
         self._tokens = Histogram(
             "gen_ai_client_token_usage",
             "Tokens of a request, as the engine says.",
-            ("gen_ai_operation_name", "gen_ai_request_model", "gen_ai_token_type"),
+            (*_REQUEST, "gen_ai_token_type"),
             bounds=_TOKENS,
         )
         self._retries = Counter(
-            "gai_retries", "Attempts beyond a request's first.", registry=self.registry
+            "gai_retries",
+            "Attempts beyond a request's first.",
+            (_PRIORITY,),
+            registry=self.registry,
         )
         self._moves = Counter(
             "gai_stream_moves",
             "Streams that went on at another node, by what became of the one before.",
-            ("reason",),
+            ("reason", _PRIORITY),
             registry=self.registry,
         )
         self._gaps = Histogram(
             "gai_stream_gap_seconds",
             "Time between the last words of one node and the first of the next.",
-            (),
+            (_PRIORITY,),
             bounds=_GAP_SECONDS,
         )
         for histogram in (self._duration, self._first, self._tokens, self._gaps):
@@ -138,10 +146,9 @@ class Metrics:
             registry=self.registry,
         )
 
-    def observe(self, record: UsageRecord) -> None:
+    def observe(self, record: UsageRecord, priority: Priority = "chat") -> None:
         """Count one finished request."""
-        model = self._model(record)
-        kind = (record.route, model, record.outcome)
+        kind = (record.route, self._model(record), record.outcome, priority)
         series = self._series.get(kind) or self._series.setdefault(kind, self._find(*kind))
         series.duration.observe(record.duration_s)
         if record.ttft_s is not None:
@@ -151,22 +158,26 @@ class Metrics:
         if record.completion_tokens is not None:
             series.completion.observe(record.completion_tokens)
         if record.attempts > 1:
-            self._retries.inc(record.attempts - 1)
+            self._retries.labels(priority).inc(record.attempts - 1)
         for before, part in pairwise(record.parts):
             if before.outcome == PREEMPTED:
                 continue  # it had time: where it waited is nobody's silence
-            self._moves.labels(before.outcome).inc()
+            self._moves.labels(before.outcome, priority).inc()
             if part.gap_s is not None:
-                self._gaps.labels().observe(part.gap_s)
+                self._gaps.labels(priority).observe(part.gap_s)
 
-    def _find(self, route: str, model: str, outcome: str) -> "_Series":
-        operation = _OPERATIONS.get(route, OTHER)
+    def observe_batch(self, record: UsageRecord) -> None:
+        """Count one finished request of a batch."""
+        self.observe(record, "batch")
+
+    def _find(self, route: str, model: str, outcome: str, priority: Priority) -> "_Series":
+        request = (_OPERATIONS.get(route, OTHER), model, priority)
         error = "" if outcome == "ok" else outcome
         return _Series(
-            self._duration.labels(operation, model, error),
-            self._first.labels(operation, model),
-            self._tokens.labels(operation, model, "input"),
-            self._tokens.labels(operation, model, "output"),
+            self._duration.labels(*request, error),
+            self._first.labels(*request),
+            self._tokens.labels(*request, "input"),
+            self._tokens.labels(*request, "output"),
         )
 
     def _model(self, record: UsageRecord) -> str:

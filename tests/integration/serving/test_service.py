@@ -265,7 +265,7 @@ async def test_who_was_asked_in_vain_is_recorded(
     assert record.node in {node.id for node in nodes}
     assert (record.digest, record.attempts) == (nodes[0].model.digest, 2)
     shown = metrics.render().decode()
-    assert "gai_retries_total 1.0" in shown
+    assert 'gai_retries_total{gai_priority="chat"} 1.0' in shown
     assert 'error_type="engine_error"' in shown
     assert 'gen_ai_request_model="small"' in shown
 

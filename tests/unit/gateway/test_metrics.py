@@ -43,13 +43,27 @@ def test_a_request_is_counted() -> None:
     metrics = Metrics()
     metrics.observe(RECORD)
     text = metrics.render().decode()
-    labels = 'gen_ai_operation_name="chat",gen_ai_request_model="small"'
+    labels = 'gai_priority="chat",gen_ai_operation_name="chat",gen_ai_request_model="small"'
     duration = 'gen_ai_server_request_duration_seconds_count{error_type="",' + labels + "} 1.0"
     assert duration in text
     assert "gen_ai_server_time_to_first_token_seconds_sum{" + labels + "} 0.05" in text
     tokens = "gen_ai_client_token_usage_sum{" + labels + ',gen_ai_token_type="output"} 20.0'
     assert tokens in text
-    assert "gai_retries_total 2.0" in text
+    assert 'gai_retries_total{gai_priority="chat"} 2.0' in text
+
+
+def test_batches_are_counted_apart() -> None:
+    """Hours that a batch request waited are in no figure of chat's."""
+    metrics = Metrics()
+    metrics.observe(MOVED)
+    of_chat = [line for line in metrics.render().decode().splitlines() if "_created" not in line]
+    metrics.observe_batch(replace(MOVED, duration_s=9000.0, ttft_s=8000.0))
+    text = metrics.render().decode().splitlines()
+    assert set(of_chat) <= set(text)
+    added = [line for line in text if line not in of_chat and "_created" not in line]
+    assert added
+    assert all('gai_priority="batch"' in line for line in added)
+    assert any("request_duration_seconds_sum" in line and "9000.0" in line for line in added)
 
 
 def test_moves_are_counted_by_what_made_them_necessary() -> None:
@@ -57,10 +71,10 @@ def test_moves_are_counted_by_what_made_them_necessary() -> None:
     metrics = Metrics()
     metrics.observe(MOVED)
     text = metrics.render().decode()
-    assert 'gai_stream_moves_total{reason="yielded"} 1.0' in text
-    assert 'gai_stream_moves_total{reason="node_lost"} 1.0' in text
-    assert "gai_stream_gap_seconds_count 1.0" in text
-    assert "gai_stream_gap_seconds_sum 0.25" in text
+    assert 'gai_stream_moves_total{gai_priority="chat",reason="yielded"} 1.0' in text
+    assert 'gai_stream_moves_total{gai_priority="chat",reason="node_lost"} 1.0' in text
+    assert 'gai_stream_gap_seconds_count{gai_priority="chat"} 1.0' in text
+    assert 'gai_stream_gap_seconds_sum{gai_priority="chat"} 0.25' in text
 
 
 def test_giving_way_to_a_chat_is_no_move() -> None:
