@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from garage_ai.cli import output
-from garage_ai.cli.errors import Failed, Misused
+from garage_ai.cli.errors import Misused
 from garage_ai.cli.litellm_client import litellm_client
 from garage_ai.cli.litellm_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl
 from garage_ai.data_folder import default_data_dir
 
 if TYPE_CHECKING:
-    from garage_ai.cli.client import Client
-    from garage_ai.integrations.litellm import Prices, Served
+    from garage_ai.integrations.litellm import Prices
 
 PORT: Final = 4000
 _LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -99,6 +98,7 @@ def config(
     data_dir: DataDir = None,
 ) -> None:
     """Print or write what people need who run their own LiteLLM."""
+    from garage_ai.cli.litellm_files import served, write_files
     from garage_ai.integrations.litellm import CALLBACK, CONFIG
     from garage_ai.integrations.litellm import config as write_config
 
@@ -170,34 +170,6 @@ def unmap(
     output.write(output.harmless(say("map.gone", kind=kind, value=gone.value)))
 
 
-def served(known: "Client") -> "list[Served]":
-    """Give what the gateway serves, as LiteLLM's configuration wants it. Raises: CliError."""
-    from garage_ai.integrations.litellm import Prices, Served
-
-    found = []
-    for model in known.models():
-        told = model.gai.price
-        prices = Prices(int(told.prompt), int(told.completion)) if told is not None else None
-        found.append(Served(model.id, model.gai.kind, model.gai.context, prices))
-    return found
-
-
-def write_files(directory: Path, text: str) -> None:
-    """Write the configuration and the callback into a folder. Raises: Failed."""
-    from garage_ai.integrations.litellm import CALLBACK, CONFIG, callback_source
-
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, content in ((CONFIG, text), (CALLBACK, callback_source())):
-            beside = directory / f".{name}.new"
-            beside.write_text(content, "utf-8")
-            beside.replace(directory / name)
-    except OSError as error:
-        from garage_ai.cli.words import say as say_all
-
-        raise Failed(say_all("error.no_folder", folder=directory, reason=error.strerror)) from error
-
-
 def _prices(prompt: int | None, completion: int | None) -> "Prices | None":
     if prompt is None and completion is None:
         return None
@@ -206,4 +178,4 @@ def _prices(prompt: int | None, completion: int | None) -> "Prices | None":
     return Prices(prompt or 0, completion or 0)
 
 
-__all__ = ["PORT", "app", "served", "write_files"]
+__all__ = ["PORT", "app"]

@@ -16,8 +16,8 @@ from typing import Final
 
 from garage_ai.cli import output
 from garage_ai.cli.errors import CliError, Failed, Refused
-from garage_ai.cli.litellm import served, write_files
 from garage_ai.cli.litellm_client import LiteLlmClient
+from garage_ai.cli.litellm_files import served, write_files
 from garage_ai.cli.litellm_words import say
 from garage_ai.cli.target import target_at
 from garage_ai.cli.up_run import in_words

@@ -1,26 +1,22 @@
 """`gai node doctor`: what this PC can do, and what keeps it from more."""
 
 import os
-import sys
-from collections.abc import Sequence
-from typing import Final
 
 import msgspec
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.node_findings import show_findings
 from garage_ai.cli.node_run import guarded, run_async
 from garage_ai.cli.node_words import say
-from garage_ai.cli.preflight_words import name_of, sentence
+from garage_ai.cli.preflight_words import sentence
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.group.folder import group_of
 from garage_ai.node.group.setup import SetUp, set_up_tunnel
 from garage_ai.node.hardware.models import Pc
 from garage_ai.node.preflight.mend import mend
-from garage_ai.node.preflight.models import EngineKind, Finding, Report, State
+from garage_ai.node.preflight.models import EngineKind, Report, State
 from garage_ai.node.preflight.service import inspect_all
-
-_STYLES: Final[dict[State, output.Style]] = {"ok": "green", "warn": "yellow", "fail": "red"}
 
 
 class Shown(msgspec.Struct, frozen=True):
@@ -76,16 +72,6 @@ def _tunnel(folder: NodeFolder) -> SetUp | None:
     return guarded(lambda: set_up_tunnel(folder))
 
 
-def show_findings(findings: Sequence[Finding]) -> None:
-    """Print a line for each finding, and below it how to put it right."""
-    for finding in findings:
-        text, remedy = sentence(finding)
-        mark = output.styled(f"{finding.state:<4}", _STYLES[finding.state], sys.stdout)
-        output.write(f"  {mark} {name_of(finding.check)}: {output.harmless(text)}")
-        if remedy and finding.state != "ok":
-            output.write(f"       → {output.harmless(remedy)}")
-
-
 def _for_programs(report: Report, fixed: tuple[str, ...], tunnel: SetUp | None) -> ReportShown:
     shown = []
     for each in report.findings:
@@ -102,4 +88,4 @@ def _for_programs(report: Report, fixed: tuple[str, ...], tunnel: SetUp | None) 
     )
 
 
-__all__ = ["doctor", "show_findings"]
+__all__ = ["ReportShown", "doctor"]

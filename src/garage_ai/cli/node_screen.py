@@ -8,6 +8,7 @@ from rich.status import Status
 from garage_ai.catalog import Progress
 from garage_ai.cli import output
 from garage_ai.cli.device_words import device_words
+from garage_ai.cli.node_findings import show_findings
 from garage_ai.cli.node_words import say
 from garage_ai.cli.reason_words import reason_in_words
 from garage_ai.cli.words import language
@@ -56,8 +57,6 @@ class NodeScreen:
             case Done(step, detail):
                 self.done(say(f"done.{step}", detail=output.harmless(detail)))
             case Missing(findings):
-                from garage_ai.cli.node_doctor import show_findings
-
                 self.end()
                 show_findings(findings)
             case Fetching(progress):

@@ -7,7 +7,8 @@ import pytest
 from typer.testing import CliRunner
 
 from garage_ai.cli import node
-from garage_ai.cli.node_doctor import ReportShown, show_findings
+from garage_ai.cli.node_doctor import ReportShown
+from garage_ai.cli.node_findings import show_findings
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.preflight.models import Finding
 
