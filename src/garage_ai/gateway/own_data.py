@@ -21,6 +21,7 @@ from garage_ai.audit.models import Recorded
 from garage_ai.audit.service import AuditLog, Wanted
 from garage_ai.gateway.batch_services import Batches, Files
 from garage_ai.ledger import Ledger, Transfer, member_account
+from garage_ai.ledger.proxied import Mappings, ProxiedCalls
 from garage_ai.storage import Storage, usage_list
 
 PAGE: Final = 500
@@ -45,6 +46,8 @@ class StoredData:
         self._benchmarks = Benchmarks(storage)
         self._ledger = Ledger(storage)
         self._audit = AuditLog(storage)
+        self._mappings = Mappings(storage)
+        self._proxied_calls = ProxiedCalls(storage)
 
     async def export(self, member: MemberId) -> AsyncIterator[bytes]:
         """Write all of it. Raises: MemberNotFound, StorageError."""
@@ -55,11 +58,15 @@ class StoredData:
             "nodes": self._all_nodes,
             "benchmarks": self._benchmarks.of_member,
             "models": self._claimed,
+            "mappings": self._mapped,
         }
         for name, read in parts.items():
             yield f',"{name}":'.encode() + _encoder.encode(await read(member))
         yield b',"usage":['
         async for piece in _joined(self._usage(member)):
+            yield piece
+        yield b'],"litellm":['
+        async for piece in _joined(self._proxied(member)):
             yield piece
         yield b'],"files":['
         async for piece in _joined(self._own_files(member)):
@@ -83,6 +90,15 @@ class StoredData:
 
     async def _claimed(self, member: MemberId) -> Sequence[object]:
         return [claim for claim in await self._claims.list() if claim.member == member]
+
+    async def _mapped(self, member: MemberId) -> Sequence[object]:
+        return [each for each in await self._mappings.list() if each.member == member]
+
+    async def _proxied(self, member: MemberId) -> AsyncIterator[Sequence[object]]:
+        after = 0
+        while found := await self._proxied_calls.paid_by(member, after, PAGE):
+            yield [call for _, call in found]
+            after = found[-1][0]
 
     async def _usage(self, member: MemberId) -> AsyncIterator[Sequence[object]]:
         before: int | None = None

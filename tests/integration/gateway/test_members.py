@@ -196,11 +196,15 @@ async def test_everything_is_taken_along_and_then_erased(edge: Edge) -> None:
     async with await edge.services.files.upload(key, "mine.jsonl") as upload:
         file = await upload.keep()
     await edge.services.batches.submit(key, Submission(file.id, "/v1/embeddings"))
+    mapping = {"kind": "user", "value": "anna@example.org", "member": anna.id}
+    told(await api(edge, "POST", "/litellm/mappings", mapping))
     export = told(await anna("GET", "/me/export"))
     assert export["member"]["name"] == "Anna"
     assert [each["id"] for each in export["ledger"]] == [each.id for each in booked]
     assert [each["amount"] for each in export["ledger"][:2]] == ["1", "2"]
     assert [each["id"] for each in export["nodes"]] == [node]
+    assert [each["value"] for each in export["mappings"]] == ["anna@example.org"]
+    assert export["litellm"] == []
     assert [each["filename"] for each in export["files"]] == ["mine.jsonl"]
     assert [each["input_file_id"] for each in export["batches"]] == [file.id]
     assert {each["action"] for each in export["audit"]} == {
@@ -209,6 +213,7 @@ async def test_everything_is_taken_along_and_then_erased(edge: Edge) -> None:
         "node.enrolled",
         "file.added",
         "batch.submitted",
+        "proxy.mapped",
     }
     assert anna.secret not in json.dumps(export)
     wrong = await anna("DELETE", "/me", {"name": "Bo"})

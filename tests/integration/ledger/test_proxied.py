@@ -320,6 +320,21 @@ async def test_a_request_is_passed_on_once(office: Office) -> None:
     assert [each.id for each in await office.passed_on()] == ["litellm:c0"]
 
 
+async def test_calls_that_a_member_paid_are_found(office: Office) -> None:
+    """Page by page in the order in which they were paid, and nobody else's."""
+    await office.give(office.anna, 100_000)
+    await office.mappings.put("alias", "anna", office.anna)
+    for number in (2, 0, 1):
+        await office.tell(replace(CALL, call_id=f"c{number}"))
+        await office.serve(f"req_{number}", f"c{number}")
+        assert await office.booker.book() == 1
+    await office.tell(replace(CALL, call_id="c9", key_alias=None))
+    first = await office.calls.paid_by(office.anna, 0, 2)
+    rest = await office.calls.paid_by(office.anna, first[-1][0], 2)
+    assert [told.call.call_id for _, told in [*first, *rest]] == ["c2", "c0", "c1"]
+    assert await office.calls.paid_by(office.proxy, 0, 9) == []
+
+
 async def test_who_is_erased_is_named_in_no_call(office: Office) -> None:
     """Neither where a call was passed on, nor where one waits; what comes stays with the proxy."""
     await office.give(office.anna, 100_000)

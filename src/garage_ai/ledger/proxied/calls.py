@@ -5,13 +5,17 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import Row, Select, or_, select
+from sqlalchemy import Row, Select, func, or_, select
 
+from garage_ai.ledger.models import Kind, member_account
 from garage_ai.ledger.proxied.models import ProxiedCall, TellResult, ToldCall
 from garage_ai.storage import KeyId, MemberId, Storage
-from garage_ai.storage.tables import litellm_calls
+from garage_ai.storage.tables import litellm_calls, transfers
 
 _OWN: Final = ("seq", "proxy_id", "proxy_key_id", "received_at", "state", "booked_to", "booked")
+
+_PREFIX: Final = len("litellm:") + 1
+"""Where in the id of a transfer the call's own begins."""
 
 WAITING: Final = "waiting"
 """It may still have to be passed on."""
@@ -79,6 +83,23 @@ class ProxiedCalls:
             statement = statement.where(table.c.begun_at < until)
         return await self._read(statement)
 
+    async def paid_by(self, member: MemberId, after: int, limit: int) -> list[tuple[int, ToldCall]]:
+        """Give calls that were passed on to a member, with the numbers of their transfers.
+
+        In the order of those, behind number `after`. Raises: StorageError.
+        """
+        paid = transfers.c.kind == Kind.PASSED_ON, transfers.c.debit == member_account(member)
+        statement = (
+            select(transfers.c.seq.label("paid"), litellm_calls)
+            .join(litellm_calls, litellm_calls.c.call_id == func.substr(transfers.c.id, _PREFIX))
+            .where(*paid, transfers.c.seq > after)
+            .order_by(transfers.c.seq)
+            .limit(limit)
+        )
+        async with self._storage.read() as connection:
+            rows = await connection.execute(statement)
+            return [(int(row.paid), told(row)) for row in rows]
+
     async def keys(self) -> dict[KeyId, MemberId]:
         """Give the keys that proxies have, and whose they are. Raises: StorageError."""
         columns = (litellm_calls.c.proxy_key_id, litellm_calls.c.proxy_id)
@@ -104,6 +125,7 @@ def _row(call: ProxiedCall, proxy: MemberId, key: KeyId, now: datetime) -> dict[
 def told(row: Row[tuple[object, ...]]) -> ToldCall:
     """Read a row of the table."""
     fields = row._asdict()
+    fields.pop("paid", None)
     own = {name: fields.pop(name) for name in _OWN}
     return ToldCall(
         seq=own["seq"],
