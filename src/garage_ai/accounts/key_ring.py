@@ -17,7 +17,7 @@ from garage_ai.accounts.fields import (
     checked_region,
     checked_scopes,
 )
-from garage_ai.accounts.keys import Census, count_keys, insert_key, load_keys, revoke_key
+from garage_ai.accounts.keys import Census, count_keys, insert_key, is_same, load_keys, revoke_key
 from garage_ai.accounts.limit_fields import checked_settings
 from garage_ai.accounts.limit_models import NONE, LimitSettings
 from garage_ai.accounts.models import SCOPES, Clock, IssuedKey, Key, Scope, utc_now
@@ -124,7 +124,12 @@ class KeyRing:
     async def refresh(self) -> None:
         """Take over what other processes changed. Raises: StorageError."""
         async with self._changing:
-            if await count_keys(self._storage) != self._census:
+            now = await count_keys(self._storage)
+            if now == self._census:
+                return
+            if await is_same(self._storage, self._census, now):
+                self._census = now
+            else:
                 await self._load()
 
     async def create(

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Row, func, insert, select, true, update
+from sqlalchemy import Row, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound, LastAdminKey
@@ -18,6 +18,8 @@ from garage_ai.storage import KeyId, MemberId, Storage
 from garage_ai.storage.tables import audit, keys, members
 
 _KEYS: Final = select(keys, members.c.suspended_at).join(members)
+_OF_MEMBERS: Final = (Action.MEMBER_SUSPENDED, Action.MEMBER_RESUMED, Action.MEMBER_ERASED)
+"""Acts that change what keys may do, without a key more or a revocation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,19 @@ async def count_keys(storage: Storage) -> Census:
     """Count the keys. Raises: StorageError."""
     async with storage.read() as connection:
         return await _census(connection)
+
+
+async def is_same(storage: Storage, before: Census, now: Census) -> bool:
+    """Tell whether what was done in between touched no key, nor a member's. Raises: StorageError.
+
+    Most acts are none of theirs, and to load all keys for each would keep requests waiting.
+    """
+    if (before.keys, before.revoked) != (now.keys, now.revoked) or now.acts < before.acts:
+        return False
+    since = (audit.c.seq > before.acts) & (audit.c.seq <= now.acts)
+    async with storage.read() as connection:
+        act = exists().where(since, audit.c.action.in_(_OF_MEMBERS))
+        return not await connection.scalar(select(act))
 
 
 async def load_keys(

@@ -122,6 +122,24 @@ async def test_a_key_is_found_while_it_works(ring: KeyRing, storage: Storage) ->
         ring.find(other.id)
 
 
+async def test_only_what_concerns_keys_loads_them_anew(ring: KeyRing, storage: Storage) -> None:
+    """Other acts, of which there are many, cost no more than a look; a suspension is heard of."""
+    anna = await Members(storage).add("Anna")
+    made = (await ring.create("laptop", anna.id)).key
+    await ring.refresh()
+    known = ring.find(made.id)
+    await Members(storage).add("Bo")
+    await ring.refresh()
+    assert ring.find(made.id) is known
+    await Members(storage).suspend(anna.id)
+    await ring.refresh()
+    with pytest.raises(MemberSuspended):
+        ring.find(made.id)
+    await Members(storage).resume(anna.id)
+    await ring.refresh()
+    assert ring.find(made.id) == known
+
+
 async def test_a_revocation_survives_a_restart(ring: KeyRing, storage: Storage) -> None:
     """A new ring over the same database refuses it too."""
     key, secret = await ring.create("laptop")
