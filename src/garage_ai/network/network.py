@@ -333,18 +333,15 @@ class Network:
             self._apply(self.registry.enrol(node))
 
     async def _compare(self) -> None:
-        """Forget the nodes that the books no longer have, and see which images they allow now.
-
-        Nodes let in meanwhile are not judged.
-        """
-        known = set(self.registry.nodes)
-        there = {node.id: node for node in await self._books.nodes()}
-        for node_id in known.difference(there):
-            _log.info("node_removed_elsewhere", node=node_id)
-            self.remove(node_id)
-        for node in map(there.__getitem__, known.intersection(there)):
-            if node.public_key != self.registry.nodes[node.id].enrolled.public_key:
-                self._apply(self.registry.enrol(node))
+        """Take over what other gateways have decided; what came here meanwhile is not judged."""
+        known = [node.enrolled for node in self.registry.nodes.values()]
+        kept = {node.id: node for node in await self._books.nodes()}
+        for before in known:
+            if before.id not in kept:
+                _log.info("node_removed_elsewhere", node=before.id)
+                self.remove(before.id)
+            elif (node := self.registry.nodes.get(before.id)) and node.enrolled is before:
+                self._apply(self.registry.enrol(kept[before.id]))
         self.images_are(await self._books.images())
 
     async def _renew(self, node_id: NodeId) -> None:

@@ -17,6 +17,22 @@ pytestmark = pytest.mark.anyio
 PULLED = EngineImage("sha256:" + "9" * 64)
 
 
+async def test_who_was_suspended_at_another_gateway_gets_no_work(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The books say so; resumed there, the node serves again."""
+    node = await make_node()
+    monkeypatch.setattr("garage_ai.network.network.COMPARE_SECONDS", 0.0)
+    before = books.enrolled[node.id]
+    books.enrolled[node.id] = replace(before, suspended=True)
+    await until(lambda: network.nodes()[0].refused is not None)
+    with pytest.raises(DispatchError):
+        await network.open(request())
+    books.enrolled[node.id] = before
+    await until(lambda: network.nodes()[0].refused is None)
+    assert await read(await network.open(request()))
+
+
 async def test_an_image_waits_for_an_administrator_at_any_gateway(
     network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
