@@ -42,6 +42,9 @@ GREET_SECONDS: Final = 0.002
 Gateways wait a thousand times longer; an engine that is quick saves a message in three.
 """
 
+MAX_HELD: Final = 8 * MAX_BODY
+"""Bytes of all requests at a time: what a gateway may take of the owner's memory."""
+
 BODY_SECONDS: Final = 30.0
 """Without a further packet of its body for so long a request is given up."""
 
@@ -284,6 +287,8 @@ class Core(Standing):
             return "unsupported"
         if self.engine_told != "ready":
             return "loading"
+        if opening.content_length + sum(each.size for each in self.running.values()) > MAX_HELD:
+            return "busy"
         waits = opening.batch_age is not None or not self._slots.gives_way
         return "busy" if self.full and waits else None
 

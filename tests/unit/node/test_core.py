@@ -8,6 +8,7 @@ from garage_ai.node.core import (
     ENGINE_SECONDS,
     GATEWAY_SECONDS,
     HANDOVER_SECONDS,
+    MAX_HELD,
     MAX_TOMBSTONES,
     Core,
     Hold,
@@ -507,3 +508,17 @@ def test_says_that_it_leaves_while_others_can_go_on() -> None:
     ]
     core.unhold()
     assert {type(frame) for frame in frames(core.tick(16.5))} == {Alive}
+
+
+def test_requests_take_no_more_of_the_owners_memory_than_is_said() -> None:
+    """However many slots there are, and whatever a gateway sends."""
+    core = ready(slots=4096)
+    large = MAX_HELD // MAX_BODY
+    for number in range(large + 1):
+        name = f"a{number}"
+        begun = opening(name, content_length=MAX_BODY)
+        step = greeted(core, Packet(AttemptId(name), 0, (begun, Data(b"x"))), 0.0)
+    assert refusal(step) == "busy"
+    assert len(core.running) == large
+    core.cancel(cancel_packet(AttemptId("a0"), ""), 0.0)
+    assert greeted(core, job("b"), 0.0).run is not None
