@@ -1,5 +1,6 @@
 """A download that is not finished yet, and what is known of where it came from."""
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -60,8 +61,10 @@ class Partial:
 
     def finish(self) -> None:
         """Put the file in its place, whole, durable, in one step."""
-        # The engine in its sandbox is another user; the folder around keeps all others out.
-        self.path.chmod(0o644)
+        # The engine in its sandbox is another user; the folder around keeps all others out. Where a
+        # file system knows no such rights, whoever starts the engine tells what is wrong.
+        with contextlib.suppress(OSError):
+            self.path.chmod(0o644)
         with self.path.open("rb") as file:
             os.fsync(file.fileno())
         self.path.replace(self.target)
