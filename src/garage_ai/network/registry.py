@@ -304,8 +304,7 @@ class Registry:
         node = replica.node
         if node.state not in _SERVE or node.replicas.get(replica.digest) is not replica:
             return []
-        # One that says that it serves one job alone, and not which, serves nobody.
-        if replica.served.engine != "ready" or (node.state == "dedicated") != bool(node.job):
+        if replica.served.engine != "ready" or not _is_whole(node):
             return []
         pool = self.pool(*replica.target)
         if pool is None:
@@ -326,6 +325,12 @@ class Registry:
                 del self.jobs[replica.target]
             elif not pool:
                 del self.pools[replica.name]
+
+
+def _is_whole(node: Node) -> bool:
+    """Tell whether what a node says of one job makes sense: which one it is, in which container."""
+    dedicated = node.state == "dedicated"
+    return dedicated == bool(node.job) and not (dedicated and node.sandbox == "none")
 
 
 def enrolled_all(registry: Registry, nodes: Iterable[EnrolledNode]) -> None:

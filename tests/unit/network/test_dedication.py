@@ -116,12 +116,15 @@ def test_a_dedicated_node_is_apart(registry: Registry, say: Say) -> None:
     assert registry.pool("small") is not None
 
 
-@pytest.mark.parametrize(("state", "job"), [("dedicated", ""), ("ready", "batch_1")])
+@pytest.mark.parametrize(
+    ("state", "job", "sandbox"),
+    [("dedicated", "", "podman"), ("ready", "batch_1", "podman"), ("dedicated", "batch_1", "none")],
+)
 def test_a_node_that_contradicts_itself_serves_nobody(
-    registry: Registry, say: Say, state: str, job: str
+    registry: Registry, say: Say, state: str, job: str, sandbox: str
 ) -> None:
-    """What it says is hostile input: neither a chat nor a job finds it."""
-    say(N0, state=state, job=job)
+    """What it says is hostile input: neither a chat nor a job finds it, nor without a container."""
+    say(N0, state=state, job=job, sandbox=sandbox)
     assert (registry.pools, registry.jobs) == ({}, {})
 
 
