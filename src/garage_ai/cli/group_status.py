@@ -34,7 +34,7 @@ def _part(group: "GroupView", me: str) -> str:
     plan = group.plan
     if plan is None or me not in plan.nodes or len(plan.places) < 2:
         return ""
-    parts = dict(zip(plan.nodes, parts_of(plan), strict=False))
+    parts: dict[str, int] = dict(zip(plan.nodes, parts_of(plan), strict=False))
     own = next(rig for rig in group.members if rig.node == me)
     said = "status.earns" if own.agreed else "status.unsigned"
     return say(said, parts=parts.get(me, 0), whole=sum(parts.values()))

@@ -76,7 +76,10 @@ def candidate(
     if chat_waits or len(replicas) - 1 < _dedicated(registry, job.model) + asked + 1:
         return "chat_first"
     able = [e for e in able if e.node.id not in refused and e.node.breaker.allows(now)]
-    return min(able, key=_idleness) if able else "refused"
+    if not able:
+        return "refused"
+    idlest: Replica = min(able, key=_idleness)
+    return idlest
 
 
 def _is_able(node: Node) -> bool:

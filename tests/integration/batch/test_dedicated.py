@@ -37,7 +37,8 @@ async def both(make_node: MakeNode) -> tuple[ScriptedNode, ScriptedNode]:
 async def test_its_requests_meet_only_engines_of_its_own(world: World, make_node: MakeNode) -> None:
     """The node is asked, its engine is waited for, and chats go to the other all the while."""
     able, other = await both(make_node)
-    await until(lambda: world.network.registry.nodes[able.id].beat.dedicates is True)
+    registry = world.network.registry
+    await until(lambda: any(node.beat and node.beat.dedicates for node in registry.nodes.values()))
     await world.submit(JOB, ["hej"] * 6, isolation="dedicated")
     world.work()
     await until(lambda: told(able, Dedicate) == [JOB])
