@@ -91,6 +91,9 @@ def set_up_tunnel(folder: NodeFolder) -> SetUp | None:
         make(tunnel, made, owner=owner, group=owners)
         return SetUp(tunnel.interface, None)
     units = TunnelUnits(tunnel)
+    units.remove()
+    # What was made without a unit would stand in its way.
+    unmake(tunnel)
     units.install(unit_texts(tunnel, made, owner=owner, group=owners))
     return SetUp(tunnel.interface, units.path)
 

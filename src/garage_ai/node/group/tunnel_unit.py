@@ -72,8 +72,7 @@ class TunnelUnits:
         return self.path.exists()
 
     def install(self, texts: dict[str, str]) -> None:
-        """Write them anew, and have the end made now and at every start. Raises: NoTunnel."""
-        self.remove()
+        """Write them, and have the end made now and at every start. Raises: NoTunnel."""
         for path in self._paths:
             if path.name in texts:
                 path.write_text(texts[path.name])
