@@ -79,10 +79,13 @@ class Rig:
         except NodeError:
             return False
 
-    def serves(self) -> bool:
-        """Whether it answers for the group."""
-        status = self.status
-        return status.engine.state == "ready" and bool(status.models)
+    def leads(self, *, ready: bool = False) -> bool:
+        """Whether it answers for the group; an agent too busy to say is asked again later."""
+        try:
+            status = self.status
+        except NodeError:
+            return False
+        return bool(status.models) and (not ready or status.engine.state == "ready")
 
     def processes(self) -> list[psutil.Process]:
         """All processes of its part, by the mark that they inherit."""
@@ -107,13 +110,13 @@ class Group:
     def forms(self, seconds: float) -> tuple[Rig, Rig]:
         """Wait until both serve as one node; give who leads, and who follows."""
         try:
-            eventually("a gang", lambda: any(rig.status.models for rig in self.rigs), 90)
+            eventually("a gang", lambda: any(rig.leads() for rig in self.rigs), 90)
             eventually("an engine over both", self._serves, seconds)
             self.product.serves(self.model)
         except AssertionError as error:
             story = "\n".join(rig.story() for rig in self.rigs)
             raise AssertionError(f"{error}\n{story}") from None
-        leader, follower = sorted(self.rigs, key=lambda rig: not rig.serves())
+        leader, follower = sorted(self.rigs, key=lambda rig: not rig.leads(ready=True))
         return leader, follower
 
     def lets_go(self) -> None:
@@ -131,7 +134,7 @@ class Group:
         return [each for rig in self.rigs for each in rig.processes()]
 
     def _serves(self) -> bool:
-        return any(rig.serves() for rig in self.rigs)
+        return any(rig.leads(ready=True) for rig in self.rigs)
 
 
 @contextmanager
