@@ -32,12 +32,12 @@ def group_rows(group: "GroupView", me: str) -> Iterator[tuple[str, str]]:
 def _part(group: "GroupView", me: str) -> str:
     """Say how much of what the gang earns is this rig's; empty where there is nobody to share."""
     plan = group.plan
-    if plan is None or me not in plan.nodes or len(plan.places) < 2:
+    parts = parts_of(plan) if plan is not None else ()
+    if plan is None or me not in plan.nodes or len(parts) < 2:
         return ""
-    parts: dict[str, int] = dict(zip(plan.nodes, parts_of(plan), strict=False))
     own = next(rig for rig in group.members if rig.node == me)
     said = "status.earns" if own.agreed else "status.unsigned"
-    return say(said, parts=parts.get(me, 0), whole=sum(parts.values()))
+    return say(said, parts=parts[plan.nodes.index(own.node)], whole=sum(parts))
 
 
 def _rig(rig: "Member", link: "Measured | None") -> str:
