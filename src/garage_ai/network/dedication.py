@@ -76,10 +76,8 @@ def candidate(
     if chat_waits or len(replicas) - 1 < _dedicated(registry, job.model) + asked + 1:
         return "chat_first"
     able = [e for e in able if e.node.id not in refused and e.node.breaker.allows(now)]
-    if not able:
-        return "refused"
-    idlest: Replica = min(able, key=_idleness)
-    return idlest
+    idlest: Replica | None = min(able, key=_idleness, default=None)
+    return idlest if idlest is not None else "refused"
 
 
 def _is_able(node: Node) -> bool:
