@@ -372,20 +372,8 @@ async def running_edge(
         )
         server, port = await stack.enter_async_context(served(create_app(services), grace_seconds))
         stack.callback(serving.gate.set)
-        yield Edge(
-            server,
-            port,
-            services,
-            serving,
-            network,
-            revoker,
-            storage,
-            usage,
-            admin,
-            secret,
-            user.id,
-            keeper,
-        )
+        kept = (storage, usage, admin, secret, user.id, keeper)
+        yield Edge(server, port, services, serving, network, revoker, *kept)
 
 
 @asynccontextmanager

@@ -209,13 +209,17 @@ def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
 
 
 def _pattern(english: str) -> re.Pattern[str]:
-    return re.compile(_FIELD.sub(_group, re.escape(english)), re.DOTALL)
+    seen: set[str] = set()
 
+    def group(field: re.Match[str]) -> str:
+        name = field[1]
+        if name in seen:
+            return f"(?P={name})"
+        seen.add(name)
+        shape = r"[\d.]+" if name in _NUMBERS else r"\S+" if name in _WORDS else r".+"
+        return f"(?P<{name}>{shape})"
 
-def _group(field: re.Match[str]) -> str:
-    name = field[1]
-    shape = r"[\d.]+" if name in _NUMBERS else r"\S+" if name in _WORDS else r".+"
-    return f"(?P<{name}>{shape})"
+    return re.compile(_FIELD.sub(group, re.escape(english)), re.DOTALL)
 
 
 __all__ = ["REASONS", "STATES", "in_swedish", "reason_in_words", "state_in_words"]

@@ -15,6 +15,7 @@ DOCUMENTS = documents()
 GAI = {"gai", ".venv/bin/gai"}
 SCRIPTS = {"./start.sh", "./test.sh", "bench/peers.sh"}
 OTHERS = {
+    ".venv/bin/python",
     "cp",
     "curl",
     "docker",
@@ -27,6 +28,7 @@ OTHERS = {
     "systemctl",
     "tar",
     "umask",
+    "uv",
     "vllm",
     "~/hf/bin/hf",
     "~/hf/bin/pip",

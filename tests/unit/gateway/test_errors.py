@@ -53,6 +53,7 @@ _NOT_FOR_CLIENTS = {
     "claims_not_pushed",
     "dispatch_error",
     "enrolment_error",
+    "foreign_account",
     "limit_reached",  # what limits say no with is one of its kinds
 }
 

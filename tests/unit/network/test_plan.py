@@ -11,8 +11,8 @@ from garage_ai.network.errors import (
     EngineRejected,
     ModelLoading,
     NoCapacity,
-    NodeLost,
     NodeTimeout,
+    NodeYielded,
     NoNode,
 )
 from garage_ai.network.models import Life
@@ -164,7 +164,7 @@ def test_an_engine_that_speaks_is_in_doubt(code: str, committed: bool, expected:
         (Verdict("timeout"), NodeTimeout, 504),
         (Verdict("away", code="loading"), ModelLoading, 503),
         (Verdict("away", code="paused"), NoNode, 503),
-        (Verdict("yielded"), NodeLost, 502),
+        (Verdict("yielded"), NodeYielded, 502),
     ],
 )
 def test_the_error_a_client_sees(verdict: Verdict, error: type[Exception], status: int) -> None:
