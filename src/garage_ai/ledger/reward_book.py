@@ -19,7 +19,7 @@ from garage_ai.ledger.errors import LedgerError
 from garage_ai.ledger.models import AccountId, Kind, NanoGai, Transfer, escrow_account
 from garage_ai.ledger.rewards import Rules
 from garage_ai.storage import OPERATOR, MemberId, Storage
-from garage_ai.storage.tables import rewards
+from garage_ai.storage.tables import TURNS, rewards
 from garage_ai.wire.ids import NodeId
 
 _log = structlog.get_logger(__name__)
@@ -152,10 +152,9 @@ class RewardBook:
 
     async def turns(self) -> Mapping[NodeId, tuple[datetime | None, datetime | None]]:
         """Give when each node was last released and last forfeited. Raises: StorageError."""
-        kinds = (Kind.RELEASE, Kind.FORFEIT)
         asked = (
             select(rewards.c.debit, rewards.c.kind, func.max(rewards.c.decided_at))
-            .where(rewards.c.kind.in_(kinds))
+            .where(TURNS)
             .group_by(rewards.c.debit, rewards.c.kind)
         )
         found: dict[NodeId, dict[str, datetime]] = {}

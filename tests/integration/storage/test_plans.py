@@ -7,6 +7,7 @@ from tests.parts.plans import plans_of
 
 from garage_ai.ledger import Ledger
 from garage_ai.ledger.models import member_account
+from garage_ai.ledger.reward_book import RewardBook
 from garage_ai.storage import MemberId, Storage, usage_list
 
 pytestmark = pytest.mark.anyio
@@ -31,3 +32,10 @@ async def test_batches_of_an_accounts_entries(file_storage: Storage, sqlite_file
         assert [each async for each in Ledger(file_storage).entries(member_account(ANNA))] == []
     assert steps
     assert not [step for step in steps if "SCAN" in step or "TEMP B-TREE" in step]
+
+
+async def test_turns_of_nodes(file_storage: Storage, sqlite_file: Path) -> None:
+    """Every minute, from the index alone: stipends of years are not read for them."""
+    with plans_of(file_storage, sqlite_file) as steps:
+        assert await RewardBook(file_storage, Ledger(file_storage)).turns() == {}
+    assert steps == ["SCAN rewards USING COVERING INDEX ix_rewards_turns"]

@@ -15,7 +15,7 @@ from garage_ai.storage.tables.accounts import (
 from garage_ai.storage.tables.audit import audit, audit_heads
 from garage_ai.storage.tables.base import Utc, metadata
 from garage_ai.storage.tables.batch import batch_items, batches, files
-from garage_ai.storage.tables.economy import prices, rewards, warm_hours
+from garage_ai.storage.tables.economy import TURNS, prices, rewards, warm_hours
 from garage_ai.storage.tables.ledger import (
     balances,
     leases,
@@ -28,6 +28,7 @@ from garage_ai.storage.tables.litellm import litellm_calls, litellm_mappings
 from garage_ai.storage.tables.requests import usage
 
 __all__ = [
+    "TURNS",
     "Utc",
     "audit",
     "audit_heads",

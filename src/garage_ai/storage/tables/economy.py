@@ -1,6 +1,6 @@
 """Tables of what things cost and what is given: prices, rewards, and when nodes were there."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, String, Table, text
 
 from garage_ai.storage.tables.base import Utc, metadata
 
@@ -21,6 +21,9 @@ prices = Table(
     Index("ix_prices_subject_effective_from", "subject", "effective_from"),
 )
 
+TURNS = text("kind IN ('release', 'forfeit')")
+"""Which rewards say how a node stands. A query finds them by their index in these words alone."""
+
 # What was decided to give, by the id of its transfer: decided once, and posted until it is.
 rewards = Table(
     "rewards",
@@ -34,6 +37,15 @@ rewards = Table(
     Column("decided_at", Utc, nullable=False),
     Column("note", String(200), nullable=False),
     Column("posted_at", Utc, index=True),
+    # The others are stipends, one for each node and hour.
+    Index(
+        "ix_rewards_turns",
+        "debit",
+        "kind",
+        "decided_at",
+        sqlite_where=TURNS,
+        postgresql_where=TURNS,
+    ),
 )
 
 # A bit of `minutes` for each minute of an hour in which some gateway saw the node warm.
@@ -45,4 +57,4 @@ warm_hours = Table(
     Column("minutes", BigInteger, nullable=False),
 )
 
-__all__ = ["prices", "rewards", "warm_hours"]
+__all__ = ["TURNS", "prices", "rewards", "warm_hours"]
