@@ -294,6 +294,8 @@ class Allowances:
                 await self.tick()
             except StorageError as error:
                 _log.warning("leases_not_renewed", code=error.code)
+            except Exception:  # without renewals every lease of this gateway would end
+                _log.exception("leases_not_renewed")
 
     async def tick(self) -> None:
         """Renew what is in use and give back what is not. Raises: StorageError."""
@@ -303,8 +305,9 @@ class Allowances:
                 break
             _log.error("reservation_expired", amount=reservation.amount)
             reservation.expire()
-        await self._give_back(self._idle(now))
+        # What is used goes first: giving back may fail, and can wait.
         await self._renew(now)
+        await self._give_back(self._idle(now))
 
     def _idle(self, now: float) -> list[Allowance]:
         """Take payers out who have not asked for long, with their leases."""

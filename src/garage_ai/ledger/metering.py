@@ -91,7 +91,13 @@ class RuleMeter:
             return
         loop = asyncio.get_running_loop()
         work = loop.run_in_executor(None, count_by_rule, route, body, texts)
-        work.add_done_callback(lambda found: done(_counted(found.result(), "rule")))
+
+        def told(found: asyncio.Future[Count]) -> None:
+            failed = found.cancelled() or found.exception() is not None
+            count = count_by_rule(route, body, texts) if failed else found.result()
+            done(_counted(count, "rule"))
+
+        work.add_done_callback(told)
 
 
 class TokenMeter:

@@ -194,8 +194,12 @@ class UsageWriter:
 
     def _end(self, receipt: Receipt, end: End) -> None:
         setattr(self.counts, end, getattr(self.counts, end) + 1)
-        if receipt.settlement is not None and self._on_end is not None:
+        if receipt.settlement is None or self._on_end is None:
+            return
+        try:
             self._on_end(receipt.settlement, end)
+        except Exception:  # the writer outlives whoever hears of it
+            _log.exception("end_not_taken", lease=receipt.settlement.lease)
 
     def _drop(self, receipt: Receipt, reason: DropReason) -> None:
         self._end(receipt, "dropped")

@@ -1,19 +1,25 @@
 """The recount of a request: what its record says is billed, and what its node's figures are worth.
 
 A record waits here until its tokens are counted, a few milliseconds as a rule and a second at most;
-the client has its answer by then.
+the client has its answer by then. Where that fails the record is told as it is: what it holds of a
+balance ends with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
+from types import TracebackType
 from typing import Final
 
 import msgspec
+import structlog
 
 from garage_ai.ledger import Counted, FigureJudge, Figures, Meter
 from garage_ai.network import Delivered
 from garage_ai.serving.models import Call
 from garage_ai.storage.usage import UsagePart, UsageRecord
+
+_log = structlog.get_logger(__name__)
 
 OK: Final = "ok"
 Done = Callable[[UsageRecord], None]
@@ -31,17 +37,20 @@ class Recount:
         self, call: Call, record: UsageRecord, delivered: Sequence[Delivered], done: Done
     ) -> None:
         """Complete a record; `done` is told once, at once where nothing was delivered."""
-        said = [part.read() for part in delivered]
-        texts = [text for part in said for text in part]
-        if not texts and record.outcome != OK:
-            done(record)
-            return
+        ending = _Ending(record, done)
+        with ending:
+            said = [part.read() for part in delivered]
+            texts = [text for part in said for text in part]
+            if not texts and record.outcome != OK:
+                ending.tell(record)
+                return
 
-        def counted(found: Counted) -> None:
-            self._compare(record, delivered, found)
-            done(_completed(record, found, [len(part) for part in said]))
+            def counted(found: Counted) -> None:
+                with ending:
+                    self._compare(record, delivered, found)
+                    ending.tell(_completed(record, found, [len(part) for part in said]))
 
-        self._meter.begin(record.digest, call.route, call.body, texts, counted)
+            self._meter.begin(record.digest, call.route, call.body, texts, counted)
 
     def _compare(self, record: UsageRecord, delivered: Sequence[Delivered], found: Counted) -> None:
         """Judge the engine's figures, where the gateway could count what the engine did."""
@@ -58,6 +67,30 @@ class Recount:
             found.completion_tokens,
         )
         self._judge.saw(record.node, record.digest, figures)
+
+
+class _Ending(AbstractContextManager["_Ending"]):
+    """Tells of a record once: as it was, where what is done in its context fails."""
+
+    __slots__ = ("_done", "_record")
+
+    def __init__(self, record: UsageRecord, done: Done) -> None:
+        self._record = record
+        self._done: Done | None = done
+
+    def tell(self, record: UsageRecord) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(record)
+
+    def __exit__(
+        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
+    ) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        _log.error("not_counted", request=self._record.request_id, error=type(error).__name__)
+        self.tell(self._record)
+        return True
 
 
 def _completed(record: UsageRecord, found: Counted, lengths: Sequence[int]) -> UsageRecord:

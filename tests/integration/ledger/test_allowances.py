@@ -288,3 +288,41 @@ async def test_an_unforeseen_error_reaches_who_waits(
         with pytest.raises(RuntimeError):
             await allowances.reserve(ANNA, NanoGai(10))
     (await allowances.reserve(ANNA, NanoGai(10))).void()
+
+
+async def test_leases_are_renewed_though_none_can_be_given_back(
+    allowances: Paying, leases: CountedLeases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is in use does not end because another is not."""
+    idle = await allowances.reserve(ANNA, NanoGai(10))
+    idle.void()
+    at(allowances).used_at -= IDLE_SECONDS + 1
+    ageing = at(allowances).valid_until = at(allowances).valid_until - 0.6 * leases.seconds
+
+    async def away(*_: object) -> None:
+        raise DatabaseUnreachable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(leases, "close", away)
+        with pytest.raises(DatabaseUnreachable):
+            await allowances.tick()
+    assert at(allowances).valid_until > ageing
+
+
+async def test_renewing_goes_on_after_an_unforeseen_error(
+    allowances: Paying, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again at the next turn."""
+    turns = 0
+
+    async def tick() -> None:
+        nonlocal turns
+        turns += 1
+        raise RuntimeError("a fault of ours")
+
+    monkeypatch.setattr("garage_ai.ledger.allowances.TICK_SECONDS", 0.01)
+    monkeypatch.setattr(allowances, "tick", tick)
+    going = asyncio.create_task(allowances._run())
+    await until(lambda: turns > 1)
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import String, func, insert, select, text, type_coerce, update
 
-from garage_ai.ledger import Ledger, Receipt, UsageWriter
+from garage_ai.ledger import LeaseId, Ledger, Receipt, Settlement, UsageWriter, member_account
 from garage_ai.ledger.usage_writer import GROUP
 from garage_ai.storage import (
     KeyId,
@@ -295,3 +295,21 @@ async def test_a_killed_writer_loses_its_last_moment_only(storage: Storage, data
     # One record a millisecond, reported every ten: what is missing was put just before the end.
     assert acknowledged <= len(found)
     assert put - len(found) <= 500
+
+
+async def test_who_hears_of_an_end_and_fails_stops_no_writing(storage: Storage) -> None:
+    """What comes behind it is written."""
+    heard: list[str] = []
+
+    def fail(ended: Settlement, _: object) -> None:
+        heard.append(ended.lease)
+        raise RuntimeError("no such lease")
+
+    writer = UsageWriter.start(Ledger(storage), on_end=fail)
+    spent = Settlement(LeaseId("l1"), member_account(MemberId("mbr_anna")), ())
+    writer.put(Receipt(record(1), spent))
+    await until(lambda: heard == ["l1"])
+    writer.put(Receipt(record(2)))
+    await written(writer, 1)
+    await writer.close()
+    assert "req_00000002" in await kept(storage)

@@ -10,6 +10,7 @@ import pytest
 from msgspec import structs
 from sqlalchemy import func, select
 from tests.integration.network.conftest import SMALL, FakeBooks, MakeNode, until
+from tests.integration.serving.test_recount import BrokenMeter
 from tests.integration.serving.test_service import CHAT, KEY, Records, call, go_on, read
 from tests.parts.gangs import keys_of, signed, terms_among
 from tests.parts.money import grant
@@ -474,6 +475,16 @@ async def test_a_counter_that_fails_bills_nothing(economy: Books, make_node: Mak
     await read(await economy.service.open(call(stream=False)))
     record = await economy.settled()
     assert (record.charge, economy.billing.failures, economy.allowances.held) == (None, 1, 0)
+
+
+async def test_a_count_that_fails_ends_the_promise(economy: Books, make_node: MakeNode) -> None:
+    """At once: nothing is held for two hours of a record that nobody writes."""
+    await make_node()
+    economy.billing._counter = RecordedCounts()
+    economy.service._recount = Recount(BrokenMeter(), FigureJudge())
+    await read(await economy.service.open(call(stream=False)))
+    record = await economy.settled()
+    assert (record.outcome, record.charge, economy.allowances.held) == ("ok", 0, 0)
 
 
 async def test_a_hundred_at_once_are_all_paid(economy: Books, make_node: MakeNode) -> None:

@@ -9,7 +9,7 @@ from tests.integration.network.conftest import MakeNode, until
 from tests.integration.serving.test_service import Records, call, go_on, read
 from tests.parts.scripted_node import DONE, ROLE, STOP, Job, answer_plainly, event
 
-from garage_ai.ledger import Counted, FigureJudge
+from garage_ai.ledger import Counted, FigureJudge, Figures
 from garage_ai.network.network import Network
 from garage_ai.serving import Recount, Service, ServingError
 from garage_ai.wire.frames import Accepted, Data, End, Fail, Head, Route
@@ -205,3 +205,39 @@ async def test_figures_that_cannot_be_compared_are_left_out(
     node.scripts = [answer_plainly]
     await read(await service.open(call(stream=False)))
     assert judge.standing(node.id, node.model.digest).judged == 0
+
+
+class BrokenMeter(LetterMeter):
+    """A meter that fails when it is asked, or in what it tells later."""
+
+    def begin(
+        self,
+        digest: str | None,
+        route: Route,
+        body: bytes,
+        texts: Sequence[str],
+        done: Callable[[Counted], None],
+    ) -> None:
+        raise RuntimeError("no counting")
+
+
+class BrokenJudge(FigureJudge):
+    """A judge that cannot judge."""
+
+    def saw(self, node: str, digest: str, figures: Figures) -> None:
+        raise RuntimeError("no judgement")
+
+
+@pytest.mark.parametrize(
+    "recount",
+    [Recount(BrokenMeter(), FigureJudge()), Recount(LetterMeter(), BrokenJudge())],
+    ids=["meter", "judge"],
+)
+async def test_a_record_that_cannot_be_counted_is_written_as_it_is(
+    network: Network, records: Records, make_node: MakeNode, recount: Recount
+) -> None:
+    """Once, whatever fails behind the last bytes."""
+    await make_node()
+    await read(await Service(network, records, recount=recount).open(call(stream=False)))
+    record = records.one
+    assert (record.outcome, record.counted_prompt_tokens) == ("ok", None)

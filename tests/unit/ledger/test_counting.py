@@ -125,7 +125,10 @@ def test_numbered_tokens_are_as_many_as_they_are() -> None:
     assert count_by_rule("embeddings", body(input=[[1, 2], [3]]), ()).prompt == 3
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{", b'{"messages":3}', b"\xff"])
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"[]", b"{", b'{"messages":3}', b"\xff", b'{"messages":[{"tool_calls":5}]}'],
+)
 def test_a_body_that_cannot_be_read_is_counted_by_its_bytes(data: bytes) -> None:
     """The gateway lets none through; still nothing is free."""
     assert count_by_rule("chat", data, ["åäö"]) == Count(-(-len(data) // 4), (2,), exact=False)

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from garage_ai.ledger.counting.errors import Uncountable
 from garage_ai.ledger.counting.orders import Count
 from garage_ai.ledger.counting.requests import MEDIUM_TOKENS, Asked, all_text, at_most, read_asked
 from garage_ai.wire.frames import Route
@@ -18,9 +17,9 @@ def count_by_rule(route: Route, body: bytes, texts: Sequence[str]) -> Count:
     each = tuple(map(_by_bytes, texts))
     try:
         asked = read_asked(route, body, engine="vllm", template="")
-    except Uncountable:
+        return Count(_prompt(asked), at_most(each, asked.most), exact=False)
+    except Exception:  # nothing in a body makes it free: all of it is counted
         return Count(-(-len(body) // RULE_BYTES), each, exact=False)
-    return Count(_prompt(asked), at_most(each, asked.most), exact=False)
 
 
 def _prompt(asked: Asked) -> int:
