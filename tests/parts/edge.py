@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -48,7 +49,7 @@ from garage_ai.network.admission import ImageList
 from garage_ai.network.authority import Authority
 from garage_ai.network.enrolment import Enrolment, Revoker
 from garage_ai.network.errors import DispatchError, NoNode, UnknownModel
-from garage_ai.network.models import EnrolledNode, ModelView, NodeView
+from garage_ai.network.models import Census, EnrolledNode, ModelView, NodeView
 from garage_ai.serving.models import Call
 from garage_ai.storage import LastSeen, Storage, sqlite_url
 from garage_ai.wire.ids import Digest, NodeId
@@ -197,6 +198,10 @@ class PlayedNetwork:
         own = [] if NODE in self.removed else [node_view(state)]
         return [*own, *self.others]
 
+    def census(self) -> Census:
+        views = self.nodes()
+        return Census(Counter(view.state for view in views), sum(view.inflight for view in views))
+
     def show(self, node: NodeId, member: str = "mbr_operator") -> None:
         """Let another node be among those that are there."""
         self.others.append(replace(node_view("ready"), id=node, member=member))
@@ -330,7 +335,7 @@ async def running_edge(
         serving, network, revoker = PlayedServing(), PlayedNetwork(), PlayedRevoker()
         authority = Authority.open_or_create(folder / "nats")
         metrics = Metrics()
-        metrics.watch_nodes(network.nodes)
+        metrics.watch_nodes(network.census)
         derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
         prices = await PriceList.open(storage, derived)
         stack.push_async_callback(prices.close)

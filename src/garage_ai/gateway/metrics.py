@@ -6,8 +6,7 @@ conventions have no name for, the priority of a request, is an attribute of our 
 waits for hours where a chat waits for milliseconds.
 """
 
-from collections import Counter as Count
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple, get_args
 
@@ -17,7 +16,7 @@ from prometheus_client.registry import Collector
 
 from garage_ai.gateway.histograms import Histogram, Series
 from garage_ai.network.continuation import PREEMPTED
-from garage_ai.network.models import NodeState, NodeView
+from garage_ai.network.models import Census, NodeState
 from garage_ai.storage import UsageRecord
 from garage_ai.wire.frames import Priority
 
@@ -208,9 +207,9 @@ class Metrics:
         """Count an error answer; `code` is one of the table's."""
         self._answers.labels(code).inc()
 
-    def watch_nodes(self, nodes: Callable[[], Sequence[NodeView]]) -> None:
-        """Read the nodes at every scrape."""
-        self.registry.register(_Nodes(nodes))
+    def watch_nodes(self, census: Callable[[], Census]) -> None:
+        """Count the nodes at every scrape."""
+        self.registry.register(_Nodes(census))
 
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Read a value at every scrape."""
@@ -224,8 +223,8 @@ class Metrics:
 class _Nodes(Collector):
     """Nodes by state, and what runs on them."""
 
-    def __init__(self, nodes: Callable[[], Sequence[NodeView]]) -> None:
-        self._nodes = nodes
+    def __init__(self, census: Callable[[], Census]) -> None:
+        self._census = census
 
     def describe(self) -> list[Metric]:
         """Name nothing beforehand, so that registering reads nothing."""
@@ -233,13 +232,11 @@ class _Nodes(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Count the nodes."""
-        views = self._nodes()
-        states = Count(view.state for view in views)
+        states, running = self._census()
         by_state = GaugeMetricFamily("gai_nodes", "Nodes by state.", labels=("state",))
         for state in _STATES:
-            by_state.add_metric((state,), states[state])
+            by_state.add_metric((state,), states.get(state, 0))
         yield by_state
-        running = sum(view.inflight for view in views)
         yield GaugeMetricFamily("gai_requests_running", "Requests at nodes now.", value=running)
 
 

@@ -296,7 +296,7 @@ def _watch(
     network: Network,
     loop: asyncio.AbstractEventLoop,
 ) -> None:
-    metrics.watch_nodes(network.nodes)
+    metrics.watch_nodes(network.census)
     metrics.gauge("gai_nats_connected", "1 while there is a link.", lambda: link.is_connected)
     waiting = "Requests that wait for a free node."
     metrics.gauge("gai_requests_waiting", waiting, lambda: network.dispatcher.placement.waiting)

@@ -238,6 +238,13 @@ class Measured(NamedTuple):
     ttft: float
 
 
+class Census(NamedTuple):
+    """How many nodes are in each state, of those that have any, and how many requests run."""
+
+    states: Mapping[NodeState, int]
+    inflight: int
+
+
 @dataclass(frozen=True, slots=True)
 class NodeView:
     """A node as shown to an operator; ages in seconds, memory in bytes.
@@ -286,6 +293,7 @@ class ModelView:
 
 __all__ = [
     "SESSIONS_REMEMBERED",
+    "Census",
     "EnrolledNode",
     "ImageState",
     "Life",

@@ -13,13 +13,13 @@ from garage_ai.network.answer import Answer, Request, Trail
 from garage_ai.network.books import Books
 from garage_ai.network.dispatcher import Dispatcher, DispatchLimits, Link
 from garage_ai.network.errors import UnknownModel
-from garage_ai.network.models import EnrolledNode, ModelView, NodeView
+from garage_ai.network.models import Census, EnrolledNode, ModelView, NodeView
 from garage_ai.network.names import CHAT_ALIAS, Names
 from garage_ai.network.placement import no_link
 from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade, Supersede, Tell
 from garage_ai.network.salts import Salts
 from garage_ai.network.sharing import serves
-from garage_ai.network.views import node_view
+from garage_ai.network.views import census, node_view
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
@@ -188,6 +188,10 @@ class Network:
         images = self.registry.terms.images
         views = [node_view(node, images, now) for node in self.registry.nodes.values()]
         return sorted(views, key=lambda view: (view.name, view.id))
+
+    def census(self) -> Census:
+        """Count the nodes and what runs on them."""
+        return census(self.registry)
 
     def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:
         """Show all models served now, or those of them that are allowed; the alias first."""

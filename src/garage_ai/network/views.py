@@ -1,7 +1,9 @@
 """What is shown of a node to whoever may see it. Pure."""
 
+from collections import Counter
+
 from garage_ai.network.admission import ImageList
-from garage_ai.network.models import Measured, Node, NodeView
+from garage_ai.network.models import Census, Measured, Node, NodeState, NodeView
 from garage_ai.network.registry import Registry
 from garage_ai.wire.ids import NodeId
 
@@ -9,8 +11,6 @@ from garage_ai.wire.ids import NodeId
 def node_view(node: Node, images: ImageList, now: float) -> NodeView:
     """Show a node as it is at a moment."""
     beat = node.beat
-    ready = [r for r in node.replicas.values() if r.served.engine == "ready"]
-    full = node.state == "ready" and not any(replica.has_room for replica in ready)
     return NodeView(
         id=node.id,
         name=node.enrolled.name,
@@ -23,11 +23,11 @@ def node_view(node: Node, images: ImageList, now: float) -> NodeView:
         share=node.share,
         image=node.image,
         image_state=images.state(node.image),
-        state="busy" if full else node.state,
+        state=_state(node),
         reason=beat.reason if beat else "",
         refused=node.refused,
         models=beat.models if beat else (),
-        inflight=sum(replica.inflight for replica in node.replicas.values()),
+        inflight=_inflight(node),
         last_beat_age=now - node.last_beat if beat else None,
         clock_skew=node.clock_skew,
         agent=beat.agent if beat else "",
@@ -42,6 +42,26 @@ def node_view(node: Node, images: ImageList, now: float) -> NodeView:
     )
 
 
+def census(registry: Registry) -> Census:
+    """Count the nodes, without showing any."""
+    states: Counter[NodeState] = Counter()
+    inflight = 0
+    for node in registry.nodes.values():
+        states[_state(node)] += 1
+        inflight += _inflight(node)
+    return Census(states, inflight)
+
+
+def _state(node: Node) -> NodeState:
+    ready = [r for r in node.replicas.values() if r.served.engine == "ready"]
+    full = node.state == "ready" and not any(replica.has_room for replica in ready)
+    return "busy" if full else node.state
+
+
+def _inflight(node: Node) -> int:
+    return sum(replica.inflight for replica in node.replicas.values())
+
+
 def warm_nodes(registry: Registry) -> set[NodeId]:
     """Name the nodes that others could be given now for a model of the catalogue."""
     return {
@@ -52,4 +72,4 @@ def warm_nodes(registry: Registry) -> set[NodeId]:
     }
 
 
-__all__ = ["node_view", "warm_nodes"]
+__all__ = ["census", "node_view", "warm_nodes"]

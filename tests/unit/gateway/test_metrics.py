@@ -3,9 +3,9 @@
 from datetime import UTC, datetime
 
 from msgspec.structs import replace
-from tests.parts.edge import node_view
 
 from garage_ai.gateway.metrics import MAX_MODELS, Metrics
+from garage_ai.network.models import Census
 from garage_ai.storage import KeyId, MemberId, UsagePart, UsageRecord
 
 RECORD = UsageRecord(
@@ -110,9 +110,10 @@ def test_models_are_bounded() -> None:
 def test_nodes_by_state() -> None:
     """Every state is there, also at zero."""
     metrics = Metrics()
-    metrics.watch_nodes(lambda: [node_view("ready"), node_view("ready"), node_view("gone")])
+    metrics.watch_nodes(lambda: Census({"ready": 2, "gone": 1}, 3))
     metrics.gauge("gai_test", "A test.", lambda: 7)
     text = metrics.render().decode()
     assert 'gai_nodes{state="ready"} 2.0' in text
     assert 'gai_nodes{state="paused"} 0.0' in text
+    assert "gai_requests_running 3.0" in text
     assert "gai_test 7.0" in text
