@@ -213,6 +213,25 @@ async def test_who_has_not_enough_keeps_nobody_else_waiting(office: Office) -> N
     assert await office.booker.book() == 1
 
 
+async def test_calls_that_nobody_is_mapped_to_keep_no_other_waiting(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest are looked at each time, of the old ones a few; in turn, so that all are."""
+    monkeypatch.setattr("garage_ai.ledger.proxied.booking.LOOK", 2)
+    await office.give(office.anna, 1_000_000)
+    await office.mappings.put("alias", "anna", office.anna)
+    for number in range(7):
+        await office.tell(replace(CALL, call_id=f"c{number}", key_alias="bo"))
+        await office.serve(f"req_{number}", f"c{number}")
+    await office.tell(replace(CALL, call_id="c7"))
+    await office.serve("req_7", "c7")
+    assert await office.booker.book() == 1
+    await office.mappings.put("alias", "bo", office.anna)
+    booked = [await office.booker.book() for _ in range(4)]
+    assert sum(booked) == 7
+    assert len(await office.passed_on()) == 8
+
+
 async def test_who_comes_by_a_proxy_alone_has_the_months_grant_too(office: Office) -> None:
     """It is given before the first call is passed on, as with a key of one's own."""
     grants = Grants(office.storage, office.ledger, Rules())

@@ -23,7 +23,8 @@ from garage_ai.storage.tables import litellm_calls, litellm_mappings, usage
 
 _log = structlog.get_logger(__name__)
 
-BATCH: Final = 200
+LOOK: Final = 1000
+"""Calls that wait of which one look reads: as many of the oldest, in turn, and of the newest."""
 EVERY_SECONDS: Final = 5.0
 
 
@@ -79,7 +80,9 @@ class Booker:
         self._storage = storage
         self._books = books
         self._before = before
+        self._after = 0
         self._poor: set[MemberId] = set()
+        self._told: set[MemberId] = set()
         self._wake = asyncio.Event()
 
     def wake(self) -> None:
@@ -100,25 +103,52 @@ class Booker:
             self._wake.clear()
 
     async def book(self) -> int:
-        """Pass on all that can be, and tell how many calls. Raises: StorageError."""
-        booked, after = 0, 0
-        poor: set[MemberId] = set()
-        while rows := await self._waiting(after):
-            after = rows[-1].seq
-            for row in rows:
-                if row.payer in poor:
-                    continue  # behind a call that waits for a balance
-                try:
-                    booked += await self._pass_on(row)
-                except Overdraft:
-                    poor.add(row.payer)
-        for payer in poor - self._poor:
-            _log.warning("passing_on_waits_for_a_balance", member=payer)
-        self._poor = poor
+        """Pass on what can be until a look finds nothing to; tell how many. Raises: StorageError.
+
+        A call to which nobody is mapped waits for as long as it takes, so any number may wait: each
+        look reads the next of them, begins anew behind the last, and does not let the newest wait.
+        """
+        booked = 0
+        while found := await self._look():
+            booked += found
         return booked
 
-    async def _waiting(self, after: int) -> Sequence[_Waiting]:
-        """Give calls whose request and member are known, oldest first."""
+    async def _look(self) -> int:
+        """Pass on what can be of some calls; tell how many."""
+        last, newest = await self._places()
+        booked = await self._book(await self._waiting(self._after, last))
+        if newest is not None:
+            booked += await self._book(await self._waiting(newest - 1, None))
+            self._after = last
+            return booked
+        for payer in self._poor - self._told:
+            _log.warning("passing_on_waits_for_a_balance", member=payer)
+        self._after, self._told, self._poor = 0, self._poor, set()
+        return booked
+
+    async def _book(self, rows: Sequence[_Waiting]) -> int:
+        booked = 0
+        for row in rows:
+            if row.payer in self._poor:
+                continue  # behind a call that waits for a balance
+            try:
+                booked += await self._pass_on(row)
+            except Overdraft:
+                self._poor.add(row.payer)
+        return booked
+
+    async def _places(self) -> tuple[int, int | None]:
+        """Give where the next calls end, and where the newest behind those begin, if there are."""
+        waiting = select(litellm_calls.c.seq).where(litellm_calls.c.state == WAITING)
+        seq = litellm_calls.c.seq
+        async with self._storage.read() as connection:
+            page = waiting.where(seq > self._after).order_by(seq).limit(LOOK).subquery()
+            last = await connection.scalar(select(func.max(page.c.seq))) or self._after
+            page = waiting.where(seq > last).order_by(seq.desc()).limit(LOOK).subquery()
+            return last, await connection.scalar(select(func.min(page.c.seq)))
+
+    async def _waiting(self, after: int, last: int | None) -> Sequence[_Waiting]:
+        """Give calls whose request and member are known, oldest first; up to `last`, if given."""
         table = litellm_calls
         # A request that bears a call's id is that call's, whatever another call says; one that
         # bears none is the first call's that names it.
@@ -146,8 +176,9 @@ class Booker:
             .join(usage, same & (usage.c.member_id == table.c.proxy_id))
             .where(table.c.state == WAITING, table.c.seq > after, payer.is_not(None))
             .order_by(table.c.seq)
-            .limit(BATCH)
         )
+        if last is not None:
+            statement = statement.where(table.c.seq <= last)
         async with self._storage.read() as connection:
             return [_Waiting(*row) for row in await connection.execute(statement)]
 
