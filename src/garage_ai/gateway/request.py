@@ -287,7 +287,10 @@ _CHECKS: Final[dict[Route, Callable[[dict[str, Any]], None]]] = {
 
 def _chat_bound(values: dict[str, Any]) -> Bound:
     most = values.get("max_completion_tokens", values.get("max_tokens"))
-    return Bound(most, values.get("n", 1))
+    contents = [message.content for message in values["messages"]]
+    parts = chain.from_iterable(each for each in contents if isinstance(each, list))
+    media = sum(isinstance(part, shapes.Medium) for part in parts)
+    return Bound(most, values.get("n", 1), media=media)
 
 
 def _completion_bound(values: dict[str, Any]) -> Bound:

@@ -73,6 +73,7 @@ class FilePart(Strict, frozen=True, tag_field="type", tag="file"):
 
 
 Part = TextPart | RefusalPart | ImagePart | AudioPart | FilePart
+Medium = ImagePart | AudioPart | FilePart
 Content = str | Annotated[list[Part], Meta(max_length=MAX_PARTS)]
 
 

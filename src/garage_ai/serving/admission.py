@@ -4,6 +4,7 @@ from collections.abc import Collection
 from typing import Final, Protocol
 
 from garage_ai.accounts import FREE, Demand, Key, ModelForbidden, Ticket
+from garage_ai.ledger.counting.requests import MEDIUM_TOKENS
 from garage_ai.network import CHAT_ALIAS
 from garage_ai.serving.errors import RegionForbidden
 from garage_ai.serving.models import Bound, Call
@@ -96,12 +97,16 @@ def region_for(call: Call, model: str, limits: Limits, places: Places) -> str | 
 
 
 def worst_case(asked: Asked, context: int | None) -> tuple[int, int]:
-    """Bound the tokens of prompt and answers: by the bytes, by what is asked, by the context."""
+    """Bound the tokens of prompt and answers: by the bytes, by what is asked, by the context.
+
+    Media come on top, so that no less is promised than is billed for them.
+    """
     longest, bound = context or UNKNOWN_CONTEXT, asked.bound
     if not bound.answers:
         return len(asked.body), 0  # many inputs, each with a context of its own
     answer = longest if bound.tokens is None else min(bound.tokens, longest)
-    return min(len(asked.body), longest * bound.prompts), answer * bound.answers
+    prompt = min(len(asked.body), longest * bound.prompts) + bound.media * MEDIUM_TOKENS
+    return prompt, answer * bound.answers
 
 
 def demand_of(call: Call, tokens: tuple[int, int], charge: int | None) -> Demand:

@@ -7,15 +7,17 @@ from garage_ai.wire.frames import Priority, Route
 
 
 class Bound(msgspec.Struct, frozen=True):
-    """How much a request allows its answer to be.
+    """How much a request allows its answer to be, and what of it is not billed by its text.
 
     So many `answers` of so many `tokens` each; None where the client leaves that to the model's
     context. No answers: the route only reads. Each of the `prompts` has a context of its own.
+    `media` are pictures, sounds and files, billed by the piece.
     """
 
     tokens: int | None = None
     answers: int = 1
     prompts: int = 1
+    media: int = 0
 
 
 class Call(msgspec.Struct, frozen=True):

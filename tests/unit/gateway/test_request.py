@@ -9,6 +9,7 @@ import pytest
 from garage_ai.gateway.errors import BadRequest
 from garage_ai.gateway.fields import FIELDS, TEXT_OR_TOKENS
 from garage_ai.gateway.request import MAX_DEPTH, Reading, depth_of, read_request
+from garage_ai.ledger.counting.rule import count_by_rule
 from garage_ai.serving import worst_case
 from garage_ai.wire.frames import Route
 
@@ -409,6 +410,16 @@ def test_each_of_several_prompts_has_a_context() -> None:
     assert worst_case(several, 128) == (8 * 128, 2 * 8 * 3)
     assert worst_case(several, 8192) == (len(several.body), 2 * 8 * 3)
     assert worst_case(read("completions", prompt="word " * 100, n=2, max_tokens=3), 128)[0] == 128
+
+
+@pytest.mark.parametrize("pictures", [1, 12])
+def test_what_media_are_billed_as_is_promised(pictures: int) -> None:
+    """However few bytes they have, and also where they are billed as more than the context."""
+    picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    told = {"type": "text", "text": "What is it?"}
+    asked = read(messages=[{"role": "user", "content": [told, *[picture] * pictures]}])
+    for context in (128, 8192):
+        assert worst_case(asked, context)[0] >= count_by_rule("chat", asked.body, ()).prompt
 
 
 @pytest.mark.parametrize(
