@@ -55,6 +55,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "nGAI per 1,000 completion tokens, for the same models.",
         "nGAI per 1 000 token ut, för samma modeller.",
     ),
+    "option.since": (
+        "From this moment on, as 2026-11-23 or 2026-11-23T15:00:00Z.",
+        "Från och med då, som 2026-11-23 eller 2026-11-23T15:00:00Z.",
+    ),
     "option.until": (
         "Up to this moment; a minute ago if not given, since LiteLLM's calls come in groups.",
         "Till och med då; annars för en minut sedan, eftersom LiteLLM:s anrop kommer i grupper.",

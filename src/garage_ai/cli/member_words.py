@@ -93,8 +93,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "me.nodes": ("nodes: {names}", "noder: {names}"),
     "me.nodes.none": ("nodes: none", "noder: inga"),
     "me.usage": (
-        "{model}: requests {requests}, tokens {prompt} in, {completion} out",
-        "{model}: förfrågningar {requests}, token {prompt} in, {completion} ut",
+        "{model}, last 31 days: requests {requests}, tokens {prompt} in, {completion} out",
+        "{model}, senaste 31 dagarna: förfrågningar {requests}, token {prompt} in, {completion} ut",
     ),
     "exported": ("{size} bytes in {path}", "{size} byte i {path}"),
     "erase.ask": (

@@ -12,7 +12,6 @@ from garage_ai.cli.litellm_client import litellm_client
 from garage_ai.cli.litellm_words import say
 from garage_ai.cli.moments import moment
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl
-from garage_ai.cli.words import say as say_of_all
 
 if TYPE_CHECKING:
     from garage_ai.cli.shapes import Difference
@@ -26,9 +25,7 @@ def reconcile(
     *,
     since: Annotated[
         datetime | None,
-        typer.Option(
-            "--since", metavar="TIME", parser=moment, help=say_of_all("help.option.since")
-        ),
+        typer.Option("--since", metavar="TIME", parser=moment, help=say("option.since")),
     ] = None,
     until: Annotated[
         datetime | None,

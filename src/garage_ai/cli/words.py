@@ -108,8 +108,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help.option.key_id": ("The key's id, as `gai key list` shows.", "Id ur `gai key list`."),
     "help.option.by": ("What to add up by.", "Vad summorna delas efter."),
     "help.option.since": (
-        "From this moment on, as 2026-11-23 or 2026-11-23T15:00:00Z.",
-        "Från och med då, som 2026-11-23 eller 2026-11-23T15:00:00Z.",
+        "From this moment on, as 2026-11-23 or 2026-11-23T15:00:00Z; else the last 31 days.",
+        "Från och med då, som 2026-11-23 eller 2026-11-23T15:00:00Z; annars senaste 31 dagarna.",
     ),
     "help.option.model": ("The model; garage-chat if not given.", "Modellen; annars garage-chat."),
     "help.option.text": ("What to ask.", "Frågan."),

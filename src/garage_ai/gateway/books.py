@@ -1,7 +1,8 @@
 """What the network asks of accounts, answered: where two rooms that do not know each other meet."""
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from typing import Final
 
 from garage_ai.accounts import (
     DecidedImage,
@@ -25,6 +26,9 @@ from garage_ai.storage import (
     usage_summary,
 )
 from garage_ai.wire.ids import Digest, NodeId
+
+SUMMED: Final = timedelta(days=31)
+"""What is added up where nobody says since when: all that was ever used takes seconds to read."""
 
 
 class AccountBooks:
@@ -121,8 +125,13 @@ class StoredUsage:
         by: Grouping,
         member: MemberId | None = None,
     ) -> Sequence[UsageTotal]:
-        """Add records up, or one member's. Raises: StorageError."""
+        """Add records up, or one member's; of the last 31 days if not since when is given.
+
+        Raises: StorageError.
+        """
+        if since is None:
+            since = (until or datetime.now(UTC)) - SUMMED
         return await usage_summary(self._storage, since, until, by, member=member)
 
 
-__all__ = ["AccountBooks", "StoredUsage", "as_enrolled", "image_list"]
+__all__ = ["SUMMED", "AccountBooks", "StoredUsage", "as_enrolled", "image_list"]

@@ -81,7 +81,9 @@ class MeGiven(Given):
     member: MemberGiven
     keys: list[KeyGiven] | None = Field(description="Null for a key that is for inference alone.")
     nodes: list[NodeGiven] | None = Field(description="As `keys`.")
-    usage: list[UsageTotalGiven] | None = Field(description="By model; as `keys`.")
+    usage: list[UsageTotalGiven] | None = Field(
+        description="By model, of the last 31 days; as `keys`."
+    )
     balance: BalanceGiven | None = Field(description="In nGAI, a billionth of a GAI; as `keys`.")
 
 

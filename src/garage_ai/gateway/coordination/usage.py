@@ -30,8 +30,9 @@ def usage_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     ) -> usage_schemas.UsageGiven:
         """Add usage up by one property, and list the newest records.
 
-        `since` and `until` bound the sums; `before` pages through the records. A member sees its
-        own, an administrator everybody's.
+        `since` and `until` bound the sums; without `since` they are of the 31 days before `until`
+        or now. `before` pages through the records. A member sees its own, an administrator
+        everybody's.
         """
         totals = await services.usage.totals(since, until, by, only(key))
         page = await services.usage.page(limit, before, only(key)) if limit else None
