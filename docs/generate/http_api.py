@@ -28,11 +28,14 @@ _TITLES: Final = {
     "images": "Images of engines",
     "tokens": "Enrolment tokens",
     "members": "Members",
+    "me": "What is one's own",
     "keys": "Keys",
     "models": "Models",
     "usage": "Usage",
+    "litellm": "LiteLLM proxies",
     "ledger": "The ledger",
     "prices": "Prices",
+    "audit": "The log of acts",
     "operation": "Operation",
 }
 

@@ -4,6 +4,7 @@ import re
 from typing import get_args
 
 import pytest
+from docs.generate import http_api
 from tests.parts.documents import Document
 from tests.parts.tree import ROOT
 
@@ -122,3 +123,15 @@ def test_no_variable_is_told_that_is_not_read() -> None:
     pages = [*(ROOT / "docs").rglob("*.md"), ROOT / "README.md", ROOT / "README.sv.md"]
     named = {name for page in pages for name in re.findall(r"GAI_[A-Z_]+[A-Z]", page.read_text())}
     assert named - known == set()
+
+
+def test_every_route_is_told() -> None:
+    """A route whose tag has no title would be left out."""
+    routes = {
+        f"### {method.upper()} {path}"
+        for path, methods in http_api.described()["paths"].items()
+        for method in methods
+    }
+    page = http_api.made().splitlines()
+    assert routes
+    assert routes - set(page) == set()
