@@ -232,12 +232,14 @@ class _Nodes(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """Count the nodes."""
-        states, running = self._census()
+        census = self._census()
         by_state = GaugeMetricFamily("gai_nodes", "Nodes by state.", labels=("state",))
         for state in _STATES:
-            by_state.add_metric((state,), states.get(state, 0))
+            by_state.add_metric((state,), census.states.get(state, 0))
         yield by_state
-        yield GaugeMetricFamily("gai_requests_running", "Requests at nodes now.", value=running)
+        yield GaugeMetricFamily(
+            "gai_requests_running", "Requests at nodes now.", value=census.inflight
+        )
 
 
 __all__ = ["Metrics"]
