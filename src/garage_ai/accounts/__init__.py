@@ -38,6 +38,7 @@ from garage_ai.accounts.errors import (
     TokenNotFound,
     TokenRevoked,
     TokenUsed,
+    TooManyMade,
 )
 from garage_ai.accounts.external_models import ExternalModels
 from garage_ai.accounts.images import DecidedImage, Images
@@ -151,5 +152,6 @@ __all__ = [
     "TokenRevoked",
     "TokenState",
     "TokenUsed",
+    "TooManyMade",
     "Trust",
 ]

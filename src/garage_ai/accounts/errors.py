@@ -22,6 +22,7 @@ AccountError                     code
 │   └── ClaimNotFound            claim_not_found         nobody claimed that model name
 ├── Conflict
 │   ├── IdempotencyConflict      idempotency_conflict    the same key for another request
+│   ├── TooManyMade              too_many_made           a member has enough keys or tokens
 │   ├── NodeKeyTaken             node_key_taken          another node has or had that public key
 │   ├── NodeKeyStale             node_key_stale          the node has another public key by now
 │   ├── NodeRemoved              node_removed            cut off for good
@@ -133,6 +134,10 @@ class Conflict(AccountError):
 
 class IdempotencyConflict(Conflict):
     code = "idempotency_conflict"
+
+
+class TooManyMade(Conflict):
+    code = "too_many_made"
 
 
 class NodeKeyTaken(Conflict):

@@ -147,7 +147,7 @@ class KeyRing:
 
         `region` keeps the key's requests within it; `limits` hold from the first one. Called again
         with the same member and idempotency key it gives the same key, without the secret.
-        Raises: InvalidField, MemberNotFound, IdempotencyConflict, StorageError.
+        Raises: InvalidField, MemberNotFound, IdempotencyConflict, TooManyMade, StorageError.
         """
         key = Key(
             new_key_id(),

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import Row, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.accounts.bounds import require_room
 from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound, LastAdminKey
 from garage_ai.accounts.limit_book import write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
@@ -84,13 +85,16 @@ async def insert_key(
 
     It is there when the same idempotency key made it, or when the same secret is registered.
 
-    Raises: MemberNotFound, IdempotencyConflict, StorageError.
+    Raises: MemberNotFound, IdempotencyConflict, TooManyMade, StorageError.
     """
     values = _values(key, digest) | {"idempotency_key": idempotency_key}
     async with storage.write(in_turn=True) as connection:
         await require_member(connection, key.member, active=True)
         result = await connection.execute(storage.insert_new(keys).values(values))
         if result.rowcount:
+            await require_room(
+                connection, keys, keys.c.revoked_at.is_(None), key.member, key.created_at
+            )
             entry = Entry(action, by, key.id, key.member, {"scopes": " ".join(sorted(key.scopes))})
             await AuditLog(storage).record(connection, entry)
             if not limits.is_empty:

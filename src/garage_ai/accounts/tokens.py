@@ -6,6 +6,7 @@ from typing import Final
 from sqlalchemy import Row, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.accounts.bounds import require_room
 from garage_ai.accounts.errors import (
     IdempotencyConflict,
     InvalidField,
@@ -55,7 +56,7 @@ class EnrolmentTokens:
         The node that redeems it belongs to `member`, stands in `region` and, with `bare_allowed`,
         may serve without a whole sandbox. Called again with the
         same member and idempotency key it gives the same token, without the secret.
-        Raises: InvalidField, MemberNotFound, IdempotencyConflict, StorageError.
+        Raises: InvalidField, MemberNotFound, IdempotencyConflict, TooManyMade, StorageError.
         """
         if not timedelta() < ttl <= LONGEST_LIFE:
             raise InvalidField("ttl", f"more than nothing and at most {LONGEST_LIFE.days} days")
@@ -137,6 +138,9 @@ class EnrolmentTokens:
             await require_member(connection, token.member, active=True)
             result = await connection.execute(self._storage.insert_new(tokens).values(values))
             if result.rowcount:
+                now, unused = token.created_at, tokens.c.redeemed_at.is_(None)
+                works = unused & tokens.c.revoked_at.is_(None) & (tokens.c.expires_at > now)
+                await require_room(connection, tokens, works, token.member, now)
                 details = {"bare_allowed": token.bare_allowed_at is not None}
                 entry = Entry(Action.TOKEN_MADE, by, token.id, token.member, details)
                 await self._log.record(connection, entry)

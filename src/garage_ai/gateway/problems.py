@@ -198,6 +198,11 @@ _TABLE: Final = (
         409,
         "invalid_request_error",
         (
+            "too_many_made",
+            "The member has as many keys or tokens as one may have, or made as many within a day.",
+            "Revoke those that nobody uses; what was made within a day counts until it is over.",
+        ),
+        (
             "idempotency_conflict",
             "This Idempotency-Key was used for another request.",
             "Use a new key for a new request.",

@@ -27,6 +27,7 @@ _MADE = (
     "invalid_field",
     "member_not_found",
     "member_erased",
+    "too_many_made",
     "idempotency_conflict",
 )
 
