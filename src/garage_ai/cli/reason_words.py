@@ -28,6 +28,9 @@ REASONS: Final[dict[str, str]] = {
     "outside its owner's hours": "utanför ägarens tider",
     "electricity is too expensive": "elen är för dyr",
     "its owner's limit on electricity": "ägarens gräns för el",
+    "waiting for memory: {much} needed, {room} free": (
+        "väntar på minne: {much} behövs, {room} ledigt"
+    ),
     # Why the engine is not ready.
     "what runs ends before another engine is made": "det som pågår slutar innan en ny motor görs",
     "the engine is starting": "motorn startar",

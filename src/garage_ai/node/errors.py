@@ -18,7 +18,8 @@ NodeError                  code             exit
 │   ├── NoServiceManager   no_service_manager 41  systemd runs no services of this user here
 │   ├── EngineMissing      engine_missing    21   the chosen engine is not installed
 │   ├── EngineUnfit        engine_unfit      22   it is, in a version or build that cannot be used
-│   └── CardUnusable       card_unusable     23   a card is there and the engine cannot use it
+│   ├── CardUnusable       card_unusable     23   a card is there and the engine cannot use it
+│   └── NoRoom             no_room           24   the model does not fit, for now or at all
 ├── GatewayAway            gateway_away      3    the gateway was not reached
 ├── EnrolmentFailed        enrolment_failed  4    the gateway refused the node, or its new key
 │   └── AgentTooOld        agent_too_old    31    the network works with newer agents only
@@ -99,6 +100,17 @@ class NoServiceManager(NotPossible):
 class CardUnusable(NotPossible):
     code = "card_unusable"
     exit_code = 23
+
+
+class NoRoom(NotPossible):
+    """`reason` says what is lacking where others hold it for now; empty: it can never fit."""
+
+    code = "no_room"
+    exit_code = 24
+
+    def __init__(self, template: str, /, *, reason: str, **values: object) -> None:
+        super().__init__(template, **values)
+        self.reason = reason
 
 
 class SandboxError(NotPossible):

@@ -13,6 +13,7 @@ from garage_ai.node.records import record_with
 from garage_ai.node.session import NodeSession, Tell
 from garage_ai.node.setup import make_engine, make_launcher
 from garage_ai.node.signals import Signals
+from garage_ai.node.waiting import Waiting
 from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.trust import TrustError
 
@@ -31,9 +32,10 @@ async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, 
     with folder.lock():
         folder.prepare()
         record = _record(folder, choice, gateway)
-        engine = await _unless(signals.stop, _engine(record, folder, tell))
+        waiting = Waiting(folder, record, tell)
+        engine = await _unless(signals.stop, _engine(record, folder, tell, waiting))
         if engine is None:
-            return False
+            return waiting.restart_asked and not signals.stop.is_set()
         try:
             session = NodeSession(folder, record, engine, tell)
         except (IdentityError, TrustError) as error:
@@ -49,7 +51,8 @@ async def prepare(folder: NodeFolder, tell: Tell) -> None:
     """
     with folder.lock():
         folder.prepare()
-        await _engine(folder.load(), folder, tell)
+        record = folder.load()
+        await _made(record, folder, tell, await prepare_launcher(record, folder, tell))
 
 
 def _record(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> Record:
@@ -61,8 +64,16 @@ def _record(folder: NodeFolder, choice: Choice | None, gateway: str | None) -> R
     return changed
 
 
-async def _engine(record: Record, folder: NodeFolder, tell: Tell) -> Engine:
+async def _engine(
+    record: Record, folder: NodeFolder, tell: Tell, waiting: Waiting
+) -> Engine | None:
     launcher = await prepare_launcher(record, folder, tell)
+    return await waiting.engine(lambda: _made(record, folder, tell, launcher))
+
+
+async def _made(
+    record: Record, folder: NodeFolder, tell: Tell, launcher: Launcher | None
+) -> Engine:
     tell(Begun("model", ", ".join(record.choice.models)))
     engine = await make_engine(
         record.choice, record.member, folder, lambda progress: tell(Fetching(progress)), launcher

@@ -222,6 +222,31 @@ def agent_status(
     )
 
 
+def waiting_status(record: Record, reason: str, started_at: float) -> Status:
+    """Say of an agent that has no engine yet why it waits."""
+    return Status(
+        node=record.node,
+        name=record.name,
+        region=record.region,
+        gateway=record.gateway,
+        pid=os.getpid(),
+        session="",
+        state="joining",
+        reason=reason,
+        running=0,
+        slots=0,
+        engine=EngineStatus(record.choice.engine, "stopped", ""),
+        models=(),
+        totals=TotalsStatus(0, 0, 0, 0, 0),
+        link=LinkStatus("closed", None, None),
+        notices=(),
+        started_at=started_at,
+        jwt_ends_at=None,
+        agent=__version__,
+        wire_versions=VERSIONS,
+    )
+
+
 def _engine_status(engine: Engine, core: Core) -> EngineStatus:
     load, fence = engine.load, engine.fence
     return EngineStatus(
@@ -257,4 +282,5 @@ __all__ = [
     "TotalsStatus",
     "agent_status",
     "refusal_in",
+    "waiting_status",
 ]

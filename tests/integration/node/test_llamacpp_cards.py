@@ -19,7 +19,7 @@ from garage_ai.node.engines import llamacpp_setup
 from garage_ai.node.engines.llama_server import ServerOptions
 from garage_ai.node.engines.llamacpp_cards import LlamaOnCards
 from garage_ai.node.engines.port import Device
-from garage_ai.node.errors import CardUnusable, NoImage, NotPossible
+from garage_ai.node.errors import CardUnusable, NoImage, NoRoom, NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.preflight.models import CdiSpec
@@ -296,5 +296,9 @@ async def test_a_model_too_large_for_the_card_is_refused(
     monkeypatch.setattr(llamacpp_setup, "look_at_cards", lambda: (gpus, True))
     choice = Choice(context=8192, slots=32)
     launcher = await make_launcher(choice, pc.folder, "n1")
-    with pytest.raises(NotPossible, match=r"needs .* GiB.*--gpu-layers \d+ .*several times longer"):
+    with pytest.raises(
+        NoRoom, match=r"needs .* GiB.*--gpu-layers \d+ .*several times longer"
+    ) as refused:
         await make_engine(choice, "m1", pc.folder, launcher=launcher)
+    # Others hold the card: it is waited for.
+    assert refused.value.reason.startswith("waiting for memory: ")

@@ -15,7 +15,7 @@ from garage_ai.network.admission import SANDBOX_NEEDED, _image_refusal, agent_to
 from garage_ai.network.models import ImageState
 from garage_ai.node.engines import vllm_log
 from garage_ai.node.fitting.sizes import Ruled, Size
-from garage_ai.node.fitting.words import refusal
+from garage_ai.node.fitting.words import lacking, refusal
 from garage_ai.node.group.reasons import REASONS as GANG_REASONS
 from garage_ai.node.group.reasons import Reason, say
 from garage_ai.node.guard.signals import TOLD
@@ -67,6 +67,7 @@ def test_every_reason_has_its_swedish() -> None:
     told += [("TOLD", text) for text in TOLD.values()]
     told += [("stage", stage) for _, stage in vllm_log._STAGES]
     told += [("advice", f"{words} (RuntimeError: out)") for _, words in vllm_log._ADVICE]
+    told += [("waiting", lacking(8 << 30, 2 << 30))]
     told += [("state", f"the engine is {state}") for state in get_args(EngineState)]
     told = [
         each for each in told if each[1] not in ("the engine is ready", "the engine is stopped")

@@ -7,13 +7,14 @@ of each card are the desktop's.
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from garage_ai.catalog import KNOWN, QUANTISATIONS, FolderConfig, find_card
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.engines.vllm_plan import Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Card, Facts
-from garage_ai.node.errors import NotPossible
+from garage_ai.node.errors import NoRoom, NotPossible
 from garage_ai.wire.ids import Digest
 
 GIB = 1 << 30
@@ -101,6 +102,22 @@ def test_what_does_not_fit_is_refused_in_numbers(
     with pytest.raises(NotPossible, match=words) as refused:
         on(model(name, form), cards(*here))
     assert "gai models --fits" in str(refused.value) or "another quantisation" in str(refused.value)
+
+
+def test_a_card_that_others_hold_is_waited_for_and_one_too_small_is_not() -> None:
+    """Unless it is the owner's own share that leaves no room."""
+    of = model("Llama-3.1-8B-Instruct", "bf16")
+    (card,) = cards("RTX 3090")
+    for free in (card.total // 4, 0):
+        with pytest.raises(NoRoom) as held:
+            on(of, (msgspec.structs.replace(card, free=free),))
+        assert held.value.reason.startswith("waiting for memory: ")
+    with pytest.raises(NoRoom) as small:
+        on(of, cards("RTX 3060"))
+    assert small.value.reason == ""
+    with pytest.raises(NoRoom) as owners:
+        on(of, (card,), memory_share=0.3)
+    assert owners.value.reason == ""
 
 
 def test_what_the_owner_says_wins() -> None:

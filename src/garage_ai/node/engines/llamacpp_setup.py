@@ -29,11 +29,12 @@ from garage_ai.node.engines.llama_server import ServerOptions, listed_devices, l
 from garage_ai.node.engines.llamacpp import DEFAULT_SLOTS, LesserForm, LlamaEngine
 from garage_ai.node.engines.llamacpp_cards import LlamaOnCards
 from garage_ai.node.engines.llamacpp_options import LlamaOptions
-from garage_ai.node.errors import CardUnusable, NoImage, NotPossible
+from garage_ai.node.errors import CardUnusable, NoImage, NoRoom, NotPossible
 from garage_ai.node.fitting.book import Book
 from garage_ai.node.fitting.fitting import Fitting
 from garage_ai.node.fitting.forms import lesser_forms
 from garage_ai.node.fitting.machines import OnCards, Processor
+from garage_ai.node.fitting.words import lacking
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.bounds import read_bounds
 from garage_ai.node.hardware.models import Gpus
@@ -247,7 +248,11 @@ async def _on_cards(
     demand = Demand(choice.context, choice.slots, choice.gpu_layers)
     plan = offload(shape, burden, places, demand)
     if isinstance(plan, TooLarge):
-        raise _too_large(manifest.name, plan, where)
+        emptied = [place_of(msgspec.structs.replace(card, free=card.total)) for card in where.cards]
+        ever = not isinstance(offload(shape, burden, emptied, demand), TooLarge)
+        raise _too_large(
+            manifest.name, plan, where, lacking(plan.needed, plan.room) if ever else ""
+        )
     uuids = tuple(where.cards[n].uuid for n in plan.places)
     runtime = await find_runtime("auto" if choice.sandbox == "none" else choice.sandbox)
     return ServerOptions(
@@ -263,23 +268,25 @@ async def _on_cards(
     )
 
 
-def _too_large(name: str, found: TooLarge, where: Seat) -> NotPossible:
+def _too_large(name: str, found: TooLarge, where: Seat, reason: str) -> NoRoom:
     cards = " + ".join(card.name for card in where.cards)
     needed, room = found.needed / _GIB, found.room / _GIB
     if not found.layers:
-        return NotPossible(
+        return NoRoom(
             "{name} needs {needed:.1f} GiB at the least; {cards} has room for {room:.1f} now. "
             "Close what uses the card, or take a smaller quantisation or model.",
+            reason=reason,
             name=name,
             needed=needed,
             cards=cards,
             room=room,
         )
-    return NotPossible(
+    return NoRoom(
         "{name} needs {needed:.1f} GiB at the least; {cards} has room for {room:.1f} now. Close "
         "what uses the card, or take a smaller quantisation or model. {layers} of {of} layers "
         "would fit: with --gpu-layers {layers} the rest is on the processor, and every answer "
         "takes several times longer.",
+        reason=reason,
         name=name,
         needed=needed,
         cards=cards,
@@ -333,10 +340,13 @@ def _check_memory(manifest: Manifest) -> None:
     import psutil
 
     needed = manifest.size + max(int(manifest.size * _CACHE_SHARE), _CACHE_LEAST)
-    available = read_bounds().free(psutil.virtual_memory().available)
+    bounds, memory = read_bounds(), psutil.virtual_memory()
+    available = bounds.free(memory.available)
     if available < needed:
-        raise NotPossible(
+        ever = needed <= bounds.total(memory.total)
+        raise NoRoom(
             "{name} needs about {needed:.1f} GB of memory; {free:.1f} GB are free.",
+            reason=lacking(needed, available) if ever else "",
             name=manifest.name,
             needed=needed / 1e9,
             free=available / 1e9,

@@ -24,7 +24,8 @@ from garage_ai.catalog import (
 )
 from garage_ai.node.engines.vllm_options import Lent, VllmOptions
 from garage_ai.node.engines.vllm_python import Card, Facts
-from garage_ai.node.errors import NotPossible
+from garage_ai.node.errors import NoRoom, NotPossible
+from garage_ai.node.fitting.words import lacking
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import ModelKind
 
@@ -152,7 +153,7 @@ def _sized(
     if model.shape is None:
         return base
     form = _form(model.shape, model)
-    places = [Place(card.name, int(share * card.total), None, card.capability) for card in cards]
+    places = _places(cards, share)
     if wishes.grouped:
         return replace(base, lent=Lent(tuple(places), model.shape, form))
     wish = Wish(wishes.context or USUAL.context, wishes.slots or DEFAULT_SLOTS)
@@ -160,10 +161,13 @@ def _sized(
         wish = wish._replace(least=wishes.context)
     found = plan_on(model.shape, form, places, wish)
     if isinstance(found, Refusal):
+        emptied = _places(cards, wishes.memory_share or LONGEST_SHARE)
+        ever = not isinstance(plan_on(model.shape, form, emptied, wish), Refusal)
         # The words of `gai models --fits`, which says what would fit instead.
-        raise NotPossible(
+        raise NoRoom(
             "{name} does not fit: {form} needs {needed} GiB with {context} tokens of context, "
             "there are {room} on {count} x {card}. What would fit here: gai models --fits",
+            reason=lacking(found.needed, found.room) if ever else "",
             name=model.name,
             form=form.name,
             needed=_gib(found.needed),
@@ -174,6 +178,10 @@ def _sized(
         )
     # vLLM deals its cache out by the page: more sequences than fit at full length wait their turn.
     return replace(base, context=found.context, slots=wishes.slots or found.sequences)
+
+
+def _places(cards: Sequence[Card], share: float) -> list[Place]:
+    return [Place(card.name, int(share * card.total), None, card.capability) for card in cards]
 
 
 def _form(shape: Shape, model: Model) -> Quantisation:
@@ -275,9 +283,10 @@ def _share(cards: Sequence[Card]) -> float:
     cut = int(min(share, LONGEST_SHARE) * 100) / 100
     if cut < LEAST_SHARE:
         tightest = min(cards, key=lambda card: card.free)
-        raise NotPossible(
+        raise NoRoom(
             "{card} has {free} of {total} GiB free. Close what uses the card, or wait until it "
             "is free.",
+            reason=lacking(int(LEAST_SHARE * tightest.total) + RESERVE, tightest.free),
             card=tightest.name,
             free=_gib(tightest.free),
             total=_gib(tightest.total),

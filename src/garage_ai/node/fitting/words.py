@@ -1,4 +1,4 @@
-"""Why an engine is smaller than planned, for its owner, in English and Swedish. Pure."""
+"""Why an engine is smaller than planned or waits, for its owner, in English and Swedish. Pure."""
 
 from garage_ai.node.fitting.sizes import Ruled, Size
 from garage_ai.node.guard.quantities import shown_size
@@ -33,6 +33,11 @@ def refusal(model: str, why: Ruled) -> Sentence:
     )
 
 
+def lacking(needed: int, room: int) -> str:
+    """Say what an agent waits for that cannot start beside what runs now; both in bytes."""
+    return f"waiting for memory: {shown_size(needed)} needed, {shown_size(room)} free"
+
+
 def _because(why: Ruled) -> Sentence:
     if why.needed is None or why.room is None:
         return Sentence(
@@ -54,4 +59,4 @@ def _swedish(size: Size) -> str:
     return f"{size.slots} förfrågningar om {size.context} token"
 
 
-__all__ = ["other_form", "refusal", "smaller"]
+__all__ = ["lacking", "other_form", "refusal", "smaller"]
