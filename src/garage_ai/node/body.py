@@ -3,6 +3,7 @@
 For an engine whose cache all members share, the salt of the one who asks is set besides.
 """
 
+import re
 from typing import Final
 
 import msgspec
@@ -16,6 +17,11 @@ _objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
 _UNDECODABLE: Final = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError)
 _BEHIND: Final = msgspec.Raw(b"1")  # chat has vLLM's default, 0; lower goes first
+_ASKED_WITH: Final = frozenset({"messages", "input", "prompt"})
+_TEXTS: Final = frozenset({"text", "refusal", "name", "reasoning", "reasoning_content"})
+_CALLS: Final = frozenset({"tool_calls", "tool_call_id", "function_call"})
+_MEDIA_SIGNS: Final = (b"image", b"audio", b"video", b"file", b'"url"', b"\\u")
+_OTHER_SCHEME: Final = re.compile(r"\s*(?!data:)[A-Za-z][A-Za-z0-9+.-]{0,31}:")
 _STREAMED: Final = {
     "stream": msgspec.Raw(b"true"),
     "stream_options": msgspec.Raw(b'{"include_usage":true}'),
@@ -82,6 +88,58 @@ def asked(body: bytes) -> Asked:
         return Asked()
 
 
+def with_own_media(body: bytes) -> bytes | None:
+    """Give a request that has its engine fetch nothing; None for one that would.
+
+    Gateways let through `data:` alone, but of the owner's own server a hostile one could fetch what
+    only his network reaches. A key said twice in what was looked at is said once afterwards.
+    Raises: EngineProtocol if the body is no JSON object.
+    """
+    lowered = body.lower()
+    # An escape may hide the words; servers written in Go take keys in any case.
+    if not any(sign in lowered for sign in _MEDIA_SIGNS):
+        return body
+    fields = _fields(body)
+    try:
+        for name in fields:
+            if name.lower() in _ASKED_WITH:
+                value = msgspec.json.decode(fields[name])
+                if _has_fetched(value):
+                    return None
+                fields[name] = msgspec.Raw(_encoder.encode(value))
+    except _UNDECODABLE as error:
+        raise EngineProtocol(f"the request cannot be read: {str(error)[:100]}") from error
+    return _encoder.encode(fields)
+
+
+def _has_fetched(value: object) -> bool:
+    """Tell whether anything but text names what is to be fetched: an address, or a file's id."""
+    parts = value if isinstance(value, list) else [value]
+    return any(_names_address(part) for part in parts if not isinstance(part, str))
+
+
+def _names_address(part: object) -> bool:
+    if isinstance(part, str):
+        return _OTHER_SCHEME.match(part) is not None
+    if isinstance(part, list):
+        return any(map(_names_address, part))
+    if not isinstance(part, dict):
+        return False
+    for name, value in part.items():
+        key = name.lower()
+        if key in _CALLS:
+            continue
+        if key == "content":
+            found = _has_fetched(value)
+        elif key == "file_id":
+            found = value is not None
+        else:
+            found = not (key in _TEXTS and isinstance(value, str)) and _names_address(value)
+        if found:
+            return True
+    return False
+
+
 def _fields(body: bytes) -> dict[str, msgspec.Raw]:
     try:
         return _objects.decode(body)
@@ -89,4 +147,4 @@ def _fields(body: bytes) -> dict[str, msgspec.Raw]:
         raise EngineProtocol(f"the request is no JSON object: {str(error)[:100]}") from error
 
 
-__all__ = ["Asked", "asked", "salted", "streamed", "with_model"]
+__all__ = ["Asked", "asked", "salted", "streamed", "with_model", "with_own_media"]

@@ -1,10 +1,11 @@
 """Names and addresses of engines."""
 
 import hashlib
+import json
 
 import pytest
 
-from garage_ai.node.engines.external import external_digest
+from garage_ai.node.engines.external import ExternalEngine, external_digest
 from garage_ai.node.engines.link import base_of
 from garage_ai.node.engines.port import PATHS
 from garage_ai.node.errors import NotPossible
@@ -73,3 +74,13 @@ def test_what_is_no_address_of_a_gateway_is_told_as_such(text: str) -> None:
 def test_who_can_listen_on_the_way(base: str, told: bool) -> None:
     """Nobody where there is TLS, or no way."""
     assert is_encrypted(base) is told
+
+
+@pytest.mark.anyio
+async def test_the_owners_own_server_is_never_asked_to_fetch() -> None:
+    """Not even connected to: its link is not open here. The code is the gateways' own."""
+    engine = ExternalEngine("http://127.0.0.1:1", ["m"], member="mbr_1")
+    body = b'{"messages":[{"content":[{"image_url":{"url":"http://192.168.1.1/"}}]}]}'
+    answer = await engine.ask("chat", body, offer=engine.offers[0], stream=True)
+    assert answer.status == 400
+    assert json.loads(await answer.read())["error"]["code"] == "media_url_unsupported"

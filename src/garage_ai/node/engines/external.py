@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 import structlog
 
-from garage_ai.node.body import with_model
+from garage_ai.node.body import with_model, with_own_media
 from garage_ai.node.engines.link import EngineLink, HttpAnswer
 from garage_ai.node.engines.port import Answer, Fence, Offer
 from garage_ai.node.engines.told import Told, read_whole
@@ -31,6 +31,16 @@ _FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 15.0
 _OK: Final = 200
 _NOT_FOUND: Final = 404
+_MEDIA_REFUSED: Final = msgspec.json.encode(
+    {
+        "error": {
+            "message": "Media are taken as data: URLs; this server fetches nothing.",
+            "type": "invalid_request_error",
+            "param": "messages",
+            "code": "media_url_unsupported",
+        }
+    }
+)
 
 
 class _Listed(msgspec.Struct):
@@ -164,7 +174,10 @@ class ExternalEngine:
     ) -> Answer:
         """Put a request to the server. Raises: EngineError."""
         try:
-            answer = await self._link.post(route, with_model(body, offer.engine_name))
+            own = with_own_media(body)
+            if own is None:
+                return Told(400, "application/json", _MEDIA_REFUSED)
+            answer = await self._link.post(route, with_model(own, offer.engine_name))
             return answer if answer.status != _NOT_FOUND else await _not_found(answer)
         except EngineError:
             self._doubted.set()
