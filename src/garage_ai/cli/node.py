@@ -99,7 +99,7 @@ def forfeit(
 def join(
     url: Annotated[str, typer.Argument(metavar="URL", help=say("argument.url"))],
     enrolment_token: Annotated[
-        str, typer.Argument(metavar="TOKEN", help=say("argument.token"))
+        str, typer.Argument(metavar="TOKEN", envvar="GAI_NODE_TOKEN", help=say("argument.token"))
     ] = "",
     *,
     said: Said,

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -12,7 +12,7 @@ from garage_ai.local.folders import Folders
 from garage_ai.local.places import Place
 from garage_ai.local.supervisor import Change
 from garage_ai.node.errors import NotEnrolled, Removed
-from garage_ai.node.folder import NodeFolder
+from garage_ai.node.folder import TOKEN_VARIABLE, NodeFolder
 from garage_ai.node.guard.limits import LIMITS, Limits, save_limits
 
 NAME: Final = "node"
@@ -25,6 +25,7 @@ class OwnNode:
         self._folder = NodeFolder(folders.node)
         self._place = place
         self._token = token
+        self._environment = dict(os.environ)
         self._options = ["--engine", "llamacpp", "--model", model, "--data-dir", str(folders.node)]
         # It is its owner's own network on his own PC, and must not wait for an image.
         # A demonstration that works on any machine, in its own process: on no card.
@@ -40,17 +41,20 @@ class OwnNode:
         return True
 
     async def argv(self) -> Sequence[str]:
-        """Give the command for its next start. Raises: OSError."""
+        """Give the command for its next start; the token is in the environment. Raises: OSError."""
         await asyncio.to_thread(self._allow)
         command = [sys.executable, "-P", "-m", "garage_ai.cli", "node"]
         if await asyncio.to_thread(self._refreshed):
+            self._environment.pop(TOKEN_VARIABLE, None)
             return [*command, "run", *self._options, "--gateway", self._place.url]
-        token = await asyncio.to_thread(self._token)
-        return [*command, "join", self._place.url, token, *self._options]
+        # Arguments are for all users of the PC to read, an environment for its owner alone.
+        self._environment[TOKEN_VARIABLE] = await asyncio.to_thread(self._token)
+        return [*command, "join", self._place.url, *self._options]
 
-    def environment(self) -> dict[str, str]:
-        """Give its environment: the owner's."""
-        return dict(os.environ)
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """The owner's, with what the command last given needs besides."""
+        return self._environment
 
     def heed(self, change: Change) -> None:
         """Forget an identity that the network has removed, so that the next start enrols anew."""

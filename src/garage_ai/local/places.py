@@ -14,7 +14,9 @@ from garage_ai.local.tls import Certificates
 LOOPBACK: Final = "127.0.0.1"
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - only with TLS or by --insecure, see `bind_host`
 _LAST_PORT: Final = 65_535
-_HOST_NAME: Final = re.compile(r"[^\s/:@?#\[\]]{1,253}\Z")
+_LABEL: Final = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_HOST_NAME: Final = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?\Z")
+"""RFC 1123, and the underscore that containers' names have."""
 
 
 @dataclass(frozen=True, slots=True)

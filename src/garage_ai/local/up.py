@@ -258,7 +258,7 @@ class LocalNetwork:
         async def ready() -> bool:
             return CHAT_ALIAS in await asyncio.to_thread(api.models)
 
-        return Plan(NAME, own.argv, ready, own.environment(), Policy(start_limit=_NODE_START))
+        return Plan(NAME, own.argv, ready, own.environment, Policy(start_limit=_NODE_START))
 
     # --- words
 

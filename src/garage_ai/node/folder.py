@@ -43,6 +43,9 @@ from garage_ai.wire.secret_files import (
 )
 
 RECORD: Final = "identity.json"
+TOKEN_VARIABLE: Final = "GAI_NODE_TOKEN"  # noqa: S105 - a name
+"""Names the environment's variable for an enrolment token that no command line shows."""
+
 LOCK: Final = "agent.lock"
 _PAUSED: Final = "paused"
 
@@ -179,4 +182,4 @@ class NodeFolder:
             os.close(handle)
 
 
-__all__ = ["LOCK", "RECORD", "Choice", "NodeFolder", "Record", "SandboxChoice"]
+__all__ = ["LOCK", "RECORD", "TOKEN_VARIABLE", "Choice", "NodeFolder", "Record", "SandboxChoice"]

@@ -78,14 +78,28 @@ def test_nothing_is_open_without_tls(host: str) -> None:
     check_options(UpOptions(FOLDER, host=host, insecure=True))
 
 
-@pytest.mark.parametrize("public", ["https://gai.example:8000", "gai.example:8000", "a b", ""])
+@pytest.mark.parametrize(
+    "public",
+    [
+        "https://gai.example:8000",
+        "gai.example:8000",
+        "a b",
+        "",
+        "bad_host!",
+        "-a.b",
+        "a..b",
+        "a" * 64,
+    ],
+)
 def test_public_takes_a_host_and_nothing_more(public: str) -> None:
     """What is no host is refused at once: in a URL it would never be reached."""
     with pytest.raises(BadOptions):
         check_options(UpOptions(FOLDER, public=public))
 
 
-@pytest.mark.parametrize("public", ["gai.example", "localhost", "192.0.2.1", "2001:db8::1"])
+@pytest.mark.parametrize(
+    "public", ["gai.example", "a.b.", "my_box", "localhost", "192.0.2.1", "::1"]
+)
 def test_public_takes_names_and_addresses(public: str) -> None:
     """IPv6 too."""
     check_options(UpOptions(FOLDER, public=public))
