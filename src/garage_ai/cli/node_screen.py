@@ -84,7 +84,8 @@ class NodeScreen:
         self.end()
         in_swedish = language() == "sv" and state.swedish
         reason = output.harmless(state.swedish if in_swedish else reason_in_words(state.reason))
-        name = "loading" if state.state == "ready" and reason else state.state
+        serves = state.state in ("ready", "dedicated")
+        name = "loading" if serves and reason else state.state
         models = ", ".join(state.models)
         text = say(f"state.{name}", reason=reason, models=output.harmless(models))
         if name == "ready":

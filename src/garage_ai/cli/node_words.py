@@ -103,6 +103,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "state.joining": ("not serving yet: {reason}", "arbetar inte än: {reason}"),
     "state.ready": ("serving {models}; Ctrl-C stops", "erbjuder {models}; Ctrl-C stoppar"),
+    "state.dedicated": (
+        "serving one batch alone with {models}; Ctrl-C stops",
+        "arbetar bara för en batch med {models}; Ctrl-C stoppar",
+    ),
     "state.loading": ("the engine is not ready: {reason}", "motorn är inte redo: {reason}"),
     "state.draining": ("taking nothing new: {reason}", "tar inget nytt: {reason}"),
     "state.paused": ("not serving: {reason}", "arbetar inte: {reason}"),

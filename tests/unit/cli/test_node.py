@@ -35,7 +35,7 @@ from garage_ai.node.status import (
     Status,
     TotalsStatus,
 )
-from garage_ai.wire.messages import REFUSED, EngineImage
+from garage_ai.wire.messages import REFUSED, AgentState, EngineImage
 
 COMMANDS = [
     "token",
@@ -239,6 +239,13 @@ def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> N
     assert "gone" in shown.err
     assert "died" in shown.err
     assert "WITHOUT A SANDBOX" in shown.err
+
+
+@pytest.mark.parametrize("state", [each for each in get_args(AgentState) if each != "gone"])
+def test_every_state_of_an_agent_can_be_shown(state: AgentState) -> None:
+    """One that a gateway brings about must not end an agent whose screen has no word for it."""
+    for reason in ("", "the engine is starting"):
+        NodeScreen().tell(State(state, reason, ("small",)))
 
 
 def test_a_pause_without_an_agent_needs_a_node(tmp_path: Path) -> None:
