@@ -53,9 +53,6 @@ class StandInLauncher:
         argv = [outside.get(word, word).replace(RUN, str(folder)) for word in order.command]
         return await Child.start(argv, log, folder, on_line=on_line, hold_stdin=True)
 
-    def seal(self) -> None:
-        """Do nothing: there is no container."""
-
     async def clear(self) -> None:
         """Do nothing: there is no container."""
 

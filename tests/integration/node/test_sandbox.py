@@ -232,32 +232,6 @@ async def test_the_engines_folder_is_open_behind_a_closed_door(tmp_path: Path) -
     assert folder.parent == run
 
 
-@pytest.mark.parametrize("job", ["", "j1"])
-async def test_an_engine_that_works_makes_nothing_more_on_the_owners_disk(
-    stand_in: Stand, tmp_path: Path, job: str
-) -> None:
-    """Its folder is closed until the next one starts, which finds it empty."""
-    stand_in("podman", "exit 0")
-    run = tmp_path / "run"
-    launcher = ContainerLauncher(Containers(PODMAN, tmp_path), ID, run)
-    launcher.make_for(job)
-    folder = launcher.socket_folder(run)
-    launcher.seal()
-    launcher.argv(Sleeper())
-    assert launcher.socket_folder(run) == folder
-    assert folder.stat().st_mode & 0o777 == 0o755
-    (folder / "left").write_text("x")
-    (folder / "deep").mkdir()
-    (folder / "deep" / "left").write_text("x")
-    (folder / "link").symlink_to(tmp_path)
-    log = BoundedLog(tmp_path / "engine.log")
-    child = await launcher.launch(Sleeper(), folder, log)
-    await child.stop()
-    log.close()
-    assert folder.stat().st_mode & 0o777 == 0o777
-    assert list(folder.iterdir()) == []
-
-
 async def test_a_path_that_cannot_be_mounted_keeps_the_engine_away(
     stand_in: Stand, tmp_path: Path
 ) -> None:

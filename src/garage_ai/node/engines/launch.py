@@ -48,9 +48,6 @@ class Launcher(Protocol):
     ) -> Child:
         """Start the process; `on_line` hears all that it says. Raises: EngineLost."""
 
-    def seal(self) -> None:
-        """Let an engine that works make nothing more in the socket's folder. Raises: EngineLost."""
-
     async def clear(self) -> None:
         """Remove all that an earlier run has left, of this agent or of one that died.
 
@@ -80,9 +77,6 @@ class BareLauncher:
         return await Child.start(
             command.argv, log, folder, environment=command.environment, on_line=on_line
         )
-
-    def seal(self) -> None:
-        """Do nothing: it has all of this user's folders."""
 
     async def clear(self) -> None:
         """Do nothing: the kernel has done it."""

@@ -60,9 +60,6 @@ class LaunchedEngine(SupervisedEngine):
             self._startable, self._socket_folder, self._log, self._on_line
         )
 
-    def _proved(self) -> None:
-        self._launcher.seal()
-
     @property
     def _on_line(self) -> OnLine | None:
         """Who hears all that it says."""

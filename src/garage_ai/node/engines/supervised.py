@@ -107,9 +107,6 @@ class SupervisedEngine(ABC):
         Raises: EngineError.
         """
 
-    def _proved(self) -> None:  # noqa: B027 - most take nothing
-        """Take from it what it needs only to begin. Raises: EngineError."""
-
     @abstractmethod
     def _take_on(self, size: Size) -> None:
         """Start with this size from now on."""
@@ -250,7 +247,6 @@ class SupervisedEngine(ABC):
                 try:
                     await self._until_ready(child)
                     await self._prove()
-                    self._proved()
                     self._listener_pid = listener_of(self._socket())
                     ready_at = loop.time()
                     self._become("ready", "")

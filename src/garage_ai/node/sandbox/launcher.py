@@ -28,8 +28,6 @@ _FOLDER: Final = "engine"
 _JOB: Final = "job-"
 _ENGINE: Final = "engine"
 _PROBE: Final = "probe"
-_OPEN: Final = 0o777
-_SEALED: Final = 0o755
 _GRACE: Final = 30.0
 """For a container to come and go, beside the time its program has."""
 
@@ -41,9 +39,8 @@ acts on a stranger that holds a card for two seconds, and an engine first loads 
 class ContainerLauncher:
     """Starts an engine in a container of its own and sees that it is gone afterwards.
 
-    Inside the engine is a user without a name here, so its folder is open to all, until it works:
-    then it has its socket and may make nothing more on the owner's disk. The run folder around it
-    lets nobody but the owner through. `built` tells what an image was built of that was
+    Inside the engine is a user without a name here, so its folder is open to all; the run folder
+    around it lets nobody but the owner through. `built` tells what an image was built of that was
     built here.
     """
 
@@ -151,27 +148,9 @@ class ContainerLauncher:
         run.mkdir(mode=0o700, parents=True, exist_ok=True)
         run.chmod(0o700)
         folder = run.absolute() / self._folder
-        if not folder.is_dir():
-            folder.mkdir()
-            folder.chmod(_OPEN)
+        folder.mkdir(exist_ok=True)
+        folder.chmod(0o777)
         return folder
-
-    def seal(self) -> None:
-        """Let an engine that works make nothing more in its folder. Raises: EngineLost."""
-        try:
-            self.socket_folder(self._run).chmod(_SEALED)
-        except OSError as error:
-            raise EngineLost(f"the engine cannot be started: {error.strerror}") from error
-
-    def _emptied(self) -> None:
-        """Open the folder to the next engine, with nothing of an earlier one in it."""
-        folder = self.socket_folder(self._run)
-        folder.chmod(_OPEN)
-        for left in folder.iterdir():
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
 
     async def launch(
         self, what: Startable, folder: Path, log: BoundedLog, on_line: OnLine | None = None
@@ -179,11 +158,8 @@ class ContainerLauncher:
         """Start the container. Raises: EngineLost."""
         try:
             argv = self.argv(what)
-            await asyncio.to_thread(self._emptied)
         except NotPossible as error:
             raise EngineLost(str(error)) from error
-        except OSError as error:
-            raise EngineLost(f"the engine cannot be started: {error.strerror}") from error
         child = await Child.start(argv, log, folder, on_line=on_line, hold_stdin=True)
         child.find(self._first_pid)
         return child
