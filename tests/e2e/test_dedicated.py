@@ -18,7 +18,7 @@ from openai.types import Batch
 from tests.parts.guest import BASE, Guest, guest
 from tests.parts.product import Product
 from tests.parts.program import Program
-from tests.parts.waiting import eventually
+from tests.parts.waiting import InVain, eventually
 
 from garage_ai.node.sandbox.containers import JOB_LABEL
 
@@ -87,11 +87,14 @@ class Rig:
 
     def container_of(self, batch: Batch) -> str:
         """Wait for the container that is made for a batch."""
-        return eventually(
-            "its container",
-            lambda: next((name for name, job in self.jobs().items() if job == batch.id), ""),
-            180,
-        )
+        try:
+            return eventually(
+                "its container",
+                lambda: next((name for name, job in self.jobs().items() if job == batch.id), ""),
+                180,
+            )
+        except InVain as error:
+            raise InVain(f"{error}\n{self.agent.tail()}\n{self.product.story()}") from None
 
 
 def only_shared(jobs: dict[str, str]) -> list[str]:
@@ -171,3 +174,4 @@ def test_a_kill_leaves_no_container(rig: Rig) -> None:
     rig.product.client().batches.cancel(batch.id)
     rig.run_agent("run")
     assert rig.shared() != own
+    assert rig.agent.stop(20) == 0
