@@ -30,6 +30,7 @@ async def world(
 ) -> AsyncIterator[World]:
     monkeypatch.setattr(worker_module, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(worker_module, "IDLE_SECONDS", 0.05)
     storage = await Storage.open(sqlite_url(sqlite_file))
     async with storage.write() as connection:
         await connection.execute(

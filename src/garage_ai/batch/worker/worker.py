@@ -305,7 +305,6 @@ class Worker:
             _log.error("batch_item_failed", request=item.request_id, error=type(error).__name__)
         match failure.fate(attempts):
             case "wait":
-                # With many others: where one finds no room, most of them do.
                 self._returning[item] = self._pause(job, line, failure)
             case "again":
                 later = _later(AGAIN_SECONDS * 2 ** (attempts - 1))
@@ -352,6 +351,7 @@ class Worker:
             await asyncio.sleep(self._items.seconds / 3 * random.uniform(0.7, 1.0))  # noqa: S311
             await self._tried("batch_leases_not_renewed", self._renew())
             await self._tried("batch_leases_not_taken_back", self._sweep())
+            self.look()
 
     async def _renew(self) -> None:
         """Go on with the own leases; stop what would be refused, and let others have the slots."""
