@@ -29,7 +29,7 @@ from garage_ai.wire.messages import Renewed
 pytestmark = pytest.mark.anyio
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
-LIFE = 6
+LIFE = 12
 """Seconds; renewal is due after four."""
 
 
@@ -120,7 +120,7 @@ async def test_renews_its_jwt_without_losing_an_answer(
     try:
         await caller.ready()
         mock.options = Options(first_byte_delay=1.0)
-        await asyncio.wait_for(asked.wait(), 10)
+        await asyncio.wait_for(asked.wait(), 20)
         call = caller.call("a1", PLAIN)
         assert isinstance((await call.over()).last, End)
         await until(lambda: node.links == 2)
