@@ -12,9 +12,9 @@ from tests.parts.rigs import Group, Rig, group_of_two
 from tests.parts.waiting import eventually
 
 # A clean machine installs vLLM first, and each of its starts takes a minute or more.
-pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(2400)]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(900)]
 
-FORM_SECONDS = 700.0
+FORM_SECONDS = 300.0
 BATCH_SECONDS = 300.0
 SIZE = 40
 TOKENS = 48

@@ -21,7 +21,7 @@ from garage_ai.node.engines.vllm_options import MARK
 from garage_ai.node.status import Status
 
 # A clean machine installs vLLM first.
-pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(900)]
 
 LOAD_SECONDS = 400.0
 SECRET = "MARKER-OF-A-PROMPT"

@@ -19,7 +19,7 @@ from tests.parts.vllm_image import IMAGE, import_image
 from tests.parts.waiting import eventually
 
 # A clean machine installs vLLM first.
-pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(900)]
 
 LOAD_SECONDS = 400.0
 SECRET = "MARKER-OF-A-PROMPT"

@@ -108,7 +108,7 @@ class NoRoom(NotPossible):
     code = "no_room"
     exit_code = 24
 
-    def __init__(self, template: str, /, *, reason: str, **values: object) -> None:
+    def __init__(self, template: str, /, *, reason: str = "", **values: object) -> None:
         super().__init__(template, **values)
         self.reason = reason
 
