@@ -76,14 +76,19 @@ class Rig:
             for number in range(items)
         ]
         data = io.BytesIO(b"\n".join(json.dumps(line).encode() for line in lines))
-        client = self.product.client()
-        file = client.files.create(file=("in.jsonl", data), purpose="batch")
-        return client.batches.create(
-            input_file_id=file.id,
-            endpoint="/v1/chat/completions",
-            completion_window="24h",
-            metadata={"isolation": "dedicated"},
-        )
+        with self.product.client() as client:
+            file = client.files.create(file=("in.jsonl", data), purpose="batch")
+            return client.batches.create(
+                input_file_id=file.id,
+                endpoint="/v1/chat/completions",
+                completion_window="24h",
+                metadata={"isolation": "dedicated"},
+            )
+
+    def cancel(self, batch: Batch) -> None:
+        """Cancel a batch."""
+        with self.product.client() as client:
+            client.batches.cancel(batch.id)
 
     def container_of(self, batch: Batch) -> str:
         """Wait for the container that is made for a batch."""
@@ -132,12 +137,13 @@ def test_a_batch_has_a_container_that_was_not_there_and_is_not_there_after(rig: 
     own = rig.container_of(batch)
     assert own != before
     assert before not in rig.jobs()
-    node, client, chats = rig.node["id"], product.client(), []
-    while batch.status not in ("completed", "failed", "expired", "cancelled"):
-        answer = product.http.chat(MODEL, max_tokens=1)
-        assert answer.status == 200
-        chats.append(answer.headers["x-gai-node"])
-        batch = client.batches.retrieve(batch.id)
+    node, chats = rig.node["id"], []
+    with product.client() as client:
+        while batch.status not in ("completed", "failed", "expired", "cancelled"):
+            answer = product.http.chat(MODEL, max_tokens=1)
+            assert answer.status == 200
+            chats.append(answer.headers["x-gai-node"])
+            batch = client.batches.retrieve(batch.id)
     assert (batch.status, batch.request_counts and batch.request_counts.completed) == (
         "completed",
         8,
@@ -159,7 +165,7 @@ def test_its_owner_and_its_user_see_it(rig: Rig) -> None:
     assert json.loads(shown)["job"] == batch.id
     told = rig.product.gai("batch", "get", batch.id)["gai"]["dedicated"]
     assert told["nodes"] == [rig.node["id"]]
-    rig.product.client().batches.cancel(batch.id)
+    rig.cancel(batch)
     rig.shared()
 
 
@@ -171,7 +177,7 @@ def test_a_kill_leaves_no_container(rig: Rig) -> None:
     os.kill(rig.agent.pid, signal.SIGKILL)
     rig.agent.process.wait(10)
     eventually("the container's end", lambda: own not in rig.user.containers(), 30)
-    rig.product.client().batches.cancel(batch.id)
+    rig.cancel(batch)
     rig.run_agent("run")
     assert rig.shared() != own
     assert rig.agent.stop(20) == 0
