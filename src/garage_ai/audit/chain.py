@@ -147,6 +147,10 @@ class Check:
         self._found(seq, "not as it was written")
         self.size, self.root = seq, stored
 
+    def misplaced(self, seq: int) -> None:
+        """Note an entry under a number before the first."""
+        self._found(seq, "out of order: numbers begin with 1")
+
     def unreadable_head(self, size: int) -> None:
         """Note a head that cannot even be read."""
         self._found(size, "a head that is not signed by the network's key")

@@ -145,8 +145,16 @@ class AuditLog:
         check = Check(heads, public_key)
         for size in unreadable:
             check.unreadable_head(size)
+        for number in await self._before_the_first():
+            check.misplaced(number)
         await self._read_on(check)
         return check.finish()
+
+    async def _before_the_first(self) -> Sequence[int]:
+        """Give numbers that no entry was ever given; a reading from the first on would miss them."""
+        hidden = select(audit.c.seq).where(audit.c.seq < 1).limit(MAX_LISTED)
+        async with self._storage.read() as connection:
+            return (await connection.execute(hidden)).scalars().all()
 
     async def _read_on(self, check: Check) -> int:
         """Let a check read the log from where it is to its end; gives the last number."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from garage_ai.audit.chain import Verdict
@@ -116,6 +116,8 @@ def test_an_untouched_log_is_whole(hand: AnotherHand) -> None:
 
 
 @given(row=ROWS, column=st.sampled_from(COLUMNS), value=VALUES)
+@example(row=SIZE, column="seq", value=0)
+@example(row=SIZE, column="seq", value=-1)
 def test_any_other_value_in_any_column_is_found(
     hand: AnotherHand, row: int, column: str, value: object
 ) -> None:
