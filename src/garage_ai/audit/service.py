@@ -151,7 +151,7 @@ class AuditLog:
         return check.finish()
 
     async def _before_the_first(self) -> Sequence[int]:
-        """Give numbers that no entry was ever given; a reading from the first on would miss them."""
+        """Give numbers that no entry is given; a reading from the first on would miss them."""
         hidden = select(audit.c.seq).where(audit.c.seq < 1).limit(MAX_LISTED)
         async with self._storage.read() as connection:
             return (await connection.execute(hidden)).scalars().all()

@@ -35,6 +35,7 @@ class Protocol(HttpToolsProtocol):
     # These belong to uvicorn's class, which has no slots and no hooks of its own.
     _in_headers = True
     _header_bytes = 0
+    _latest = _since = 0
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _unsent = 0
@@ -63,8 +64,10 @@ class Protocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Count what belongs to headers, then parse."""
+        self._latest = len(data)
+        self._since += self._latest
         if self._in_headers:
-            self._header_bytes += len(data)
+            self._header_bytes += self._latest
             data = _without_upgrade(data)
         super().data_received(data)
         if self._in_headers and self._header_bytes:
@@ -79,15 +82,21 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Let the request in, unless its headers came whole and too large."""
-        size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        # They are no more than all that came since the last ones were read.
+        too_large = self._since > MAX_HEADERS and self._too_large()
+        self._since = self._latest
         self._in_headers = False
         self._header_bytes = 0
         self._stop_clock()
-        if size > MAX_HEADERS:
+        if too_large:
             self._refuse("headers_too_large")
             raise ValueError("headers too large")
         self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key] # ours, beyond ASGI
         super().on_headers_complete()
+
+    def _too_large(self) -> bool:
+        size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)
+        return size > MAX_HEADERS
 
     def on_message_complete(self) -> None:
         """Expect headers again."""

@@ -130,12 +130,12 @@ class TokenMeter:
         done: Callable[[Counted], None],
     ) -> None:
         """Count without waiting: `done` is called once with what was counted, within a second."""
-        ask = Ask(digest or "", route, body, tuple(texts))
-        told = partial(self._told, ask, done)
-        if digest is None:
-            told("absent")
+        if digest is None or self._clerk.lacks(digest):
+            self._on_count("absent")
+            self._rule.begin(None, route, body, texts, done)
         else:
-            self._clerk.count(ask, told)
+            ask = Ask(digest, route, body, tuple(texts))
+            self._clerk.count(ask, partial(self._told, ask, done))
 
     def _told(self, ask: Ask, done: Callable[[Counted], None], what: Count | Reason) -> None:
         if isinstance(what, Count):

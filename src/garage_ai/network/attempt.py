@@ -8,7 +8,7 @@ Time is given by the caller in seconds. What the attempt asks for comes back as 
 raises for anything a node may say.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
@@ -74,12 +74,11 @@ class Verdict(msgspec.Struct, frozen=True):
 _GAVE_WAY: Final = Verdict("preempted", "a chat got its slot", "preempted")
 
 
-@dataclass(slots=True)
-class Step:
+class Step(msgspec.Struct):
     """What is to be done after an event: packets out, bytes for the client, the end."""
 
-    send: list[Packet] = field(default_factory=list)
-    deliver: list[tuple[bytes, int]] = field(default_factory=list)
+    send: list[Packet] = []
+    deliver: list[tuple[bytes, int]] = []
     verdict: Verdict | None = None
 
 

@@ -6,7 +6,7 @@ events are held back here while they may complete one.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import msgspec
@@ -72,14 +72,13 @@ class Before:
         return Usage(prompt, None if said is None else said + self.said)
 
 
-@dataclass(slots=True)
 class ContinuedReader(StreamReader):
     """Read the events of a part that goes on; `before` is what it goes on from."""
 
     route: Route = "chat"
-    before: Before = field(default_factory=lambda: Before({}, 0))
-    _held: list[bytes] = field(default_factory=list)
-    _held_text: list[str] = field(default_factory=list)
+    before: Before = msgspec.field(default_factory=lambda: Before({}, 0))
+    _held: list[bytes] = msgspec.field(default_factory=list)
+    _held_text: list[str] = msgspec.field(default_factory=list)
     _stops: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -93,8 +92,7 @@ class ContinuedReader(StreamReader):
         if self.whole:
             return b""
         known = len(self.text)
-        # Not `super()`: a dataclass with slots is another class than the one being written here.
-        passed = StreamReader._event(self, event)
+        passed = super()._event(event)
         if passed:
             passed = self._rewritten(passed)
         return self._watched(passed, known) if self._stops else passed

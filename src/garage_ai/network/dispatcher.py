@@ -118,7 +118,7 @@ class Dispatcher:
         on the node.
         """
         pool = self._registry.pool(*request.target)
-        if pool is not None and not any(replica.takes(request.route) for replica in pool):
+        if pool is not None and not pool.takes(request.route):
             raise WrongKind(f"{request.model} is of another kind: it cannot be asked this.")
         trail = trail or Trail()
         if request.priority == "batch" and (streamed := as_stream(request)) is not None:

@@ -5,7 +5,6 @@ put together here, at its end; where text alone cannot carry an answer it is ask
 """
 
 import asyncio
-from dataclasses import replace
 from typing import Any, Final
 
 import msgspec
@@ -64,7 +63,7 @@ class GatheredAnswer(Answer):
     @property
     def seen(self) -> Seen:
         """What was seen of it; the bytes are those of the plain answer."""
-        return replace(super().seen, bytes_out=self._size)
+        return msgspec.structs.replace(super().seen, bytes_out=self._size)
 
     async def __anext__(self) -> bytes:
         body, self._body = self._body, None

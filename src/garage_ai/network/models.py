@@ -177,6 +177,8 @@ class Node:
     """A node as it is seen now; times are the gateway's monotonic clock in seconds."""
 
     enrolled: EnrolledNode
+    id: NodeId = field(init=False)
+    """Its id; a request asks for it nine times."""
     state: NodeState = "gone"
     session: SessionId | None = None
     beat: Beat | None = None
@@ -196,15 +198,14 @@ class Node:
     retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
     breaker: Breaker = field(default_factory=Breaker)
 
-    @property
-    def id(self) -> NodeId:
-        """Its id."""
-        return self.enrolled.id
+    def __post_init__(self) -> None:
+        """Take its id, which stays."""
+        self.id = self.enrolled.id
 
     @property
     def life(self) -> Life:
         """Its present life."""
-        return Life(self.enrolled.id, self.risen)
+        return Life(self.id, self.risen)
 
     @property
     def trust(self) -> Trust:

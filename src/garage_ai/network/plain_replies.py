@@ -1,7 +1,6 @@
 """Reading an answer that is one JSON object: checked whole, forwarded unchanged. Pure."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
 import msgspec
@@ -38,18 +37,17 @@ class _Plain(msgspec.Struct, frozen=True):
 _plain: Final = msgspec.json.Decoder(_Plain)
 
 
-@dataclass(slots=True)
-class PlainReader:
+class PlainReader(msgspec.Struct):
     """Gather an answer that is one JSON object, and check it when it is whole."""
 
     gives_early: ClassVar[bool] = False
     route: Route
     max_bytes: int
-    seen: Seen = field(default_factory=Seen)
+    seen: Seen = msgspec.field(default_factory=Seen)
     salvaged: bytes = b""
     whole: bool = False
     delivered: Delivered = NOTHING
-    _parts: list[bytes] = field(default_factory=list)
+    _parts: list[bytes] = []
     _size: int = 0
 
     @property

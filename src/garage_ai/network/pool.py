@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from garage_ai.network.models import EnrolledNode, Replica
-from garage_ai.wire.frames import Priority
+from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import NodeId
 
 ANYWHERE: Final = "*"
@@ -119,6 +119,10 @@ class Pool:
     def giving_way_of(self, member: str) -> list[Replica]:
         """Give those of a member's own nodes where batch requests do, as `free` does."""
         return self._giving_way.at(_OWNER + member)
+
+    def takes(self, route: Route) -> bool:
+        """Tell whether any replica can be asked this."""
+        return any(standing.replica.takes(route) for standing in self._all.values())
 
     def has_room(self, priority: Priority) -> bool:
         """Tell whether any replica has room for such a request."""

@@ -218,8 +218,8 @@ class Registry:
 
     def pool(self, name: str, job: str = "") -> Pool | None:
         """Give the replicas of a model name; None when no node that can be chosen has it."""
-        pool = self.jobs.get(Target(name, job)) if job else self.pools.get(name)
-        return pool if pool else None
+        # One that has become empty is taken out.
+        return self.jobs.get(Target(name, job)) if job else self.pools.get(name)
 
     def _new_session(self, node: Node, beat: Beat, wall: float) -> list[Effect]:
         effects: list[Effect] = []

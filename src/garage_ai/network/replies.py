@@ -7,7 +7,6 @@ stream is whole) and usage the client did not ask for.
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
 import msgspec
@@ -79,8 +78,7 @@ objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
 
 
-@dataclass(slots=True)
-class Seen:
+class Seen(msgspec.Struct):
     """What the gateway itself saw of an answer; times are left to the caller."""
 
     content_events: int = 0
@@ -121,8 +119,7 @@ class Reader(Protocol):
         """Take back the last that was given: the client left before it got that."""
 
 
-@dataclass(slots=True)
-class StreamReader:
+class StreamReader(msgspec.Struct):
     """Read a streamed answer event by event.
 
     `include_usage` tells whether the client asked for usage itself. `first` (an event), `text` (of
@@ -132,13 +129,13 @@ class StreamReader:
 
     gives_early: ClassVar[bool] = True
     include_usage: bool
-    seen: Seen = field(default_factory=Seen)
+    seen: Seen = msgspec.field(default_factory=Seen)
     salvaged: bytes = b""
     whole: bool = False
     first: bytes = b""
-    text: list[str] = field(default_factory=list)
-    beside: dict[tuple[int, str], list[str]] = field(default_factory=dict)
-    calls: list[bytes] = field(default_factory=list)
+    text: list[str] = []
+    beside: dict[tuple[int, str], list[str]] = {}
+    calls: list[bytes] = []
     beyond_text: bool = False
     _rest: bytes = b""
     _done: bool = False

@@ -6,9 +6,7 @@ balance ends with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
 from itertools import islice
-from types import TracebackType
 from typing import Final
 
 import msgspec
@@ -37,20 +35,15 @@ class Recount:
         self, call: Call, record: UsageRecord, delivered: Sequence[Delivered], done: Done
     ) -> None:
         """Complete a record; `done` is told once, at once where nothing was delivered."""
-        ending = _Ending(record, done)
-        with ending:
-            said = [part.read() for part in delivered]
-            texts = [text for part in said for text in part]
-            if not texts and record.outcome != OK:
-                ending.tell(record)
-                return
-
-            def counted(found: Counted) -> None:
-                with ending:
-                    self._compare(record, delivered, found)
-                    ending.tell(_completed(record, found, [len(part) for part in said]))
-
-            self._meter.begin(record.digest, call.route, call.body, texts, counted)
+        counting = _Counting(record, delivered, done, self._compare)
+        try:
+            texts = counting.texts()
+            if texts or record.outcome == OK:
+                self._meter.begin(record.digest, call.route, call.body, texts, counting.counted)
+            else:
+                counting.tell(record)
+        except Exception as error:
+            counting.failed(error)
 
     def _compare(self, record: UsageRecord, delivered: Sequence[Delivered], found: Counted) -> None:
         """Judge the engine's figures, where the gateway could count what the engine did."""
@@ -69,33 +62,49 @@ class Recount:
         self._judge.saw(record.node, record.digest, figures)
 
 
-class _Ending(AbstractContextManager["_Ending"]):
-    """Tells of a record once: as it was, where what is done in its context fails."""
+class _Counting:
+    """One record whose tokens are counted; it is told once, as it was where that fails."""
 
-    __slots__ = ("_done", "_record")
+    __slots__ = ("_compare", "_delivered", "_done", "_record", "_said")
 
-    def __init__(self, record: UsageRecord, done: Done) -> None:
+    def __init__(
+        self,
+        record: UsageRecord,
+        delivered: Sequence[Delivered],
+        done: Done,
+        compare: Callable[[UsageRecord, Sequence[Delivered], Counted], None],
+    ) -> None:
         self._record = record
+        self._delivered = delivered
         self._done: Done | None = done
+        self._compare = compare
+        self._said: list[tuple[str, ...]] = []
+
+    def texts(self) -> list[str]:
+        self._said = [part.read() for part in self._delivered]
+        return [text for part in self._said for text in part]
+
+    def counted(self, found: Counted) -> None:
+        record = self._record
+        try:
+            self._compare(record, self._delivered, found)
+            self.tell(_completed(record, found, self._said))
+        except Exception as error:
+            self.failed(error)
+
+    def failed(self, error: Exception) -> None:
+        _log.error("not_counted", request=self._record.request_id, error=type(error).__name__)
+        self.tell(self._record)
 
     def tell(self, record: UsageRecord) -> None:
         done, self._done = self._done, None
         if done is not None:
             done(record)
 
-    def __exit__(
-        self, _: type[BaseException] | None, error: BaseException | None, __: TracebackType | None
-    ) -> bool:
-        if not isinstance(error, Exception):
-            return False
-        _log.error("not_counted", request=self._record.request_id, error=type(error).__name__)
-        self.tell(self._record)
-        return True
 
-
-def _completed(record: UsageRecord, found: Counted, lengths: Sequence[int]) -> UsageRecord:
+def _completed(record: UsageRecord, found: Counted, said: Sequence[Sequence[str]]) -> UsageRecord:
     return record.but(
-        parts=tuple(_counted_parts(record, found, lengths)) if record.parts else (),
+        parts=tuple(_counted_parts(record, found, said)) if record.parts else (),
         counted_prompt_tokens=found.prompt_tokens,
         counted_completion_tokens=found.completion_tokens,
         count_source=found.source,
@@ -103,11 +112,11 @@ def _completed(record: UsageRecord, found: Counted, lengths: Sequence[int]) -> U
 
 
 def _counted_parts(
-    record: UsageRecord, found: Counted, lengths: Sequence[int]
+    record: UsageRecord, found: Counted, said: Sequence[Sequence[str]]
 ) -> Iterator[UsagePart]:
     each = iter(found.each)
-    for part, length in zip(record.parts, lengths, strict=True):
-        yield msgspec.structs.replace(part, counted_tokens=sum(islice(each, length)))
+    for part, texts in zip(record.parts, said, strict=True):
+        yield msgspec.structs.replace(part, counted_tokens=sum(islice(each, len(texts))))
 
 
 __all__ = ["Done", "Recount"]

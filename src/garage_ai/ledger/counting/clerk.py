@@ -103,11 +103,12 @@ class Clerk:
         """Orders that were not answered yet."""
         return len(self._waiting)
 
+    def lacks(self, digest: str) -> bool:
+        """Tell whether a model is known to have no tokenizer here."""
+        return digest in self._absent
+
     def count(self, order: Ask, done: Done) -> None:
         """Have a request counted; `done` hears the count, or why there is none, exactly once."""
-        if order.digest in self._absent:
-            done("absent")
-            return
         size = len(order.body) + sum(map(len, order.texts))
         if self._process is None or self._strikes[order.digest] >= STRIKES:
             done("broken")
