@@ -287,10 +287,9 @@ _CHECKS: Final[dict[Route, Callable[[dict[str, Any]], None]]] = {
 
 def _chat_bound(values: dict[str, Any]) -> Bound:
     most = values.get("max_completion_tokens", values.get("max_tokens"))
-    contents = [message.content for message in values["messages"]]
-    parts = chain.from_iterable(each for each in contents if isinstance(each, list))
-    media = sum(isinstance(part, shapes.Medium) for part in parts)
-    return Bound(most, values.get("n", 1), media=media)
+    in_parts = [each.content for each in values["messages"] if isinstance(each.content, list)]
+    media = [part for parts in in_parts for part in parts if isinstance(part, shapes.Medium)]
+    return Bound(most, values.get("n", 1), media=len(media))
 
 
 def _completion_bound(values: dict[str, Any]) -> Bound:

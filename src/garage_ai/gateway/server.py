@@ -6,11 +6,15 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from typing import Final
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 
 from garage_ai.gateway.asgi import CONNECTION, App, new_request_id
 from garage_ai.gateway.errors import GatewayError, envelope
@@ -24,6 +28,52 @@ KEEP_ALIVE_SECONDS: Final = 75
 STALL_SECONDS: Final = 60.0
 """Longest time in which a client takes not one byte of what waits for it."""
 BACKLOG: Final = 2048
+
+
+class Cycle(RequestResponseCycle):
+    """One request and its answer, whose head is written at once.
+
+    uvicorn looks through each name and value of a head twice; that took a request longer than its
+    choice of a node. What it guards against, a line too many, is counted here.
+    """
+
+    async def send(self, message: Any) -> None:  # an open dictionary, as ASGI has it
+        """Take an event of the answer."""
+        starts = message["type"] == "http.response.start" and not self.response_started
+        if not starts or self.disconnected or self.flow.write_paused:
+            await super().send(message)
+            return
+        head = self._head(message["status"], [*self.default_headers, *message.get("headers", ())])
+        self.response_started = True
+        self.waiting_for_100_continue = False
+        self.transport.write(head)
+
+    def _head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
+        """Write the head, and note how the body is to follow it. Raises: RuntimeError."""
+        pieces = [STATUS_LINE[status]]
+        length: bytes | None = None
+        closes = False
+        for name, value in headers:
+            pieces += (name, b": ", value, b"\r\n")
+            if name == b"content-length":
+                length = value
+            elif name == b"connection":
+                closes = b"close" in value.lower()
+        own: list[bytes] = []
+        if closes:
+            self.keep_alive = False
+        elif not self.keep_alive:
+            own.append(b"connection: close\r\n")
+        if length is not None:
+            self.chunked_encoding, self.expected_content_length = False, int(length)
+        elif self.scope["method"] != "HEAD" and status not in (204, 304):
+            self.chunked_encoding = True
+            own.append(b"transfer-encoding: chunked\r\n")
+        head = b"".join((*pieces, *own, b"\r\n"))
+        lines = 2 + len(headers) + len(own)
+        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+            raise RuntimeError("a header that holds a line of its own")
+        return head
 
 
 class Protocol(HttpToolsProtocol):
@@ -93,6 +143,9 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("headers too large")
         self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key] # ours, beyond ASGI
         super().on_headers_complete()
+        if self.cycle is not None:
+            # uvicorn makes its own kind, which has begun nothing yet.
+            self.cycle.__class__ = Cycle
 
     def _too_large(self) -> bool:
         size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)

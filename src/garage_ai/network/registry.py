@@ -301,12 +301,12 @@ class Registry:
         return [Tell(node.id, refused.code, refused.message)]
 
     def _place(self, replica: Replica) -> list[Effect]:
-        node = replica.node
-        if node.state not in _SERVE or node.replicas.get(replica.digest) is not replica:
+        node, served = replica.node, replica.served
+        if node.state not in _SERVE or node.replicas.get(Digest(served.digest)) is not replica:
             return []
-        if replica.served.engine != "ready" or not _is_whole(node):
+        if served.engine != "ready" or not _is_whole(node):
             return []
-        pool = self.pool(*replica.target)
+        pool = self.pool(served.name, node.job)
         if pool is None:
             pool = Pool()
             if node.job:

@@ -156,6 +156,8 @@ def best_of(candidates: list[Replica]) -> Replica | None:
 
     Speeds count only where all are known: a node that was never measured is neither slow nor fast.
     """
+    if len(candidates) == 1:
+        return candidates[0]
     measured = all(replica.speed > 0 for replica in candidates)
     return min(candidates, key=expected_wait if measured else relative_load, default=None)
 
