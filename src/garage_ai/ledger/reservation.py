@@ -47,11 +47,13 @@ class Reservation:
         All are of the payer, and no more together than the amount. None where the reservation has
         ended before. Raises: InvalidTransfer.
         """
-        total = sum(transfer.amount for transfer in transfers)
+        total, payer = 0, self._allowance.payer
+        for transfer in transfers:
+            total += transfer.amount
+            if transfer.debit != payer:
+                raise InvalidTransfer(f"not all transfers are of {payer}")
         if total > self.amount:
             raise InvalidTransfer(f"{total} nGAI of a reservation of {self.amount}")
-        if any(transfer.debit != self._allowance.payer for transfer in transfers):
-            raise InvalidTransfer(f"not all transfers are of {self._allowance.payer}")
         if self.state == "held":
             state: ReservationState = "settled" if transfers else "voided"
             return self._owner.end(self, self._allowance, state, transfers)

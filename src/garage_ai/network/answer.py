@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol, Self
 
@@ -23,11 +24,16 @@ MAX_LOOKS: Final = 10
 """How often one answer looks for another node ahead; nodes say twice a second that they leave."""
 
 
+def evenly() -> float:
+    """Weigh as much as everybody else."""
+    return 1.0
+
+
 class Request(msgspec.Struct, frozen=True):
     """What is to be asked of which model; `model` is a served name, no alias.
 
     `member` is who asks, empty where that is not known; a node is told no more than a salt of it,
-    and one that does not serve everybody whether it is its own. `weight` is its share of the turns
+    and one that does not serve everybody whether it is its own. `weigh` tells its share of turns,
     where requests wait, beside other members' (`waiting`). `batch` waits behind all `chat`,
     and gives way to it; `begun` is the network's own: when its first attempt was made. With a
     `job` it goes to the engines that were made for that alone.
@@ -40,7 +46,7 @@ class Request(msgspec.Struct, frozen=True):
     include_usage: bool
     region: str | None = None
     member: str = ""
-    weight: float = 1.0
+    weigh: Callable[[], float] = evenly
     priority: Priority = "chat"
     begun: float | None = None
     job: str = ""

@@ -117,7 +117,7 @@ class Dispatcher:
         `trail` is kept up to date. Raises: DispatchError. Cancelling the caller cancels the work
         on the node.
         """
-        pool = self._registry.pool(*request.target)
+        pool = self._registry.pool(request.model, request.job)
         if pool is not None and not pool.takes(request.route):
             raise WrongKind(f"{request.model} is of another kind: it cannot be asked this.")
         trail = trail or Trail()

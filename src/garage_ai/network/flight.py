@@ -131,10 +131,13 @@ class Flight:
             if self.verdict is not None or self.attempt.leaving:
                 return b""
             await self._wait()
-        chunks = list(self._chunks)
-        self._chunks.clear()
-        self._credit(sum(size for _, size in chunks))
-        return chunks[0][0] if len(chunks) == 1 else b"".join(out for out, _ in chunks)
+        out, taken = self._chunks.popleft()
+        if self._chunks:  # several came since the last look
+            taken += sum([size for _, size in self._chunks])
+            out = b"".join([out, *[more for more, _ in self._chunks]])
+            self._chunks.clear()
+        self._credit(taken)
+        return out
 
     def sign(self, now: float) -> None:
         """Tell the node, if that is due, that somebody still waits for its answer."""

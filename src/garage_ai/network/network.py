@@ -175,7 +175,8 @@ class Network:
         known = self.registry.names.digest(model)
         if known is not None:
             return known
-        return next((replica.digest for replica in self.registry.pool(model) or ()), None)
+        pool = self.registry.pool(model)
+        return None if pool is None else pool.anyone.digest
 
     @property
     def ready(self) -> bool:

@@ -140,11 +140,11 @@ class Placement:
             return replica
         waited = going_on.wait if going_on else self._seconds[priority]
         if waits and could_serve(pool, wanted, now):
-            return await self._queue(target, wanted, request.weight, waited, first=first)
+            return await self._queue(target, wanted, request.weigh(), waited, first=first)
         if waits and could_be_tried(pool, wanted, now):
             with contextlib.suppress(NoCapacity):
                 seconds = min(TRIAL_SECONDS, self._seconds[priority])
-                return await self._queue(target, wanted, request.weight, seconds, first=first)
+                return await self._queue(target, wanted, request.weigh(), seconds, first=first)
         raise self._nobody(target, region, failure)
 
     def waits(self, target: Target) -> bool:

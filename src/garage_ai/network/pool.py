@@ -97,6 +97,11 @@ class Pool:
         return (standing.replica for standing in self._all.values())
 
     @property
+    def anyone(self) -> Replica:
+        """One of them; a pool that can be asked for is not empty."""
+        return next(iter(self._all.values())).replica
+
+    @property
     def context(self) -> int | None:
         """The longest context, in tokens, in which one of them serves; None where there is none."""
         return max(self._contexts, default=None)

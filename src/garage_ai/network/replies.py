@@ -218,8 +218,9 @@ class StreamReader(msgspec.Struct):
             events = _events.decode_lines(data[6:end].replace(b"\n\ndata: ", b"\n"))
         except UNDECODABLE:
             return 0
-        if any(seen.error is not ABSENT or seen.usage is not msgspec.UNSET for seen in events):
-            return 0
+        for seen in events:
+            if seen.error is not ABSENT or seen.usage is not msgspec.UNSET:
+                return 0
         for seen in events:
             for choice in seen.choices:
                 self._count(choice)

@@ -199,7 +199,11 @@ class Billing:
 
     def promised(self, call: Call, price: Price, held: Held) -> Bill:
         """Bill at a price what was promised beforehand."""
-        return _HeldBill(self, call, price, held, self._turns.weight(call.key.member))
+        return _HeldBill(self, call, price, held)
+
+    def weight(self, payer: MemberId) -> float:
+        """Weigh a payer beside others, now."""
+        return self._turns.weight(payer)
 
     def end(
         self,
@@ -222,30 +226,34 @@ class Billing:
     def _receipt(
         self, bill: "_HeldBill", record: UsageRecord, delivered: Sequence[Delivered]
     ) -> Receipt:
-        if not any(map(is_paid, paid_parts(record))):
+        paid = [(n, part) for n, part in enumerate(paid_parts(record)) if is_paid(part)]
+        if not paid:
             return Receipt(record.but(charge=0))
         counted = self._counter.count(bill.call, record, delivered)
-        transfers = self._transfers(bill, record, counted)
+        transfers = self._transfers(bill, record, counted, paid)
         if not transfers:
             return Receipt(record.but(charge=0))
         settlement = bill.reservation.settle(transfers)
         if settlement is None:
             return Receipt(record)
-        self._turns.used(bill.call.key.member, settlement.total)
-        return Receipt(record.but(charge=settlement.total), settlement)
+        total = settlement.total
+        self._turns.used(bill.call.key.member, total)
+        return Receipt(record.but(charge=total), settlement)
 
     def _transfers(
-        self, bill: "_HeldBill", record: UsageRecord, counted: Counted
+        self,
+        bill: "_HeldBill",
+        record: UsageRecord,
+        counted: Counted,
+        paid: Sequence[tuple[int, UsagePart]],
     ) -> list[Transfer]:
-        parts = parts_of(record)
+        """Say who gets what of those parts that are paid, each with its place in the answer."""
         each = counted.each or (counted.completion_tokens,)
-        paid = [place for place, part in enumerate(parts) if is_paid(part)]
-        tokens = [(0, each[place]) for place in paid]
+        tokens = [(0, each[place]) for place, _ in paid]
         tokens[0] = (counted.prompt_tokens, tokens[0][1])
         amounts = within(bill.reservation.amount, apportion(bill.price, tokens))
         transfers: list[Transfer] = []
-        for place, amount in zip(paid, amounts, strict=True):
-            part = parts[place]
+        for (place, part), amount in zip(paid, amounts, strict=True):
             unmetered = counted.source == "rule"
             earners = () if unmetered else self._earners.earners(part.node, part.digest)
             transfers += _transfers(record, place, self._entries(amount, earners))
@@ -268,7 +276,10 @@ class _HeldBill(msgspec.Struct, frozen=True):
     call: Call
     price: Price
     reservation: Held
-    weight: float
+
+    def weigh(self) -> float:
+        """Tell its payer's share of the turns where some wait."""
+        return self.billing.weight(self.call.key.member)
 
     def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
         """Take the end of the request."""

@@ -22,11 +22,10 @@ class Quote(msgspec.Struct, frozen=True):
 
 
 class Bill(Protocol):
-    """What one request may cost, promised; `weight` is its share of the turns where some wait."""
+    """What one request may cost, promised."""
 
-    @property
-    def weight(self) -> float:
-        """Beside other members'."""
+    def weigh(self) -> float:
+        """Tell its share of the turns where some wait, beside other members'."""
         ...
 
     def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
@@ -50,10 +49,12 @@ class Books(Protocol):
 class FreeBill:
     """The bill of a request that costs nothing; None where nobody keeps books."""
 
-    weight = 1.0
-
     def __init__(self, charge: int | None) -> None:
         self._charge = charge
+
+    def weigh(self) -> float:
+        """Weigh as much as everybody else."""
+        return 1.0
 
     def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
         """Write the record."""

@@ -106,7 +106,7 @@ class Service:
                     include_usage=call.include_usage,
                     region=region,
                     member=call.key.member,
-                    weight=account.bill.weight,
+                    weigh=account.bill.weigh,
                     priority=call.priority,
                     job=call.job,
                 ),

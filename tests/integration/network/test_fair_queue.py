@@ -35,7 +35,7 @@ async def test_members_take_turns(network: Network, make_node: MakeNode) -> None
     order: list[str] = []
 
     async def ask(member: str, weight: float) -> None:
-        answer = await network.open(replace(request(), member=member, weight=weight))
+        answer = await network.open(replace(request(), member=member, weigh=lambda: weight))
         order.append(member)
         await read(answer)
 
@@ -58,7 +58,7 @@ async def test_weight_goes_before_time(network: Network, make_node: MakeNode) ->
     order: list[str] = []
 
     async def ask(member: str, weight: float) -> None:
-        answer = await network.open(replace(request(), member=member, weight=weight))
+        answer = await network.open(replace(request(), member=member, weigh=lambda: weight))
         order.append(member)
         await read(answer)
 

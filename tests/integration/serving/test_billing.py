@@ -223,7 +223,7 @@ async def test_what_is_owned_and_used_weighs(
     standings = Standings(economy.allowances.balance, GAI)
     economy.billing._turns = standings
     bill = await economy.billing.open(call(), economy.billing.quote(call(), "small", (8, 8)))
-    assert bill.weight == 1
+    assert bill.weigh() == 1
     await read(await economy.service.open(call(stream=False)))
     await economy.settled()
     assert standings.weight(KEY.member) == pytest.approx((GAI - 13) / (GAI + 13), rel=1e-12)
@@ -231,7 +231,7 @@ async def test_what_is_owned_and_used_weighs(
     by_admin = structs.replace(call(), key=admin)
     assert economy.billing.quote(by_admin, "small", (8, 8)) is None
     free = await economy.billing.open(by_admin, None)
-    assert free.weight == 1
+    assert free.weigh() == 1
     bill.close(economy.records.one, economy.records.put)
 
 

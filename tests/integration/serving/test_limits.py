@@ -75,7 +75,10 @@ class Cashier:
     """Books that know what a call costs some time after its end."""
 
     kept: list[tuple[UsageRecord, Write]] = field(default_factory=list)
-    weight: float = 1.0
+
+    def weigh(self) -> float:
+        """Weigh as much as everybody else."""
+        return 1.0
 
     def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> Quote:
         """Tell a price."""
