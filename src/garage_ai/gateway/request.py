@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from itertools import chain
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import msgspec
 
@@ -21,7 +21,7 @@ _UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError)
 _STREAMED: Final = b',"stream":true,"stream_options":{"include_usage":true}}'
 
 
-class Reading(NamedTuple):
+class Reading(msgspec.Struct, frozen=True):
     """What a request asks, and the body for the engine, which begins with its `model`."""
 
     model: str

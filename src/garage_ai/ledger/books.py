@@ -157,10 +157,13 @@ class Books:
         if not new:
             return "repeated"
         lease = self.leases.get(settlement.lease)
-        total = sum(transfer.amount for transfer in new)
+        total, is_payers = 0, True
+        for transfer in new:
+            total += transfer.amount
+            is_payers = is_payers and transfer.debit == settlement.payer
         if lease is None or lease.state != "open" or total > lease.rest:
             return "refused"
-        if {settlement.payer, *(transfer.debit for transfer in new)} != {lease.payer}:
+        if not is_payers or settlement.payer != lease.payer:
             raise InvalidTransfer(f"{lease.id} is not a lease of whoever is to pay")
         moved = {lease.payer: self.positions[lease.payer].lent(-total)}
         for transfer in new:

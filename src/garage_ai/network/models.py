@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+import msgspec
+
 from garage_ai.network.breaker import Breaker
 from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import Digest, NodeId, SessionId
@@ -165,7 +167,7 @@ class Target(NamedTuple):
     job: str = ""
 
 
-class Life(NamedTuple):
+class Life(msgspec.Struct, frozen=True):
     """A node from the moment when it came into choice until it comes into it again."""
 
     node: NodeId

@@ -7,7 +7,7 @@ admitted ──► held for the worst case, at the price of this moment
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import msgspec
 import structlog
@@ -143,7 +143,7 @@ class RecordedCounts:
         return Counted(record.counted_prompt_tokens or 0, completion, source, each)
 
 
-class _Entry(NamedTuple):
+class _Entry(msgspec.Struct, frozen=True):
     """What one account gets of a part; `rig` is for those that did not answer themselves."""
 
     name: str

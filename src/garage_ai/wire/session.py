@@ -21,6 +21,7 @@ from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import ParseResult, urlsplit
 
 import aiohttp
+import msgspec
 from nats.aio.client import Client
 from nats.aio.transport import WebSocketTransport
 
@@ -58,7 +59,7 @@ class Credentials(Protocol):
         """Sign the server's nonce with the JWT's key; 64 bytes."""
 
 
-class Message(NamedTuple):
+class Message(msgspec.Struct, frozen=True):
     """One message; `no_responders` marks the server's word that nobody hears the subject."""
 
     subject: str
