@@ -6,7 +6,7 @@ import math
 import re
 import socket
 import ssl
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
@@ -37,12 +37,13 @@ class Cycle(RequestResponseCycle):
     choice of a node. What it guards against, a line too many, is counted here.
     """
 
-    async def send(self, message: Any) -> None:  # an open dictionary, as ASGI has it
-        """Take an event of the answer."""
+    def send(self, message: Any) -> Coroutine[Any, Any, None]:
+        """Take an event of the answer, an open dictionary as ASGI has it."""
         starts = message["type"] == "http.response.start" and not self.response_started
-        if not starts or self.disconnected or self.flow.write_paused:
-            await super().send(message)
-            return
+        ordinary = starts and not self.disconnected and not self.flow.write_paused
+        return self._start(message) if ordinary else super().send(message)
+
+    async def _start(self, message: Any) -> None:
         head = self._head(message["status"], [*self.default_headers, *message.get("headers", ())])
         self.response_started = True
         self.waiting_for_100_continue = False

@@ -20,9 +20,9 @@ from garage_ai.node.engines.port import PATHS
 from garage_ai.node.errors import EngineLost, EngineProtocol, EngineTimeout, NotPossible
 from garage_ai.wire.frames import Route
 
-BURST_SECONDS: Final = 0.001
-"""No model writes to one stream so fast: what comes so soon was written at once, and is cut by
-chance. Each piece more is a packet more, for three processes."""
+BURST_SECONDS: Final = 0.002
+"""Hardly a model writes 500 tokens a second to one stream: what comes so soon was written at once,
+and is cut by chance. Each piece more is a packet more, for three processes."""
 
 _MAX_SMALL_ANSWER: Final = 4 * 1024 * 1024
 _MAX_CONTENT_TYPE: Final = 128
