@@ -98,7 +98,8 @@ class Allowance:
 
     def is_low(self, now: float) -> bool:
         """Whether it is time to lease more, before the room is gone."""
-        return now >= self.short_until and 2 * self.room < self._ahead(now)
+        room = 2 * self.room
+        return room < MOST_AHEAD and now >= self.short_until and room < self._ahead(now)
 
     def wish(self, waiting: list[int], now: float) -> Wish:
         """Say what the lease should hold, for requests that wait and for those to come."""
@@ -138,7 +139,8 @@ class Allowance:
         return min(int(AHEAD * self._recent * self._faded(now)), MOST_AHEAD)
 
     def _faded(self, now: float) -> float:
-        return float(0.5 ** (max(now - self.used_at, 0.0) / HALF_LIFE))
+        since = now - self.used_at
+        return float(0.5 ** (since / HALF_LIFE)) if since > 0 else 1.0
 
 
 __all__ = ["AHEAD", "MOST_AHEAD", "Allowance", "ReservationState"]

@@ -50,19 +50,21 @@ class RecentUse:
 
     def add(self, member: MemberId, amount: NanoGai, now: float) -> None:
         """Take what somebody was charged, at a moment in seconds of any steady clock."""
-        self._used[member] = _Used(self._left(member, now) + amount, now)
-        self._used.move_to_end(member)
+        used = self._used.get(member)
+        if used is not None:
+            used.amount, used.at = self._faded(used, now) + amount, now
+            self._used.move_to_end(member)
+            return
+        self._used[member] = _Used(amount, now)
         if len(self._used) > self._most:
             self._used.popitem(last=False)
 
     def of(self, member: MemberId, now: float) -> NanoGai:
         """Give what is left of it now."""
-        return NanoGai(round(self._left(member, now)))
-
-    def _left(self, member: MemberId, now: float) -> float:
         used = self._used.get(member)
-        if used is None:
-            return 0.0
+        return NanoGai(0 if used is None else round(self._faded(used, now)))
+
+    def _faded(self, used: _Used, now: float) -> float:
         return used.amount * math.exp2(-max(0.0, now - used.at) / self._half_life)
 
 
