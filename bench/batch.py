@@ -26,7 +26,7 @@ from bench.load import Target, Workload, run_load
 from bench.load_protocol import LoadError
 from bench.mixed import Engine, batch_engine
 from bench.processes import StartError
-from bench.product import joined_node, new_key, running_network
+from bench.product import ON_CREDIT, joined_node, new_key, running_network
 from bench.quantiles import median
 from bench.real import SHORT_WORDS, story
 from bench.real import SLOTS as REAL_SLOTS
@@ -96,7 +96,7 @@ async def measure(engine: Engine, plan: Plan, seed: int = 1) -> BatchReport:
         console.print("starting engine, network and a second gateway", style="dim")
         enter = stack.enter_async_context
         direct = await enter(batch_engine(engine, folder, slots=plan.slots, step=STEP))
-        network = await enter(running_network(folder, {"GAI_GRANT": "1000000"}))
+        network = await enter(running_network(folder, ON_CREDIT))
         await enter(joined_node(network, folder, direct.base_url, direct.model, plan.slots))
         key = await new_key(network)
         gateway = await enter(batch_gateway(network, key, direct.model))

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from bench.processes import StartError
-from bench.product import Network
+from bench.product import GRANT, Network
 from garage_ai.accounts import Key
 from garage_ai.gateway.asgi import new_request_id
 from garage_ai.gateway.process import open_services
@@ -81,6 +81,7 @@ async def batch_gateway(network: Network, key: str, model: str) -> AsyncIterator
         data_dir=network.data,
         nats_urls=network.nats_url,
         authority_dir=network.data / "nats",
+        grant=GRANT,
     )
     async with contextlib.AsyncExitStack() as stack:
         services = await open_services(settings, stack)

@@ -22,7 +22,7 @@ from bench.processes import (
     spawn,
     wait_for,
 )
-from bench.product import joined_node, network_roles, new_key, running_network
+from bench.product import ON_CREDIT, joined_node, network_roles, new_key, running_network
 
 __all__ = ["Contender", "direct", "garage", "installed_peers", "litellm", "vllm_router"]
 
@@ -51,7 +51,7 @@ async def garage(
     Given twice: with a key whose requests are billed, and with the operator's, which are not.
     """
     async with (
-        running_network(folder, {"GAI_GRANT": "1000000"}) as network,
+        running_network(folder, ON_CREDIT) as network,
         joined_node(network, folder, engine_url, model, slots) as node,
     ):
         roles = {**network_roles(network), "agent": family(node.pid)}

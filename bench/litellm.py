@@ -31,7 +31,7 @@ from bench.litellm_proxy import running_proxy
 from bench.litellm_report import LiteLlmReport, Reconciled, check, read, show, verdicts
 from bench.load import Workload, run_load
 from bench.processes import StartError, log_tails, mock_engine, wait_for
-from bench.product import Network, gai, joined_node, running_network
+from bench.product import ON_CREDIT, Network, gai, joined_node, running_network
 from bench.report import console, machine, print_verdicts, warn_if_busy, write_json
 from garage_ai.local.processes import is_alive, read_child
 
@@ -72,7 +72,7 @@ async def measure(plan: Plan) -> LiteLlmReport:
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-litellm-")))
         engine = await stack.enter_async_context(mock_engine("--chunk-delay", WORD_SECONDS))
-        network = await stack.enter_async_context(running_network(folder, {"GAI_GRANT": "1000000"}))
+        network = await stack.enter_async_context(running_network(folder, ON_CREDIT))
         await stack.enter_async_context(
             joined_node(network, folder, engine.base_url, "mock", SLOTS)
         )

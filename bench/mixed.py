@@ -27,7 +27,7 @@ from bench.batch_load import BatchLoad, batch_gateway
 from bench.load import Target, Workload, connect, http_request
 from bench.load_protocol import LoadError
 from bench.processes import StartError, mock_engine
-from bench.product import joined_node, new_key, running_network
+from bench.product import ON_CREDIT, joined_node, new_key, running_network
 from bench.quantiles import median, quantile
 from bench.real import MODEL, SHORT_WORDS, SLOTS, small_engine, story
 from bench.report import (
@@ -121,7 +121,7 @@ async def measure(engine: Engine, plan: Plan, seed: int = 1) -> MixedReport:
         console.print("starting engine, network and a second gateway", style="dim")
         enter = stack.enter_async_context
         direct = await enter(batch_engine(engine, folder, slots=SLOTS, step=STEP))
-        network = await enter(running_network(folder, {"GAI_GRANT": "1000000"}))
+        network = await enter(running_network(folder, ON_CREDIT))
         await enter(joined_node(network, folder, direct.base_url, direct.model, SLOTS))
         key = await new_key(network)
         gateway = await enter(batch_gateway(network, key, direct.model))

@@ -16,6 +16,8 @@ from bench.load import Target
 from bench.processes import Child, StartError, answers, free_ports, spawn, wait_for
 
 __all__ = [
+    "GRANT",
+    "ON_CREDIT",
     "Network",
     "gai",
     "joined_node",
@@ -26,6 +28,9 @@ __all__ = [
 ]
 
 START_SECONDS = 60
+GRANT = 1_000_000
+"""GAI of a member who pays for a load; of the default, a month's last day brings a thirtieth."""
+ON_CREDIT = {"GAI_GRANT": str(GRANT)}
 
 
 @dataclass(frozen=True, slots=True)
