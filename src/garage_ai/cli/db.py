@@ -15,6 +15,7 @@ app = typer.Typer(help=say("help"), no_args_is_help=True)
 Target = Annotated[
     Path | None, typer.Argument(metavar="FILE", help=say("argument.target"), show_default=False)
 ]
+WithFiles = Annotated[bool, typer.Option("--files", help=say("option.files"))]
 Source = Annotated[Path, typer.Argument(metavar="FILE", help=say("argument.source"))]
 
 
@@ -57,18 +58,27 @@ def check(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 
 @app.command(help=say("help.backup"))
-def backup(target: Target = None, *, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Write the database and the network's keys into one file."""
+def backup(
+    target: Target = None,
+    *,
+    files: WithFiles = False,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write the database and the network's keys into one file, and files of batches if asked."""
     from garage_ai.cli.db_run import home_of, new_name, run
     from garage_ai.local.backup import back_up
 
     file = (target or new_name()).absolute()
-    made = run(back_up(home_of(data_dir), file))
+    made = run(back_up(home_of(data_dir), file, with_files=files))
     if as_json:
         output.write_json({"file": str(file), "manifest": made})
         return
-    keys = len(made.members) - 1
+    of_batches = sum(each.name.startswith("files/") for each in made.members)
+    keys = len(made.members) - 1 - of_batches
     output.write(say("backed_up", file=file, revision=made.revision, keys=keys))
+    if files:
+        output.write(say("backed_up.files", count=of_batches))
 
 
 @app.command(help=say("help.restore"))

@@ -30,6 +30,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Den nya filen; annars ett namn med datum och tid här.",
     ),
     "argument.source": ("A file that `gai db backup` wrote.", "En fil från `gai db backup`."),
+    "option.files": (
+        "The files of batches too; they are large. Those in a bucket stay there.",
+        "Även satsernas filer; de är stora. De som ligger i en bucket stannar där.",
+    ),
     "upgraded": (
         "The database came from revision {before} to {after}.",
         "Databasen fördes från revision {before} till {after}.",
@@ -54,6 +58,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "backed_up": (
         "{file} holds the database (revision {revision}) and {keys} files of keys. Keep it secret.",
         "{file} rymmer databasen (revision {revision}) och {keys} nyckelfiler. Håll den hemlig.",
+    ),
+    "backed_up.files": (
+        "With it are {count} files of batches.",
+        "Med den följer {count} filer till satser.",
     ),
     "restored": (
         "The network of {made_at} stands in {folder}; `gai up` or `gai gateway` starts it.",

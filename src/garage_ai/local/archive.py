@@ -5,6 +5,7 @@
     admin.key                  the administrator's key
     nats/authority/NAME        the keys of the network
     tls/NAME                   its own CA and certificate, where it has one
+    files/NAME                 the files of batches, where they were asked for
 
 It is as secret as what it holds: mode 0600. Nothing in it is trusted before its digest was checked,
 and no name but these is ever written.
@@ -30,9 +31,14 @@ from garage_ai.wire.secret_files import sync_folder
 
 DATABASE: Final = "garage.db"
 MANIFEST: Final = "manifest.json"
+FILES: Final = "files"
 _FORMAT: Final = 1
-_NAME: Final = re.compile(r"garage\.db|admin\.key|(nats/authority|tls)/[A-Za-z0-9][\w.-]{0,99}")
-_MANIFEST_BYTES: Final = 1_000_000
+_WITH_FILES: Final = 2
+_NAME: Final = re.compile(
+    r"garage\.db|admin\.key|(nats/authority|tls|files)/[A-Za-z0-9][\w.-]{0,99}"
+)
+_MANIFEST_BYTES: Final = 64_000_000
+"""Four hundred thousand files of batches."""
 _CHUNK: Final = 1 << 20
 
 
@@ -65,7 +71,9 @@ def write_archive(target: Path, files: Mapping[str, Path], revision: str) -> Man
     Raises: FileTaken, OSError.
     """
     members = tuple(_measured(name, file) for name, file in files.items())
-    manifest = Manifest(_FORMAT, __version__, revision, datetime.now(UTC), members)
+    # What holds no files is as older versions wrote it, and they can read it.
+    of = _WITH_FILES if any(name.startswith(f"{FILES}/") for name in files) else _FORMAT
+    manifest = Manifest(of, __version__, revision, datetime.now(UTC), members)
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         with _new_file(beside) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
@@ -111,8 +119,8 @@ def _manifest(tar: tarfile.TarFile) -> Manifest:
     try:
         body = _content(tar, first).read()
         told = msgspec.json.decode(body, type=dict[str, object]).get("format")
-        if isinstance(told, int) and told > _FORMAT:
-            raise BackupTooNew(f"it is of format {told}, this version reads up to {_FORMAT}")
+        if isinstance(told, int) and told > _WITH_FILES:
+            raise BackupTooNew(f"it is of format {told}, this version reads up to {_WITH_FILES}")
         manifest = msgspec.json.decode(body, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackupDamaged(f"its manifest says nothing: {error}") from error
@@ -179,6 +187,7 @@ def _header(name: str, size: int) -> tarfile.TarInfo:
 
 __all__ = [
     "DATABASE",
+    "FILES",
     "MANIFEST",
     "Manifest",
     "Member",

@@ -1,4 +1,4 @@
-"""Backup and restore of a network: its database and its keys.
+"""Backup and restore of a network: its database, its keys and, if asked, the files of batches.
 
 A restore is cut into steps of which each is done or not: all of the backup is unpacked and checked
 beside its place, in a folder that is then renamed; the parts move from there, the database last.
@@ -6,6 +6,7 @@ Cut off anywhere it is finished by doing it again.
 """
 
 import asyncio
+import contextlib
 import errno
 import shutil
 import tempfile
@@ -14,12 +15,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from garage_ai.local.archive import DATABASE, Manifest, read_manifest, unpack, write_archive
+from garage_ai.batch.store import PART
+from garage_ai.local.archive import (
+    DATABASE,
+    FILES,
+    Manifest,
+    read_manifest,
+    unpack,
+    write_archive,
+)
 from garage_ai.local.backup_errors import FileTaken, HalfRestored, NothingThere, TargetNotEmpty
 from garage_ai.storage import sqlite_file
 from garage_ai.storage.copying import bring_up, copy_in, copy_out, holds, is_empty
 from garage_ai.wire.secret_files import make_private_folder, sync_folder
 
+_ASIDE: Final = ".backup-"
 _HALF: Final = ".restore-half-made-"
 _WHOLE: Final = ".restore-whole-"
 
@@ -38,20 +48,26 @@ class Home:
             "nats/authority": self.nats / "authority",
             "tls": self.data / "tls",
             "admin.key": self.data / "admin.key",
+            FILES: self.data / FILES,
         }
 
 
-async def back_up(home: Home, target: Path) -> Manifest:
+async def back_up(home: Home, target: Path, *, with_files: bool = False) -> Manifest:
     """Write a backup to a new file; gateways may run meanwhile.
 
     The database comes first: a node that is removed between the two is cut off by the keys.
     Raises: FileTaken, NothingThere, StorageError, OSError.
     """
     _refuse_backup(home, target)
-    with tempfile.TemporaryDirectory(prefix=".backup-", dir=target.parent) as folder:
+    with (
+        tempfile.TemporaryDirectory(prefix=_ASIDE, dir=target.parent) as folder,
+        tempfile.TemporaryDirectory(prefix=_ASIDE, dir=home.data) as held,
+    ):
         copy = Path(folder) / DATABASE
         revision = await copy_out(home.database_url, copy)
         files = {DATABASE: copy} | dict(_keys(home))
+        if with_files:
+            files |= await asyncio.to_thread(_hold, home.data / FILES, Path(held))
         return await asyncio.to_thread(write_archive, target, files, revision)
 
 
@@ -87,10 +103,21 @@ def _keys(home: Home) -> Iterator[tuple[str, Path]]:
     for name, place in home.places().items():
         if place.is_file():
             yield name, place
-        elif place.is_dir():
+        elif place.is_dir() and name != FILES:
             for file in sorted(place.iterdir()):
                 if file.is_file() and not file.name.startswith("."):  # half-written ones
                     yield f"{name}/{file.name}", file
+
+
+def _hold(files: Path, held: Path) -> dict[str, Path]:
+    """Give whole files a second name, which stays when a gateway deletes one meanwhile."""
+    kept = {}
+    for file in sorted(files.iterdir()) if files.is_dir() else ():
+        if file.suffix != PART:
+            with contextlib.suppress(FileNotFoundError):
+                (held / file.name).hardlink_to(file)
+                kept[f"{FILES}/{file.name}"] = held / file.name
+    return kept
 
 
 def _is_begun(home: Home, whole: Path) -> bool:

@@ -4,11 +4,13 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.databases import Server
 
 from garage_ai.accounts import KeyRing
+from garage_ai.local.archive import Manifest, write_archive
 from garage_ai.local.backup import Home, back_up, restore
 from garage_ai.local.backup_errors import (
     BackupDamaged,
@@ -94,6 +96,33 @@ async def test_a_network_comes_back(lived: Lived, elsewhere: Home, tmp_path: Pat
     assert await restore(tmp_path / "backup.tar", elsewhere) == made
     assert await works(lived, elsewhere)
     assert not [each.name for each in left_over(elsewhere)]
+
+
+async def test_files_of_batches_come_back_if_asked(
+    lived: Lived, elsewhere: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whole ones, also one that is deleted while the backup is written; without the word, none."""
+    files = lived.home.data / "files"
+    files.mkdir(mode=0o700)
+    (files / "file-1").write_bytes(b"one line")
+    (files / "file-2").write_bytes(b"another")
+    (files / "file-3.part").write_bytes(b"hal")
+    without = await back_up(lived.home, tmp_path / "without.tar")
+    assert without.format == 1
+
+    def deleted(*given: Any) -> Manifest:
+        (files / "file-2").unlink()
+        return write_archive(*given)
+
+    monkeypatch.setattr("garage_ai.local.backup.write_archive", deleted)
+    made = await back_up(lived.home, tmp_path / "backup.tar", with_files=True)
+    assert made.format == 2
+    assert len(made.members) == len(without.members) + 2
+    await restore(tmp_path / "backup.tar", elsewhere)
+    there = {file.name: file.read_bytes() for file in (elsewhere.data / "files").iterdir()}
+    assert there == {"file-1": b"one line", "file-2": b"another"}
+    assert await works(lived, elsewhere)
+    assert not list(lived.home.data.glob(".backup*"))
 
 
 def left_over(home: Home) -> list[Path]:
