@@ -36,9 +36,8 @@ def test_a_removed_node_is_cut_off_for_good(own: Lent) -> None:
     own.engine.set(chunk_delay=0.02, chunks=10_000)
     with own.http.stream(MODEL) as stream:
         stream.content()
-        removed = own.http.ask("DELETE", f"/api/v1/nodes/{name}")
-        assert removed.status == 200
-        assert removed.json() == {"id": name, "cut_off": True}
+        removed = own.product.gai("node", "remove", name)
+        assert removed == {"id": name, "cut_off": True}
         assert node.ends(5) == REMOVED
         assert stream.rest().error == "node_lost"
     eventually("an engine that was let go", own.engine.is_idle, 20)

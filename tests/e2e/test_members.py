@@ -49,6 +49,8 @@ def test_an_invited_person_comes_works_and_leaves(lent: Lent, tmp_path: Path) ->
     key = home.gai("member", "accept", link).strip()
     assert re.fullmatch(r"gai_[0-9A-Za-z]{38}", key)
     assert "invite" in home.gai("member", "accept", link, "--name", "Bo", code=4)
+    invite = product.gai("member", "invites")[-1]
+    assert (invite["name"], invite["used"], invite["state"]) == ("Anna", 1, "used")
 
     assert home.gai("chat", MODEL, "Hello", key=key).strip()
 
@@ -75,6 +77,15 @@ def test_an_invited_person_comes_works_and_leaves(lent: Lent, tmp_path: Path) ->
     for dead in (key, laptop["key"]):
         home.gai("models", key=dead, code=4)
     assert "Anna" not in json.dumps(product.gai("member", "list"))
+
+
+def test_an_invite_that_was_ended_lets_nobody_in(lent: Lent, tmp_path: Path) -> None:
+    """Whoever sent a link to the wrong person can take it back."""
+    product, home = lent.product, Home(tmp_path, lent.product.url)
+    made = product.gai("member", "invite")
+    [ended] = product.gai("member", "invites", "--end", made["id"])
+    assert ended["state"] == "revoked"
+    assert "invite" in home.gai("member", "accept", made["link"], code=4)
 
 
 def test_a_suspended_member_waits_outside(lent: Lent, tmp_path: Path) -> None:

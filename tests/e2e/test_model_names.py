@@ -35,9 +35,14 @@ def test_a_catalogue_models_name_waits_for_an_administrator(pretender: Lent) -> 
     eventually("a word to the owner", lambda: "model_name_taken" in node.program.output(), 10)
     refused = pretender.http.chat(DEFAULT_MODEL)
     assert (refused.status, refused.code) == (503, "no_node")
-    asked = {"name": claim["name"], "member": claim["member"]}
-    assert pretender.http.ask("POST", "/api/v1/models/approve", asked).status == 200
-    pretender.product.serves(DEFAULT_MODEL, 15)
+    product = pretender.product
+    [waits] = product.gai("node", "names")
+    assert (waits["name"], waits["member"], waits["state"]) == (
+        *(claim["name"], claim["member"]),
+        "pending",
+    )
+    assert product.gai("node", "approve", claim["name"], claim["member"])["state"] == "approved"
+    product.serves(DEFAULT_MODEL, 15)
 
 
 def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> None:

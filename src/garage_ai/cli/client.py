@@ -107,6 +107,14 @@ class Client:
         body = _given(name=name, uses=uses, ttl=days * 86_400)
         return self._ask("POST", "/api/v1/invites", own_shapes.MadeInvite, body)
 
+    def invites(self) -> tuple[own_shapes.Invite, ...]:
+        """List all invites, those that are over too."""
+        return self._ask("GET", "/api/v1/invites", own_shapes.Invites).data
+
+    def end_invite(self, invite: str) -> own_shapes.Invite:
+        """Make an invite useless."""
+        return self._ask("DELETE", f"/api/v1/invites/{quote(invite, safe='')}", own_shapes.Invite)
+
     def accept_invite(self, secret: str, name: str | None) -> own_shapes.Joined:
         """Become a member; the first key is told this once."""
         body = _given(secret=secret, name=name)
@@ -164,6 +172,19 @@ class Client:
     def admit_node(self, node: str) -> shapes.Node:
         """Let a node serve without a whole sandbox."""
         return self._ask("POST", f"/api/v1/nodes/{quote(node, safe='')}/admit", shapes.Node)
+
+    def remove_node(self, node: str) -> shapes.Removed:
+        """Cut a node off for good."""
+        return self._ask("DELETE", f"/api/v1/nodes/{quote(node, safe='')}", shapes.Removed)
+
+    def names(self) -> tuple[shapes.Claim, ...]:
+        """List the names that members serve models of their own under, or wait to."""
+        return self._ask("GET", "/api/v1/models", shapes.Claims).claims
+
+    def approve_name(self, name: str, member: str) -> shapes.Claim:
+        """Let a member serve under a name that it claimed."""
+        body = {"name": name, "member": member}
+        return self._ask("POST", "/api/v1/models/approve", shapes.Claim, body)
 
     def forfeit(self, node: str, reason: str, key: str) -> ledger_shapes.Forfeited:
         """Give what is held back of a node to the community, once for each key."""

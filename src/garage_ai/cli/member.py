@@ -11,6 +11,7 @@ from garage_ai.cli.errors import Failed, Misused, Unreachable
 from garage_ai.cli.limit_words import say as say_of_limits
 from garage_ai.cli.member_words import say as words
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.own_shapes import Invite
 from garage_ai.cli.shapes import Member
 from garage_ai.cli.target import target_at
 from garage_ai.cli.words import say
@@ -79,6 +80,35 @@ def invite(
         return
     output.remark(words("invited", until=output.minute(made.expires_at)), style=None)
     output.write(link)
+
+
+@app.command(help=words("help.invites"))
+def invites(
+    *,
+    end: Annotated[
+        str | None, typer.Option("--end", metavar="ID", help=words("option.end"))
+    ] = None,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List invites, or end one."""
+    asked = client(gateway, api_key, data_dir)
+    found = asked.invites() if end is None else (asked.end_invite(end),)
+    if as_json:
+        output.write_json(found)
+        return
+    if not found:
+        output.remark(words("invites.none"), style=None)
+        return
+    columns = [words(f"table.{name}") for name in ("id", "name", "state", "uses", "until")]
+    output.write_table(columns, [_invite(each) for each in found])
+
+
+def _invite(one: Invite) -> tuple[str, ...]:
+    name, state = output.harmless(one.name or ""), words(f"state.{one.state}")
+    return one.id, name, state, f"{one.used}/{one.uses}", output.minute(one.expires_at)
 
 
 @app.command(help=words("help.accept"))

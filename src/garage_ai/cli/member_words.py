@@ -9,6 +9,15 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Invite somebody to become a member. The link is shown this once.",
         "Bjud in någon att bli medlem. Länken visas bara den här gången.",
     ),
+    "help.invites": (
+        "List invites, who came by them and which still let somebody in; or end one.",
+        "Lista inbjudningar, hur många som kommit och vilka som gäller; eller avsluta en.",
+    ),
+    "option.end": (
+        "Let nobody in by this one any more; who came by it stays.",
+        "Släpp inte in någon mer genom denna; den som kommit stannar.",
+    ),
+    "invites.none": ("Nobody was invited yet.", "Ingen har bjudits in än."),
     "help.accept": (
         "Become a member by an invite. The key is shown this once.",
         "Bli medlem genom en inbjudan. Nyckeln visas bara den här gången.",
@@ -66,6 +75,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "resumed": ("{name} ({id}) is in again.", "{name} ({id}) är med igen."),
     "state.active": ("active", "aktiv"),
     "state.suspended": ("SUSPENDED", "AVSTÄNGD"),
+    "state.open": ("open", "öppen"),
+    "state.used": ("used", "använd"),
+    "state.revoked": ("ended", "avslutad"),
+    "state.expired": ("expired", "utgången"),
     "state.erased": ("erased", "raderad"),
     "help.me": (
         "What is yours: account, keys, nodes, use; taken along or erased.",
@@ -166,6 +179,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "table.id": ("id", "id"),
     "table.name": ("name", "namn"),
     "table.state": ("state", "läge"),
+    "table.uses": ("came", "kom"),
+    "table.until": ("good until", "gäller till"),
     "table.created": ("created", "skapad"),
 }
 

@@ -72,6 +72,63 @@ def admit(
     output.write(say("admitted", node=admitted.id, name=output.harmless(admitted.name)))
 
 
+@app.command(help=say("help.remove"))
+def remove(
+    node: Annotated[str, typer.Argument(metavar="NODE", help=say("argument.node"))],
+    *,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Cut a node off for good."""
+    removed = client(gateway, api_key, data_dir).remove_node(node)
+    if as_json:
+        output.write_json(removed)
+        return
+    output.write(say("removed" if removed.cut_off else "removed.soon", node=removed.id))
+
+
+@app.command(help=say("help.names"))
+def names(
+    *,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the names that members serve models of their own under, those that wait first."""
+    found = sorted(
+        client(gateway, api_key, data_dir).names(), key=lambda each: each.state != "pending"
+    )
+    if as_json:
+        output.write_json(found)
+        return
+    if not found:
+        output.remark(say("names.none"), style=None)
+        return
+    rows = [(output.harmless(each.name), each.member, say(f"name.{each.state}")) for each in found]
+    output.write_table([say(f"column.{name}") for name in ("name", "member", "state")], rows)
+
+
+@app.command(help=say("help.approve"))
+def approve(
+    name: Annotated[str, typer.Argument(metavar="NAME", help=say("argument.name"))],
+    member: Annotated[str, typer.Argument(metavar="MEMBER", help=say("argument.whose"))],
+    *,
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a member serve under a name that waits for it."""
+    approved = client(gateway, api_key, data_dir).approve_name(name, member)
+    if as_json:
+        output.write_json(approved)
+        return
+    output.write(say("approved", name=output.harmless(approved.name), member=approved.member))
+
+
 @app.command(help=say("help.forfeit"))
 def forfeit(
     node: Annotated[str, typer.Argument(metavar="NODE", help=say("argument.node"))],

@@ -12,6 +12,20 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Let a node serve without a sandbox, or one whose limits do not hold (needs an admin key).",
         "Låt en nod arbeta utan sandlåda eller med gränser som inte håller (för administratörer).",
     ),
+    "help.remove": (
+        "Cut a node off the network for good: an own one, or with an admin key any.",
+        "Skär av en nod från nätet för gott: en egen, eller med administratörsnyckel vilken som.",
+    ),
+    "help.names": (
+        "List the names that members serve models of their own under (needs an admin key).",
+        "Lista namnen som medlemmar kör egna modeller under (kräver en administratörsnyckel).",
+    ),
+    "help.approve": (
+        "Let a member serve a model under a name that is taken or waits (needs an admin key).",
+        "Låt en medlem köra en modell under ett namn som väntar (kräver en administratörsnyckel).",
+    ),
+    "argument.name": ("The name, as `gai node names` shows.", "Namnet ur `gai node names`."),
+    "argument.whose": ("The member's id, from there too.", "Medlemmens id, även det därifrån."),
     "help.forfeit": (
         "Give what is held back of a node to the community (needs an admin key).",
         "Ge det som hålls inne för en nod till alla (kräver en administratörsnyckel).",

@@ -15,6 +15,27 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{node} ({name}) may serve without a whole sandbox",
         "{node} ({name}) får arbeta utan hel sandlåda",
     ),
+    "removed": (
+        "{node} is removed and cut off; it can only come back with a new token",
+        "{node} är borttagen och avskuren; den kan bara komma tillbaka med en ny token",
+    ),
+    "removed.soon": (
+        "{node} is removed; a NATS server that is away cuts it off when it is back",
+        "{node} är borttagen; en NATS-server som är borta skär av den när den är tillbaka",
+    ),
+    "names.none": (
+        "No member serves a model under a name of its own.",
+        "Ingen medlem kör en modell under ett eget namn.",
+    ),
+    "name.pending": ("WAITS", "VÄNTAR"),
+    "name.approved": ("approved", "godkänt"),
+    "column.name": ("name", "namn"),
+    "column.member": ("member", "medlem"),
+    "column.state": ("state", "läge"),
+    "approved": (
+        "{member}'s nodes may serve under {name}, from their next sign of life on",
+        "{member}:s noder får arbeta under {name}, från sitt nästa livstecken",
+    ),
     "forfeited": (
         "{node}: {gai} GAI now belong to the pool; the node has to prove itself anew",
         "{node}: {gai} GAI tillhör nu potten; noden får visa vad den går för på nytt",

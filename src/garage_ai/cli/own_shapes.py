@@ -14,6 +14,21 @@ class MadeInvite(msgspec.Struct, frozen=True):
     expires_at: str | None = None
 
 
+class Invite(msgspec.Struct, frozen=True):
+    """An invite, `open`, `used`, `revoked` or `expired`; the time is ISO 8601."""
+
+    id: str
+    name: str | None
+    uses: int
+    used: int
+    state: str
+    expires_at: str
+
+
+class Invites(msgspec.Struct, frozen=True):
+    data: tuple[Invite, ...]
+
+
 class Joined(msgspec.Struct, frozen=True):
     """A new member with its first key; the secret is told once."""
 

@@ -161,6 +161,26 @@ class Node(msgspec.Struct, frozen=True):
     bare_allowed: bool
 
 
+class Removed(msgspec.Struct, frozen=True):
+    """A node that was removed; `cut_off` tells whether every NATS server has heard of it."""
+
+    id: str
+    cut_off: bool
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """A name that a member wants to serve a model of its own under: `approved` or `pending`."""
+
+    name: str
+    member: str
+    digest: str
+    state: str
+
+
+class Claims(msgspec.Struct, frozen=True):
+    claims: tuple[Claim, ...]
+
+
 class Figures(msgspec.Struct, frozen=True):
     """How an engine's token figures stand beside the gateway's own."""
 
