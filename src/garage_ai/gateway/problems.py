@@ -158,7 +158,7 @@ _TABLE: Final = (
         ("key_not_found", "There is no such key.", "Take an id from GET /api/v1/keys."),
         ("token_not_found", "There is no such token.", "Take an id from GET /api/v1/tokens."),
         ("member_not_found", "There is no such member.", "Check the member's id."),
-        ("invite_not_found", "There is no such invite.", "Take an id from GET /api/v1/invites."),
+        ("invite_not_found", "There is no such invite.", "Take an id from `gai member invites`."),
         (
             "nothing_signed",
             "The log of acts has no signed head yet.",
