@@ -107,6 +107,35 @@ async def test_an_answer_is_one_write() -> None:
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
         await send({"type": "http.response.body", "body": b"last"})
 
+    written = await _answered(app)
+    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert written.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        (b"x-node", b"a\r\nset-cookie: b=c"),
+        (b"x-node", b"a\nb"),
+        (b"x-node", b"a\rb"),
+        (b"x-node", b"a\0"),
+        (b"x-no\r\nde", b"hidden"),
+    ],
+)
+async def test_a_header_with_a_line_of_its_own_is_not_sent(header: asgi.Header) -> None:
+    """Whatever wrote it, the client gets an error and nothing of it."""
+
+    async def app(_: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        await receive()
+        await asgi.answer(send, 200, b"body", [(b"x-good", b"yes"), header])
+
+    written = await _answered(app)
+    assert written.startswith(b"HTTP/1.1 500 ")
+    assert header[1] not in written
+    assert b"x-good" not in written
+
+
+async def _answered(app: asgi.App) -> bytes:
     inner = PlayedTransport()
     server = make_server(app, grace_seconds=1)
     protocol = Protocol(server.config, server.server_state, {})
@@ -115,8 +144,7 @@ async def test_an_answer_is_one_write() -> None:
     async with asyncio.timeout(5):
         while not inner.said:  # noqa: ASYNC110 - the answer is another task's
             await asyncio.sleep(0)
-    (written,) = inner.said
+    written = inner.said[0]
     protocol.connection_lost(None)
     assert isinstance(written, bytes)
-    assert written.startswith(b"HTTP/1.1 200 OK\r\n")
-    assert written.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
+    return written
