@@ -130,7 +130,7 @@ def _memory(contender: Contender) -> dict[str, int]:
 
 def _names(given: str | None) -> list[str]:
     if given is None:
-        return ["direct", "garage", *installed_peers()]
+        return ["direct", "garage", "unbilled", *installed_peers()]
     names = given.split(",")
     unknown = set(names) - set(CONTENDERS)
     if unknown:

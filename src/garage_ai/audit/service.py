@@ -145,9 +145,9 @@ class AuditLog:
         check = Check(heads, public_key)
         for size in unreadable:
             check.unreadable_head(size)
+        await self._read_on(check)
         for number in await self._before_the_first():
             check.misplaced(number)
-        await self._read_on(check)
         return check.finish()
 
     async def _before_the_first(self) -> Sequence[int]:
