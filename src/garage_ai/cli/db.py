@@ -67,6 +67,7 @@ def backup(
 ) -> None:
     """Write the database and the network's keys into one file, and files of batches if asked."""
     from garage_ai.cli.db_run import home_of, new_name, run
+    from garage_ai.local.archive import FILES
     from garage_ai.local.backup import back_up
 
     file = (target or new_name()).absolute()
@@ -74,7 +75,7 @@ def backup(
     if as_json:
         output.write_json({"file": str(file), "manifest": made})
         return
-    of_batches = sum(each.name.startswith("files/") for each in made.members)
+    of_batches = sum(each.name.startswith(f"{FILES}/") for each in made.members)
     keys = len(made.members) - 1 - of_batches
     output.write(say("backed_up", file=file, revision=made.revision, keys=keys))
     if files:

@@ -60,6 +60,11 @@ class Manifest(msgspec.Struct, frozen=True):
     members: tuple[Member, ...]
 
     @property
+    def has_files(self) -> bool:
+        """Tell whether files of batches are in it."""
+        return any(member.name.startswith(f"{FILES}/") for member in self.members)
+
+    @property
     def digest(self) -> str:
         """Tell this backup from every other one."""
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
@@ -71,9 +76,9 @@ def write_archive(target: Path, files: Mapping[str, Path], revision: str) -> Man
     Raises: FileTaken, OSError.
     """
     members = tuple(_measured(name, file) for name, file in files.items())
-    # What holds no files is as older versions wrote it, and they can read it.
-    of = _WITH_FILES if any(name.startswith(f"{FILES}/") for name in files) else _FORMAT
-    manifest = Manifest(of, __version__, revision, datetime.now(UTC), members)
+    manifest = Manifest(_FORMAT, __version__, revision, datetime.now(UTC), members)
+    if manifest.has_files:  # what holds none is as older versions wrote it, and they can read it
+        manifest = msgspec.structs.replace(manifest, format=_WITH_FILES)
     beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
     try:
         with _new_file(beside) as stream, tarfile.open(fileobj=stream, mode="w") as tar:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from garage_ai.batch.store import PART
 from garage_ai.local.archive import (
     DATABASE,
     FILES,
@@ -25,8 +24,9 @@ from garage_ai.local.archive import (
     write_archive,
 )
 from garage_ai.local.backup_errors import FileTaken, HalfRestored, NothingThere, TargetNotEmpty
+from garage_ai.local.held_files import holding
 from garage_ai.storage import sqlite_file
-from garage_ai.storage.copying import bring_up, copy_in, copy_out, holds, is_empty
+from garage_ai.storage.copying import bring_up, copy_in, copy_out, holds, is_empty, places_in
 from garage_ai.wire.secret_files import make_private_folder, sync_folder
 
 _ASIDE: Final = ".backup-"
@@ -59,15 +59,18 @@ async def back_up(home: Home, target: Path, *, with_files: bool = False) -> Mani
     Raises: FileTaken, NothingThere, StorageError, OSError.
     """
     _refuse_backup(home, target)
-    with (
-        tempfile.TemporaryDirectory(prefix=_ASIDE, dir=target.parent) as folder,
-        tempfile.TemporaryDirectory(prefix=_ASIDE, dir=home.data) as held,
-    ):
-        copy = Path(folder) / DATABASE
-        revision = await copy_out(home.database_url, copy)
-        files = {DATABASE: copy} | dict(_keys(home))
-        if with_files:
-            files |= await asyncio.to_thread(_hold, home.data / FILES, Path(held))
+    with contextlib.ExitStack() as stack:
+        enter = stack.enter_context
+        folder = Path(enter(tempfile.TemporaryDirectory(prefix=_ASIDE, dir=target.parent)))
+        held = enter(holding(home.data / FILES, folder)) if with_files else None
+        if held is not None:
+            await asyncio.to_thread(held.hold)
+        revision = await copy_out(home.database_url, folder / DATABASE)
+        files = {DATABASE: folder / DATABASE} | dict(_keys(home))
+        if held is not None:
+            await asyncio.to_thread(held.hold)
+            places = await asyncio.to_thread(places_in, folder / DATABASE)
+            files |= {f"{FILES}/{place}": file for place, file in held.of(places).items()}
         return await asyncio.to_thread(write_archive, target, files, revision)
 
 
@@ -80,7 +83,7 @@ async def restore(source: Path, home: Home) -> Manifest:
     manifest = await asyncio.to_thread(read_manifest, source)
     whole = home.data / f"{_WHOLE}{manifest.digest[:16]}"
     if not await asyncio.to_thread(_is_begun, home, whole):
-        await asyncio.to_thread(_refuse_full, home)
+        await asyncio.to_thread(_refuse_full, home, manifest)
         if not await is_empty(home.database_url):
             raise TargetNotEmpty("the database")
         await _unpack(source, whole)
@@ -109,17 +112,6 @@ def _keys(home: Home) -> Iterator[tuple[str, Path]]:
                     yield f"{name}/{file.name}", file
 
 
-def _hold(files: Path, held: Path) -> dict[str, Path]:
-    """Give whole files a second name, which stays when a gateway deletes one meanwhile."""
-    kept = {}
-    for file in sorted(files.iterdir()) if files.is_dir() else ():
-        if file.suffix != PART:
-            with contextlib.suppress(FileNotFoundError):
-                (held / file.name).hardlink_to(file)
-                kept[f"{FILES}/{file.name}"] = held / file.name
-    return kept
-
-
 def _is_begun(home: Home, whole: Path) -> bool:
     """Tell whether this backup was unpacked here before. Raises: HalfRestored."""
     make_private_folder(home.data)
@@ -129,9 +121,12 @@ def _is_begun(home: Home, whole: Path) -> bool:
     return whole.exists()
 
 
-def _refuse_full(home: Home) -> None:
+def _refuse_full(home: Home, manifest: Manifest) -> None:
     database = sqlite_file(home.database_url)
-    for place in [*home.places().values(), *([database] if database else [])]:
+    places = home.places()
+    if not manifest.has_files:
+        del places[FILES]  # the owner may have put them back himself
+    for place in [*places.values(), *([database] if database else [])]:
         if any(place.iterdir()) if place.is_dir() else place.exists():
             raise TargetNotEmpty(str(place))
 
@@ -152,8 +147,13 @@ def _fresh_half(data: Path) -> Path:
 
 def _put_keys(home: Home, whole: Path) -> None:
     for name, place in home.places().items():
-        if (whole / name).exists():
-            _move(whole / name, place)
+        part = whole / name
+        if part.is_dir() and place.is_dir():  # it may be a volume of its own
+            for file in sorted(part.iterdir()):
+                _move(file, place / file.name)
+            part.rmdir()
+        elif part.exists():
+            _move(part, place)
 
 
 async def _put_database(home: Home, copy: Path) -> None:

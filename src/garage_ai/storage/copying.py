@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, closing
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import Connection, MetaData, delete, func, insert, inspect, select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -25,7 +26,7 @@ from garage_ai.storage.errors import (
 )
 from garage_ai.storage.schema import revision_of, upgrade
 from garage_ai.storage.sqlite import Sqlite
-from garage_ai.storage.tables import metadata
+from garage_ai.storage.tables import files, metadata
 
 COPY_SECONDS: Final = 3600.0
 """Longest copy; a million usage records take some minutes."""
@@ -50,6 +51,16 @@ async def copy_out(url: str, file: Path) -> str:
             revision = await _copy_rows(source, target)
     await asyncio.to_thread(_close_file, file)
     return revision
+
+
+def places_in(file: Path) -> set[str]:
+    """Name the places of all files of batches that a copied database knows."""
+    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
+        known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (files.name,))
+        if known.fetchone() is None:  # of a version that had none
+            return set()
+        found = connection.execute(f"SELECT {files.c.place.name} FROM {files.name}")  # noqa: S608
+        return {str(place) for (place,) in found}
 
 
 async def copy_in(file: Path, url: str) -> None:
@@ -201,4 +212,12 @@ def _close_file(file: Path) -> None:
         os.close(descriptor)
 
 
-__all__ = ["COPY_SECONDS", "bring_up", "copy_in", "copy_out", "holds", "is_empty"]
+__all__ = [
+    "COPY_SECONDS",
+    "bring_up",
+    "copy_in",
+    "copy_out",
+    "holds",
+    "is_empty",
+    "places_in",
+]

@@ -1,12 +1,17 @@
 """A network goes into one file and comes out again: on either database, whole or not at all."""
 
+import errno
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pytest
+from sqlalchemy import insert
 from tests.databases import Server
 
 from garage_ai.accounts import KeyRing
@@ -19,8 +24,9 @@ from garage_ai.local.backup_errors import (
     NothingThere,
     TargetNotEmpty,
 )
+from garage_ai.local.held_files import LEFT_SECONDS
 from garage_ai.network.authority import Authority
-from garage_ai.storage import Storage, sqlite_url
+from garage_ai.storage import OPERATOR, Storage, sqlite_url, tables
 
 pytestmark = pytest.mark.anyio
 
@@ -98,31 +104,98 @@ async def test_a_network_comes_back(lived: Lived, elsewhere: Home, tmp_path: Pat
     assert not [each.name for each in left_over(elsewhere)]
 
 
+@pytest.fixture
+async def files(lived: Lived) -> Path:
+    """Two files of batches, as the database knows them; and what is none beside them."""
+    folder = lived.home.data / "files"
+    folder.mkdir(mode=0o700)
+    storage = await Storage.open(lived.home.database_url)
+    for number in (1, 2):
+        (folder / f"place-{number}").write_bytes(b"a line\n" * number)
+        async with storage.write() as connection:
+            await connection.execute(
+                insert(tables.files).values(
+                    id=f"file-{number}",
+                    member_id=OPERATOR,
+                    key_id="key_1",
+                    purpose="batch",
+                    filename="in.jsonl",
+                    bytes=7 * number,
+                    status="processed",
+                    created_at=datetime.now(UTC),
+                    place=f"place-{number}",
+                )
+            )
+    await storage.close()
+    (folder / "place-3.part").write_bytes(b"half")
+    (folder / ".DS_Store").write_bytes(b"not ours")
+    (folder / "a b").write_bytes(b"not ours either")
+    (folder / "lost+found").mkdir()
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def names_in(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.iterdir())
+
+
+BOTH: Final = {"place-1": b"a line\n", "place-2": b"a line\na line\n"}
+
+
+@pytest.mark.parametrize("links", [True, False])
 async def test_files_of_batches_come_back_if_asked(
-    lived: Lived, elsewhere: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lived: Lived, files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
 ) -> None:
-    """Whole ones, also one that is deleted while the backup is written; without the word, none."""
-    files = lived.home.data / "files"
-    files.mkdir(mode=0o700)
-    (files / "file-1").write_bytes(b"one line")
-    (files / "file-2").write_bytes(b"another")
-    (files / "file-3.part").write_bytes(b"hal")
-    without = await back_up(lived.home, tmp_path / "without.tar")
-    assert without.format == 1
+    """Those that the database knows, also one that is deleted while the backup is written."""
+    if not links:
+
+        def refused(*_: object) -> None:
+            raise OSError(errno.EXDEV, "another file system")
+
+        monkeypatch.setattr(Path, "hardlink_to", refused)
 
     def deleted(*given: Any) -> Manifest:
-        (files / "file-2").unlink()
+        (files / "place-2").unlink()
         return write_archive(*given)
 
     monkeypatch.setattr("garage_ai.local.backup.write_archive", deleted)
     made = await back_up(lived.home, tmp_path / "backup.tar", with_files=True)
-    assert made.format == 2
-    assert len(made.members) == len(without.members) + 2
+    assert (made.format, made.has_files) == (2, True)
+    elsewhere = home_of(tmp_path / "elsewhere")
+    (elsewhere.data / "files").mkdir(parents=True)  # a volume of its own
     await restore(tmp_path / "backup.tar", elsewhere)
-    there = {file.name: file.read_bytes() for file in (elsewhere.data / "files").iterdir()}
-    assert there == {"file-1": b"one line", "file-2": b"another"}
+    assert contents(elsewhere.data / "files") == BOTH
     assert await works(lived, elsewhere)
-    assert not list(lived.home.data.glob(".backup*"))
+    assert not [name for name in names_in(files) if name.startswith(".backup")]
+
+
+async def test_without_the_word_files_stay_where_they_are(
+    lived: Lived, files: Path, tmp_path: Path
+) -> None:
+    """Such a backup is as older versions wrote it; what was put back by hand may be there."""
+    made = await back_up(lived.home, tmp_path / "backup.tar")
+    assert (made.format, made.has_files) == (1, False)
+    elsewhere = home_of(tmp_path / "elsewhere")
+    shutil.copytree(files, elsewhere.data / "files")
+    await restore(tmp_path / "backup.tar", elsewhere)
+    assert (elsewhere.data / "files" / "place-1").is_file()
+
+
+async def test_what_a_killed_backup_held_is_let_go(
+    lived: Lived, files: Path, tmp_path: Path
+) -> None:
+    """A day later; one that may still run is left alone."""
+    old, fresh = files / ".backup-old", files / ".backup-fresh"
+    for left in (old, fresh):
+        left.mkdir()
+        (left / "place-1").hardlink_to(files / "place-1")
+    long_ago = time.time() - LEFT_SECONDS - 60
+    os.utime(old, (long_ago, long_ago))
+    await back_up(lived.home, tmp_path / "backup.tar", with_files=True)
+    assert (old.exists(), fresh.exists()) == (False, True)
 
 
 def left_over(home: Home) -> list[Path]:
