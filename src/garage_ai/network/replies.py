@@ -221,10 +221,31 @@ class StreamReader(msgspec.Struct):
         for seen in events:
             if seen.error is not ABSENT or seen.usage is not msgspec.UNSET:
                 return 0
+        words: list[str] = []
         for seen in events:
             for choice in seen.choices:
-                self._count(choice)
+                delta = choice.delta
+                # A word of the first choice and nothing else, as nearly all are, needs no call.
+                if (
+                    delta is not None
+                    and delta.content
+                    and not choice.index
+                    and choice.finish_reason is None
+                    and delta.tool_calls is ABSENT
+                    and delta.function_call is ABSENT
+                    and not (delta.reasoning_content or delta.reasoning or delta.refusal)
+                ):
+                    words.append(delta.content)
+                else:
+                    self._take_in(words)
+                    self._count(choice)
+        self._take_in(words)
         return end
+
+    def _take_in(self, words: list[str]) -> None:
+        self.text += words
+        self.seen.content_events += len(words)
+        words.clear()
 
     def _event(self, event: bytes) -> bytes:
         """Give the event as it goes on, without its blank line; empty when it does not."""
