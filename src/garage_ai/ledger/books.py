@@ -80,7 +80,7 @@ class Settlement(msgspec.Struct, frozen=True):
     @property
     def total(self) -> NanoGai:
         """The sum of its transfers."""
-        return NanoGai(sum(transfer.amount for transfer in self.transfers))
+        return NanoGai(sum([transfer.amount for transfer in self.transfers]))
 
 
 class Receipt(msgspec.Struct, frozen=True):
