@@ -86,6 +86,8 @@ class _Batch(msgspec.Struct):
     status: str
     output_file_id: str | None = None
     error_file_id: str | None = None
+    errors: msgspec.Raw = msgspec.Raw(b"null")
+    """Why it failed."""
 
 
 def _lines(name: str, count: int) -> dict[str, bytes]:
@@ -135,7 +137,8 @@ async def _ended(world: World, batch: _Batch) -> _Batch:
         body = await world.ask("GET", f"/v1/batches/{batch.id}")
         batch = msgspec.json.decode(body, type=_Batch)
     if batch.status != "completed":
-        raise StartError(f"{batch.id} is {batch.status}")
+        why = bytes(batch.errors).decode()[:500]
+        raise StartError(f"{batch.id} is {batch.status}: {why}")
     return batch
 
 

@@ -18,7 +18,7 @@ from urllib.request import Request, urlopen
 import aiohttp
 
 from bench.processes import Child, StartError, answers, free_ports, mock_engine, spawn, wait_for
-from bench.product import gai
+from bench.product import ON_CREDIT, gai
 from garage_ai.local.nats_server import NatsServer
 from garage_ai.network.authority import Authority
 from garage_ai.storage import sqlite_url
@@ -179,6 +179,7 @@ def _world(folder: Path, cluster: Cluster | None, engine: str) -> World:
         "GAI_AUTHORITY_DIR": str(folder / "nats"),
         "GAI_BATCH_LEASE_SECONDS": LEASE_SECONDS,
         "GAI_DATA_DIR": str(data),
+        **ON_CREDIT,
     }
     ports = [free_ports() for _ in range(1 if cluster is None else 2)]
     gateways = [
