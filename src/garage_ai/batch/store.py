@@ -16,7 +16,7 @@ from garage_ai.wire.secret_files import sync_folder
 CHUNK: Final = 256 * 1024
 """Bytes that are held of a file that is read or written."""
 
-PART: Final = ".part"
+_PART: Final = ".part"
 
 _Args = TypeVarTuple("_Args")
 _Given = TypeVar("_Given")
@@ -91,7 +91,7 @@ class _FolderWriting:
     def __init__(self, folder: Path, place: str) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._place = folder / place
-        self._part = folder / (place + PART)
+        self._part = folder / (place + _PART)
         flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC
         self._file = FileIO(os.open(self._part, flags, 0o600), "wb")
 
@@ -134,7 +134,7 @@ def _read(path: Path, offset: int, length: int) -> bytes:
 
 
 def _delete(path: Path) -> None:
-    for each in (path, path.with_name(path.name + PART)):
+    for each in (path, path.with_name(path.name + _PART)):
         each.unlink(missing_ok=True)
 
 

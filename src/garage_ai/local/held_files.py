@@ -12,8 +12,6 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Final
 
-from garage_ai.batch.store import PART
-
 _ASIDE: Final = ".backup-"
 LEFT_SECONDS: Final = 86_400.0
 """What a backup that was killed has left is removed by one that begins so much later."""
@@ -29,10 +27,9 @@ class HeldFiles:
         self._kept: dict[str, Path] = {}
 
     def hold(self) -> None:
-        """Hold all files that are whole. Raises: OSError."""
+        """Hold all that there are. Raises: OSError."""
         for file in self._files.iterdir():
-            is_whole = file.suffix != PART and not file.name.startswith(".")
-            if is_whole and file.name not in self._kept and file.is_file():
+            if file.name not in self._kept and file.is_file():
                 with contextlib.suppress(FileNotFoundError):
                     self._kept[file.name] = self._second(file)
 
