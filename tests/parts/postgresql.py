@@ -92,13 +92,15 @@ class Cluster:
         return f"postgresql://{user}@/{database}?host={self.folder}&port={self.port}"
 
     def start(self) -> None:
-        """Start the server and wait until it answers.
+        """Start the server and wait until it answers; one that does already is left alone.
 
         Belongs to the main thread: the server ends with the thread that started it.
         """
         settings = self._settings | {"unix_socket_directories": str(self.folder)}
         options = [part for name in settings.items() for part in ("-c", "=".join(name))]
         ready = self.data / "postmaster.pid"
+        if self._process is not None and self._process.poll() is None and self._is_up(ready):
+            return  # without this file it would end itself within a minute
         ready.unlink(missing_ok=True)  # of one that was killed
         deadline = time.monotonic() + _PATIENCE
         with (self.folder / "log").open("ab") as log:
