@@ -2,9 +2,9 @@
 
     python -m bench.batch [--engine mock|llamacpp] [--short] [--json FILE]
 
-The engine alone is loaded by one client for each of its slots, directly; the batch goes through a
-gateway, NATS and a node to the same engine, with twice as many items open as there are slots, so
-that the next one waits where a slot comes free. Segments of the same size alternate.
+The engine alone is loaded by one client for each of its slots, directly. The batch goes as its
+users' do: a file is uploaded to a gateway, whose worker has the items answered by a node with the
+same engine. Its time is from the upload until it is completed, with its output file written.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ import tempfile
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
 import uvloop
 
-from bench.batch_load import BatchLoad, batch_gateway
+from bench.batch_load import BatchClient, batch_client
 from bench.load import Target, Workload, run_load
 from bench.load_protocol import LoadError
 from bench.mixed import Engine, batch_engine
@@ -50,17 +51,18 @@ STEP = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure: items of so many tokens, in each segment and each way."""
+    """How much to measure: batches of so many items, and requests before and after each."""
 
-    segments: int
+    batches: int
     items: int
+    directly: int
     slots: int
     tokens: int = 32
 
 
 PLANS: dict[Engine, tuple[Plan, Plan]] = {
-    "mock": (Plan(4, 2_500, slots=32), Plan(1, 128, slots=16)),
-    "llamacpp": (Plan(3, 96, REAL_SLOTS), Plan(1, 16, REAL_SLOTS)),
+    "mock": (Plan(1, 10_000, 2_500, slots=32), Plan(1, 256, 64, slots=16)),
+    "llamacpp": (Plan(2, 240, 120, REAL_SLOTS), Plan(1, 16, 16, REAL_SLOTS)),
 }
 
 
@@ -89,47 +91,43 @@ async def measure(engine: Engine, plan: Plan, seed: int = 1) -> BatchReport:
     described, dice = machine(), random.Random(seed)
     warn_if_busy(described)
     report = BatchReport(
-        described, engine, plan.slots, plan.segments * plan.items, direct=[], batch=[], errors=[]
+        described, engine, plan.slots, plan.batches * plan.items, direct=[], batch=[], errors=[]
     )
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-batch-")))
-        console.print("starting engine, network and a second gateway", style="dim")
+        console.print("starting engine and network", style="dim")
         enter = stack.enter_async_context
         direct = await enter(batch_engine(engine, folder, slots=plan.slots, step=STEP))
         network = await enter(running_network(folder, ON_CREDIT))
         await enter(joined_node(network, folder, direct.base_url, direct.model, plan.slots))
         key = await new_key(network)
-        gateway = await enter(batch_gateway(network, key, direct.model))
-        load = BatchLoad(
-            gateway,
-            direct.model,
-            plan.tokens,
-            lambda: story(dice, SHORT_WORDS),
-            {"temperature": 0},
-        )
-        for number in range(plan.segments):
-            console.print(f"segment {number + 1} of {plan.segments}", style="dim")
+        prompt = partial(story, dice, SHORT_WORDS)
+        client = await enter(batch_client(network, key, direct.model, plan.tokens, prompt))
+        report.direct.append(await _directly(direct, plan, dice, report.errors))
+        for number in range(plan.batches):
+            console.print(f"batch {number + 1} of {plan.batches}", style="dim")
+            report.batch.append(await _as_batch(client, plan.items, report.errors))
             report.direct.append(await _directly(direct, plan, dice, report.errors))
-            report.batch.append(await _as_batch(load, plan))
-    report.errors += load.errors
     report.verdicts = verdicts(report)
     return report
 
 
 async def _directly(target: Target, plan: Plan, dice: random.Random, errors: list[str]) -> Rates:
-    prompts = tuple(story(dice, SHORT_WORDS) for _ in range(plan.items))
+    prompts = tuple(story(dice, SHORT_WORDS) for _ in range(plan.directly))
     extra = (("temperature", 0),)
     workload = Workload(True, plan.slots, plan.tokens, exact=False, prompts=prompts, extra=extra)
-    result = await run_load(target, workload, requests=plan.items, timeout=300)
+    result = await run_load(target, workload, requests=plan.directly, timeout=300)
     errors += result.errors
     return Rates(result.rate, result.chunks / result.wall)
 
 
-async def _as_batch(load: BatchLoad, plan: Plan) -> Rates:
-    items, made, began = load.items, load.made, time.perf_counter()
-    await load.run(plan.items, 2 * plan.slots)
-    took = time.perf_counter() - began
-    return Rates((load.items - items) / took, (load.made - made) / took)
+async def _as_batch(client: BatchClient, items: int, errors: list[str]) -> Rates:
+    before, began = await client.made(), time.perf_counter()
+    ended = await client.ended(await client.submit(items))
+    took, done = time.perf_counter() - began, ended.request_counts.completed
+    if done != items:
+        errors.append(f"{ended.status}: {done} of {items} items")
+    return Rates(done / took, (await client.made() - before) / took)
 
 
 def _typical(rates: list[Rates]) -> Rates:

@@ -1,143 +1,163 @@
-"""A load of batch requests: put by a second gateway, as a worker does, into the same network.
-
-It has its own link, books and line, and knows of the first one's requests only what nodes tell in
-their beats: so a chat that comes by the first finds slots taken by somebody else's batch.
-"""
+"""Batches as users send them: a file goes up, a batch is made of it and looked at until it ends."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
+import aiohttp
 import msgspec
 
 from bench.processes import StartError
-from bench.product import GRANT, Network
-from garage_ai.accounts import Key
-from garage_ai.gateway.asgi import new_request_id
-from garage_ai.gateway.process import open_services
-from garage_ai.gateway.services import Services
-from garage_ai.serving import Bound, Call, ServingError
-from garage_ai.settings import GatewaySettings
+from bench.product import Network
 
-__all__ = ["BatchGateway", "BatchLoad", "batch_gateway"]
+__all__ = ["BatchClient", "Look", "batch_client"]
 
-READY_SECONDS = 30.0
-LOOK_EVERY = 0.05
-ITEM_SECONDS = 300.0
+LOOK_EVERY = 0.1
+ASK_SECONDS = 60.0
+END_SECONDS = 1_800.0
+T = TypeVar("T")
+_ENDS = frozenset({"completed", "failed", "expired", "cancelled"})
+
+
+class _Counts(msgspec.Struct):
+    completed: int = 0
+    failed: int = 0
 
 
 class _Usage(msgspec.Struct):
+    output_tokens: int = 0
+
+
+class _Total(msgspec.Struct):
     completion_tokens: int
 
 
-class _Answer(msgspec.Struct):
-    usage: _Usage
+class _Used(msgspec.Struct):
+    totals: list[_Total]
+
+
+class _Named(msgspec.Struct):
+    id: str
+
+
+class Look(msgspec.Struct):
+    """A batch as it stands."""
+
+    id: str
+    status: str
+    request_counts: _Counts
+    usage: _Usage = msgspec.field(default_factory=_Usage)
 
 
 @dataclass(frozen=True, slots=True)
-class BatchGateway:
-    """A gateway of this process, and the key that its items are billed to."""
+class BatchClient:
+    """Sends batches of chats of one model; an answer has at most so many tokens."""
 
-    services: Services
-    key: Key
-
-    @property
-    def preempted(self) -> int:
-        """Tell how often its items gave a slot to a chat."""
-        lines = self.services.metrics.render().decode().splitlines()
-        told = next(line for line in lines if line.startswith("gai_batch_preempted "))
-        return int(float(told.split()[1]))
-
-    async def item(self, model: str, prompt: str, tokens: int, **extra: object) -> int:
-        """Have one answered; return how many tokens its answer has. Raises: ServingError."""
-        messages = [{"role": "user", "content": prompt}]
-        body = {"model": model, "messages": messages, "max_tokens": tokens} | extra
-        call = Call(
-            request_id=new_request_id(),
-            route="chat",
-            key=self.key,
-            model=model,
-            body=msgspec.json.encode(body),
-            stream=False,
-            include_usage=False,
-            bound=Bound(tokens),
-            priority="batch",
-        )
-        async with asyncio.timeout(ITEM_SECONDS):
-            reply = await self.services.serving.open(call)
-            answer = b"".join([chunk async for chunk in reply])
-        return msgspec.json.decode(answer, type=_Answer).usage.completion_tokens
-
-
-@contextlib.asynccontextmanager
-async def batch_gateway(network: Network, key: str, model: str) -> AsyncIterator[BatchGateway]:
-    """Open a second gateway on a network, once it knows who serves the model."""
-    settings = GatewaySettings(
-        data_dir=network.data,
-        nats_urls=network.nats_url,
-        authority_dir=network.data / "nats",
-        grant=GRANT,
-    )
-    async with contextlib.AsyncExitStack() as stack:
-        services = await open_services(settings, stack)
-        deadline = time.monotonic() + READY_SECONDS
-        while model not in {view.name for view in services.network.models()}:
-            if time.monotonic() > deadline:
-                raise StartError(f"the second gateway has not heard of {model}")
-            await asyncio.sleep(LOOK_EVERY)
-        yield BatchGateway(services, services.keys.authenticate(key))
-
-
-@dataclass(slots=True)
-class BatchLoad:
-    """Items one after the other, so many at a time: a saturating batch."""
-
-    gateway: BatchGateway
+    session: aiohttp.ClientSession
+    url: str
+    admin: str
     model: str
     tokens: int
     prompt: Callable[[], str]
-    extra: dict[str, object] = field(default_factory=dict)
-    items: int = 0
-    made: int = 0
-    """Tokens of the items that are done."""
-    errors: list[str] = field(default_factory=list)
 
-    async def run(self, count: int, at_once: int) -> None:
-        """Have so many items answered."""
-        left = iter(range(count))
-        await asyncio.gather(*(self._worker(left) for _ in range(at_once)))
+    async def submit(self, items: int) -> str:
+        """Send a file of so many requests, and make a batch of it; give its id."""
+        form = aiohttp.FormData()
+        form.add_field("purpose", "batch")
+        form.add_field("file", b"\n".join(map(self._line, range(items))), filename="bench.jsonl")
+        file = await self._ask("POST", "/v1/files", _Named, data=form)
+        asked = {
+            "input_file_id": file.id,
+            "endpoint": "/v1/chat/completions",
+            "completion_window": "24h",
+        }
+        return (await self._ask("POST", "/v1/batches", _Named, json=asked)).id
+
+    async def look(self, batch: str) -> Look:
+        """Ask how a batch stands."""
+        return await self._ask("GET", f"/v1/batches/{batch}", Look)
+
+    async def ended(self, batch: str) -> Look:
+        """Wait for the end of a batch. Raises: StartError if it takes too long."""
+        deadline = time.perf_counter() + END_SECONDS
+        while True:
+            seen = await self.look(batch)
+            if seen.status in _ENDS:
+                return seen
+            if time.perf_counter() > deadline:
+                raise StartError(f"{batch} has not ended within {END_SECONDS:.0f} s")
+            await asyncio.sleep(LOOK_EVERY)
 
     @contextlib.asynccontextmanager
-    async def going(self, at_once: int) -> AsyncIterator[None]:
-        """Keep so many at work for the length of a block; those under way then are given up."""
-        endless = itertools.count()
-        workers = [asyncio.create_task(self._worker(endless)) for _ in range(at_once)]
-        try:
-            yield
-        finally:
-            for worker in workers:
-                worker.cancel()
-            await asyncio.wait(workers, timeout=10)
+    async def going(self, items: int) -> AsyncIterator[str]:
+        """Have a batch at work for the length of a block, and cancel what is left of it."""
+        batch = await self.submit(items)
+        yield batch
+        await self._ask("POST", f"/v1/batches/{batch}/cancel", Look)
+        await self.ended(batch)
 
-    async def rate(self, seconds: float) -> float:
-        """Return the tokens a second of the items that end within a time."""
-        before, began = self.made, time.perf_counter()
-        await asyncio.sleep(seconds)
-        return (self.made - before) / (time.perf_counter() - began)
+    async def rate(self, batch: str, meanwhile: Awaitable[object]) -> float:
+        """Return the tokens a second of the items that end while something goes on."""
+        before, began = await self.look(batch), time.perf_counter()
+        await meanwhile
+        after, took = await self.look(batch), time.perf_counter() - began
+        if after.status in _ENDS:
+            raise StartError(f"{batch} was {after.status} too soon")
+        return (after.usage.output_tokens - before.usage.output_tokens) / took
 
-    async def _worker(self, left: Iterator[int]) -> None:
-        for _ in left:
-            try:
-                tokens = await self.gateway.item(
-                    self.model, self.prompt(), self.tokens, **self.extra
-                )
-                self.made += tokens
-                self.items += 1
-            except (ServingError, TimeoutError) as problem:
-                self.errors.append(f"{type(problem).__name__}: {problem}")
-                await asyncio.sleep(1)
+    async def made(self) -> int:
+        """Tell how many tokens engines say they made, of all answers since the start."""
+        path = "/api/v1/usage?by=model&limit=0"
+        used = await self._ask("GET", path, _Used, headers=self._as_admin)
+        return sum(total.completion_tokens for total in used.totals)
+
+    async def preempted(self) -> int:
+        """Tell how often an item gave its slot to a chat."""
+        async with self.session.get(f"{self.url}/metrics", headers=self._as_admin) as answer:
+            lines = (await answer.text()).splitlines()
+        told = next(line for line in lines if line.startswith("gai_batch_preempted "))
+        return int(float(told.split()[1]))
+
+    @property
+    def _as_admin(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self.admin}"}
+
+    def _line(self, number: int) -> bytes:
+        body = {
+            "model": self.model,
+            "messages": [{"role": "user", "content": self.prompt()}],
+            "max_tokens": self.tokens,
+            "temperature": 0,
+        }
+        return msgspec.json.encode(
+            {
+                "custom_id": f"item-{number}",
+                "method": "POST",
+                "url": "/v1/chat/completions",
+                "body": body,
+            }
+        )
+
+    async def _ask(self, method: str, path: str, kind: type[T], **asked: Any) -> T:
+        async with self.session.request(method, self.url + path, **asked) as answer:
+            body = await answer.read()
+        if answer.status != 200:
+            raise StartError(f"{method} {path}: {answer.status} {body[:300]!r}")
+        return msgspec.json.decode(body, type=kind)
+
+
+@contextlib.asynccontextmanager
+async def batch_client(
+    network: Network, key: str, model: str, tokens: int, prompt: Callable[[], str]
+) -> AsyncIterator[BatchClient]:
+    """Open a client of a network that sends batches with a key."""
+    async with aiohttp.ClientSession(
+        headers={"authorization": f"Bearer {key}"},
+        timeout=aiohttp.ClientTimeout(total=ASK_SECONDS),
+    ) as session:
+        yield BatchClient(session, network.url, network.key, model, tokens, prompt)

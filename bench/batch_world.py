@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 __all__ = ["KINDS", "MODEL", "Kind", "Part", "World", "running_world"]
 
 Kind = Literal["gateway", "node", "nats", "database"]
-KINDS: tuple[Kind, ...] = ("gateway", "gateway", "node", "nats", "database")
-"""What is killed in each round, in any order."""
+KINDS: tuple[Kind, ...] = ("gateway", "node", "nats", "database")
+"""What is killed in each round, in any order, and then one more gateway."""
 
 MODEL = "mock"
 SLOTS = 16

@@ -103,14 +103,16 @@ def _rate(database: str, url: str, seconds: float) -> Rate:
     asyncio.run(_fund(url))
     writers = WRITERS[database]
     command = [sys.executable, "-m", "bench.books_gateway", url, "--rate", str(seconds)]
-    running = [
-        subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
-        for _ in range(writers)
-    ]
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) for _ in range(writers)]
     told = [child.communicate(timeout=seconds + 120)[0] for child in running]
     results = [msgspec.json.decode(each, type=RateResult) for each in told]
     per_second = sum(each.pairs / each.seconds for each in results)
     return Rate(database, writers, sum(each.pairs for each in results), per_second)
+
+
+def wrong(run: Faults) -> int:
+    """Count what is wrong after a run of faults, by the checker and by the program itself."""
+    return run.checked.faults + run.verify_faults
 
 
 def verdicts(rates: Sequence[Rate], faults: Sequence[Faults]) -> list[Verdict]:
@@ -126,9 +128,8 @@ def verdicts(rates: Sequence[Rate], faults: Sequence[Faults]) -> list[Verdict]:
         for each in rates
     ]
     for run in faults:
-        wrong = run.checked.faults + run.verify_faults
         name = f"wrong after {run.orders} orders, {run.database}"
-        found.append(Verdict(name, wrong, "", 0, "at most"))
+        found.append(Verdict(name, wrong(run), "", 0, "at most"))
     return found
 
 
@@ -147,7 +148,7 @@ def _show(report: BooksReport) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Measure, print and write down."""
+    """Measure, print and write down; status 1 when something is wrong with the books."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--short", action="store_true", help="rough figures, under a minute")
     parser.add_argument("--orders", type=int, help="orders on each database")
@@ -175,7 +176,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _show(report)
     print_verdicts(report.verdicts)
     write_json("books", report, arguments.json)
-    return 0
+    return 1 if any(wrong(run) for run in report.faults) else 0
 
 
 if __name__ == "__main__":

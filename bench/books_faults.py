@@ -7,6 +7,7 @@ import contextlib
 import random
 import sys
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,8 @@ class _Child:
                 self.ready.set()
             elif word.end:
                 self._answer(word)
+        # Nobody gives it an order any more: they would all be lost at once, in no time.
+        self.ready.clear()
         for waiting in self._waiting.values():
             waiting.cancel()
         self._waiting.clear()
@@ -151,9 +154,25 @@ class _Run:
         self.cluster = cluster
         self.fates: dict[int, Fate] = {}
         self.children = [_Child(url, self.fates) for _ in range(GATEWAYS)]
-        self.numbers = iter(range(orders))
+        self.numbers = self._numbers()
         self.databases_killed = 0
         self.over = asyncio.Event()
+
+    def _numbers(self) -> Iterator[int]:
+        """Number the orders: at least so many, and more until each kind of thing was killed."""
+        number = 0
+        while number < self.orders or not self._all_killed:
+            yield number
+            number += 1
+
+    @property
+    def gateways_killed(self) -> int:
+        """How often a gateway was."""
+        return sum(child.killed for child in self.children)
+
+    @property
+    def _all_killed(self) -> bool:
+        return bool(self.gateways_killed and (self.cluster is None or self.databases_killed))
 
     async def client(self, seed: int) -> None:
         """Give orders one after another, each to any gateway; some twice, to two of them."""
@@ -178,13 +197,14 @@ class _Run:
             fate.end, fate.committed = before.end, True
 
     async def killer(self, pause: float) -> None:
-        """Kill a gateway now and then, and sometimes the database."""
+        """Kill a gateway now and then, and sometimes the database: it is the second to go."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(pause * self.chance.uniform(0.5, 1.5)):
                     await self.over.wait()
                 return
-            if self.cluster is not None and self.chance.random() < 0.3:
+            second = self.gateways_killed == 1 and not self.databases_killed
+            if self.cluster is not None and (second or self.chance.random() < 0.3):
                 await asyncio.to_thread(self.cluster.kill)
                 await asyncio.to_thread(self.cluster.start)
                 self.databases_killed += 1
@@ -233,9 +253,9 @@ async def run_faults(
     checked = await asyncio.to_thread(check, rows_of(url), run.fates)
     return Faults(
         name,
-        orders,
+        len(run.fates),
         seconds,
-        sum(child.killed for child in run.children),
+        run.gateways_killed,
         run.databases_killed,
         checked,
         seen.faults,

@@ -12,7 +12,7 @@ from itertools import cycle
 from bench.choice import fleet_beat
 from bench.processes import StartError
 from bench.product import Network
-from garage_ai.accounts import OPERATOR, Nodes
+from garage_ai.accounts import EnrolmentTokens, Nodes
 from garage_ai.catalog import DEFAULT_MODEL, Catalog, digest_of
 from garage_ai.network.authority import Authority, UserCredentials
 from garage_ai.storage import Storage
@@ -47,7 +47,7 @@ async def fleet(network: Network, books: str, count: int) -> AsyncIterator[list[
     gate = asyncio.Semaphore(DIALLING)
     storage = await Storage.open(books)
     try:
-        entered = [await _enter(Nodes(storage), number) for number in range(count)]
+        entered = [await _enter(storage, number) for number in range(count)]
     finally:
         await storage.close()
 
@@ -66,9 +66,10 @@ async def fleet(network: Network, books: str, count: int) -> AsyncIterator[list[
         await asyncio.gather(*(node.link.close() for node in nodes))
 
 
-async def _enter(nodes: Nodes, number: int) -> tuple[NodeId, KeyPair]:
+async def _enter(storage: Storage, number: int) -> tuple[NodeId, KeyPair]:
     pair = KeyPair.generate(Role.USER)
-    node = await nodes.add(OPERATOR, f"fleet {number}", pair.public)
+    token = await EnrolmentTokens(storage).create()
+    node = await Nodes(storage).enrol(token.secret or "", pair.public, f"fleet {number}")
     return node.id, pair
 
 

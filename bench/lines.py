@@ -214,7 +214,7 @@ def verdicts(steps: list[Step]) -> list[Verdict]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure, print a table and verdicts, write JSON."""
+    """Measure, print a table and verdicts, write JSON; status 1 beyond the bound."""
     parser = argparse.ArgumentParser(prog="bench.lines", description=__doc__.split("\n")[0])
     parser.add_argument("--short", action="store_true", help=f"{SHORT:,} lines, rough figures")
     parser.add_argument("--json", type=Path, help="where to write (bench/results/lines.json)")
@@ -239,7 +239,7 @@ def main(argv: list[str] | None = None) -> int:
     table(f"a file of {report.lines:,} requests", columns, rows)
     print_verdicts(report.verdicts)
     write_json("lines", report, arguments.json)
-    return 0
+    return 0 if all(verdict.met for verdict in report.verdicts) else 1
 
 
 if __name__ == "__main__":

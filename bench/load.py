@@ -133,12 +133,12 @@ async def run_load(
     request; its client opens a new connection.
     """
     result = LoadResult()
-    start = time.perf_counter()
-    deadline = start + seconds if seconds is not None else float("inf")
     budget = _Budget(requests)
     client = _Client(target, workload, result, timeout)
     gc.collect()
     gc.disable()  # as timeit does: a collection here would be read as the gateway's p99
+    start = time.perf_counter()
+    deadline = start + seconds if seconds is not None else float("inf")
     try:
         await asyncio.gather(*(client.run(deadline, budget) for _ in range(workload.clients)))
     finally:

@@ -3,8 +3,8 @@
     python -m bench.mixed [--engine mock|llamacpp] [--short] [--json FILE]
 
 One client asks for short streams, now and then, through a gateway whose network is idle, and then
-while a second gateway keeps every slot of the node busy with batch requests: each chat takes the
-slot of one. The batch's own speed is taken without chats and with them. Rounds alternate.
+while a batch, sent as a file, keeps every slot of the node busy: each chat takes the slot of one
+of its items. The batch's own speed is taken without chats and with them. Rounds alternate.
 """
 
 from __future__ import annotations
@@ -17,13 +17,14 @@ import tempfile
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 import uvloop
 
-from bench.batch_load import BatchLoad, batch_gateway
+from bench.batch_load import batch_client
 from bench.load import Target, Workload, connect, http_request
 from bench.load_protocol import LoadError
 from bench.processes import StartError, mock_engine
@@ -47,6 +48,9 @@ STEP = 0.02
 """Seconds between two tokens of each stream of the mock engine."""
 ALLOWED = 0.05
 """Seconds beyond one step of the engine that a chat may wait longer for its first token."""
+
+ENDLESS = 20_000
+"""Items of a batch that is cancelled before it ends."""
 
 Engine = Literal["mock", "llamacpp"]
 
@@ -91,7 +95,7 @@ class MixedReport(msgspec.Struct):
     batch_beside: float
     given_up: float  # share of the batch's own speed
     preempted: int
-    errors: list[str]
+    failed: int
     verdicts: list[Verdict] = []
 
 
@@ -116,35 +120,31 @@ async def measure(engine: Engine, plan: Plan, seed: int = 1) -> MixedReport:
     mixed: list[float] = []
     alone: list[float] = []
     beside: list[float] = []
+    failed = 0
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-mixed-")))
-        console.print("starting engine, network and a second gateway", style="dim")
+        console.print("starting engine and network", style="dim")
         enter = stack.enter_async_context
         direct = await enter(batch_engine(engine, folder, slots=SLOTS, step=STEP))
         network = await enter(running_network(folder, ON_CREDIT))
         await enter(joined_node(network, folder, direct.base_url, direct.model, SLOTS))
         key = await new_key(network)
-        gateway = await enter(batch_gateway(network, key, direct.model))
         target = replace(network.target(direct.model), api_key=key)
-        load = BatchLoad(
-            gateway,
-            direct.model,
-            plan.item_tokens,
-            lambda: story(dice, SHORT_WORDS),
-            {"temperature": 0},
-        )
+        prompt = partial(story, dice, SHORT_WORDS)
+        client = await enter(batch_client(network, key, direct.model, plan.item_tokens, prompt))
         chats = _Chats(target, plan, dice)
         await chats.ask(3)  # to warm up
         for number in range(plan.rounds):
             console.print(f"round {number + 1} of {plan.rounds}", style="dim")
             idle += await chats.ask(plan.chats)
-            async with load.going(2 * SLOTS):
-                await load.rate(plan.alone / 4)  # until it goes evenly
-                alone.append(await load.rate(plan.alone))
+            async with client.going(ENDLESS) as batch:
+                await asyncio.sleep(plan.alone / 4)  # until it goes evenly
+                alone.append(await client.rate(batch, asyncio.sleep(plan.alone)))
                 asked = asyncio.create_task(chats.ask(plan.chats))
-                beside.append(await _rate_until(load, asked))
+                beside.append(await client.rate(batch, asked))
                 mixed += await asked
-        preempted = gateway.preempted
+                failed += (await client.look(batch)).request_counts.failed
+        preempted = await client.preempted()
     report = MixedReport(
         machine=described,
         engine=engine,
@@ -155,18 +155,10 @@ async def measure(engine: Engine, plan: Plan, seed: int = 1) -> MixedReport:
         batch_beside=median(beside),
         given_up=1 - median(beside) / median(alone) if median(alone) else 0.0,
         preempted=preempted,
-        errors=load.errors,
+        failed=failed,
     )
     report.verdicts = verdicts(report)
     return report
-
-
-async def _rate_until(load: BatchLoad, done: asyncio.Task[list[float]]) -> float:
-    """Return the batch's tokens a second until something is done."""
-    loop = asyncio.get_running_loop()
-    before, began = load.made, loop.time()
-    await asyncio.wait({done})
-    return (load.made - before) / (loop.time() - began)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +197,7 @@ def _waits(took: Sequence[float]) -> Waits:
 
 def verdicts(report: MixedReport) -> list[Verdict]:
     """Hold what is promised of the mock engine, whose step is known, and failures of any."""
-    found = [Verdict("batch requests that failed", len(report.errors), "", 0, "at most")]
+    found = [Verdict("batch requests that failed", report.failed, "", 0, "at most")]
     if report.engine == "mock":
         growth, bound = report.mixed.p95 - report.idle.p95, (STEP + ALLOWED) * 1e3
         found.append(Verdict("growth of the first token's p95", growth, "ms", bound, "at most"))
@@ -243,7 +235,7 @@ def main(argv: list[str] | None = None) -> int:
     show(report)
     print_verdicts(report.verdicts)
     write_json("mixed", report, arguments.json)
-    return 1 if report.errors else 0
+    return 1 if report.failed else 0
 
 
 if __name__ == "__main__":

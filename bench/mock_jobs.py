@@ -43,6 +43,7 @@ class State(msgspec.Struct):
     running: int = 0
     waiting: int = 0
     held: int = 0  # streams that wait because their client does not read
+    chunks: int = 0  # chunks of streams that were written
     served: int = 0
     cancelled: int = 0
     failed: int = 0
@@ -225,6 +226,7 @@ class Job:
         if not self._headed:
             self._write_head()
         index, events = self._index, parts.events
+        self._bench.state.chunks += options.batch
         if options.batch == 1:
             self._transport.write(events[index])
             self._index = index = index + 1

@@ -171,12 +171,13 @@ def _content_length(head: bytes) -> int:
 
 
 def _metrics(bench: Bench) -> bytes:
-    """Say the load as vLLM does; nothing here looks at the type of a page."""
+    """Say the load, and what was done, as vLLM does; nothing here looks at the type of a page."""
     state = bench.state
     gauges = {
         "num_requests_running": state.running,
         "num_requests_waiting": state.waiting,
         "kv_cache_usage_perc": 0.25 if state.running else 0.0,
+        "generation_tokens_total": state.chunks,
     }
     lines = [f'vllm:{name}{{engine="0"}} {float(value)}\n' for name, value in gauges.items()]
     return "".join(lines).encode()

@@ -27,6 +27,7 @@ compile node pyproject.toml --constraint requirements/dev.lock
 compile up pyproject.toml --extra local --constraint requirements/dev.lock
 compile model requirements/model.in "$@"
 compile litellm requirements/litellm.in "$@"
+compile s3 requirements/s3.in "$@"
 
 # PyTorch for the CPU is in no package index that serves everybody; say where it lies.
 if [ -n "${TORCH_LINKS:-}" ]; then

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import psutil
 import pytest
+import structlog
 from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
@@ -101,6 +102,13 @@ def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     left += sorted(_still_there(_sockets, sockets))
     if left:
         pytest.fail(f"left behind: {left}")
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_were() -> Iterator[None]:
+    """Undo how a command set up its logs: to a stderr that is closed when its test is over."""
+    yield
+    structlog.reset_defaults()
 
 
 def _is_watched(path: Path) -> bool:

@@ -45,7 +45,7 @@ def _commands(command: Any, path: str) -> Iterator[str]:
     if not inner:
         yield _command(command, context, path)
         return
-    if path == "gai":
+    if path == "gai" or command.invoke_without_command:
         yield _command(command, context, path)
     for name, each in inner.items():
         if not each.hidden:

@@ -1,5 +1,6 @@
 """The page of error codes, from the gateway's one table."""
 
+from collections import Counter
 from itertools import groupby
 
 from docs.generate.markdown import code, page, table
@@ -9,8 +10,14 @@ from garage_ai.gateway.problems import PROBLEMS, Problem
 
 def _shown(status: int, problems: list[Problem]) -> str:
     rows = [(code(each.code), each.meaning, each.remedy) for each in problems]
-    kind = problems[0].type
-    return f"## {status}\n\nType `{kind}`.\n\n{table(['code', 'meaning', 'what to do'], rows)}"
+    return f"## {status}\n\n{_types(problems)}\n\n{table(['code', 'meaning', 'what to do'], rows)}"
+
+
+def _types(problems: list[Problem]) -> str:
+    """Say the type that most have, and which have another."""
+    usual = Counter(each.type for each in problems).most_common(1)[0][0]
+    others = [f"`{each.type}` for `{each.code}`" for each in problems if each.type != usual]
+    return ", ".join([f"Type `{usual}`", *others]) + "."
 
 
 _INTRO = """

@@ -26,6 +26,7 @@ _TITLES: Final = {
     "joining": "Nodes: joining",
     "nodes": "Nodes: looking after them",
     "images": "Images of engines",
+    "manifests": "The catalogue of models",
     "tokens": "Enrolment tokens",
     "members": "Members",
     "me": "What is one's own",
@@ -43,23 +44,27 @@ _INTRO = """
 One port serves everything. A running gateway shows the same at `/docs` and gives it to programs at
 `/openapi.json`.
 
-- **Key.** `Authorization: Bearer gai_…`; `api-key` and `x-api-key` are taken too. A key with the
-  scope `inference` may use `/v1`, one with `admin` also `/api/v1`.
+- **Key.** `Authorization: Bearer gai_…`; `api-key` and `x-api-key` are taken too. Its scopes
+  say what a key may do: `inference` opens `/v1`, `member` what is the member's own in `/api/v1`,
+  `usage` lets a LiteLLM proxy tell of its calls, `admin` opens all of `/api/v1`. A key with any of
+  them may ask `GET /api/v1/me`, prices, and its member's own ledger.
 - **Errors** have OpenAI's envelope and a stable code, see [error codes](errors.md).
 - **Headers of every answer:** `x-request-id`. Answers that a node gave also have `x-gai-node`,
   `x-gai-region` (`none` if unset) and `x-gai-trust`. They tell of the node that began: a stream
   may go on at another, in the region that was asked for and with no less trust. Which ones had a
   part in it is in the usage record.
-- **Bodies** are JSON of at most 8 MB (`GAI_MAX_BODY`), on `/api/v1` 64 KiB.
+- **Bodies** are JSON of at most 8 MB (`GAI_MAX_BODY`), on `/api/v1` 64 KiB
+  (a manifest 1 MiB).
 - Of the OpenAI API, what is not listed here answers 404 `unsupported_endpoint`.
 """
 
 _STREAMING = """
 ### Streams
 
-With `"stream": true` the answer is server-sent events: the engine's own chunks, unchanged, and
-`data: [DONE]` at the end of a whole answer. Headers come with the first content, so that until
-then another node may be tried without the client noticing. Usage comes as a last chunk if
+With `"stream": true` the answer is server-sent events: the engine's own chunks, unchanged but for
+[what the wire protocol lists](wire.md#an-attempt), and `data: [DONE]` at the end of a whole answer.
+Headers come with the first content, so that until then another node may be tried without the
+client noticing. Usage comes as a last chunk if
 `stream_options.include_usage` asks for it. Should the node be lost after content has begun, an
 event `data: {"error": …}` follows and the stream ends without `[DONE]`. A client that hangs up
 stops the work on the node.
@@ -71,21 +76,24 @@ _BATCHES = """
 
 A file of requests is JSONL: a line for each,
 `{"custom_id": …, "method": "POST", "url": …, "body": …}`. `url` is the batch's `endpoint`,
-`custom_id` stands once in the file, `body` is what the endpoint takes and does not stream. All
-lines are looked at first (`validating`). Where one is wrong the batch is `failed`, and `errors`
-names line, place and reason, a hundred of them at most: `invalid_json_line`, `invalid_request`,
-`url_mismatch`, `duplicate_custom_id`, `empty_file`, or the code with which the endpoint itself
-would refuse the body.
+`custom_id` stands once in the file, `body` is what the endpoint takes and does not stream, and all
+name one model. All lines are looked at first (`validating`). Where one is wrong the batch is
+`failed`, and `errors` names line, place and reason, a hundred of them at most:
+`invalid_json_line`, `invalid_request`, `url_mismatch`, `mismatched_model`, `duplicate_custom_id`,
+`empty_file`, or the code with which the endpoint itself would refuse the body.
 
 Then it is `in_progress` until every request has its one result, `finalizing` while the files are
 written, and `completed`. Answers with status 200 are in the output file, all others in the error
 file, both in the order of the input's lines; a file that would be empty is not made. A batch that
 is cancelled, or whose window ends, keeps what was answered by then, and for what runs a minute is
 given; the rest is in the error file with `batch_cancelled` or `batch_expired`, and counts as
-failed.
+failed. It is `isolation_unavailable` there where no engine for the batch alone answered anything
+within the window, and `worker_lost` where one gateway after another stopped while it had the
+request.
 
-A file is kept for `GAI_BATCH_FILE_DAYS`, unless `expires_after` or `output_expires_after` says
-otherwise, and as long as a batch reads it.
+A file is there for `GAI_BATCH_FILE_DAYS`, unless `expires_after` or `output_expires_after` says
+otherwise, and then gone at once; a batch that was submitted before reads it to its end. Lists of
+files go on from behind one that was deleted (`after`) for a day.
 """
 
 _EXTRA: Final = {"openai": _STREAMING, "batch": _BATCHES}
@@ -196,9 +204,9 @@ def _fate(field: Field) -> str:
         case "rename":
             return f"goes to the engine as `{field.sent_as}`"
         case "keep":
-            return "taken, stays at the gateway"
+            return "done by the gateway"
         case "drop":
-            return "left out"
+            return "left out and named"
 
 
 def _in_and_out(operation: Json, shared: _Shared) -> Iterator[str]:

@@ -22,7 +22,7 @@ from garage_ai.catalog import (
     plan_group,
 )
 from garage_ai.catalog.group_layouts import TENSOR_GBIT, TRIP_LIMIT_MS
-from garage_ai.catalog.group_memory import EXCHANGE
+from garage_ai.catalog.group_memory import EXCHANGE, SPARE
 from garage_ai.catalog.group_pace import ALL_REDUCE, EXPERT_LAYER, NETWORK
 from garage_ai.catalog.groups import MemoryShort
 from garage_ai.catalog.planner import EFFICIENCY, GIB, GRAPHS, RUNTIME
@@ -86,7 +86,7 @@ _PUBLISHED: Final = {
 }
 
 _INTRO = f"""
-**On svenska: [sammanfattning](#sammanfattning-på-svenska).**
+**På svenska: [sammanfattning](#sammanfattning-på-svenska).**
 
 `Qwen3-Next-80B-A3B-Instruct` is the model that a garage of gaming PCs should be able to run
 together: 80 billion parameters, of which a token uses three, so that it needs much memory and
@@ -111,7 +111,7 @@ What vLLM 0.32 asks of a division, and how this model meets it:
   attention. The table of tokens is in the first stage, the head in the last.
 - **Several PCs**: each gives as many cards as the others (`--nnodes`). Between any two of them a
   round trip of at most {TRIP_LIMIT_MS:g} ms; a tensor-parallel set over several PCs from
-  {TENSOR_GBIT:g} Gbit/s.
+  {TENSOR_GBIT:g} Gbit/s as measured, which a cable of 10 Gbit/s delivers.
 - **Multi-token prediction** is not planned with. Its layer is not loaded unless asked for;
   published four-bit files come without it, and over a pipeline vLLM does not start with it (vLLM
   issues 49355, 52069).
@@ -254,14 +254,22 @@ def _remark() -> str:
     if not isinstance(found, GroupFit):
         raise LookupError(found)
     size = larger.weights(_MODEL.shape) / GIB
+    ours, llama = QUANTISATIONS[_FOUR_BITS], QUANTISATIONS["Q4_K_M"]
     return (
+        f"The four-bit weights that plans and refusals here speak of are `{_FOUR_BITS}`, "
+        f"{ours.weights(_MODEL.shape) / GIB:.1f} GiB with {ours.experts:g} bits a weight in the "
+        f"experts and {ours.outer:g} elsewhere; the {_PUBLISHED[llama.name][0]} (45.1) that others "
+        f"name is the file of `{llama.name}`, with about {llama.experts:.1f} bits everywhere, and "
+        f"{llama.weights(_MODEL.shape) / GIB:.1f} by the sum above since those bits were counted "
+        f"on another model ({llama.source}).\n\n"
         f"`{_FOUR_BITS}` has the experts in four bits, in groups of 32, and all else in 16; it "
         "is how the four-bit files of this model for vLLM are made (btbtyler09's GPTQ, cyankiwi's "
         "AWQ). `Q8_0` and `Q4_K_M` are for llama.cpp, which runs on one PC. Files with groups of "
-        "128 exist too (AutoRound); none was weighed for this table. By the same sum they would be "
-        f"{size:.1f} GiB, and two cards of 24 GB would just hold them, with {found.context} tokens "
+        "128 exist too (AutoRound). By the same sum they would be "
+        f"{size:.1f} GiB, and two cards of 24 GB would hold them, with {found.context} tokens "
         f"for {found.sequences} at once and {found.ranks[0].needed / GIB:.1f} of "
-        f"{found.ranks[0].room / GIB:.1f} GiB: so near that no plan here rests on it."
+        f"{found.ranks[0].room / GIB:.1f} GiB. No plan here rests on them, since none was weighed "
+        "for this table."
     )
 
 
@@ -345,11 +353,13 @@ def _doubts() -> str:
         "Take speeds as right to a third where kernels are made for the card, and as a promise "
         "to nobody where they are not: four MI50 with a vLLM of their own made 26 tokens/s of "
         "this model in eight bits (nlzy/vllm-gfx906, pull request 43). Memory may be off by a "
-        "GiB. What over a network is one all-reduce costs much more than its round trip: the "
-        f"{NETWORK * 1e6:.0f} microseconds are from one published pair of PCs alone, so a "
-        f"pipeline is the surer way over a LAN. Reserves on each card: {RUNTIME // (1 << 20)} "
-        f"MiB for CUDA, {GRAPHS // (1 << 20)} MiB for vLLM's graphs, and what a batch of a "
-        "prompt takes on its way."
+        "GiB: more context, or more requests at a time, than the least that is asked for is "
+        f"planned only where {SPARE // (1 << 20)} MiB of every card stay free, and what leaves "
+        "less than a GiB may yet have to do with less context. What over a network is one "
+        f"all-reduce costs much more than its round trip: the {NETWORK * 1e6:.0f} microseconds "
+        "are from one published pair of PCs alone, so a pipeline is the surer way over a LAN. "
+        f"Reserves on each card: {RUNTIME // (1 << 20)} MiB for CUDA, {GRAPHS // (1 << 20)} "
+        "MiB for vLLM's graphs, and what a batch of a prompt takes on its way."
     )
 
 
@@ -380,7 +390,8 @@ def _swedish() -> str:
     outro = (
         "Inom en dator delas varje lager på alla kort. Mellan datorer får varje dator hela "
         "lager, för över ett vanligt lokalt nät går det fortare; att dela lager mellan datorer "
-        f"kräver {TENSOR_GBIT:g} Gbit/s. Fram och åter mellan två datorer får ta högst "
+        f"kräver {TENSOR_GBIT:g} Gbit/s uppmätt, som en kabel för 10 Gbit/s ger. "
+        "Fram och åter mellan två datorer får ta högst "
         f"{TRIP_LIMIT_MS:g} ms."
     )
     return "\n\n".join([intro, "\n".join(lines), outro])

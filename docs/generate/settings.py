@@ -1,7 +1,7 @@
 """The page of settings, from the typed settings themselves."""
 
 from pathlib import Path
-from typing import Annotated, Final, get_args, get_origin
+from typing import Annotated, Final, Literal, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
 from docs.generate.markdown import code, page, table
@@ -36,7 +36,25 @@ Read by every command that talks to a gateway (`gai chat`, `gai models`, `gai ke
 _OTHERS: Final = (
     (
         "GAI_ENGINE_KEY",
-        "The key that your own server wants, for `--engine external`. Kept nowhere.",
+        "The key that your own server wants, for `--engine external`. Kept by `--service` alone.",
+    ),
+    (
+        "GAI_NODE_TOKEN",
+        "The token of `gai node join`, where it is to stand in no list of processes.",
+    ),
+    ("GAI_NODE_NAME", "`--name` of `gai node join`: what the network calls this PC."),
+    ("GAI_ENGINE_THREADS", "`--threads` of a node: the engine's threads of the processor."),
+    (
+        "GAI_VLLM_PYTHON",
+        "`--vllm-python` of a node without a sandbox: the Python that vLLM is installed for.",
+    ),
+    (
+        "GAI_RELEASES, GAI_RELEASE_KEY",
+        "`--from` and `--release-key` of `gai node update`: where they are, and whose are taken.",
+    ),
+    (
+        "GAI_PACKAGE",
+        "Read by `start.sh` alone: the wheel to install, `PATH` or `URL#sha256=HEX`.",
     ),
     (
         "GAI_LITELLM_SPOOL",
@@ -82,6 +100,8 @@ def _table(group: type[BaseSettings]) -> str:
 
 
 def _kind(field: FieldInfo) -> str:
+    if get_origin(field.annotation) is Literal:
+        return f"one of {', '.join(map(code, get_args(field.annotation)))}"
     kinds = [_KINDS[each] for each in _plain_types(field.annotation)]
     return ", ".join([*kinds, *_bounds(field)])
 

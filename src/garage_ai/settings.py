@@ -1,6 +1,6 @@
-"""Every setting, typed, with its default and its reason; read once, from `GAI_*`.
+"""Every setting of the gateway, typed, with its default and its reason; read once, from `GAI_*`.
 
-`GAI_GATEWAY` and `GAI_API_KEY` belong to the client commands and are read by the command line.
+Node and client commands read theirs in `cli`; `ClientSettings` describes the latter.
 """
 
 from pathlib import Path
@@ -48,9 +48,6 @@ class GatewaySettings(_Settings):
         Path | None,
         Field(description="Folder with the network's operator keys; data_dir/nats if unset."),
     ] = None
-    public_url: Annotated[
-        str | None, Field(description="The gateway's base URL as others reach it.")
-    ] = None
     tls_cert: Annotated[Path | None, Field(description="Certificate chain (PEM) for HTTPS.")] = None
     tls_key: Annotated[Path | None, Field(description="Private key (PEM) of tls_cert.")] = None
     tls_ca: Annotated[
@@ -84,12 +81,16 @@ class GatewaySettings(_Settings):
         Field(gt=0, description="Longest wait for a node to take a job; a home line is < 100 ms."),
     ] = 3.0
     first_byte_seconds: Annotated[
-        float, Field(gt=0, description="Longest prefill of a stream: a long prompt, a small card.")
+        float,
+        Field(gt=0, description="Longest prefill of a streamed chat: a long prompt, a small card."),
     ] = 120.0
     silence_seconds: Annotated[
         float, Field(gt=0, description="Without any frame for so long a node is lost.")
     ] = 5.0
-    total_seconds: Annotated[float, Field(gt=0, description="Longest a request may run.")] = 900.0
+    total_seconds: Annotated[
+        float,
+        Field(gt=0, description="Longest a chat may run, or a batch answer without a first word."),
+    ] = 900.0
     retries: Annotated[
         int, Field(ge=0, le=10, description="Other nodes tried before the first content.")
     ] = 3
@@ -221,4 +222,4 @@ class ClientSettings(_Settings):
     api_key: Annotated[SecretStr | None, Field(description="Key for the gateway.")] = None
 
 
-__all__ = ["ClientSettings", "GatewaySettings", "default_data_dir"]
+__all__ = ["ClientSettings", "GatewaySettings"]

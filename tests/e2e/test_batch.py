@@ -1,4 +1,4 @@
-"""Batches of the official client: at the real small model, and through LiteLLM."""
+"""Batches of the official client: at the real small model, a mock engine, and through LiteLLM."""
 
 import json
 from collections.abc import Iterator
@@ -7,8 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.parts.batch_client import ended, lines_of, request, submit
-from tests.parts.lent_engine import MODEL, lend
+from bench.mock_answers import text_of
+from openai.types import Completion, CreateEmbeddingResponse
+from tests.parts.batch_client import (
+    COMPLETIONS,
+    EMBEDDINGS,
+    ended,
+    line,
+    lines_of,
+    request,
+    submit,
+)
+from tests.parts.lent_engine import MODEL, Lent, lend
 from tests.parts.product import REAL, Product
 from tests.parts.program import GAI, Program
 from tests.parts.real_litellm import LiteLlm
@@ -86,6 +96,62 @@ def test_a_table_from_the_command_line(garage: Product, tmp_path: Path) -> None:
     lines = [json.loads(line) for line in program.output().splitlines()]
     assert [each["custom_id"] for each in lines] == ["1", "2"]
     assert garage.gai("batch", "list", "--limit", "1", *where)[0]["id"] == done["id"]
+
+
+def test_completions(lent: Lent) -> None:
+    """Each is the whole object that the endpoint itself would have answered."""
+    with lent.product.client() as client:
+        asked = [line(f"r{n}", COMPLETIONS, MODEL, prompt="Go on:", max_tokens=n) for n in (1, 5)]
+        found = ended(client, submit(client, *asked, endpoint=COMPLETIONS).id)
+        assert found.status == "completed", found.errors
+        assert (found.endpoint, found.error_file_id) == (COMPLETIONS, None)
+        answers = lines_of(client, found.output_file_id)
+    for number in (1, 5):
+        response = answers[f"r{number}"]["response"]
+        answer = Completion.model_validate(response["body"], strict=True)
+        [choice] = answer.choices
+        assert (response["status_code"], answer.object) == (200, "text_completion")
+        assert choice.text == text_of(number)
+        assert answer.usage is not None
+        assert answer.usage.completion_tokens == number
+    assert found.usage is not None
+    assert found.usage.output_tokens > 0
+
+
+def test_embeddings(lent: Lent) -> None:
+    """Of a text or of several; they are asked for whole, and no token of them was written."""
+    with lent.product.client() as client:
+        inputs: dict[str, object] = {"one": "hello", "two": ["hello", "goodbye"]}
+        asked = [line(name, EMBEDDINGS, MODEL, input=text) for name, text in inputs.items()]
+        found = ended(client, submit(client, *asked, endpoint=EMBEDDINGS).id)
+        assert found.status == "completed", found.errors
+        assert (found.endpoint, found.error_file_id) == (EMBEDDINGS, None)
+        answers = lines_of(client, found.output_file_id)
+    for name, many in (("one", 1), ("two", 2)):
+        response = answers[name]["response"]
+        answer = CreateEmbeddingResponse.model_validate(response["body"], strict=True)
+        assert (response["status_code"], answer.model) == (200, MODEL)
+        assert [(each.index, len(each.embedding)) for each in answer.data] == [
+            (n, 8) for n in range(many)
+        ]
+    assert found.usage is not None
+    assert (found.usage.input_tokens > 0, found.usage.output_tokens) == (True, 0)
+    last = lent.engine.last()
+    assert EMBEDDINGS in last["line"]
+    assert "stream" not in last["body"]
+
+
+def test_lines_of_another_endpoint(lent: Lent) -> None:
+    """A batch is of one endpoint, and bodies are those of it."""
+    with lent.product.client() as client:
+        chat, empty = request("chat", MODEL), line("empty", EMBEDDINGS, MODEL)
+        found = ended(client, submit(client, chat, empty, endpoint=EMBEDDINGS).id)
+    assert found.status == "failed"
+    assert found.errors is not None
+    assert [(each.line, each.code, each.param) for each in found.errors.data or ()] == [
+        (1, "url_mismatch", "url"),
+        (2, "missing_required_parameter", "body.input"),
+    ]
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pytest
 from bench.mock_answers import Shape, stream_parts
 from tests.parts.http_caller import DONE, chat_body
 from tests.parts.lent_engine import MODEL, Lent
+from tests.parts.product import REAL, Product
 
 CHAT = "/v1/chat/completions"
 
@@ -17,9 +18,9 @@ CHAT = "/v1/chat/completions"
 class Wire:
     """One connection, and what came on it that was not read yet."""
 
-    def __init__(self, lent: Lent) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", lent.product.port), timeout=10)
-        self._key = lent.product.key
+    def __init__(self, product: Product) -> None:
+        self._socket = socket.create_connection(("127.0.0.1", product.port), timeout=10)
+        self._key = product.key
         self._rest = b""
 
     def close(self) -> None:
@@ -85,13 +86,13 @@ class Wire:
 @pytest.fixture
 def wire(lent: Lent) -> Iterator[Wire]:
     """A connection to the gateway."""
-    with closing(Wire(lent)) as connection:
+    with closing(Wire(lent.product)) as connection:
         yield connection
 
 
 @contextmanager
 def another(lent: Lent) -> Iterator[Wire]:
-    with closing(Wire(lent)) as connection:
+    with closing(Wire(lent.product)) as connection:
         yield connection
 
 
@@ -116,6 +117,26 @@ def test_the_events_are_the_engines_own_bytes(lent: Lent, wire: Wire, usage: boo
     assert body == engine_events(5, usage=usage) + DONE
     assert headers["content-type"].startswith("text/event-stream")
     assert headers["cache-control"].startswith("no-")
+
+
+def test_a_chat_with_what_start_sh_starts(garage: Product) -> None:
+    """Nothing but a socket is needed to talk to the small model: headers, events, one [DONE]."""
+    with closing(Wire(garage)) as wire:
+        asked = chat_body(REAL, "Say hello.", stream=True, max_tokens=8, temperature=0)
+        wire.request("POST", CHAT, json.dumps(asked).encode())
+        status, headers, body = wire.answer()
+    assert (status, headers["transfer-encoding"]) == (200, "chunked")
+    assert headers["content-type"].startswith("text/event-stream")
+    assert headers["x-gai-node"] in {node["id"] for node in garage.nodes()}
+    *events, end = body.removesuffix(b"\n\n").split(b"\n\n")
+    assert end + b"\n\n" == DONE
+    told = [json.loads(event.removeprefix(b"data: ")) for event in events]
+    choices = [choice for event in told for choice in event["choices"]]
+    assert "".join(choice["delta"].get("content") or "" for choice in choices)
+    assert [each["finish_reason"] for each in choices if each["finish_reason"]] in (
+        ["stop"],
+        ["length"],
+    )
 
 
 def test_events_leave_as_they_come(lent: Lent, wire: Wire) -> None:
@@ -143,7 +164,7 @@ def test_headers_of_an_answer(lent: Lent, wire: Wire) -> None:
     assert headers["x-gai-region"] == "none"
     assert headers["x-gai-trust"] == "unsandboxed"
     dropped = {name.strip() for name in headers["x-gai-dropped"].split(",")}
-    assert dropped == set(internals)
+    assert dropped == {*internals, "user"}
     arrived = json.loads(lent.engine.last()["body"])
     assert set(arrived) == {"model", "messages"}
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.parts.http_caller import Ending
-from tests.parts.product import REAL, Product
+from tests.parts.product import REAL, START, Product
 from tests.parts.program import GAI, Program
 from tests.parts.waiting import eventually
 
@@ -55,6 +55,19 @@ def test_the_curl_works_as_pasted(garage: Product) -> None:
     answer = json.loads(asked.stdout)
     assert answer["choices"][0]["message"]["content"]
     assert garage.key in shlex.split(line)[2]
+
+
+def test_started_again_it_is_soon_ready(tmp_path: Path) -> None:
+    """Keys, node and model are there already: `./start.sh` has only to bring them up."""
+    product = Product(tmp_path, command=(START,))
+    try:
+        product.start()
+        assert product.stop() == 0
+        product.start()
+    finally:
+        product.stop()
+    # Three to five seconds where two cores have nothing else to do; here other tests run beside it.
+    assert product.ready_after < 20
 
 
 def test_what_it_said(garage: Product) -> None:

@@ -11,25 +11,33 @@ from openai.types import Batch
 from tests.parts.product import Product
 from tests.parts.waiting import eventually
 
+from garage_ai.batch import Endpoint
+
 CHAT: Final = "/v1/chat/completions"
+COMPLETIONS: Final = "/v1/completions"
+EMBEDDINGS: Final = "/v1/embeddings"
+
+
+def line(name: str, endpoint: Endpoint, model: str, **asked: object) -> dict[str, object]:
+    """Make a request of any endpoint."""
+    body = {"model": model} | asked
+    return {"custom_id": name, "method": "POST", "url": endpoint, "body": body}
 
 
 def request(name: str, model: str, **asked: object) -> dict[str, object]:
     """Make a request for a short answer."""
-    body: dict[str, object] = {
-        "model": model,
-        "messages": [{"role": "user", "content": "Say hello in one word."}],
-        "max_tokens": 8,
-    }
-    return {"custom_id": name, "method": "POST", "url": CHAT, "body": body | asked}
+    messages = [{"role": "user", "content": "Say hello in one word."}]
+    return line(name, CHAT, model, **({"messages": messages, "max_tokens": 8} | asked))
 
 
-def submit(client: openai.OpenAI, *requests: object, **more: Any) -> Batch:
+def submit(
+    client: openai.OpenAI, *requests: object, endpoint: Endpoint = CHAT, **more: Any
+) -> Batch:
     """Upload requests and have a batch made of them."""
     lines = "".join(json.dumps(each) + "\n" for each in requests)
     file = client.files.create(file=("in.jsonl", io.BytesIO(lines.encode())), purpose="batch")
     made = client.batches.create(
-        input_file_id=file.id, endpoint=CHAT, completion_window="24h", **more
+        input_file_id=file.id, endpoint=endpoint, completion_window="24h", **more
     )
     assert made.input_file_id == file.id
     return made
@@ -105,4 +113,14 @@ class Work:
         assert told[-1].charged > 0
 
 
-__all__ = ["CHAT", "Work", "ended", "lines_of", "request", "submit"]
+__all__ = [
+    "CHAT",
+    "COMPLETIONS",
+    "EMBEDDINGS",
+    "Work",
+    "ended",
+    "line",
+    "lines_of",
+    "request",
+    "submit",
+]

@@ -20,7 +20,6 @@ from garage_ai.batch import (
     FileStore,
     Finalising,
     Keeper,
-    NoReserve,
     Reading,
     ReservationRefused,
     Reserve,
@@ -42,6 +41,7 @@ def batch_room(
     limits: FileLimits | None = None,
     *,
     reserve: Reserve | None = None,
+    check: Callable[[Key], None] = lambda _: None,
     longest_line: int = 100_000,
     most_lines: int = 10_000,
 ) -> tuple[Files, Keeper]:
@@ -52,12 +52,26 @@ def batch_room(
         storage,
         files.store,
         read=read_line_body,
-        desk=Desk(keys, models),
+        desk=Desk(keys, models, check),
         reserve=reserve,
         longest_line=longest_line,
         most_lines=most_lines,
     )
     return files, Keeper(storage, files, validation, Finalising(storage, files, reserve))
+
+
+class NoReserve:
+    """Sets nothing aside, as nothing is billed."""
+
+    def worst(self, _key: Key, _reading: Reading) -> int:
+        """Cost nothing."""
+        return 0
+
+    async def take(self, _batch: Batch) -> None:
+        """Promise nothing."""
+
+    async def release(self, _batch: Batch) -> None:
+        """Give nothing back."""
 
 
 class AnyModel:

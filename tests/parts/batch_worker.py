@@ -19,10 +19,11 @@ async def work(storage: Storage, batch: str, *, fails: frozenset[int] = frozense
     )
     async with storage.read() as connection:
         items = (await connection.execute(queued.order_by(batch_items.c.line))).all()
-    async with storage.write() as connection:
-        for item in items:
-            done = item.line not in fails
-            await _finish(connection, batch, item.line, item.custom_id, done=done)
+    for start in range(0, len(items), 100):  # a transaction may take seconds, not more
+        async with storage.write() as connection:
+            for item in items[start : start + 100]:
+                done = item.line not in fails
+                await _finish(connection, batch, item.line, item.custom_id, done=done)
     return len(items)
 
 

@@ -131,7 +131,7 @@ class Checkout:
         process.communicate(timeout=10)
 
 
-def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> None:
+def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     """Poll until the condition holds; fail when it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from garage_ai.network.authority import Authority, UserCredentials
+from garage_ai.wire.claims import Account
 from garage_ai.wire.connection import Listeners
 from garage_ai.wire.ids import NodeId
 from garage_ai.wire.link_errors import LinkError
@@ -24,6 +25,14 @@ def node_credentials(
     )
 
 
+def is_revoked(authority: Authority, key: str, issued_at: float) -> bool:
+    """Tell whether a server would refuse a JWT of this key, issued then."""
+    account = authority._garage().nats
+    assert isinstance(account, Account)
+    revocations = account.revocations
+    return issued_at <= max(revocations.get(key, -1), revocations.get("*", -1))
+
+
 @dataclass
 class Told:
     """What a link told its owner, in order."""
@@ -31,7 +40,6 @@ class Told:
     connected: list[str] = field(default_factory=list)
     lost: list[LinkError] = field(default_factory=list)
     errors: list[LinkError] = field(default_factory=list)
-    closed: int = 0
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def listeners(self) -> Listeners:
@@ -44,14 +52,10 @@ class Told:
 
             return listener
 
-        def count() -> None:
-            self.closed += 1
-
         return Listeners(
             on_connect=note(self.connected.append),
             on_disconnect=note(self.lost.append),
             on_error=note(self.errors.append),
-            on_closed=note(count),
         )
 
     async def until(self, wanted: Callable[[], bool], seconds: float = 20) -> None:

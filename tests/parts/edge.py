@@ -21,18 +21,19 @@ from garage_ai.accounts import (
     LimitBook,
     Limits,
     LimitSettings,
+    Manifests,
     Members,
     Nodes,
     StoredPools,
 )
 from garage_ai.audit.service import AuditLog
-from garage_ai.batch import Batches, Folder, Keeper
-from garage_ai.catalog import Catalog
+from garage_ai.batch import Batches, FileLimits, Folder, Keeper
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.asgi import App
 from garage_ai.gateway.batch_services import UploadLimits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import StoredUsage
+from garage_ai.gateway.catalogue import NetworkCatalogue
 from garage_ai.gateway.listening import bind
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.gateway.own_data import StoredData
@@ -307,10 +308,12 @@ async def running_edge(
     nats_urls: Sequence[str] = ("nats://127.0.0.1:1",),
     min_agent: AgentVersion | None = None,
     uploads: UploadLimits | None = None,
+    database: str | None = None,
+    file_limits: FileLimits | None = None,
 ) -> AsyncIterator[Edge]:
-    """Run an edge until the block ends."""
+    """Run an edge until the block ends, on a file of its own where no database is given."""
     async with AsyncExitStack() as stack:
-        storage = await Storage.open(sqlite_url(folder / "edge.db"))
+        storage = await Storage.open(database or sqlite_url(folder / "edge.db"))
         stack.push_async_callback(storage.close)
         usage = UsageWriter.start(Ledger(storage))
         stack.push_async_callback(usage.close)
@@ -331,10 +334,11 @@ async def running_edge(
         authority = Authority.open_or_create(folder / "nats")
         metrics = Metrics()
         metrics.watch_nodes(lambda: Census({"ready": 1}, 0))
-        derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
+        catalogue = await NetworkCatalogue.open(Manifests(storage))
+        derived = [*tariff(catalogue.catalog), (ANY_MODEL, usual_price(), "any other model")]
         prices = await PriceList.open(storage, derived)
         stack.push_async_callback(prices.close)
-        files, keeper = batch_room(storage, Folder(folder / "files"), keys, serving)
+        files, keeper = batch_room(storage, Folder(folder / "files"), keys, serving, file_limits)
         stack.push_async_callback(keeper.start().close)
         services = Services(
             files=files,
@@ -349,6 +353,7 @@ async def running_edge(
             tokens=EnrolmentTokens(storage),
             claims=ExternalModels(storage),
             images=Images(storage),
+            catalogue=catalogue,
             network=network,
             enrolment=Enrolment(
                 authority, Nodes(storage), revoker, urls=nats_urls, min_agent=min_agent
@@ -357,6 +362,7 @@ async def running_edge(
             usage=StoredUsage(storage),
             invites=Invites(storage, limits=default_limits or LimitSettings()),
             audit=AuditLog(storage),
+            audit_key=authority.audit_key.public,
             own_data=StoredData(storage, keys, files, batches),
             ledger=Ledger(storage),
             grants=Grants(storage, Ledger(storage), Rules()),

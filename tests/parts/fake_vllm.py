@@ -69,9 +69,9 @@ def make_python(folder: Path, **settings: Any) -> Path:
 
 
 def tell(folder: Path, **settings: Any) -> None:
-    """Change settings: the probe's answer, `fails` (loading ends badly), `waits` (for `go`).
+    """Change settings: the probe's answer, `fails` (loading ends badly).
 
-    And `meets`, for ranks that have a network between them.
+    And `waits` (for `go`), `meets`, for ranks that have a network between them.
     """
     path = folder / "settings.json"
     before = json.loads(path.read_text()) if path.exists() else {}
@@ -121,7 +121,7 @@ def _serve(
     (folder / "new.json").rename(folder / "started.json")
     _say(_BEGINS)
     if settings.get("fails"):
-        _say(_FAILS)
+        _say((settings["fails"],) if isinstance(settings["fails"], str) else _FAILS)
         core.kill()
         sys.exit(1)
     while settings.get("waits") and not (folder / "go").exists():

@@ -113,7 +113,7 @@ class Node:
         self.gateway = gateway or product.url
         self.environment = at_home(folder, **(environment or {}))
         self._before = before
-        self._model = model
+        self.model = model
         self._bare = engine is None
         lends = ["--engine", "external", "--engine-url", engine.url] if engine else []
         runs = ["--engine", "llamacpp", "--sandbox", "none"]
@@ -164,7 +164,7 @@ class Node:
         """Wait until it is in choice and its model is served."""
         try:
             eventually("a node that is ready", lambda: self.seen.get("state") == "ready", seconds)
-            self.product.serves(self._model, seconds)
+            self.product.serves(self.model, seconds)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{self.program.tail()}") from None
 

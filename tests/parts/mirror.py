@@ -5,10 +5,13 @@ import datetime
 import ipaddress
 import random
 import ssl
+import threading
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 from cryptography import x509
@@ -174,3 +177,28 @@ def stall_after(most: int, reached: asyncio.Event) -> Handler:
         return reply
 
     return handler
+
+
+@contextmanager
+def mirror_beside(folder: Path, content: bytes) -> Iterator[Mirror]:
+    """Run a mirror beside a test that waits, in a thread of its own; its certificate in `folder`.
+
+    Whoever is to trust it gets `SSL_CERT_FILE`, the mirror's certificate.
+    """
+    certificate = folder / "mirror.pem"
+    make_certificate(certificate)
+    mirror, loop = Mirror(certificate, content), asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    def wait_for(work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, loop).result(30)
+
+    try:
+        wait_for(mirror.start())
+        yield mirror
+    finally:
+        wait_for(mirror.stop())
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()

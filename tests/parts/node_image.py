@@ -119,23 +119,30 @@ def done(argv: Sequence[str | Path], seconds: float = 300, **how: object) -> str
 
 
 @contextmanager
-def node_image(folder: Path, archive: Path) -> Iterator[None]:
-    """Build the image on a Debian of the test's, in a storage that is gone at the end."""
+def storage(folder: Path, archive: Path) -> Iterator[None]:
+    """Give root's Podman a storage with a Debian of the test's, which is gone at the end."""
     settings = folder / "storage.conf"
     settings.write_text(STORAGE.format(folder=folder))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
+        try:
+            done(["podman", "import", "--quiet", archive, BASE])
+            yield
+        finally:
+            subprocess.run(["podman", "rmi", "--all", "--force"], capture_output=True, check=False)
+            subprocess.run(["umount", folder / "graph/overlay"], capture_output=True, check=False)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def node_image(folder: Path, archive: Path) -> Iterator[None]:
+    """Build the image on a Debian of the test's, in a storage that is gone at the end."""
     trusted = "/srv/authorities.crt"
     pip = pip_settings(folder, trusted)
     mounts = [f"--volume={pip}:/etc/pip.conf:ro", f"--volume={authorities()}:{trusted}:ro"]
     file = ROOT / "containers/node/Containerfile"
     build = [*podman(), "build", "--quiet", "--network=host", "--pull=never", *_ULIMITS, *mounts]
     build += [f"--build-arg=BASE={BASE}", f"--file={file}", f"--tag={IMAGE}", str(ROOT)]
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
-        try:
-            done(["podman", "import", "--quiet", archive, BASE])
-            done(build, seconds=500)
-            yield
-        finally:
-            subprocess.run(["podman", "rmi", "--all", "--force"], capture_output=True, check=False)
-            subprocess.run(["umount", folder / "graph/overlay"], capture_output=True, check=False)
-            shutil.rmtree(folder, ignore_errors=True)
+    with storage(folder, archive):
+        done(build, seconds=500)
+        yield

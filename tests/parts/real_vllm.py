@@ -1,18 +1,15 @@
 """A real vLLM on the CPU with a real small model: made once, kept in the user's cache.
 
-It takes a minute or two to make, and 2.5 GB. Where the CPU build of PyTorch lies is for pip's own
-settings to say (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL); the lock has its hash.
+It takes a minute or two to make, and 2.5 GB.
 """
 
 import fcntl
 import hashlib
-import os
-import shutil
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.parts.environments import install, kept, run
 from tests.parts.tree import ROOT
 
 from garage_ai.catalog import DEFAULT_MODEL, Catalog, InPackage
@@ -21,7 +18,6 @@ LOCK = ROOT / "requirements/vllm.lock"
 CONVERT = Path(__file__).with_name("convert_gguf.py")
 MAKE_DIVISIBLE = Path(__file__).with_name("make_divisible.py")
 DIVISIBLE = "llama-of-chance"
-INSTALL_SECONDS = 600
 CONVERT_SECONDS = 300
 NAME = "smollm2-135m-bf16"
 
@@ -36,20 +32,18 @@ class RealVllm:
 
 def real_vllm() -> RealVllm:
     """Give it, made if it is not there; an older one is removed."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "garage-ai-tests")
-    cache.mkdir(parents=True, exist_ok=True)
     said = LOCK.read_bytes() + CONVERT.read_bytes() + sys.version.encode()
-    home = cache / f"vllm-{hashlib.sha256(said).hexdigest()[:16]}"
-    found = RealVllm(home / "env" / "bin" / "python", home / NAME)
-    with (cache / "vllm.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "ready").exists():
-            for older in cache.glob("vllm-*"):
-                shutil.rmtree(older)
-            _install(home / "env")
-            _run([found.python, CONVERT, _gguf(), found.model], CONVERT_SECONDS)
-            (home / "ready").touch()
-    return found
+    return _in(kept("vllm", said, _make))
+
+
+def _in(home: Path) -> RealVllm:
+    return RealVllm(home / "env" / "bin" / "python", home / NAME)
+
+
+def _make(home: Path) -> None:
+    made = _in(home)
+    install(home / "env", LOCK)
+    run([made.python, CONVERT, _gguf(), made.model], CONVERT_SECONDS)
 
 
 def divisible_model(vllm: RealVllm) -> Path:
@@ -65,7 +59,7 @@ def divisible_model(vllm: RealVllm) -> Path:
         if not folder.exists():
             _name(vllm.python)
             beside = folder.with_suffix(".new")
-            _run([vllm.python, MAKE_DIVISIBLE, vllm.model, beside], CONVERT_SECONDS)
+            run([vllm.python, MAKE_DIVISIBLE, vllm.model, beside], CONVERT_SECONDS)
             beside.rename(folder)
     return folder
 
@@ -81,23 +75,6 @@ def _name(python: Path) -> None:
     named.mkdir(exist_ok=True)
     metadata = f"Metadata-Version: 2.1\nName: vllm\nVersion: {version}\n"
     (named / "METADATA").write_text(metadata, "utf-8")
-
-
-def _install(env: Path) -> None:
-    _run([sys.executable, "-m", "venv", env], 60)
-    pip: list[str | Path] = [env / "bin" / "pip", "install", "--quiet", "--no-cache-dir"]
-    pip += ["--no-compile", "--no-deps", "--require-hashes", "-r", LOCK]
-    _run(pip, INSTALL_SECONDS)
-
-
-def _run(argv: list[str | Path], seconds: float) -> None:
-    # A constraint of the machine's own has no hash, and the lock needs none.
-    quiet = os.environ | {"HF_HUB_OFFLINE": "1", "PIP_CONSTRAINT": os.devnull}
-    done = subprocess.run(
-        argv, env=quiet, capture_output=True, text=True, timeout=seconds, check=False
-    )
-    if done.returncode != 0:
-        raise AssertionError(f"{argv[0]}: {(done.stdout + done.stderr)[-3000:]}")
 
 
 def _gguf() -> Path:

@@ -29,9 +29,11 @@ class Relay:
     `cut` ends every connection and refuses new ones, as a server that is away; `lose` carries
     nothing more on the connections there are, as a router that forgot them, and says nothing to
     either end; `swallow` does so with new ones too. `mend` lets new ones pass again.
+
+    It listens on `port`, or on a free one.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, port: int = 0) -> None:
         self._target = target
         self._delay = 0.0
         self._swallows = False
@@ -40,7 +42,7 @@ class Relay:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay")
         self._thread.start()
-        self.port = 0
+        self.port = port
         self._do(self._listen())
 
     @property

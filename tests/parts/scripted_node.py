@@ -169,7 +169,7 @@ class ScriptedNode:
         await self.link.close()
 
     def _heard(self, message: Message) -> None:
-        channel = subjects.parse_channel(message.subject)
+        channel = message.subject.rpartition(".")[2]
         if channel == "control":
             self.controls.append(decode_control(message.payload))
             return

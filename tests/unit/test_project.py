@@ -8,8 +8,8 @@ import pytest
 from tests.parts.tree import ROOT, tree
 
 LOCKS = sorted((ROOT / "requirements").glob("*.lock"))
-# vLLM and LiteLLM have environments of their own, and versions of their own.
-MIXED = [lock for lock in LOCKS if lock.stem not in ("litellm", "vllm")]
+# vLLM, LiteLLM and the S3 server have environments of their own, and versions of their own.
+MIXED = [lock for lock in LOCKS if lock.stem not in ("litellm", "s3", "vllm")]
 # In two pieces, so that this file does not name them either.
 INDEX_HOSTS = [
     "pypi" + ".org",

@@ -21,6 +21,8 @@ from garage_ai.accounts.errors import (
     LastAdminKey,
     LimitReached,
     LimitsUnavailable,
+    ManifestExists,
+    ManifestNotFound,
     MemberErased,
     MemberNotFound,
     MemberSuspended,
@@ -50,10 +52,10 @@ from garage_ai.accounts.limit_models import Demand, LimitSettings
 from garage_ai.accounts.limit_pools import StoredPools
 from garage_ai.accounts.limit_tickets import FREE, Ticket
 from garage_ai.accounts.limits import Limits
+from garage_ai.accounts.manifests import ManifestChange, Manifests
 from garage_ai.accounts.members import Members
 from garage_ai.accounts.models import (
     SCOPES,
-    Clock,
     EnrolmentToken,
     ExternalModel,
     Invite,
@@ -84,7 +86,6 @@ __all__ = [
     "Benchmarks",
     "BudgetExceeded",
     "ClaimNotFound",
-    "Clock",
     "Conflict",
     "DecidedImage",
     "Demand",
@@ -122,6 +123,10 @@ __all__ = [
     "LimitSettings",
     "Limits",
     "LimitsUnavailable",
+    "ManifestChange",
+    "ManifestExists",
+    "ManifestNotFound",
+    "Manifests",
     "Member",
     "MemberErased",
     "MemberId",

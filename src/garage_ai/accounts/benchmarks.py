@@ -9,7 +9,7 @@ from typing import Final
 from sqlalchemy import Row, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts.models import Clock, utc_now
+from garage_ai.audit.models import Clock, utc_now
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import benchmarks, nodes
 from garage_ai.wire.benchmarks import Benchmark, SignedBenchmark, decode_benchmark

@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     case,
     delete,
-    false,
     func,
     literal,
     or_,
@@ -24,6 +23,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.storage import MemberId
 from garage_ai.storage.tables import (
+    CALLERS,
     batches,
     benchmarks,
     enrolment_tokens,
@@ -34,24 +34,17 @@ from garage_ai.storage.tables import (
     keys,
     litellm_calls,
     litellm_mappings,
+    litellm_payer,
+    may_be_of,
     members,
     nodes,
-    transfers,
+    usage,
 )
 
 FORGOTTEN: Final = "erased"
 """What stands where a name stood."""
 _RUNNING: Final = ("validating", "in_progress", "finalizing", "cancelling")
 """States of a batch that has not ended."""
-_PASSED_ON: Final = "litellm:"
-"""What the ids of transfers for a proxy's calls begin with; the call's own follows."""
-_CALLERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "key": ("key_hash",),
-    "alias": ("key_alias",),
-    "user": ("key_user_id",),
-    "team": ("key_team_id", "key_team_alias"),
-}
-"""Where a call says who called, by the kind of mapping."""
 
 
 async def erase_member(
@@ -72,6 +65,7 @@ async def erase_member(
     await _end_batches(connection, member, now)
     await _end_invites(connection, member, now)
     await _forget_callers(connection, member)
+    await _forget_words(connection, member)
     return ended
 
 
@@ -167,21 +161,27 @@ async def _end_batches(connection: AsyncConnection, member: MemberId, now: datet
 async def _forget_callers(connection: AsyncConnection, member: MemberId) -> None:
     """Forget what LiteLLM proxies call the member: where they are mapped to it, and of its calls.
 
-    A call that was passed on is found by its transfer, one that waits by the mapping.
+    Where a call of somebody else's bears one of the member's names, that name goes.
     """
     calls, mappings = litellm_calls, litellm_mappings
+    nobody = dict.fromkeys(name for names in CALLERS.values() for name in names)
     own = select(mappings.c.kind, mappings.c.value).where(mappings.c.member_id == member)
-    known = (await connection.execute(own)).all()
-    waiting = [
-        calls.c[column] == value for kind, value in known for column in _CALLERS.get(kind, ())
-    ]
-    paid = select(func.substr(transfers.c.id, len(_PASSED_ON) + 1)).where(
-        transfers.c.debit == f"member:{member}", transfers.c.id.startswith(_PASSED_ON)
-    )
-    for these in (calls.c.call_id.in_(paid), (calls.c.state == "waiting") & or_(false(), *waiting)):
-        nobody = dict.fromkeys(name for names in _CALLERS.values() for name in names)
-        await connection.execute(update(calls).where(these).values(nobody))
+    known = [(row.kind, row.value) for row in await connection.execute(own)]
+    these = may_be_of(member, known) & (litellm_payer == member)
+    await connection.execute(update(calls).where(these).values(nobody))
+    for kind, value in known:
+        for name in CALLERS.get(kind, ()):
+            named = update(calls).where(calls.c[name] == value)
+            await connection.execute(named.values({name: None}))
     await connection.execute(delete(mappings).where(mappings.c.member_id == member))
+
+
+async def _forget_words(connection: AsyncConnection, member: MemberId) -> None:
+    """Forget what the member's clients called their requests: that is any text."""
+    words = usage.c.caller_id
+    await connection.execute(
+        update(usage).where(usage.c.member_id == member, words.is_not(None)).values(caller_id=None)
+    )
 
 
 def _once(column: Column[datetime], now: datetime) -> ColumnElement[datetime]:

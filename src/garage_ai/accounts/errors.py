@@ -19,7 +19,8 @@ AccountError                     code
 │   ├── TokenNotFound            token_not_found
 │   ├── InviteNotFound           invite_not_found
 │   ├── NodeNotFound             node_not_found          not there, or removed
-│   └── ClaimNotFound            claim_not_found         nobody claimed that model name
+│   ├── ClaimNotFound            claim_not_found         nobody claimed that model name
+│   └── ManifestNotFound         model_not_found         not in the catalogue
 ├── Conflict
 │   ├── IdempotencyConflict      idempotency_conflict    the same key for another request
 │   ├── TooManyMade              too_many_made           a member has enough keys or tokens
@@ -27,8 +28,9 @@ AccountError                     code
 │   ├── NodeKeyStale             node_key_stale          the node has another public key by now
 │   ├── NodeRemoved              node_removed            cut off for good
 │   ├── LastAdminKey             last_admin_key          nobody could administer the network then
-│   ├── OperatorNeeded           operator_needed         the operator is not suspended or erased
+│   ├── OperatorNeeded           operator_needed         the operator stays, and so do its keys
 │   ├── MemberErased             member_erased           nobody comes back from that
+│   ├── ManifestExists           manifest_exists         the name is another model's
 │   └── NotConfirmed             not_confirmed           erased is who says the own name
 ├── InvalidField                 invalid_field           a value that cannot be kept
 ├── LimitReached                 limit_reached           no more may be used, or not this
@@ -126,6 +128,10 @@ class ClaimNotFound(NotFound):
     code = "claim_not_found"
 
 
+class ManifestNotFound(NotFound):
+    code = "model_not_found"
+
+
 class Conflict(AccountError):
     """The call is sound, but what is there already forbids it."""
 
@@ -162,6 +168,10 @@ class OperatorNeeded(Conflict):
 
 class MemberErased(Conflict):
     code = "member_erased"
+
+
+class ManifestExists(Conflict):
+    code = "manifest_exists"
 
 
 class NotConfirmed(Conflict):

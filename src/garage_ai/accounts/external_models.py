@@ -8,8 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from garage_ai.accounts.errors import ClaimNotFound, InvalidField
 from garage_ai.accounts.fields import checked_name
 from garage_ai.accounts.members import require_member
-from garage_ai.accounts.models import Clock, ExternalModel, utc_now
-from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.accounts.models import ExternalModel
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import external_models as models

@@ -7,8 +7,7 @@ from typing import Literal
 from sqlalchemy import insert, select, update
 
 from garage_ai.accounts.fields import checked_digest, checked_note
-from garage_ai.accounts.models import Clock, utc_now
-from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import Storage
 from garage_ai.storage.tables import images

@@ -20,15 +20,7 @@ from garage_ai.accounts.keys import add_key, get_key
 from garage_ai.accounts.limit_book import write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
 from garage_ai.accounts.members import get_member, insert_member, require_member
-from garage_ai.accounts.models import (
-    Clock,
-    Invite,
-    IssuedInvite,
-    Joined,
-    Key,
-    Member,
-    utc_now,
-)
+from garage_ai.accounts.models import Invite, IssuedInvite, Joined, Key, Member
 from garage_ai.accounts.secrets import (
     INVITE_PREFIX,
     KEY_PREFIX,
@@ -37,7 +29,7 @@ from garage_ai.accounts.secrets import (
     new_secret,
     token_secret,
 )
-from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import OPERATOR, InviteId, KeyId, MemberId, Storage
 from garage_ai.storage.ids import new_invite_id, new_key_id, new_member_id

@@ -5,9 +5,7 @@ import hmac
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import Final, Self
-
-import structlog
+from typing import Self
 
 from garage_ai.accounts import admin_key
 from garage_ai.accounts.errors import AdminKeyUnusable, InvalidKey, MemberSuspended, RevokedKey
@@ -20,7 +18,7 @@ from garage_ai.accounts.fields import (
 from garage_ai.accounts.keys import Census, count_keys, insert_key, is_same, load_keys, revoke_key
 from garage_ai.accounts.limit_fields import checked_settings
 from garage_ai.accounts.limit_models import NONE, LimitSettings
-from garage_ai.accounts.models import SCOPES, Clock, IssuedKey, Key, Scope, utc_now
+from garage_ai.accounts.models import SCOPES, IssuedKey, Key, Scope
 from garage_ai.accounts.secrets import (
     KEY_PREFIX,
     digest_of,
@@ -28,19 +26,10 @@ from garage_ai.accounts.secrets import (
     is_well_formed,
     new_secret,
 )
-from garage_ai.audit.models import GATEWAY, Action, Actor
-from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage, StorageError
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, utc_now
+from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage
 from garage_ai.storage.ids import new_key_id
-
-_log = structlog.get_logger(__name__)
-
-REFRESH_SECONDS: Final = 0.8
-"""How often other processes' changes are looked for; with the look itself, within a second."""
-
-LOOK_SECONDS: Final = 0.2
-"""Least time between two looks, however many unknown keys are presented."""
-
-_CLOSE_SECONDS: Final = 5.0
+from garage_ai.storage.watch import Watch
 
 
 class KeyRing:
@@ -59,18 +48,15 @@ class KeyRing:
         on_use: Callable[[KeyId, datetime], None] | None = None,
         clock: Clock = utc_now,
     ) -> None:
-        self.failures = 0
-        self.reachable = True
         self._storage = storage
         self._on_use = on_use
         self._clock = clock
         self._keys: dict[bytes, tuple[bytes, Key]] = {}
         self._by_id: dict[KeyId, Key] = {}
         self._census = Census(0, 0, 0)
-        self._wanted = asyncio.Event()
         # A look that began before a revocation must not end after it and bring the key back.
         self._changing = asyncio.Lock()
-        self._task: asyncio.Task[None] | None = None
+        self._watch = Watch(self.refresh, "keys")
 
     @classmethod
     async def open(
@@ -87,14 +73,22 @@ class KeyRing:
         """
         ring = cls(storage, on_use=on_use, clock=clock)
         await ring._load()
-        ring._task = asyncio.create_task(ring._watch(), name="key-ring")
+        ring._watch.start()
         return ring
 
     async def close(self) -> None:
         """Stop looking for changes."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+        await self._watch.close()
+
+    @property
+    def failures(self) -> int:
+        """How many looks failed."""
+        return self._watch.failures
+
+    @property
+    def reachable(self) -> bool:
+        """Whether the database could be read when it was last looked at."""
+        return not self._watch.failing
 
     def authenticate(self, presented: str) -> Key:
         """Tell whose key this is, from memory. Raises: InvalidKey, RevokedKey, MemberSuspended."""
@@ -104,7 +98,7 @@ class KeyRing:
         if entry is None or not hmac.compare_digest(entry[0], found):
             if not is_well_formed(KEY_PREFIX, presented):
                 raise InvalidKey("not a key of this network")
-            self._wanted.set()  # another process may have made it a moment ago
+            self._watch.wake()  # another process may have made it a moment ago
             raise InvalidKey("no such key")
         key = _working(entry[1])
         if self._on_use is not None:
@@ -235,31 +229,6 @@ class KeyRing:
     def _put(self, digest: bytes, key: Key) -> None:
         self._keys[digest] = (digest, key)
         self._by_id[key.id] = key
-
-    async def _watch(self) -> None:
-        failing = False
-        while True:
-            try:
-                async with asyncio.timeout(REFRESH_SECONDS - LOOK_SECONDS):
-                    await self._wanted.wait()
-            except TimeoutError:
-                pass
-            self._wanted.clear()
-            failing = not await self._look(quiet=failing)
-            await asyncio.sleep(LOOK_SECONDS)
-
-    async def _look(self, *, quiet: bool) -> bool:
-        try:
-            await self.refresh()
-        except Exception as error:  # a watch that died would never hear of a revocation again
-            self.failures += 1
-            self.reachable = False
-            if not quiet:
-                code = error.code if isinstance(error, StorageError) else type(error).__name__
-                _log.warning("keys_not_refreshed", code=code)
-            return False
-        self.reachable = True
-        return True
 
 
 def _working(key: Key) -> Key:

@@ -1,31 +1,23 @@
 """The settings of limits: kept in SQL, known in memory."""
 
-import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import msgspec
-import structlog
 from sqlalchemy import Row, Table, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts.errors import KeyNotFound, MemberNotFound
+from garage_ai.accounts.errors import KeyNotFound, MemberNotFound, OperatorNeeded
 from garage_ai.accounts.limit_fields import checked_settings
 from garage_ai.accounts.limit_models import NONE, LimitSettings, Subject, subject_of
 from garage_ai.accounts.limit_pools import StoredPools
 from garage_ai.accounts.windows import Dimension
 from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry
 from garage_ai.audit.service import AuditLog
-from garage_ai.storage import KeyId, MemberId, Storage, StorageError
+from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage
 from garage_ai.storage.tables import keys, limits, members
-
-_log = structlog.get_logger(__name__)
-
-LOOK_SECONDS: Final = 0.8
-"""How often other processes' changes are looked for."""
-
-_CLOSE_SECONDS: Final = 5.0
+from garage_ai.storage.watch import Watch
 
 
 class LimitBook:
@@ -36,26 +28,28 @@ class LimitBook:
     """
 
     def __init__(self, storage: Storage) -> None:
-        self.failures = 0
         self.on_change: Callable[[], None] = lambda: None
         self._storage = storage
         self._known: dict[Subject, LimitSettings] = {}
         self._revision = 0
-        self._task: asyncio.Task[None] | None = None
+        self._watch = Watch(self.refresh, "limits")
 
     @classmethod
     async def open(cls, storage: Storage) -> Self:
         """Load all settings and look for changes; `close` ends that. Raises: StorageError."""
         book = cls(storage)
         await book.refresh()
-        book._task = asyncio.create_task(book._watch(), name="limit-book")
+        book._watch.start()
         return book
 
     async def close(self) -> None:
         """Stop looking for changes."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+        await self._watch.close()
+
+    @property
+    def failures(self) -> int:
+        """How many looks failed."""
+        return self._watch.failures
 
     def of(self, owner: KeyId | MemberId) -> LimitSettings:
         """Give the settings of a key or a member, from memory."""
@@ -75,8 +69,11 @@ class LimitBook:
     ) -> LimitSettings:
         """Set limits of a member, which hold for all its keys together.
 
-        Raises: InvalidField, MemberNotFound, StorageError.
+        Raises: InvalidField, MemberNotFound, OperatorNeeded, StorageError.
         """
+        if member == OPERATOR and changes.get("expires_at") is not None:
+            # Of its keys one is `admin.key`: nobody could take this back.
+            raise OperatorNeeded("a network has an operator, whose keys do not all end")
         return await self._change(member, changes, members, by)
 
     async def used_by_key(self, key: KeyId) -> Mapping[Dimension, int]:
@@ -124,20 +121,6 @@ class LimitBook:
             self._revision = row.revision
         if rows:
             self.on_change()
-
-    async def _watch(self) -> None:
-        failing = False
-        while True:
-            await asyncio.sleep(LOOK_SECONDS)
-            try:
-                await self.refresh()
-                failing = False
-            except Exception as error:  # a watch that died would never hear of a change again
-                self.failures += 1
-                if not failing:
-                    code = error.code if isinstance(error, StorageError) else type(error).__name__
-                    _log.warning("limits_not_refreshed", code=code)
-                failing = True
 
 
 async def write_limits(

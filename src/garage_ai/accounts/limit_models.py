@@ -21,7 +21,7 @@ Fail = Literal["open", "closed"]
 class LimitSettings:
     """What is allowed. None is no limit, 0 is nothing at all.
 
-    Amounts of GAI are whole nGAI. Only keys expire.
+    Amounts of GAI are whole nGAI. With a member all its keys expire.
     """
 
     rpm: int | None = None

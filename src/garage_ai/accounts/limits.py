@@ -25,9 +25,10 @@ from garage_ai.accounts.limit_tickets import (
     refusal,
     taken_of,
 )
-from garage_ai.accounts.models import Clock, Key, utc_now
+from garage_ai.accounts.models import Key
 from garage_ai.accounts.shares import Share
 from garage_ai.accounts.windows import Dimension
+from garage_ai.audit.models import Clock, utc_now
 from garage_ai.storage import KeyId, MemberId
 
 

@@ -12,8 +12,8 @@ from garage_ai.accounts.errors import (
     OperatorNeeded,
 )
 from garage_ai.accounts.fields import checked_name
-from garage_ai.accounts.models import Clock, Member, utc_now
-from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.accounts.models import Member
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.ids import new_member_id

@@ -1,8 +1,7 @@
 """What accounts know: members, and the keys, tokens, nodes and model names they own."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final, Literal, NamedTuple, get_args
 
 from garage_ai.storage import InviteId, KeyId, MemberId, TokenId
@@ -17,13 +16,6 @@ Trust = Literal["unverified", "unsandboxed"]
 """`unverified` until measured; `unsandboxed` where the engine has no sandbox."""
 
 TokenState = Literal["open", "used", "revoked", "expired"]
-
-Clock = Callable[[], datetime]
-
-
-def utc_now() -> datetime:
-    """Tell the time."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

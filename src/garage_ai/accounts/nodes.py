@@ -8,11 +8,10 @@ from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts.errors import NodeKeyStale, NodeKeyTaken, NodeNotFound, NodeRemoved
-from garage_ai.accounts.fields import checked_name, checked_public_key, checked_region
-from garage_ai.accounts.members import require_member
-from garage_ai.accounts.models import Clock, EnrolmentToken, Node, RetiredKey, Trust, utc_now
+from garage_ai.accounts.fields import checked_name, checked_public_key
+from garage_ai.accounts.models import EnrolmentToken, Node, RetiredKey, Trust
 from garage_ai.accounts.tokens import find_token, redeem_token
-from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Detail, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import members, nodes, retired_node_keys
@@ -77,45 +76,10 @@ class Nodes:
             await self._enrolled(connection, again, redeemed)
             return again
 
-    async def add(
-        self,
-        member: MemberId,
-        name: str,
-        public_key: str,
-        region: str | None = None,
-        trust: Trust = "unverified",
-        *,
-        by: Actor = GATEWAY,
-    ) -> Node:
-        """Add a node without a token.
-
-        Raises: InvalidField, MemberNotFound, NodeKeyTaken, StorageError.
-        """
-        node = Node(
-            new_node_id(),
-            member,
-            checked_name(name),
-            checked_public_key(public_key),
-            checked_region(region),
-            trust,
-            self._clock(),
-        )
-        # In turn: that no node has or had the key is a rule over two tables.
-        async with self._storage.write(in_turn=True) as connection:
-            await require_member(connection, member)
-            await _insert(connection, node)
-            await self._record(connection, Action.NODE_ENROLLED, by, node)
-        return node
-
     async def get(self, node: NodeId) -> Node:
         """Give one node, removed or not. Raises: NodeNotFound, StorageError."""
         async with self._storage.read() as connection:
             return await _get(connection, node)
-
-    async def by_public_key(self, public_key: str) -> Node | None:
-        """Give the node that has this public key now, removed or not. Raises: StorageError."""
-        async with self._storage.read() as connection:
-            return await _by_key(connection, public_key)
 
     async def list(self, *, removed: bool = False, of: MemberId | None = None) -> list[Node]:
         """Give the nodes, or the removed ones, of one member if that is named, oldest first.
@@ -128,18 +92,6 @@ class Nodes:
             wanted &= nodes.c.member_id == of
         async with self._storage.read() as connection:
             return await _find(connection, wanted)
-
-    async def set_region(self, node: NodeId, region: str | None, *, by: Actor = GATEWAY) -> Node:
-        """Say where a node stands. Raises: InvalidField, NodeNotFound, StorageError."""
-        async with self._storage.write(in_turn=True) as connection:
-            await _set(connection, node, region=checked_region(region))
-            return await self._changed(connection, by, node, "region")
-
-    async def set_trust(self, node: NodeId, trust: Trust, *, by: Actor = GATEWAY) -> Node:
-        """Say how far a node is trusted. Raises: NodeNotFound, StorageError."""
-        async with self._storage.write(in_turn=True) as connection:
-            await _set(connection, node, trust=trust)
-            return await self._changed(connection, by, node, "trust")
 
     async def allow_bare(self, node: NodeId, *, by: Actor = GATEWAY) -> Node:
         """Let a node serve without a whole sandbox; once more changes nothing.
@@ -199,13 +151,6 @@ class Nodes:
     ) -> None:
         by = Actor.node(node.id, node.member)
         await self._record(connection, Action.NODE_ENROLLED, by, node, token=token.id)
-
-    async def _changed(
-        self, connection: AsyncConnection, by: Actor, node: NodeId, what: str
-    ) -> Node:
-        changed = await _get(connection, node)
-        await self._record(connection, Action.NODE_CHANGED, by, changed, changed=what)
-        return changed
 
     async def _record(
         self, connection: AsyncConnection, action: Action, by: Actor, node: Node, **details: Detail

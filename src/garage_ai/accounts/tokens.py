@@ -18,9 +18,9 @@ from garage_ai.accounts.errors import (
 )
 from garage_ai.accounts.fields import checked_idempotency_key, checked_region
 from garage_ai.accounts.members import require_member
-from garage_ai.accounts.models import Clock, EnrolmentToken, IssuedToken, utc_now
+from garage_ai.accounts.models import EnrolmentToken, IssuedToken
 from garage_ai.accounts.secrets import TOKEN_PREFIX, digest_of, new_secret, token_secret
-from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import OPERATOR, MemberId, Storage, TokenId
 from garage_ai.storage.ids import new_token_id
@@ -76,15 +76,6 @@ class EnrolmentTokens:
         if _asked(earlier) != _asked(token):
             raise IdempotencyConflict("that idempotency key has made another token")
         return IssuedToken(earlier, None)
-
-    async def redeem(self, presented: str, node: NodeId | None = None) -> EnrolmentToken:
-        """Use a token up, for `node`. Of any number of callers at once, one succeeds.
-
-        A CA fingerprint behind the token is passed over.
-        Raises: InvalidToken, TokenUsed, TokenRevoked, TokenExpired, StorageError.
-        """
-        async with self._storage.write() as connection:
-            return await redeem_token(connection, presented, self._clock(), node)
 
     async def revoke(
         self, token: TokenId, *, of: MemberId | None = None, by: Actor = GATEWAY

@@ -7,12 +7,12 @@ entry's canonical JSON: keys sorted, no spaces, UTF-8, moments in UTC with six d
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import msgspec
 
-from garage_ai.audit.models import Detail, Head, Recorded
+from garage_ai.audit.models import Detail, Head, Noted, Recorded
 from garage_ai.wire.nkey import NkeyError, PublicKey, Role, verify
 
 NOTHING: Final = bytes(32)
@@ -20,6 +20,9 @@ NOTHING: Final = bytes(32)
 
 MOST_FINDINGS: Final = 100
 """Told of one log; a log in which more is wrong is wrong."""
+
+UNSIGNED: Final = timedelta(minutes=5)
+"""How old an entry may be without a head over it; clocks of two machines may differ."""
 
 _HEAD_TEXT: Final = "gai-audit-head-v1"
 
@@ -109,16 +112,19 @@ class Check:
     """Reads a log from its first entry on and notes what does not fit.
 
     `heads` must have been read before the entries: a log grows, and a head that was signed
-    meanwhile would name entries that the reader has not seen.
+    meanwhile would name entries that the reader has not seen. A `noted` head needs no signature:
+    by it alone is found that the end was cut off together with the heads over it.
     """
 
     heads: Iterable[Head]
     public_key: str
+    noted: Noted | None = None
     size: int = 0
     root: bytes = NOTHING
     findings: list[Finding] = field(default_factory=list)
     _pending: dict[int, Head] = field(default_factory=dict)
     _signed: int = 0
+    _unsigned: Recorded | None = None
 
     def __post_init__(self) -> None:
         for head in self.heads:
@@ -126,21 +132,29 @@ class Check:
                 self._found(head.size, "a head that is not signed by the network's key")
             elif head.size < 1:
                 self._found(head.size, "a head over nothing")
-            else:
-                self._pending[head.size] = head
+            elif self._pending.setdefault(head.size, head).root != head.root:
+                self._found(head.size, "two signed heads that differ")
 
     def take(self, entry: Recorded) -> None:
         """Check the next entry; goes on behind a broken one with what stands there."""
+        if entry.seq < 1:
+            self.misplaced(entry.seq)
+            return
         if entry.seq != self.size + 1:
             self._found(entry.seq, f"out of order: expected number {self.size + 1}")
         elif _refused(entry, self.root):
             self._found(entry.seq, "not as it was written")
         self.size, self.root = entry.seq, entry.hash
+        noted = self.noted
+        if noted is not None and noted.size == entry.seq and noted.root != entry.hash:
+            self._found(entry.seq, "not what was noted: the log was rewritten up to here")
         head = self._pending.pop(entry.seq, None)
         if head is not None and head.root != entry.hash:
             self._found(entry.seq, "not what was signed: the log was rewritten up to here")
         elif head is not None:
-            self._signed = entry.seq
+            self._signed, self._unsigned = entry.seq, None
+        if self._unsigned is None and entry.seq > self._signed:
+            self._unsigned = entry
 
     def unreadable(self, seq: int, stored: bytes) -> None:
         """Note an entry that cannot even be read; the hash that stands there leads on."""
@@ -155,16 +169,33 @@ class Check:
         """Note a head that cannot even be read."""
         self._found(size, "a head that is not signed by the network's key")
 
+    def unsigned_since(self, now: datetime) -> None:
+        """Note entries that no head stands over though gateways had minutes to sign them.
+
+        `now` is when the log was read. A gateway that runs signs within seconds, unless what is
+        there is not what it signed before. Moments to come are of no honest hand either.
+        """
+        first = self._unsigned
+        if first is not None and abs(_aware(now) - _aware(first.at)) > UNSIGNED:
+            self._found(first.seq, "not signed, though it is minutes old")
+
     def finish(self) -> Verdict:
         """Say what was found, now that the last entry was taken."""
         for size in sorted(self._pending):
             self._found(size, "missing: a signed head names it")
+        if self.noted is not None and self.noted.size > self.size:
+            self._found(self.noted.size, "missing: the head that was noted names it")
         findings = sorted(self.findings, key=lambda found: found.seq)
         return Verdict(self.size, self.root, self._signed, tuple(findings))
 
     def _found(self, seq: int, what: str) -> None:
         if len(self.findings) < MOST_FINDINGS:
             self.findings.append(Finding(seq, what))
+
+
+def _aware(at: datetime) -> datetime:
+    """Give a moment of another hand a zone, if it has none."""
+    return at.replace(tzinfo=at.tzinfo or UTC)
 
 
 def _refused(entry: Recorded, previous: bytes) -> bool:
@@ -176,6 +207,7 @@ def _refused(entry: Recorded, previous: bytes) -> bool:
 
 __all__ = [
     "NOTHING",
+    "UNSIGNED",
     "Check",
     "Finding",
     "Signer",

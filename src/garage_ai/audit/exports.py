@@ -13,7 +13,7 @@ import msgspec
 
 from garage_ai.audit.chain import written
 from garage_ai.audit.errors import BadExport
-from garage_ai.audit.models import Head, Recorded
+from garage_ai.audit.models import Head, Noted, Recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +60,26 @@ def head_of(**fields: Any) -> Head:
         raise BadExport(f"no head: {error}") from error
 
 
+def noted_head(text: str | bytes) -> Noted:
+    """Read a head as somebody noted it: alone, or with a log behind it. Raises: BadExport.
+
+    Whoever noted it trusts it: size and root are enough, as the gateway's own log tells them.
+    """
+    whole = text.encode(errors="replace") if isinstance(text, str) else text
+    try:
+        found = _object(whole, 1)
+    except BadExport:  # an export, of which the first line holds the head
+        found = _object((whole.splitlines() or [b""])[0], 1)
+    found = found.get("head", found)
+    try:
+        noted = Noted(int(found["size"]), bytes.fromhex(found["root"]), found.get("public_key"))
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadExport(f"no head: {error}") from error
+    if noted.size < 1:
+        raise BadExport("no head: over nothing")
+    return noted
+
+
 def _object(line: bytes, number: int) -> dict[str, Any]:
     try:
         return msgspec.json.decode(line, type=dict[str, Any])
@@ -82,4 +102,4 @@ def _text(value: object) -> object:
             return value
 
 
-__all__ = ["Export", "head_of", "read_export", "recorded"]
+__all__ = ["Export", "head_of", "noted_head", "read_export", "recorded"]

@@ -40,18 +40,20 @@ class Action(StrEnum):
     NODE_DRAINED = "node.drained"
     NODE_UNDRAINED = "node.undrained"
     NODE_ROTATED = "node.rotated"
-    NODE_CHANGED = "node.changed"
     NODE_REMOVED = "node.removed"
     NODE_FORFEITED = "node.forfeited"
     NODE_FLAGGED = "node.flagged"
     NODE_CLEARED = "node.cleared"
     IMAGE_APPROVED = "image.approved"
     IMAGE_REVOKED = "image.revoked"
+    MANIFEST_ADDED = "manifest.added"
+    MANIFEST_REMOVED = "manifest.removed"
     MODEL_CLAIMED = "model.claimed"
     MODEL_APPROVED = "model.approved"
     MODEL_WITHDRAWN = "model.withdrawn"
     PRICE_SET = "price.set"
     LEDGER_ADJUSTED = "ledger.adjusted"
+    LEDGER_REBUILT = "ledger.rebuilt"
     PROXY_MAPPED = "proxy.mapped"
     FILE_ADDED = "file.added"
     FILE_DELETED = "file.deleted"
@@ -137,6 +139,15 @@ class Head:
     signature: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A head that was noted elsewhere, which whoever checks trusts as it stands there."""
+
+    size: int
+    root: bytes
+    public_key: str | None = None
+
+
 def utc_now() -> datetime:
     """Tell the time."""
     return datetime.now(UTC)
@@ -152,6 +163,7 @@ __all__ = [
     "Detail",
     "Entry",
     "Head",
+    "Noted",
     "Recorded",
     "utc_now",
 ]

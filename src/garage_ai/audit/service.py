@@ -18,7 +18,7 @@ from garage_ai.audit.chain import (
     signed_head,
 )
 from garage_ai.audit.errors import LogBroken
-from garage_ai.audit.models import Clock, Entry, Head, Recorded, utc_now
+from garage_ai.audit.models import Clock, Entry, Head, Noted, Recorded, utc_now
 from garage_ai.storage import Storage
 from garage_ai.storage.tables import audit, audit_heads
 
@@ -106,43 +106,75 @@ class AuditLog:
             rows = await connection.execute(select(audit_heads).order_by(audit_heads.c.size))
             return [Head(**row._asdict()) for row in rows]
 
+    async def latest_heads(
+        self, limit: int = MAX_LISTED, before: int | None = None
+    ) -> Sequence[Head]:
+        """Give signed heads, the largest first, from those over fewer entries than `before`.
+
+        Raises: StorageError.
+        """
+        statement = select(audit_heads).order_by(audit_heads.c.size.desc()).limit(_bound(limit))
+        if before is not None:
+            statement = statement.where(audit_heads.c.size < before)
+        async with self._storage.read() as connection:
+            return [Head(**row._asdict()) for row in await connection.execute(statement)]
+
     async def head(self) -> Head | None:
         """Give the newest signed head, None before the first. Raises: StorageError."""
-        newest = select(audit_heads).order_by(audit_heads.c.size.desc()).limit(1)
-        async with self._storage.read() as connection:
-            row = (await connection.execute(newest)).one_or_none()
-        return Head(**row._asdict()) if row is not None else None
+        newest = await self.latest_heads(1)
+        return newest[0] if newest else None
 
-    async def sign(self, signer: Signer) -> Head | None:
-        """Sign what the log holds now; None when nothing came since the last head.
+    async def sign(self, signer: Signer, remembered: Head | None = None) -> Head | None:
+        """Give the head over all that the log holds now, signed unless it was; None over nothing.
 
-        A log that does not go on from the last head is not signed: that would make good what
-        another hand wrote. Several gateways may sign at once; one of their heads is kept, which
-        are all alike. Raises: LogBroken, StorageError.
+        A log that does not go on from the newest head in it and from the one that is remembered
+        outside of the database is not signed: that would make good what another hand wrote.
+        Several gateways may sign at once; one of their heads is kept, which are all alike.
+        Raises: LogBroken, StorageError.
         """
-        newest = await self.head()
-        check = Check((newest,) if newest is not None else (), signer.public)
-        if newest is not None:
-            check.size = newest.size - 1
-            check.root = await self._hash_at(newest.size - 1)
-        size = await self._read_on(check)
-        if newest is not None and size == newest.size and not check.findings:
-            return None
-        verdict = check.finish()
+        if remembered is not None and await self._ends_with(remembered):
+            return remembered
+        try:
+            newest = await self.head()
+        except (TypeError, ValueError) as error:
+            raise LogBroken("the newest head cannot be read") from error
+        verdict = await self._go_on([each for each in (newest, remembered) if each], signer.public)
         if not verdict.is_whole:
             raise LogBroken(f"entry {verdict.findings[0].seq}: {verdict.findings[0].what}")
-        if not size:
+        if newest is not None and newest.size == verdict.size:
+            return newest
+        if not verdict.size:
             return None
-        head = signed_head(size, verdict.root, self._clock(), signer)
+        head = signed_head(verdict.size, verdict.root, self._clock(), signer)
         values = {name: getattr(head, name) for name in audit_heads.c.keys()}  # noqa: SIM118
         async with self._storage.write() as connection:
             await connection.execute(self._storage.insert_new(audit_heads).values(values))
         return head
 
-    async def verify(self, public_key: str) -> Verdict:
-        """Check every entry and every head. Raises: StorageError."""
-        heads, unreadable = await self._readable_heads()
+    async def _ends_with(self, head: Head) -> bool:
+        async with self._storage.read() as connection:
+            last = (await connection.execute(_LAST)).one_or_none()
+        return last is not None and (last.seq, last.hash) == (head.size, head.root)
+
+    async def _go_on(self, heads: Sequence[Head], public_key: str) -> Verdict:
+        """Check the log from the smallest of these heads on."""
         check = Check(heads, public_key)
+        if heads:
+            check.size = min(head.size for head in heads) - 1
+            check.root = await self._hash_at(check.size)
+        await self._read_on(check)
+        return check.finish()
+
+    async def verify(
+        self, public_key: str, noted: Noted | None = None, remembered: Head | None = None
+    ) -> Verdict:
+        """Check every entry and every head, and the one that is remembered outside.
+
+        Raises: StorageError.
+        """
+        heads, unreadable = await self._readable_heads()
+        outside = () if remembered is None else (remembered,)
+        check = Check((*heads, *outside), public_key, noted)
         for size in unreadable:
             check.unreadable_head(size)
         await self._read_on(check)
@@ -156,15 +188,14 @@ class AuditLog:
         async with self._storage.read() as connection:
             return (await connection.execute(hidden)).scalars().all()
 
-    async def _read_on(self, check: Check) -> int:
-        """Let a check read the log from where it is to its end; gives the last number."""
+    async def _read_on(self, check: Check) -> None:
+        """Let a check read the log from where it is to its end."""
         while page := await self._readable(check.size):
             for each in page:
                 if isinstance(each, Recorded):
                     check.take(each)
                 else:
                     check.unreadable(*each)
-        return check.size
 
     async def _hash_at(self, seq: int) -> bytes:
         async with self._storage.read() as connection:

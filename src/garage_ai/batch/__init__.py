@@ -23,6 +23,7 @@ from garage_ai.batch.keeper import Keeper
 from garage_ai.batch.models import (
     DEDICATED,
     ROUTES,
+    UPLOAD_FOR,
     Batch,
     BatchId,
     Endpoint,
@@ -31,13 +32,14 @@ from garage_ai.batch.models import (
     StoredFile,
 )
 from garage_ai.batch.requests import Reading, ReadRequest
-from garage_ai.batch.reserving import NoReserve, Reserve
+from garage_ai.batch.reserving import Reserve
 from garage_ai.batch.store import FileStore, Folder, Writing
 from garage_ai.batch.validation import Desk, Validation
 
 __all__ = [
     "DEDICATED",
     "ROUTES",
+    "UPLOAD_FOR",
     "Batch",
     "BatchEnded",
     "BatchError",
@@ -65,7 +67,6 @@ __all__ = [
     "InvalidBatch",
     "Keeper",
     "LineRefused",
-    "NoReserve",
     "Order",
     "ReadRequest",
     "Reading",

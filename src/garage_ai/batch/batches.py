@@ -123,8 +123,8 @@ class Batches:
         async with self._storage.write(in_turn=True) as connection:
             new = await connection.execute(self._storage.insert_new(batches).values(values))
             if not new.rowcount:
-                return await _earlier(connection, owner.member, idempotency_key, values)
-            file = await find_file(connection, owner.member, asked.input_file_id)
+                return await _earlier(connection, owner.member, idempotency_key, asked)
+            file = await find_file(connection, owner.member, asked.input_file_id, now)
             if file.purpose != "batch":
                 raise InvalidBatch("input_file_id", "a file of the purpose batch is needed.")
             await self._check_limits(connection, owner.member)
@@ -168,7 +168,7 @@ class Batches:
         """
         now = self._clock()
         async with self._storage.write(in_turn=True) as connection:
-            found = await find_batch(connection, owner.member, batch)
+            found = await find_batch(connection, owner.member, batch, held=True)
             if found.status in ("cancelling", "cancelled"):
                 return found
             if found.status not in ("validating", "in_progress"):
@@ -195,9 +195,16 @@ async def under_way(connection: AsyncConnection, member: MemberId) -> tuple[int,
     return active, int(lines)
 
 
-async def find_batch(connection: AsyncConnection, member: MemberId, batch: str) -> Batch:
-    """Give a member's batch in the caller's transaction. Raises: BatchNotFound."""
+async def find_batch(
+    connection: AsyncConnection, member: MemberId, batch: str, *, held: bool = False
+) -> Batch:
+    """Give a member's batch in the caller's transaction. Raises: BatchNotFound.
+
+    One that is `held` is changed by nobody else until that ends.
+    """
     wanted = _WITH_CHARGE.where(batches.c.id == batch, batches.c.member_id == member)
+    if held:
+        wanted = wanted.with_for_update(of=batches)
     row = (await connection.execute(wanted)).one_or_none()
     if row is None:
         raise BatchNotFound(f"no batch {batch[:64]!r}")
@@ -205,27 +212,28 @@ async def find_batch(connection: AsyncConnection, member: MemberId, batch: str) 
 
 
 _SUMS: Final = ("total", "completed", "failed", "reserved", "input_tokens", "output_tokens")
-_ASKED: Final = (
-    "input_file_id",
-    "endpoint",
-    "completion_window",
-    "metadata",
-    "output_expires_s",
-)
 
 
 async def _earlier(
     connection: AsyncConnection,
     member: MemberId,
     idempotency_key: str | None,
-    values: Mapping[str, object],
+    asked: Submission,
 ) -> Batch:
     """Give the batch that this idempotency key made. Raises: SubmissionConflict."""
     same = (batches.c.member_id == member) & (batches.c.idempotency_key == idempotency_key)
     row = (await connection.execute(_WITH_CHARGE.where(same))).one()
-    if any(row._mapping[name] != values[name] for name in _ASKED):
+    made = batch_of(row)
+    was_asked = Submission(
+        made.input_file_id,
+        made.endpoint,
+        made.completion_window,
+        made.metadata,
+        made.output_expires_s,
+    )
+    if was_asked != asked:
         raise SubmissionConflict("that idempotency key has made another batch")
-    return batch_of(row)
+    return made
 
 
 def _window(text: str) -> timedelta:

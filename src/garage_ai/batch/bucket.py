@@ -6,6 +6,7 @@ seen and is best cleared away by a rule of the bucket's own (AbortIncompleteMult
 """
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, Self, TypeVar
@@ -14,8 +15,7 @@ import obstore
 from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
-from garage_ai.batch.errors import FileStoreUnavailable
-from garage_ai.batch.store import CHUNK, Writing
+from garage_ai.batch.store import CHUNK, Writing, unavailable
 
 if TYPE_CHECKING:
     from obstore import AsyncWritableFile, GetOptions
@@ -25,6 +25,9 @@ _Given = TypeVar("_Given")
 
 _PART: Final = 8 * 1024 * 1024
 """Bytes of a part; S3 takes 10,000 parts of at least 5 MiB."""
+
+_CODE: Final = re.compile(r"<Code>(\w{1,64})</Code>")
+"""What S3 calls an error, as `NoSuchBucket`; the rest of its words may name a key."""
 
 
 # `timeout` runs until a body has ended, however well it comes: it is as long as the slowest
@@ -99,7 +102,8 @@ async def _told(work: Awaitable[_Given]) -> _Given:
     try:
         return await work
     except (BaseError, OSError) as error:
-        raise FileStoreUnavailable(type(error).__name__) from error
+        code = _CODE.search(str(error))
+        raise unavailable(type(error).__name__ if code is None else code[1]) from error
 
 
 __all__ = ["Bucket"]

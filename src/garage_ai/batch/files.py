@@ -1,13 +1,14 @@
 """Files of members: uploaded, listed, read, deleted.
 
 A row comes before its bytes and goes after them, so that a crash leaves nothing behind that nobody
-knows: what is `uploading` for hours, or `deleting`, is swept away.
+knows: what is `uploading` for hours, or `deleting`, is swept away. Of a file that was there the
+bare row stays `deleted` for a day: a client that deletes what it lists goes on from its place.
 """
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Final, Literal, Self
 
@@ -28,6 +29,7 @@ from garage_ai.batch.errors import (
 )
 from garage_ai.batch.models import (
     ACTIVE,
+    UPLOAD_FOR,
     FileId,
     FileStatus,
     Purpose,
@@ -43,6 +45,8 @@ Order = Literal["asc", "desc"]
 
 HALF_MADE_FOR: Final = timedelta(hours=6)
 """How long a file may be on its way; what is older was left behind by a process that is gone."""
+PLACE_KEPT_FOR: Final = timedelta(days=1)
+"""How long a list may be gone on with from behind a file that is gone."""
 MAX_FILENAME: Final = 255
 MAX_FAILURES: Final = 3
 """Files that cannot be removed before the store is taken for gone."""
@@ -163,7 +167,7 @@ class Files:
     async def get(self, member: MemberId, file: str) -> StoredFile:
         """Give a member's file. Raises: FileNotFound, StorageError."""
         async with self._storage.read() as connection:
-            return await find_file(connection, member, file)
+            return await find_file(connection, member, file, self._clock())
 
     async def list(
         self,
@@ -173,13 +177,16 @@ class Files:
         purpose: str | None = None,
         order: Order = "desc",
     ) -> FilePage:
-        """List a member's files from behind one of them. Raises: FileNotFound, StorageError."""
-        wanted = select(files).where(_theirs(member))
+        """List a member's files from behind one of them, which may be gone for a while.
+
+        Raises: FileNotFound, StorageError.
+        """
+        wanted = select(files).where(_theirs(member, self._clock()))
         if purpose is not None:
             wanted = wanted.where(files.c.purpose == purpose)
         async with self._storage.read() as connection:
             if after is not None:
-                last = await find_file(connection, member, after)
+                last = await _find(connection, after, files.c.member_id == member)
                 wanted = wanted.where(_behind(last, order))
             rows = (await connection.execute(_ordered(wanted, order).limit(limit + 1))).all()
         return FilePage([file_of(row) for row in rows[:limit]], len(rows) > limit)
@@ -190,16 +197,17 @@ class Files:
         return found, self.store.stream(found.place)
 
     async def delete(self, owner: Key, file: str) -> None:
-        """Delete a file. Raises: FileNotFound, FileInUse, FileStoreUnavailable, StorageError."""
+        """Delete a file. Raises: FileNotFound, FileInUse, StorageError."""
         async with self._storage.write(in_turn=True) as connection:
-            found = await find_file(connection, owner.member, file)
+            found = await find_file(connection, owner.member, file, self._clock())
             if await _is_read(connection, found.id):
                 raise FileInUse(f"{found.id} is read by a batch; cancel that first")
             await _become(connection, found.id, "deleting", was="processed")
             by = Actor.key(owner.id, owner.member)
             entry = Entry(Action.FILE_DELETED, by, found.id, owner.member)
             await self._audit.record(connection, entry)
-        await self.drop(found)
+        with contextlib.suppress(FileStoreUnavailable):  # `sweep` removes the bytes then
+            await self.drop(found)
 
     async def abandon(self, file: StoredFile) -> None:
         """Remove a file unless it is there: whether a transaction ended well may be in doubt.
@@ -213,13 +221,21 @@ class Files:
             await self.drop(file)
 
     async def drop(self, file: StoredFile) -> None:
-        """Remove the bytes, then the row. Raises: FileStoreUnavailable, StorageError."""
+        """Remove the bytes, then the row, or all of it but its place in lists.
+
+        Raises: FileStoreUnavailable, StorageError.
+        """
         await self.store.delete(file.place)
+        its = files.c.id == file.id
+        until = self._clock() + PLACE_KEPT_FOR
+        bare = {"status": "deleted", "filename": "", "bytes": 0, "expires_at": until}
+        never_listed = file.expires_at is None
+        gone = delete(files).where(its) if never_listed else update(files).where(its).values(bare)
         async with self._storage.write() as connection:
-            await connection.execute(delete(files).where(files.c.id == file.id))
+            await connection.execute(gone)
 
     async def sweep(self, limit: int = 100) -> int:
-        """Remove files whose time is over and what was left half made; gives how many.
+        """Remove files whose time is over, what was left half made, and old places; gives how many.
 
         What cannot be removed keeps nothing else, unless there is more of it than `MAX_FAILURES`.
         Raises: FileStoreUnavailable where that is all there is, StorageError.
@@ -229,16 +245,21 @@ class Files:
         over = and_(
             files.c.status == "processed", files.c.expires_at <= now, files.c.id.not_in(read)
         )
-        half = and_(files.c.status == "uploading", files.c.created_at < now - HALF_MADE_FOR)
+        cut_off = and_(files.c.purpose == "batch", files.c.created_at < now - 1.5 * UPLOAD_FOR)
+        late = or_(cut_off, files.c.created_at < now - HALF_MADE_FOR)
+        half = and_(files.c.status == "uploading", late)
         due = select(files).where(or_(files.c.status == "deleting", over, half))
+        places = files.c.status == "deleted", files.c.expires_at <= now
+        old = files.c.id.in_(select(files.c.id).where(*places).limit(limit))
         async with self._storage.write(in_turn=True) as connection:
+            forgotten = (await connection.execute(delete(files).where(old))).rowcount
             # In no order, so that what fails again and again is not always first.
             some = await connection.execute(due.order_by(func.random()).limit(limit))
             doomed = [file_of(row) for row in some]
             if doomed:
                 its = files.c.id.in_([file.id for file in doomed])
                 await connection.execute(update(files).where(its).values(status="deleting"))
-        return await self._drop_all(doomed)
+        return forgotten + await self._drop_all(doomed)
 
     async def _drop_all(self, doomed: Sequence[StoredFile]) -> int:
         failed: list[FileStoreUnavailable] = []
@@ -307,10 +328,15 @@ class Upload:
                 await self._files.abandon(self._file)
 
 
-async def find_file(connection: AsyncConnection, member: MemberId, file: str) -> StoredFile:
+async def find_file(
+    connection: AsyncConnection, member: MemberId, file: str, now: datetime
+) -> StoredFile:
     """Give a member's file in the caller's transaction. Raises: FileNotFound."""
-    wanted = select(files).where(files.c.id == file, _theirs(member))
-    row = (await connection.execute(wanted)).one_or_none()
+    return await _find(connection, file, _theirs(member, now))
+
+
+async def _find(connection: AsyncConnection, file: str, which: ColumnElement[bool]) -> StoredFile:
+    row = (await connection.execute(select(files).where(files.c.id == file, which))).first()
     if row is None:
         raise FileNotFound(f"no file {file[:64]!r}")
     return file_of(row)
@@ -338,14 +364,15 @@ async def _used(connection: AsyncConnection, member: MemberId) -> tuple[int, int
 
 
 async def _is_read(connection: AsyncConnection, file: FileId) -> bool:
-    reader = select(batches.c.id).where(
-        batches.c.input_file_id == file, batches.c.status.in_(ACTIVE)
-    )
-    return (await connection.execute(reader.limit(1))).first() is not None
+    its = batches.c.input_file_id == file, batches.c.status.in_(ACTIVE)
+    reader = select(batches.c.id).where(*its).limit(1)
+    return (await connection.execute(reader)).first() is not None
 
 
-def _theirs(member: MemberId) -> ColumnElement[bool]:
-    return and_(files.c.member_id == member, files.c.status == "processed")
+def _theirs(member: MemberId, now: datetime) -> ColumnElement[bool]:
+    """Choose what is there for a member: not what waits to be swept away."""
+    in_time = or_(files.c.expires_at.is_(None), files.c.expires_at > now)
+    return and_(files.c.member_id == member, files.c.status == "processed", in_time)
 
 
 def _ordered(wanted: Select[tuple[object, ...]], order: Order) -> Select[tuple[object, ...]]:

@@ -184,7 +184,8 @@ class Finalising:
     async def _end(self, hold: Hold, output: "ResultFile", errors: "ResultFile") -> None:
         """Let the files and the end of the batch be there, in one transaction."""
         batch = hold.batch
-        total = batch.total if batch.in_progress_at is not None else 0
+        is_begun = batch.in_progress_at is not None
+        total = batch.total if is_begun else 0
         status = _end_of(batch)
         await output.finish()
         await errors.finish()
@@ -193,6 +194,7 @@ class Finalising:
             f"{status}_at": self._clock(),
             "total": total,
             "failed": total - batch.completed,
+            "reserved": batch.reserved if is_begun else 0,
             "due_at": self._clock(),
         }
         async with self._storage.write() as connection:

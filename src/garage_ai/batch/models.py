@@ -3,7 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, Literal, NewType
 
 import msgspec
@@ -19,7 +19,7 @@ BatchId = NewType("BatchId", str)
 """`batch_` and 32 hex digits."""
 
 Purpose = Literal["batch", "batch_output"]
-FileStatus = Literal["uploading", "processed", "deleting"]
+FileStatus = Literal["uploading", "processed", "deleting", "deleted"]
 Endpoint = Literal["/v1/chat/completions", "/v1/completions", "/v1/embeddings"]
 Status = Literal[
     "validating",
@@ -31,7 +31,6 @@ Status = Literal[
     "cancelling",
     "cancelled",
 ]
-ItemState = Literal["queued", "leased", "done", "failed"]
 
 DEDICATED: Final = "dedicated"
 """The isolation of a batch that runs in engines made for it alone."""
@@ -43,6 +42,9 @@ ROUTES: Final[Mapping[str, Route]] = {
 }
 ACTIVE: Final[tuple[Status, ...]] = ("validating", "in_progress", "finalizing", "cancelling")
 """States in which a batch still needs its input file."""
+
+UPLOAD_FOR: Final = timedelta(hours=1)
+"""How long an upload may take: a gigabyte over a home line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +150,13 @@ __all__ = [
     "ACTIVE",
     "DEDICATED",
     "ROUTES",
+    "UPLOAD_FOR",
     "Batch",
     "BatchId",
     "Endpoint",
     "FileId",
     "FileStatus",
     "InputError",
-    "ItemState",
     "Purpose",
     "Status",
     "StoredFile",

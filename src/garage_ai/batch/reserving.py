@@ -21,18 +21,4 @@ class Reserve(Protocol):
         """Give back what the items did not use, after the batch's end."""
 
 
-class NoReserve:
-    """Nothing is set aside where nothing is billed."""
-
-    def worst(self, _key: Key, _reading: Reading) -> int:
-        """Cost nothing."""
-        return 0
-
-    async def take(self, _batch: Batch) -> None:
-        """Promise nothing."""
-
-    async def release(self, _batch: Batch) -> None:
-        """Give nothing back."""
-
-
-__all__ = ["NoReserve", "Reserve"]
+__all__ = ["Reserve"]

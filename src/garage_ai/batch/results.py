@@ -9,6 +9,9 @@ from garage_ai.batch.models import BatchId
 
 _encoder: Final = msgspec.json.Encoder()
 
+_BREAKS: Final = {text.encode(): f"\\u{ord(text):04x}".encode() for text in "\x85\u2028\u2029"}
+"""What ends a line for readers of text, such as Python's, beside what ends one of JSON Lines."""
+
 
 class _Failure(msgspec.Struct):
     code: str
@@ -54,7 +57,11 @@ def _flat(body: bytes) -> bytes:
 
 
 def _line(result: _Result) -> bytes:
-    return _encoder.encode(result) + b"\n"
+    line = _encoder.encode(result)
+    if not line.isascii():
+        for ends, escape in _BREAKS.items():
+            line = line.replace(ends, escape)
+    return line + b"\n"
 
 
 __all__ = ["answered", "result_id", "unanswered"]

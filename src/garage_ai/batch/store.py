@@ -10,8 +10,12 @@ from io import FileIO
 from pathlib import Path
 from typing import BinaryIO, Final, Protocol, TypeVar, TypeVarTuple
 
+import structlog
+
 from garage_ai.batch.errors import FileStoreUnavailable
 from garage_ai.wire.secret_files import sync_folder
+
+_log = structlog.get_logger(__name__)
 
 CHUNK: Final = 256 * 1024
 """Bytes that are held of a file that is read or written."""
@@ -55,6 +59,12 @@ class FileStore(Protocol):
 
     async def delete(self, place: str) -> None:
         """Let a file be gone, whole or half written; idempotent. Raises: FileStoreUnavailable."""
+
+
+def unavailable(reason: str) -> FileStoreUnavailable:
+    """Make the error; the log alone says why, since a client is told no more than its code."""
+    _log.warning("file_store_failed", reason=reason)
+    return FileStoreUnavailable(reason)
 
 
 class Folder:
@@ -143,7 +153,7 @@ async def _in_thread(work: Callable[[*_Args], _Given], *args: *_Args) -> _Given:
     try:
         return await asyncio.to_thread(work, *args)
     except OSError as error:
-        raise FileStoreUnavailable(error.strerror or type(error).__name__) from error
+        raise unavailable(error.strerror or type(error).__name__) from error
 
 
-__all__ = ["CHUNK", "FileStore", "Folder", "Writing"]
+__all__ = ["CHUNK", "FileStore", "Folder", "Writing", "unavailable"]

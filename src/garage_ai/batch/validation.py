@@ -21,7 +21,7 @@ from garage_ai.batch.batches import under_way
 from garage_ai.batch.errors import FileNotFound, LineRefused, ReservationRefused
 from garage_ai.batch.files import find_file
 from garage_ai.batch.holding import Hold
-from garage_ai.batch.models import DEDICATED, Batch, InputError, StoredFile
+from garage_ai.batch.models import Batch, InputError, StoredFile
 from garage_ai.batch.requests import Line, LineSplitter, Reading, ReadRequest, read_line
 from garage_ai.batch.reserving import Reserve
 from garage_ai.batch.store import FileStore
@@ -32,13 +32,16 @@ TOGETHER: Final = 250
 """Lines that are read and written at once: some milliseconds of either."""
 MAX_ERRORS: Final = 100
 """Faults that a batch lists; nothing is read on behind them."""
-_REVOKED: Final = "revoked_api_key"
+_OVER: Final = frozenset({"revoked_api_key", "expired_api_key"})
+"""Keys that no batch waits for."""
 _AGAIN: Final = timedelta(seconds=10)
 _TOO_LATE: Final = InputError(
     "batch_expired", "The completion window ended before the input file could be read."
 )
 _TWICE: Final = "This custom_id stands in a line above."
-_OTHER_MODEL: Final = "A batch that has an engine to itself is of one model, its first line's."
+_OTHER_MODEL: Final = (
+    "All lines of a batch name one model, the first's; others go in a file of their own."
+)
 _LOOK_SECONDS: Final = 120.0
 """Longest search for ids that are there twice, among a million."""
 
@@ -113,9 +116,7 @@ class Validation:
         if key is None:
             return
         try:
-            async with self._storage.read() as connection:
-                file = await find_file(connection, hold.batch.member, hold.batch.input_file_id)
-            errors = await self._read_all(hold, key, file)
+            errors = await self._read_all(hold, key, await self._file(hold.batch))
             if not errors:
                 await self._reserve.take(hold.batch)
         except (LineRefused, FileNotFound, ReservationRefused) as refused:
@@ -125,12 +126,17 @@ class Validation:
         else:
             await _begin(hold)
 
+    async def _file(self, batch: Batch) -> StoredFile:
+        """Give a batch's file, which is kept for it though its time be over since."""
+        async with self._storage.read() as connection:
+            return await find_file(connection, batch.member, batch.input_file_id, batch.created_at)
+
     async def _key(self, hold: Hold) -> Key | None:
-        """Give the batch's key; None: it is revoked, or the batch has to wait for it."""
+        """Give the batch's key; None: its time is over, or the batch has to wait for it."""
         try:
             return self._desk.key(hold.batch.key_id)
         except LineRefused as refused:
-            if refused.code == _REVOKED:
+            if refused.code in _OVER:
                 await _fail(hold, [InputError(refused.code, str(refused), param=refused.param)])
             else:
                 # Made at another gateway a moment ago, or its member is suspended for a while.
@@ -146,13 +152,13 @@ class Validation:
     async def _read_all(self, hold: Hold, key: Key, file: StoredFile) -> list[InputError]:
         """Make items of all lines; give what is wrong, or nothing."""
         errors: list[InputError] = []
-        known: set[str] = set()
+        model = hold.batch.model
         async for lines in self._groups(hold.batch, file):
             items, found = await asyncio.to_thread(self._check, hold.batch, lines)
-            found += self._check_models(key, items, known)
-            if hold.batch.isolation == DEDICATED:
-                found += _of_other_models(hold.batch.model, items)
-            errors += found
+            if items and model is None:
+                model = items[0].reading.model
+                found += self._check_model(key, items[0])
+            errors += found + self._of_other_models(key, model, items)
             if len(errors) >= MAX_ERRORS:
                 break
             if items and not errors:
@@ -200,18 +206,26 @@ class Validation:
                 errors.append(_error(line, refused))
         return items, errors
 
-    def _check_models(self, key: Key, items: Sequence[_Item], known: set[str]) -> list[InputError]:
-        """Check models that no line named before."""
+    def _check_model(self, key: Key, item: _Item) -> list[InputError]:
+        """Check the model that a line names."""
+        try:
+            self._desk.check_model(key, item.reading.model)
+        except LineRefused as refused:
+            return [_error(item.line, refused)]
+        return []
+
+    def _of_other_models(
+        self, key: Key, model: str | None, items: Sequence[_Item]
+    ) -> list[InputError]:
+        """Find lines of another model than the first's, which is to be that of all.
+
+        Of one that nobody knows, or the key may not use, that is said.
+        """
+        others = [item for item in items if item.reading.model != model][:MAX_ERRORS]
         errors: list[InputError] = []
-        for item in items:
-            model = item.reading.model
-            if model in known:
-                continue
-            try:
-                self._desk.check_model(key, model)
-                known.add(model)
-            except LineRefused as refused:
-                errors.append(_error(item.line, refused))
+        for item in others:
+            other = InputError("mismatched_model", _OTHER_MODEL, item.line.number, "body.model")
+            errors += self._check_model(key, item) or [other]
         return errors
 
     async def _write(self, hold: Hold, key: Key, items: Sequence[_Item]) -> None:
@@ -256,17 +270,7 @@ async def _begin(hold: Hold) -> None:
 
 async def _fail(hold: Hold, errors: Sequence[InputError]) -> None:
     told = msgspec.json.encode(errors).decode()
-    await hold.advance(status="failed", failed_at=utc_now(), errors=told, total=0)
-
-
-def _of_other_models(model: str | None, items: Sequence[_Item]) -> list[InputError]:
-    """Find lines of a batch with an engine of its own that it would not be asked for."""
-    first = model or next((item.reading.model for item in items), None)
-    return [
-        InputError("mismatched_model", _OTHER_MODEL, item.line.number, "body.model")
-        for item in items
-        if item.reading.model != first
-    ]
+    await hold.advance(status="failed", failed_at=utc_now(), errors=told, total=0, reserved=0)
 
 
 def _row(batch: Batch, item: _Item, hold: int) -> tuple[object, ...]:

@@ -2,7 +2,7 @@
 
 from garage_ai.catalog.cards import REFERENCE, Card, find_card, known_cards
 from garage_ai.catalog.catalogue import CHAT_ALIAS, DEFAULT_MODEL, Catalog
-from garage_ai.catalog.digests import Digest, canonical_json, parse_digest
+from garage_ai.catalog.digests import Digest, canonical_json
 from garage_ai.catalog.errors import (
     CatalogError,
     DiskFull,
@@ -23,9 +23,11 @@ from garage_ai.catalog.errors import (
     WrongSize,
 )
 from garage_ai.catalog.folder_shape import read_folder_shape
+from garage_ai.catalog.folder_weights import NO_WEIGHTS, Weights, form_of, read_folder_weights
 from garage_ai.catalog.gguf import GgufHeader, read_gguf
 from garage_ai.catalog.gguf_shape import Burden, burden_of, shape_of
-from garage_ai.catalog.group_planner import plan_group
+from garage_ai.catalog.group_layouts import Unweighed, Weighed
+from garage_ai.catalog.group_planner import plan_group, plan_unweighed
 from garage_ai.catalog.groups import GroupFit, GroupRefusal, Link, Obstacle, Rank, Rig
 from garage_ai.catalog.known_shapes import KNOWN, Known
 from garage_ai.catalog.local_file import manifest_for_file
@@ -35,7 +37,16 @@ from garage_ai.catalog.local_folder import (
     manifest_for_folder,
     read_folder_config,
 )
-from garage_ai.catalog.manifest import Manifest, ModelFile, ModelKind, decode_manifest, digest_of
+from garage_ai.catalog.manifest import (
+    FILE_KINDS,
+    Manifest,
+    ModelFile,
+    ModelKind,
+    ModelName,
+    check_manifest,
+    decode_manifest,
+    digest_of,
+)
 from garage_ai.catalog.offload import CacheType, Demand, Offload, TooLarge, offload
 from garage_ai.catalog.planner import (
     RESERVE,
@@ -56,7 +67,6 @@ from garage_ai.catalog.sources import (
     Hub,
     InFolder,
     InPackage,
-    LocalSource,
     OnHuggingFace,
     OverHttps,
     RemoteSource,
@@ -70,7 +80,9 @@ __all__ = [
     "CHAT_ALIAS",
     "CONFIG",
     "DEFAULT_MODEL",
+    "FILE_KINDS",
     "KNOWN",
+    "NO_WEIGHTS",
     "QUANTISATIONS",
     "REFERENCE",
     "RESERVE",
@@ -98,11 +110,11 @@ __all__ = [
     "Known",
     "Limits",
     "Link",
-    "LocalSource",
     "Manifest",
     "ManifestInvalid",
     "ModelFile",
     "ModelKind",
+    "ModelName",
     "ModelStore",
     "NoSourceLeft",
     "Obstacle",
@@ -129,26 +141,32 @@ __all__ = [
     "StoreFull",
     "TooLarge",
     "UnsafeRedirect",
+    "Unweighed",
     "Vocabulary",
+    "Weighed",
+    "Weights",
     "Wish",
     "WrongDigest",
     "WrongSize",
     "burden_of",
     "canonical_json",
+    "check_manifest",
     "decode_manifest",
     "digest_of",
     "divides",
     "find_card",
+    "form_of",
     "known_cards",
     "manifest_for_file",
     "manifest_for_folder",
     "offload",
-    "parse_digest",
     "plan",
     "plan_group",
     "plan_on",
+    "plan_unweighed",
     "read_folder_config",
     "read_folder_shape",
+    "read_folder_weights",
     "read_gguf",
     "read_vocabulary",
     "shape_of",

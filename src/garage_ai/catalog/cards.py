@@ -8,6 +8,8 @@ Compute capability: developer.nvidia.com/cuda-gpus.
 import re
 from typing import Final, NamedTuple
 
+from garage_ai.catalog.planner import GIB
+
 
 class Card(NamedTuple):
     """A card: GiB of memory, bandwidth in GB/s, power in watts as shipped."""
@@ -66,7 +68,6 @@ CARDS: Final = (
 )
 
 _NOISE: Final = re.compile(r"\b(nvidia|geforce|rtx|\d+ ?gi?b)\b", re.IGNORECASE)
-_GIB: Final = 1 << 30
 _MEMORY: Final = re.compile(r"(\d+) ?gi?b\b", re.IGNORECASE)
 
 
@@ -77,7 +78,7 @@ def find_card(name: str, memory: int | None = None) -> Card | None:
     """
     twins = [card for card in CARDS if _plain(card.name) == _plain(name)]
     said = _MEMORY.search(name)
-    size = int(said[1]) if said else None if memory is None else round(memory / _GIB)
+    size = int(said[1]) if said else None if memory is None else round(memory / GIB)
     if size is None:
         return max(twins, key=lambda card: card.memory, default=None)
     return next((card for card in twins if card.memory == size), None)

@@ -2,25 +2,12 @@
 
 import hashlib
 import json
-import re
 from typing import NewType
 
 Digest = NewType("Digest", str)
 """`sha256:` and 64 lower-case hexadecimal digits."""
 
 DIGEST_PATTERN = r"\Asha256:[0-9a-f]{64}\Z"
-
-_DIGEST = re.compile(DIGEST_PATTERN)
-
-
-def parse_digest(text: str) -> Digest:
-    """Return `text` as a digest.
-
-    Raises ValueError for anything but `sha256:` and 64 lower-case hexadecimal digits.
-    """
-    if _DIGEST.match(text) is None:
-        raise ValueError(f"not a digest: {text[:80]!r}")
-    return Digest(text)
 
 
 def digest_of_bytes(data: bytes) -> Digest:

@@ -9,6 +9,7 @@ from garage_ai.catalog.local_folder import CONFIG, read_json
 from garage_ai.catalog.shapes import Linear, Shape
 
 _Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 32)]
+_Amount = Annotated[int, msgspec.Meta(ge=0, le=1 << 32)]
 _MOST_LAYERS: Final = 4096
 _Layers = Annotated[list[str], msgspec.Meta(max_length=_MOST_LAYERS)]
 
@@ -28,11 +29,11 @@ class _Fields(msgspec.Struct):
     sliding_window: _Count | None = None
     layer_types: _Layers | None = None
 
-    num_experts: int | None = None
-    num_local_experts: int | None = None
-    num_experts_per_tok: int | None = None
-    moe_intermediate_size: int | None = None
-    shared_expert_intermediate_size: int | None = None
+    num_experts: _Amount | None = None
+    num_local_experts: _Amount | None = None
+    num_experts_per_tok: _Amount | None = None
+    moe_intermediate_size: _Amount | None = None
+    shared_expert_intermediate_size: _Amount | None = None
 
     linear_num_key_heads: _Count | None = None
     linear_num_value_heads: _Count | None = None
@@ -102,7 +103,7 @@ def _linear(found: _Fields, layers: int) -> Linear | None:
         # Qwen3NextConfig's own default.
         count = layers - layers // (found.full_attention_interval or 4)
     return Linear(
-        layers=count,
+        layers=min(count, layers),
         key_heads=keys,
         value_heads=values,
         key_dim=found.linear_key_head_dim,

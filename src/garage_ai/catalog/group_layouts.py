@@ -30,14 +30,61 @@ TRIP_LIMIT_MS: Final = 2.0
 """Longest round trip within a group: a cable in a house takes well under one, a radio link more,
 and each token waits for several."""
 
-TENSOR_GBIT: Final = 10.0
-"""Least bandwidth for a tensor-parallel set over several rigs: between layers every rig sends what
-the others have to wait for, and of a prompt that is megabytes each time."""
+TENSOR_GBIT: Final = 8.0
+"""Least bandwidth, as measured, for a tensor-parallel set over several rigs: between layers every
+rig sends what the others have to wait for, and of a prompt that is megabytes each time.
+
+It is what a cable of 10 Gbit/s delivers. Of the 1538 bytes that a full frame takes (IEEE 802.3)
+1448 are payload of TCP, which is 9.4 Gbit/s; and of the 16 MiB that two rigs measure with, the
+first go at the pace of TCP's slow start (RFC 6928), which leaves 8.7 at a round trip of 0.3 ms.
+The next narrower cable, of 5 Gbit/s, delivers 4.7."""
 
 MOST_RIGS: Final = 8
-"""Rigs whose teams are looked at; of more, those with most room."""
+"""Rigs whose teams are looked at; of more, those with most room among such as have a link."""
 
 Links = Mapping[frozenset[str], Link]
+
+
+class Weighed(NamedTuple):
+    """A model whose shape is known, in a form: what each part of it takes can be computed."""
+
+    shape: Shape
+    form: Quantisation
+
+    @property
+    def layers(self) -> int:
+        """Layers, of which each stage has at least one."""
+        return self.shape.layers
+
+    def uncut(self, tensor: int) -> Obstacle | None:
+        """Say why it cannot be cut into so many equal parts, if so."""
+        if tensor == 1:
+            return None
+        found = indivisible(self.shape, tensor)
+        if found is not None:
+            return HeadsIndivisible(tensor=tensor, what=found[0], heads=found[1])
+        width = self.shape.expert_intermediate or self.shape.intermediate
+        block = self.form.block
+        if width % (tensor * block):
+            return ExpertsTooNarrow(form=self.form.name, tensor=tensor, width=width, block=block)
+        return None
+
+
+class Unweighed(NamedTuple):
+    """A model of which no more is known than its heads: memory is left to the engine."""
+
+    heads: int
+
+    @property
+    def layers(self) -> int | None:
+        """Not known: the engine deals them out."""
+        return None
+
+    def uncut(self, tensor: int) -> Obstacle | None:
+        """Say why it cannot be cut into so many equal parts, if so."""
+        if self.heads % tensor == 0:
+            return None
+        return HeadsIndivisible(tensor=tensor, what="attention", heads=self.heads)
 
 
 class Spot(NamedTuple):
@@ -61,6 +108,11 @@ class Lender(NamedTuple):
 
     name: str
     spots: tuple[Spot, ...]
+
+    @property
+    def room(self) -> int:
+        """Bytes of all its cards."""
+        return sum(spot.place.room for spot in self.spots)
 
 
 class Layout(NamedTuple):
@@ -86,22 +138,40 @@ class Layout(NamedTuple):
 
 
 def layouts(
-    shape: Shape, form: Quantisation, rigs: Sequence[Lender], links: Links
+    model: Weighed | Unweighed, rigs: Sequence[Lender], links: Links, tensor: int = 0
 ) -> Iterator[Layout | Obstacle]:
     """Give every way that the engine allows, and what stands in the way of others.
 
-    Within a rig a set is as large as can be; whether memory suffices is not looked at.
+    `rigs` hold only cards that run the model. Sets have `tensor` cards; 0: within a rig as many as
+    can be. Whether memory suffices is not looked at.
     """
-    for count in range(1, len(rigs) + 1):
-        for team in combinations(rigs, count):
-            cut_off = list(_cut_off(team, links))
-            yield from cut_off
-            if cut_off:
-                continue
-            for cards in range(1, min(len(rig.spots) for rig in team) + 1):
-                yield from _inside(shape, form, team, cards)
-                if count > 1:
-                    yield from _across(shape, form, team, cards, links)
+    for team in _teams(rigs, links):
+        cut_off = list(_cut_off(team, links))
+        yield from cut_off
+        if cut_off:
+            continue
+        for cards in range(1, min(len(rig.spots) for rig in team) + 1):
+            yield from _inside(model, team, cards, tensor)
+            if len(team) > 1 and tensor in (0, cards * len(team)):
+                yield from _across(model, team, cards, links)
+
+
+def _teams(rigs: Sequence[Lender], links: Links) -> Iterator[tuple[Lender, ...]]:
+    """Give each rig alone, and every team of the MOST_RIGS with most room.
+
+    A rig that is linked to no other comes after those that are: it is of no team.
+    """
+    joined = {
+        rig.name
+        for one, other in combinations(rigs, 2)
+        if not list(_cut_off((one, other), links))
+        for rig in (one, other)
+    }
+    first = sorted(rigs, key=lambda rig: (rig.name not in joined, -rig.room, rig.name))
+    chosen = sorted(first[:MOST_RIGS], key=lambda rig: rig.name)
+    yield from ((rig,) for rig in rigs)
+    for count in range(2, len(chosen) + 1):
+        yield from combinations(chosen, count)
 
 
 def _cut_off(team: Sequence[Lender], links: Links) -> Iterator[Obstacle]:
@@ -114,11 +184,11 @@ def _cut_off(team: Sequence[Lender], links: Links) -> Iterator[Obstacle]:
 
 
 def _inside(
-    shape: Shape, form: Quantisation, team: Sequence[Lender], cards: int
+    model: Weighed | Unweighed, team: Sequence[Lender], cards: int, wanted: int
 ) -> Iterator[Layout | Obstacle]:
-    """Sets within a rig each, as large as the model and the cards allow."""
-    for tensor in (n for n in range(cards, 0, -1) if cards % n == 0):
-        uncut = _uncut(shape, form, tensor)
+    """Sets within a rig each, as large as is wanted, or as the model and the cards allow."""
+    for tensor in (n for n in range(cards, 0, -1) if cards % n == 0 and wanted in (0, n)):
+        uncut = model.uncut(tensor)
         if uncut is not None:
             yield uncut
             continue
@@ -128,24 +198,24 @@ def _inside(
             yield from (_unequal([rig]) for rig in mixed)
             continue
         yield _in_a_row(
-            shape, Layout(_names(team), tuple(each for found in sets for each in found))
+            model, Layout(_names(team), tuple(each for found in sets for each in found))
         )
         return
 
 
-def _in_a_row(shape: Shape, layout: Layout) -> Layout | Obstacle:
-    if layout.pipeline > shape.layers:
-        return TooManyStages(pipeline=layout.pipeline, layers=shape.layers)
+def _in_a_row(model: Weighed | Unweighed, layout: Layout) -> Layout | Obstacle:
+    if model.layers is not None and layout.pipeline > model.layers:
+        return TooManyStages(pipeline=layout.pipeline, layers=model.layers)
     if layout.pipeline > 1 and any(spot.place.processor for one in layout.stages for spot in one):
         return ProcessorsInARow(pipeline=layout.pipeline)
     return layout
 
 
 def _across(
-    shape: Shape, form: Quantisation, team: Sequence[Lender], cards: int, links: Links
+    model: Weighed | Unweighed, team: Sequence[Lender], cards: int, links: Links
 ) -> Iterator[Layout | Obstacle]:
     """One set over all rigs."""
-    uncut = _uncut(shape, form, cards * len(team))
+    uncut = model.uncut(cards * len(team))
     if uncut is not None:
         yield uncut
         return
@@ -165,19 +235,6 @@ def _across(
         return
     every = [tuple(spot for found in best for spot in found[kind]) for kind in common]
     yield Layout(_names(team), (max(every, key=room_of),))
-
-
-def _uncut(shape: Shape, form: Quantisation, tensor: int) -> Obstacle | None:
-    """Say why the model cannot be cut into so many equal parts, if so."""
-    if tensor == 1:
-        return None
-    found = indivisible(shape, tensor)
-    if found is not None:
-        return HeadsIndivisible(tensor=tensor, what=found[0], heads=found[1])
-    width = shape.expert_intermediate or shape.intermediate
-    if width % (tensor * form.block):
-        return ExpertsTooNarrow(form=form.name, tensor=tensor, width=width, block=form.block)
-    return None
 
 
 def _sets(rig: Lender, size: int) -> list[Set]:
@@ -220,6 +277,8 @@ __all__ = [
     "Links",
     "Set",
     "Spot",
+    "Unweighed",
+    "Weighed",
     "layouts",
     "room_of",
 ]

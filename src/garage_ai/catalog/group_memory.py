@@ -17,6 +17,12 @@ EXCHANGE: Final = GIB // 4
 are up to some dozens (NCCL user guide, NCCL_BUFFSIZE)."""
 
 
+SPARE: Final = GIB // 2
+"""What is left of each card by more context, or more sequences, than the least that is asked for.
+vLLM takes what it measures, not what was computed, and with too little it does not start; its
+graphs alone are logged with 0.2 to 0.6 GiB, of which half a GiB is planned (`planner.GRAPHS`)."""
+
+
 class Load(NamedTuple):
     """Bytes on one card."""
 
@@ -90,4 +96,4 @@ class Memory:
         return max(loads, key=sum)
 
 
-__all__ = ["EXCHANGE", "Load", "Memory", "Room", "Size"]
+__all__ = ["EXCHANGE", "SPARE", "Load", "Memory", "Room", "Size"]

@@ -12,15 +12,16 @@ from typing import Final
 from msgspec.structs import replace
 
 from garage_ai.catalog.group_layouts import (
-    MOST_RIGS,
     Layout,
     Lender,
     Links,
     Spot,
+    Unweighed,
+    Weighed,
     layouts,
     room_of,
 )
-from garage_ai.catalog.group_memory import Load, Memory, Room, Size
+from garage_ai.catalog.group_memory import SPARE, Load, Memory, Room, Size
 from garage_ai.catalog.group_pace import Clock
 from garage_ai.catalog.groups import (
     CardTooOld,
@@ -34,6 +35,7 @@ from garage_ai.catalog.groups import (
     MemoryShort,
     NoCard,
     NoForm,
+    NoSuchSet,
     Obstacle,
     ProcessorsInARow,
     Rank,
@@ -59,6 +61,7 @@ _ORDER: Final[tuple[type, ...]] = (
     TooManyStages,
     HeadsIndivisible,
     ExpertsTooNarrow,
+    NoSuchSet,
 )
 """What is told first: what most of all kept the group from the model."""
 
@@ -72,30 +75,64 @@ def plan_group(
     rigs: Iterable[Rig],
     links: Iterable[Link],
     wish: Wish = USUAL,
+    *,
+    tensor: int = 0,
 ) -> GroupFit | GroupRefusal:
     """Find the best way to run a model on a group whose rigs have names of their own.
 
     Forms are tried in their order, those of other engines left out. With each, most sequences and
     then most context win, then fewest rigs, then speed. In which order rigs are told is nothing.
+    Sets have `tensor` cards, where somebody wants so many (0: as is best).
     """
     forms = [form for form in forms if form.engine == "vllm"]
-    chosen = _roomiest([rig for rig in rigs if rig.cards])
-    if not (forms and chosen):
-        return GroupRefusal((NoForm() if chosen else NoCard(),))
+    lending = _with_cards(rigs)
+    if not (forms and lending):
+        return GroupRefusal((NoForm() if lending else NoCard(),))
     measured = _worst(links)
     obstacles: list[Obstacle] = []
     for form in forms:
-        fits, passed = _Search(shape, form, measured, wish).over(chosen)
+        fits, passed = _Search(Weighed(shape, form), measured, wish).over(lending, tensor)
         if fits:
             told = [each for each in passed if isinstance(each, _TOLD_OF_FITS)]
             return replace(max(fits, key=_merit), obstacles=_told(told))
         obstacles += passed
-    return GroupRefusal(_told(obstacles))
+    return _refuse(obstacles, lending, tensor)
 
 
-def _roomiest(rigs: Sequence[Rig]) -> list[Rig]:
-    by_room = sorted(rigs, key=lambda rig: (-sum(card.room for card in rig.cards), rig.name))
-    return sorted(by_room[:MOST_RIGS], key=lambda rig: rig.name)
+def plan_unweighed(
+    heads: int, rigs: Iterable[Rig], links: Iterable[Link], tensor: int = 0
+) -> Layout | GroupRefusal:
+    """Find a way to run a model whose memory cannot be computed: on most cards.
+
+    Of ways that take as many, whole layers in each rig come before sets over several.
+    """
+    lending = _with_cards(rigs)
+    if not lending:
+        return GroupRefusal((NoCard(),))
+    found = list(
+        layouts(Unweighed(heads), [_lender(rig) for rig in lending], _worst(links), tensor)
+    )
+    ways = [each for each in found if isinstance(each, Layout)]
+    if ways:
+        return max(ways, key=lambda way: way.tensor * way.pipeline)
+    return _refuse([each for each in found if not isinstance(each, Layout)], lending, tensor)
+
+
+def _refuse(obstacles: Sequence[Obstacle], rigs: Sequence[Rig], tensor: int) -> GroupRefusal:
+    cards = sum(len(rig.cards) for rig in rigs)
+    # Where no way was looked at, there is none by which so many cards come together.
+    return GroupRefusal(
+        _told(obstacles) or (NoSuchSet(tensor=tensor, cards=cards, rigs=len(rigs)),)
+    )
+
+
+def _lender(rig: Rig) -> Lender:
+    spots = (Spot(rig.name, number, card) for number, card in enumerate(rig.cards))
+    return Lender(rig.name, tuple(spots))
+
+
+def _with_cards(rigs: Iterable[Rig]) -> list[Rig]:
+    return sorted((rig for rig in rigs if rig.cards), key=lambda rig: rig.name)
 
 
 def _worst(links: Iterable[Link]) -> Links:
@@ -112,19 +149,20 @@ def _worst(links: Iterable[Link]) -> Links:
 class _Search:
     """All ways of running a model in one form, and what stands in the way of others."""
 
-    def __init__(self, shape: Shape, form: Quantisation, links: Links, wish: Wish) -> None:
-        self._shape = shape
-        self._form = form
+    def __init__(self, model: Weighed, links: Links, wish: Wish) -> None:
+        self._model = model
+        self._shape, self._form = model
         self._links = links
-        self._sizes = [Size(*each) for each in sizes(shape, wish)]
-        self._memory = cache(partial(Memory, shape, form))
+        self._sizes = [Size(*each) for each in sizes(self._shape, wish)]
+        self._least = self._sizes[-1]
+        self._memory = cache(partial(Memory, *model))
 
-    def over(self, rigs: Sequence[Rig]) -> tuple[list[GroupFit], list[Obstacle]]:
-        """Look at every team of these rigs."""
+    def over(self, rigs: Sequence[Rig], tensor: int) -> tuple[list[GroupFit], list[Obstacle]]:
+        """Look at every team of these rigs, with so many cards in a set, or any number."""
         fits: list[GroupFit] = []
         obstacles: list[Obstacle] = [old for rig in rigs for old in self._too_old(rig)]
-        able = [lender for rig in rigs if (lender := self._lender(rig)).spots]
-        for way in layouts(self._shape, self._form, able, self._links):
+        able = [lender for rig in rigs if (lender := self._able(rig)).spots]
+        for way in layouts(self._model, able, self._links, tensor):
             found = self._on(way) if isinstance(way, Layout) else way
             if isinstance(found, GroupFit):
                 fits.append(found)
@@ -135,9 +173,9 @@ class _Search:
     def _runs(self, card: Place) -> bool:
         return card.compute is None or card.compute >= self._form.compute
 
-    def _lender(self, rig: Rig) -> Lender:
-        spots = (Spot(rig.name, number, card) for number, card in enumerate(rig.cards))
-        return Lender(rig.name, tuple(spot for spot in spots if self._runs(spot.place)))
+    def _able(self, rig: Rig) -> Lender:
+        every = _lender(rig).spots
+        return Lender(rig.name, tuple(spot for spot in every if self._runs(spot.place)))
 
     def _too_old(self, rig: Rig) -> Iterator[CardTooOld]:
         for card in rig.cards:
@@ -151,11 +189,15 @@ class _Search:
                 )
 
     def _on(self, layout: Layout) -> GroupFit | MemoryShort:
-        """Ask for less and less of these cards, until the fullest of them holds its part."""
+        """Ask for less and less of these cards, until the fullest of them holds its part.
+
+        Whatever is more than the least also leaves SPARE.
+        """
         memory = self._memory(layout.tensor, alone=layout.alone)
         rooms = _rooms(layout)
-        size = next((each for each in self._sizes if memory.holds(each, rooms)), None)
-        if size is None:
+        spared = [room._replace(each=room.each - SPARE) for room in rooms]
+        size = next((each for each in self._sizes[:-1] if memory.holds(each, spared)), self._least)
+        if not memory.holds(size, rooms):
             return self._short(layout, memory, rooms)
         layers = memory.deal(size, rooms)
         clock = Clock(self._shape, self._form, layout, layers, self._links)
@@ -175,7 +217,7 @@ class _Search:
         )
 
     def _short(self, layout: Layout, memory: Memory, rooms: Sequence[Room]) -> MemoryShort:
-        least = self._sizes[-1]
+        least = self._least
         layers = memory.deal(least, rooms)
         pairs = [
             (sum(memory.load(least, count, room.ends)), room.each)
@@ -243,4 +285,4 @@ def _told(obstacles: Iterable[Obstacle]) -> tuple[Obstacle, ...]:
     return tuple(sorted([*least.values(), *others], key=lambda each: _ORDER.index(type(each))))
 
 
-__all__ = ["plan_group"]
+__all__ = ["plan_group", "plan_unweighed"]

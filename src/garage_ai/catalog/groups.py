@@ -12,6 +12,7 @@ each process of the engine, or the obstacles that stood in the way, each with it
     ├── ExpertsTooNarrow  experts_too_narrow feed-forward parts smaller than what shares a scale
     ├── TooManyStages     too_many_stages    more stages than layers
     ├── ProcessorsInARow  processors_in_a_row a pipeline of processors, which the engine has not
+    ├── NoSuchSet         no_such_set        a set as large as somebody wants cannot be had
     ├── LinkUnmeasured    link_unmeasured    two rigs have not measured what is between them
     ├── TripTooLong       trip_too_long      round trip over the limit
     ├── LinkTooNarrow     link_too_narrow    tensor parallel between rigs without the bandwidth
@@ -184,6 +185,14 @@ class LinkTooNarrow(_Stated, frozen=True, kw_only=True, tag="link_too_narrow"):
     limit_gbit: float
 
 
+class NoSuchSet(_Stated, frozen=True, kw_only=True, tag="no_such_set"):
+    """Neither one rig nor equally many cards of each give a set as large as somebody wants."""
+
+    tensor: int
+    cards: int
+    rigs: int
+
+
 class ProcessorsInARow(_Stated, frozen=True, kw_only=True, tag="processors_in_a_row"):
     """The engine's build for processors has no pipeline."""
 
@@ -218,6 +227,7 @@ Obstacle = (
     | ExpertsTooNarrow
     | TooManyStages
     | ProcessorsInARow
+    | NoSuchSet
     | LinkUnmeasured
     | TripTooLong
     | LinkTooNarrow
@@ -237,6 +247,7 @@ __all__ = [
     "MemoryShort",
     "NoCard",
     "NoForm",
+    "NoSuchSet",
     "Obstacle",
     "Pace",
     "ProcessorsInARow",

@@ -4,6 +4,7 @@ Weights in a pickle and models that bring code of their own are refused: both ru
 wrote.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,8 +33,45 @@ _Word = Annotated[str, msgspec.Meta(max_length=100)]
 _Count = Annotated[int, msgspec.Meta(ge=1, le=2**40)]
 
 
-class _Quantisation(msgspec.Struct):
+_Side = Annotated[int, msgspec.Meta(ge=1, le=2**20)]
+_GroupSize = Annotated[int, msgspec.Meta(ge=-1, le=2**20)]
+_LEAST_OF_GROUPS: Final = 64
+"""What a part is a multiple of at least where groups of weights share a scale (vLLM 0.32,
+marlin_utils.py: check_moe_marlin_supports_layer)."""
+
+
+class _Scaled(msgspec.Struct):
+    """How many weights share a scale: a block of rows and columns, or a group in a row."""
+
+    weight_block_size: Annotated[list[_Side], msgspec.Meta(max_length=2)] | None = None
+    block_structure: Annotated[list[_Side], msgspec.Meta(max_length=2)] | None = None
+    group_size: _GroupSize | None = None
+
+    @property
+    def block(self) -> int:
+        """What a width that is cut stays a multiple of."""
+        blocks = self.weight_block_size or self.block_structure
+        if blocks:
+            return math.lcm(*blocks)
+        # -1: a whole row has one.
+        return max(_LEAST_OF_GROUPS, self.group_size) if self.group_size else 1
+
+
+class _Group(msgspec.Struct):
+    weights: _Scaled | None = None
+
+
+class _Quantisation(_Scaled):
     quant_method: _Word = ""
+    config_groups: Annotated[dict[str, _Group], msgspec.Meta(max_length=64)] | None = None
+
+    @property
+    def widest(self) -> int:
+        """The block of all groups of layers that the configuration tells apart."""
+        groups = [
+            each.weights.block for each in (self.config_groups or {}).values() if each.weights
+        ]
+        return max(self.block, *groups, 1)
 
 
 class _Shape(msgspec.Struct):
@@ -65,7 +103,8 @@ class _Index(msgspec.Struct):
 class FolderConfig(msgspec.Struct, frozen=True):
     """What `config.json` says: heads of attention, longest context, how numbers are kept.
 
-    `quantisation` is the method's name, empty for weights as they were trained.
+    `quantisation` is the method's name, empty for weights as they were trained. A width that is cut
+    among cards stays a multiple of `block`.
     """
 
     architecture: str
@@ -74,6 +113,7 @@ class FolderConfig(msgspec.Struct, frozen=True):
     context: int
     dtype: str
     quantisation: str
+    block: int = 1
 
 
 def read_folder_config(folder: Path) -> FolderConfig:
@@ -95,7 +135,15 @@ def read_folder_config(folder: Path) -> FolderConfig:
         context=context,
         dtype=text.dtype or text.torch_dtype or config.dtype or config.torch_dtype or "unknown",
         quantisation=quantisation.quant_method if quantisation is not None else "",
+        block=quantisation.widest if quantisation is not None else 1,
     )
+
+
+def read_index(files: Mapping[str, Path]) -> frozenset[str] | None:
+    """Read which files hold weights; None where no index says so. Raises FolderInvalid."""
+    if _INDEX not in files:
+        return None
+    return frozenset(read_json(files[_INDEX], _Index).weight_map.values())
 
 
 def files_of(folder: Path) -> list[str]:

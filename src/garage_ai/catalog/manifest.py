@@ -21,6 +21,9 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 # a new mirror or a new favourite must not make two models out of one.
 _NOT_IDENTITY = frozenset({"sources", "rank"})
 
+FILE_KINDS = frozenset({".gguf", ".jinja", ".json", ".model", ".safetensors", ".tiktoken", ".txt"})
+"""Endings of files that hold data; a pickle or a script runs what a stranger wrote."""
+
 
 class ModelFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One file of a model: its path below the model's folder, its size in bytes, its SHA-256."""
@@ -87,7 +90,7 @@ def decode_manifest(data: bytes | str, origin: str = "manifest") -> Manifest:
     """
     try:
         return msgspec.json.decode(data, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ManifestInvalid(f"{origin}: {error}") from error
 
 

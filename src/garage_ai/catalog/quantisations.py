@@ -14,7 +14,7 @@ class Quantisation(NamedTuple):
 
     `compute` is the oldest generation of cards that runs it. `block`: a feed-forward width that is
     cut among cards must stay a multiple of it, or the engine has no fast kernel for the part, and
-    for `fp8` none at all.
+    for `fp8` none at all. `tied`: the table is the head too, so who has both ends has it once.
     """
 
     name: str
@@ -26,11 +26,13 @@ class Quantisation(NamedTuple):
     compute: tuple[int, int]
     source: str
     block: int = 1
+    tied: bool = False
 
     def weights(self, shape: Shape, ends: int = 2) -> int:
         """Give the memory of all weights, in bytes; of table and head only so many."""
+        outer = min(ends, 1) if self.tied else ends
         bits = self.attention * shape.attention + self.dense * shape.dense
-        bits += self.experts * shape.expert + self.outer * ends * shape.embedding
+        bits += self.experts * shape.expert + self.outer * outer * shape.embedding
         return math.ceil(bits / 8)
 
     def read_for_a_token(self, shape: Shape) -> int:

@@ -58,17 +58,6 @@ class Address:
     token: str | None = field(default=None, repr=False)
 
 
-class LocalSource(Protocol):
-    """A place on this machine, whose files are used where they are."""
-
-    @property
-    def label(self) -> str: ...
-
-    def locate(self, path: str) -> Path | None:
-        """Say where the file should be, or None when the place does not exist."""
-        ...
-
-
 class RemoteSource(Protocol):
     """A place elsewhere, whose files are copied into the store."""
 
@@ -125,6 +114,11 @@ class OverHttps(_Source, frozen=True, tag_field="type", tag="https"):
     """Files below one HTTPS address."""
 
     base: HttpsUrl
+
+    def __post_init__(self) -> None:
+        """Refuse what is no address. Raises: ValueError."""
+        if not urlsplit(self.base).hostname:
+            raise ValueError("an https source names a host")
 
     @property
     def label(self) -> str:

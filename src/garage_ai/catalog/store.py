@@ -143,19 +143,22 @@ class ModelStore:
             sha256 = await self._notary.sha256(path, meter.at)
             return await asyncio.to_thread(manifest_for_file, path, name=name, sha256=sha256)
 
-    async def adopt_folder(self, folder: Path, on_progress: OnProgress | None = None) -> Manifest:
+    async def adopt_folder(
+        self, folder: Path, on_progress: OnProgress | None = None, *, name: str | None = None
+    ) -> Manifest:
         """Describe the owner's folder of safetensors; unchanged files are hashed only once.
 
-        Raises FetchError when it cannot be read and FolderInvalid when it is something else.
+        `name` defaults to the folder's own. Raises FetchError when it cannot be read and
+        FolderInvalid when it is something else.
         """
         folder = folder.absolute()  # noqa: ASYNC240  touches no disk
         with _os_errors(self._root):
             sha256 = {}
-            for name in await asyncio.to_thread(files_of, folder):
-                path = folder / name
-                meter = Meter(on_progress, name, "checking", stamp_of(path).size)
-                sha256[name] = await self._notary.sha256(path, meter.at)
-            return await asyncio.to_thread(manifest_for_folder, folder, sha256)
+            for file in await asyncio.to_thread(files_of, folder):
+                path = folder / file
+                meter = Meter(on_progress, file, "checking", stamp_of(path).size)
+                sha256[file] = await self._notary.sha256(path, meter.at)
+            return await asyncio.to_thread(manifest_for_folder, folder, sha256, name=name)
 
     async def _find(self, want: _Want, manifest: Manifest) -> Path | None:
         """Look for a good copy on this machine, first in the store, then in other places."""

@@ -10,7 +10,18 @@ _INVITE: Final = (
 )
 
 _ADVICE: Final[dict[str, tuple[str, str]]] = {
-    "model_not_found": ("`gai models` shows what is served.", "`gai models` visar vad som finns."),
+    "model_not_found": (
+        "`gai models` shows what is served, `gai models catalogue` what is known.",
+        "`gai models` visar vad som körs, `gai models catalogue` vad som är känt.",
+    ),
+    "manifest_exists": (
+        "`gai models catalogue` shows the names that are taken.",
+        "`gai models catalogue` visar namnen som är upptagna.",
+    ),
+    "invalid_manifest": (
+        "`gai models describe` makes a manifest of a file or a folder.",
+        "`gai models describe` gör ett manifest av en fil eller en mapp.",
+    ),
     "key_not_found": ("`gai key list` shows the keys.", "`gai key list` visar nycklarna."),
     "member_not_found": (
         "`gai member list` shows the members.",

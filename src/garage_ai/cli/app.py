@@ -23,6 +23,7 @@ from garage_ai.cli import (
     litellm,
     me,
     member,
+    models,
     node,
     output,
     price,
@@ -32,7 +33,6 @@ from garage_ai.cli.chat import chat
 from garage_ai.cli.errors import INTERRUPTED, CliError, Failed
 from garage_ai.cli.gateway import gateway
 from garage_ai.cli.handover import hand_over
-from garage_ai.cli.models import models
 from garage_ai.cli.up import up
 from garage_ai.cli.words import say
 
@@ -83,7 +83,7 @@ def make_app() -> typer.Typer:
     app.add_typer(me.app, name="me")
     app.add_typer(audit.app, name="audit")
     app.add_typer(price.app, name="price")
-    app.command("models", help=say("help.models"))(models)
+    app.add_typer(models.app, name="models")
     app.command("chat", help=say("help.chat"))(chat)
     app.add_typer(batch.app, name="batch")
     app.add_typer(usage.app, name="usage")

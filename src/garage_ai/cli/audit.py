@@ -1,7 +1,7 @@
 """`gai audit`: who did what, and whether the log of it is as it was written."""
 
-from collections.abc import Iterator
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +9,8 @@ import typer
 
 from garage_ai.audit.chain import Check, Verdict
 from garage_ai.audit.errors import BadExport
-from garage_ai.audit.exports import Export, head_of, read_export, recorded
+from garage_ai.audit.exports import Export, head_of, noted_head, read_export, recorded
+from garage_ai.audit.models import Head, Noted, Recorded
 from garage_ai.cli import output
 from garage_ai.cli.client import Client
 from garage_ai.cli.errors import Failed
@@ -19,6 +20,19 @@ from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.own_shapes import Act
 
 app = typer.Typer(help=say("help.audit"), no_args_is_help=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Copy:
+    """A log as it came here, its heads, and the key that these are said to be signed with.
+
+    `read_at` is when it was the gateway's; of an export that is its last entry's moment.
+    """
+
+    heads: tuple[Head, ...]
+    entries: tuple[Recorded, ...]
+    key: str
+    read_at: datetime | None
 
 
 @app.command("list", help=say("help.audit.list"))
@@ -54,6 +68,25 @@ def list_(
     output.write_table([say(f"table.{column}") for column in columns], [_row(a) for a in acts])
 
 
+@app.command(help=say("help.audit.head"))
+def head(
+    gateway: GatewayUrl = None,
+    api_key: ApiKey = None,
+    data_dir: DataDir = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the newest signed head, to be noted where nobody of this network can change it."""
+    found = client(gateway, api_key, data_dir).audit_head()
+    if as_json:
+        output.write_json(found)
+    elif found is None:
+        output.remark(say("audit.head.none"), style=None)
+    else:
+        output.write(say("audit.head", size=found.size, at=output.minute(found.at)))
+        output.write(f"  {output.harmless(found.root)}")
+        output.remark(say("audit.head.next"), style=None)
+
+
 @app.command(help=say("help.audit.verify"))
 def verify(
     file: Annotated[
@@ -63,26 +96,26 @@ def verify(
     public_key: Annotated[
         str | None, typer.Option("--public-key", metavar="KEY", help=say("option.public_key"))
     ] = None,
+    head: Annotated[
+        str | None, typer.Option("--head", metavar="FILE|TEXT", help=say("option.head"))
+    ] = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
     as_json: AsJson = False,
 ) -> None:
     """Check the log entry by entry on this PC; nothing is taken on the gateway's word."""
-    export = _read(file) if file else _fetch(client(gateway, api_key, data_dir))
-    key = public_key or (export.head.public_key if export.head else "")
-    verdict = _checked(export, key)
+    noted = _noted(head) if head is not None else None
+    copy = _of_export(_read(file)) if file else _copy(client(gateway, api_key, data_dir))
+    key = public_key or (noted and noted.public_key) or copy.key
+    check = Check(copy.heads, key, noted)
+    for entry in copy.entries:
+        check.take(entry)
+    if copy.read_at is not None:
+        check.unsigned_since(copy.read_at)
+    verdict = check.finish()
     if as_json:
-        output.write_json(
-            {
-                "whole": verdict.is_whole,
-                "size": verdict.size,
-                "signed": verdict.signed,
-                "root": verdict.root.hex(),
-                "public_key": key or None,
-                "findings": [{"seq": each.seq, "what": each.what} for each in verdict.findings],
-            }
-        )
+        output.write_json(_shown(verdict, key))
     if not verdict.is_whole:
         lines = tuple(f"{each.seq}: {each.what}" for each in verdict.findings)
         words = say("audit.broken", count=len(verdict.findings))
@@ -90,7 +123,9 @@ def verify(
     if not as_json:
         told = "audit.whole" if verdict.signed else "audit.unsigned"
         output.write(say(told, size=verdict.size, signed=verdict.signed, key=key))
-        if verdict.signed and public_key is None:
+        if noted is None:
+            output.remark(say("audit.not_noted"), style=None)
+        if verdict.signed and public_key is None and not (noted and noted.public_key):
             output.remark(say("audit.compare"), style=None)
 
 
@@ -102,7 +137,8 @@ def export(
     data_dir: DataDir = None,
 ) -> None:
     """Write the whole log with its newest head, one JSON object a line."""
-    found = _fetch(client(gateway, api_key, data_dir))
+    copy = _copy(client(gateway, api_key, data_dir))
+    found = Export(copy.heads[0] if copy.heads else None, copy.entries)
     text = b"".join(found.lines())
     if str(file) == "-":
         output.write(text.decode(), end="")
@@ -123,29 +159,58 @@ def _read(file: Path) -> Export:
         raise Failed(say("audit.bad_file", path=file, reason=error)) from error
 
 
-def _fetch(asked: Client) -> Export:
-    """Get the head first: a head that is signed later would name entries not seen here."""
-    head = asked.audit_head()
+def _noted(text: str) -> Noted:
+    """Read a head that was noted, from a file or as it is. Raises: Failed."""
     try:
-        entries = tuple(recorded(**_fields(act)) for act in _all(asked))
-        signed = head_of(**_fields(head)) if head is not None else None
+        return noted_head(text if text.lstrip().startswith("{") else Path(text).read_bytes())
+    except OSError as error:
+        raise Failed(say("file.failed", path=text, reason=error.strerror)) from error
+    except BadExport as error:
+        raise Failed(say("audit.bad_head", head=text, reason=error)) from error
+
+
+def _of_export(export: Export) -> _Copy:
+    heads = (export.head,) if export.head is not None else ()
+    last = export.entries[-1].at if export.entries else None
+    return _Copy(heads, export.entries, heads[0].public_key if heads else "", last)
+
+
+def _copy(asked: Client) -> _Copy:
+    """Get the heads first: one that is signed later would name entries not seen here."""
+    try:
+        key, heads = _heads(asked)
+        return _Copy(heads, _entries(asked), key, datetime.now(UTC))
     except BadExport as error:
         raise Failed(say("audit.bad_file", path=asked.target.url, reason=error)) from error
-    return Export(signed, entries)
 
 
-def _all(asked: Client) -> Iterator[Act]:
-    after = 0
-    while page := asked.acts(after=after, limit=1000):
-        yield from page
-        after = page[-1].seq
+def _heads(asked: Client) -> tuple[str, tuple[Head, ...]]:
+    """Give all heads, and what the gateway holds and its database does not: key and last head."""
+    page = asked.audit_heads()
+    heads = [*page.data, *([page.remembered] if page.remembered else [])]
+    while page.before is not None:
+        page = asked.audit_heads(page.before)
+        heads += page.data
+    return page.public_key, tuple(head_of(**_fields(each)) for each in heads)
 
 
-def _checked(export: Export, key: str) -> Verdict:
-    check = Check((export.head,) if export.head is not None else (), key)
-    for entry in export.entries:
-        check.take(entry)
-    return check.finish()
+def _entries(asked: Client) -> tuple[Recorded, ...]:
+    """Give all entries in their order; from the newest down, so that no number is below all."""
+    acts: list[Act] = []
+    while page := asked.acts(before=acts[-1].seq if acts else None, limit=1000):
+        acts += page
+    return tuple(recorded(**_fields(act)) for act in reversed(acts))
+
+
+def _shown(verdict: Verdict, key: str) -> dict[str, object]:
+    return {
+        "whole": verdict.is_whole,
+        "size": verdict.size,
+        "signed": verdict.signed,
+        "root": verdict.root.hex(),
+        "public_key": key or None,
+        "findings": [{"seq": each.seq, "what": each.what} for each in verdict.findings],
+    }
 
 
 def _fields(shape: object) -> dict[str, object]:

@@ -116,11 +116,19 @@ def _csv(path: Path) -> Iterator[Row]:
 def _folder(path: Path) -> Iterator[Row]:
     files = (each for each in path.iterdir() if each.is_file() and not each.name.startswith("."))
     for file in sorted(files):
+        if not _is_text(file.name):  # it names the request
+            shown = file.name.encode(errors="surrogateescape").decode(errors="replace")
+            raise Failed(say("error.name", name=shown), say("error.name.next"))
         with _readable(file), file.open("rb") as opened:
             data = opened.read(MAX_PROMPT + 1)
             if len(data) > MAX_PROMPT:
                 raise Failed(say("error.too_long", path=file, bytes=MAX_PROMPT))
             yield Row(file.name, {NAME: file.stem, PROMPT: data.decode("utf-8-sig")})
+
+
+def _is_text(name: str) -> bool:
+    """Tell whether a file's name is UTF-8: others come out of old archives."""
+    return not any("\ud800" <= each <= "\udfff" for each in name)
 
 
 def _check(path: Path, form: Form, row: Row) -> None:

@@ -23,6 +23,8 @@ _FIRST_PAUSE: Final = 0.5
 _LAST_PAUSE: Final = 5.0
 _LINE_SECONDS: Final = 30.0
 """How often a line is printed where there is no terminal and the state is the same."""
+_BAR: Final = 20
+"""Columns of the bar."""
 _T = TypeVar("_T")
 
 
@@ -102,15 +104,18 @@ def _bar() -> Iterator[Callable[[Progress], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, TextColumn
     from rich.progress import Progress as Bars
+    from rich.table import Column
 
-    columns = (BarColumn(), TextColumn("{task.description}", markup=False))
+    # Words that go on in a second line: on 80 columns they would leave no bar, and lose their end.
+    words = TextColumn("{task.description}", markup=False, table_column=Column())
+    columns = (BarColumn(_BAR), words)
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
         task = bars.add_task("", total=None)
 
         def tell(progress: Progress) -> None:
             total = progress.total if progress.status != "validating" else None
-            words = progress_line(progress)
-            bars.update(task, description=words, total=total, completed=progress.ended)
+            line = progress_line(progress)
+            bars.update(task, description=line, total=total, completed=progress.ended)
 
         yield tell
 

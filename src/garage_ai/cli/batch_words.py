@@ -240,6 +240,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{path} is longer than {bytes} bytes, which no request may be.",
         "{path} är längre än {bytes} byte, vilket ingen förfrågan får vara.",
     ),
+    "error.name": ("The name {name} is not text in UTF-8.", "Namnet {name} är inte text i UTF-8."),
+    "error.name.next": (
+        "Rename the file, or take it out of the folder.",
+        "Byt namn på filen, eller ta den ur mappen.",
+    ),
     "error.not_utf8": ("{path} is not text in UTF-8.", "{path} är inte text i UTF-8."),
     "error.not_utf8.next": (
         "Save it anew as UTF-8, or take it out of the folder.",

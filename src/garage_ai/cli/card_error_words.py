@@ -54,6 +54,9 @@ CARDS: Final[dict[str, str]] = {
         "--output=/etc/cdi/nvidia.yaml"
     ),
     "llama.cpp on a card needs its sandbox.": "llama.cpp på ett kort behöver sin sandlåda.",
+    "The card that llama.cpp is to compute on is gone.": (
+        "Kortet som llama.cpp skulle räkna på är borta."
+    ),
     "The model {name} cannot be used: {error}": "Modellen {name} kan inte användas: {error}",
     "There is no model {name}. Known: {known}; or give a .gguf file.": (
         "Det finns ingen modell {name}. Kända: {known}; eller ange en .gguf-fil."

@@ -140,12 +140,12 @@ class Client:
         since: datetime | None = None,
         actor: str | None = None,
         action: str | None = None,
-        after: int | None = None,
+        before: int | None = None,
         limit: int = 100,
     ) -> tuple[own_shapes.Act, ...]:
-        """List who did what, newest first; with `after` the next ones, oldest first."""
+        """List who did what, newest first, from those before number `before`."""
         moment = since.isoformat() if since else None
-        query = _given(since=moment, actor=actor, action=action, after=after, limit=limit)
+        query = _given(since=moment, actor=actor, action=action, before=before, limit=limit)
         return self._ask("GET", f"/api/v1/audit?{urlencode(query)}", own_shapes.Acts).data
 
     def audit_head(self) -> own_shapes.SignedHead | None:
@@ -154,6 +154,11 @@ class Client:
             return self._ask("GET", "/api/v1/audit/head", own_shapes.SignedHead)
         except NotThere:
             return None
+
+    def audit_heads(self, before: int | None = None) -> own_shapes.SignedHeads:
+        """Give signed heads, newest first, and the key that the gateway signs with."""
+        query = urlencode(_given(before=before, limit=1000))
+        return self._ask("GET", f"/api/v1/audit/heads?{query}", own_shapes.SignedHeads)
 
     def create_token(
         self,

@@ -35,11 +35,11 @@ def upgrade(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
 
 @app.command(help=say("help.check"))
 def check(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
-    """Read all of the database; exit code 1 if anything is wrong with it."""
+    """Read all of the database and check its log; exit code 1 if anything is wrong."""
     from garage_ai.cli.db_run import home_of, run
-    from garage_ai.storage.upkeep import examine
+    from garage_ai.local.soundness import examine_network
 
-    found = run(examine(home_of(data_dir).database_url))
+    found = run(examine_network(home_of(data_dir)))
     if as_json:
         output.write_json(
             {

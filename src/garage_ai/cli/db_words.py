@@ -14,8 +14,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "För databasen till den här versionens tabeller. Det gör också en gateway som startar.",
     ),
     "help.check": (
-        "Read all of the database and tell what is wrong with it. Exit code 1 if anything is.",
-        "Läs hela databasen och säg vad som är fel med den. Slutkod 1 om något är det.",
+        "Read all of the database and check its log. Exit code 1 if anything is wrong.",
+        "Läs hela databasen och kontrollera dess logg. Slutkod 1 om något är fel.",
     ),
     "help.backup": (
         "Write the database and the network's keys into one file, also while gateways run.",

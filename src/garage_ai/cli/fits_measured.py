@@ -8,6 +8,7 @@ import msgspec
 from garage_ai.catalog import Known, Manifest
 from garage_ai.catalog.planner import Measured
 from garage_ai.cli.node_run import folder_here
+from garage_ai.node.catalogue import known_models
 from garage_ai.node.fitting.book import Book, Peak
 
 
@@ -27,6 +28,11 @@ class MeasuredShown(msgspec.Struct, frozen=True, kw_only=True):
 def peaks_here(data_dir: Path | None) -> tuple[Peak, ...]:
     """Give what was measured by the node that lives here; nothing where none does."""
     return Book(folder_here(data_dir).path).peaks
+
+
+def models_here(data_dir: Path | None) -> tuple[Manifest, ...]:
+    """Give the models that the node that lives here knows."""
+    return tuple(known_models(folder_here(data_dir).path))
 
 
 def shown(peaks: Iterable[Peak]) -> tuple[MeasuredShown, ...]:
@@ -65,4 +71,4 @@ def _is_form_of(known: Known, manifest: Manifest) -> bool:
     return plain.removesuffix(form) == known.shape.name.casefold()
 
 
-__all__ = ["MeasuredShown", "measured_of", "peaks_here", "shown"]
+__all__ = ["MeasuredShown", "measured_of", "models_here", "peaks_here", "shown"]

@@ -5,6 +5,7 @@ from typing import Final
 SWEDISH: Final[dict[str, str]] = {
     "paused": "ägaren har tagit tillbaka datorn",
     "not_lent": "ägaren lånar inte ut den nu",
+    "looking": "den ser efter vad korten rymmer",
     "rig_lost": "{node} försvann",
     "rank_ended": "dess del har slutat",
     "rank_late": "en del svarade inte i tid",
@@ -37,6 +38,7 @@ SWEDISH: Final[dict[str, str]] = {
     "experts_too_narrow": "bredden {n} kan inte delas i {m} delar av hela block om {k}",
     "too_many_stages": "{n} steg är fler än modellens {m} lager",
     "processors_in_a_row": "vLLM har ingen pipeline på processorer, och det här kräver {n} steg",
+    "no_such_set": "{k} kort tillsammans går inte att få av {n} i {m} datorer, lika många ur varje",
     "link_unmeasured": "{node} och {other} har inte mätt vad som finns mellan dem",
     "trip_too_long": "{node} till {other} och tillbaka tar {n} ms, mer än {m}",
     "link_too_narrow": "{node} och {other} har {n} Gbit/s mellan sig, mindre än {m}",

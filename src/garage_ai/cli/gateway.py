@@ -13,7 +13,7 @@ from garage_ai.cli.words import say
 def gateway(
     *,
     host: Annotated[
-        str | None, typer.Option("--host", metavar="HOST", help=say("help.option.host"))
+        str | None, typer.Option("--host", metavar="HOST", help=say("help.option.bind"))
     ] = None,
     port: Annotated[
         int | None, typer.Option("--port", min=0, max=65_535, help=say("help.option.port"))

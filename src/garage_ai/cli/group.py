@@ -85,6 +85,11 @@ def leave(*, data_dir: NodeDir = None) -> None:
 
     folder = folder_here(data_dir)
     group.leave(folder)
+    if _runs_in_group(folder):
+        # Its gang would lose the network from under it, and still be a gang.
+        output.write(say("left.runs"))
+        output.remark(say("left.then", folder=folder.path), style="yellow")
+        return
     output.write(say("left"))
     if not guarded(lambda: take_down_tunnel(folder)):
         output.remark(say("left.tunnel", folder=folder.path), style="yellow")
@@ -128,6 +133,19 @@ def plan(
     fits = show_plan(model, Asked(rig, gbit, rtt_ms, form), wish, as_json=as_json)
     if not fits:
         raise typer.Exit(1)
+
+
+def _runs_in_group(folder: "NodeFolder") -> bool:
+    """Tell whether an agent runs that is part of a group, or does not say what it is."""
+    from garage_ai.node.control import ask_agent
+    from garage_ai.node.errors import NoAgent
+
+    if not folder.held:
+        return False
+    try:
+        return ask_agent(folder.run, "status").group is not None
+    except NoAgent:
+        return True
 
 
 def _join(

@@ -25,11 +25,10 @@ from garage_ai.catalog import (
 )
 from garage_ai.catalog.cards import CARDS, Card
 from garage_ai.catalog.groups import MemoryShort, UnequalCards
+from garage_ai.catalog.planner import GIB
 from garage_ai.cli import output
 from garage_ai.cli.errors import Misused
 from garage_ai.cli.group_plan_words import say
-
-_GIB = 1 << 30
 
 
 class Asked(NamedTuple):
@@ -126,12 +125,12 @@ def _place(words: str) -> Place:
             raise Misused(
                 say("no_such_card", card=words, known=known), say("no_such_card.next")
             ) from None
-        return Place(card.name, card.memory * _GIB - RESERVE, card.bandwidth, card.compute)
+        return Place(card.name, card.memory * GIB - RESERVE, card.bandwidth, card.compute)
     if not 1 <= size <= 1024:
         raise Misused(say("no_such_size", size=words), say("empty_rig.next"))
     slowest = _slowest(size)
     speed = slowest.bandwidth if slowest else None
-    return Place(f"{size:g} GiB", int(size * _GIB) - RESERVE, speed)
+    return Place(f"{size:g} GiB", int(size * GIB) - RESERVE, speed)
 
 
 def _slowest(size: float) -> Card | None:
@@ -192,7 +191,7 @@ def in_words(told: Obstacle) -> str:
         case MemoryShort():
             sizes = {name: _gib(getattr(told, name)) for name in ("weights", "needed", "room")}
             # Rounded up: what is short by a little is not short by nothing.
-            short = f"{-(-told.short * 10 // _GIB) / 10:.1f}"
+            short = f"{-(-told.short * 10 // GIB) / 10:.1f}"
             return say(code, **(asdict(told) | sizes | {"short": short}))
         case UnequalCards():
             pairs = zip(told.cards, told.rooms, strict=True)
@@ -213,7 +212,7 @@ def _plain(value: object) -> str:
 
 
 def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f}"
+    return f"{size / GIB:.1f}"
 
 
 __all__ = ["Asked", "PlanShown", "in_words", "show_plan"]

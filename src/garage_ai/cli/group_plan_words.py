@@ -27,8 +27,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         ),
     ),
     "option.gbit": (
-        "Gbit/s between any two of the PCs.",
-        "Gbit/s mellan vilka två av datorerna som helst.",
+        "Gbit/s between any two of the PCs, as measured or as their cable is sold.",
+        "Gbit/s mellan vilka två av datorerna som helst, uppmätt eller som kabeln säljs.",
     ),
     "option.rtt_ms": (
         "Round trip between any two of the PCs, in milliseconds.",
@@ -189,11 +189,21 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "processors_in_a_row": (
         (
             "vLLM has no pipeline on processors, and this needs {pipeline} stages; join them with "
-            "10 Gbit/s"
+            "a cable of 10 Gbit/s"
         ),
         (
             "vLLM har ingen pipeline på processorer, och det här kräver {pipeline} steg; koppla "
-            "ihop dem med 10 Gbit/s"
+            "ihop dem med en kabel för 10 Gbit/s"
+        ),
+    ),
+    "no_such_set": (
+        (
+            "no set of {tensor} cards can be had of {cards} in {rigs} rigs, equally many from "
+            "each; ask for another number"
+        ),
+        (
+            "{tensor} kort tillsammans går inte att få av {cards} i {rigs} datorer, lika många ur "
+            "varje; be om ett annat antal"
         ),
     ),
     "link_unmeasured": (

@@ -22,8 +22,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Skriv inbjudan till den här datorns grupp.",
     ),
     "help.leave": (
-        "Leave the group; the PC lends on its own again.",
-        "Lämna gruppen; datorn lånas ut ensam igen.",
+        "Leave the group; the PC lends on its own from the agent's next start.",
+        "Lämna gruppen; datorn lånas ut ensam från agentens nästa start.",
     ),
     "argument.name": ("What the group is called.", "Vad gruppen heter."),
     "option.listen": (
@@ -67,6 +67,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         ),
     ),
     "left": ("This PC is in no group.", "Datorn är inte med i någon grupp."),
+    "left.runs": (
+        "Out of the group from the agent's next start; until then it takes part: start it anew.",
+        "Utanför gruppen från agentens nästa start; till dess är den med: starta om den.",
+    ),
+    "left.then": (
+        "The group's own network stays here. Then, as root: gai group leave --data-dir {folder}",
+        "Gruppens eget nät är kvar. Därefter, som root: gai group leave --data-dir {folder}",
+    ),
     "left.tunnel": (
         "The group's own network is still here. As root: gai group leave --data-dir {folder}",
         "Gruppens eget nät finns kvar här. Som root: gai group leave --data-dir {folder}",

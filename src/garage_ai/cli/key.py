@@ -6,6 +6,7 @@ import typer
 
 from garage_ai.cli import limits, output
 from garage_ai.cli.limit_words import say as say_of_limits
+from garage_ai.cli.member_words import say as say_of_members
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, client
 from garage_ai.cli.shapes import Key
 from garage_ai.cli.words import say
@@ -19,6 +20,7 @@ def create(
     name: Annotated[str, typer.Option("--name", help=say("help.option.name"))],
     admin: Annotated[bool, typer.Option("--admin", help=say("help.option.admin"))] = False,
     usage: Annotated[bool, typer.Option("--usage", help=say("help.option.usage"))] = False,
+    own: Annotated[bool, typer.Option("--own", help=say_of_members("option.own"))] = False,
     region: Annotated[
         list[str] | None,
         typer.Option("--region", metavar="SE-AB", help=say("help.option.key_region")),
@@ -39,7 +41,7 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key; without --json, stdout holds the secret alone."""
-    extra = (("admin", admin), ("usage", usage))
+    extra = (("member", own), ("admin", admin), ("usage", usage))
     scopes = ("inference", *(scope for scope, asked in extra if asked))
     allowed = limits.changes(
         rpm=rpm,

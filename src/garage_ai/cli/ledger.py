@@ -110,12 +110,43 @@ def verify(
         output.write_json(seen)
     elif seen.sound:
         output.write(say("verify.sound", transfers=seen.transfers, accounts=seen.accounts))
+    if seen.adjustments and not as_json:
+        words = {"count": seen.adjustments, "amount": gai(seen.adjusted)}
+        output.remark(say("verify.adjusted", **words), style=None)
     if seen.unaccounted_leases and not as_json:
         words = {"leases": seen.unaccounted_leases, "amount": gai(seen.unaccounted)}
         output.remark(say("verify.unaccounted", **words), style=None)
     if not seen.sound:
         found = [output.harmless(f"{each.row} {each.what}") for each in seen.findings]
         raise Failed("\n".join([say("verify.faults", faults=seen.faults), *found]))
+
+
+@app.command(help=say("help.rebuild"))
+def rebuild(*, data_dir: DataDir = None, as_json: AsJson = False) -> None:
+    """Make balances again in the database itself."""
+    from garage_ai.cli.db_run import home_of, run
+    from garage_ai.cli.ledger_rebuild import plain, rebuild
+
+    wrong = run(rebuild(home_of(data_dir).database_url))
+    if as_json:
+        output.write_json({"accounts": [plain(each) for each in wrong]})
+        return
+    if not wrong:
+        output.write(say("rebuilt.none"))
+        return
+    columns = [
+        say(f"table.{name}") for name in ("account", "was", "is", "reserved_was", "reserved")
+    ]
+    rows = [
+        (
+            each.account,
+            *(gai(str(nano)) for nano in (each.before.amount, each.after.amount)),
+            *(gai(str(nano)) for nano in (each.before.leased, each.after.leased)),
+        )
+        for each in wrong
+    ]
+    output.write_table(columns, rows)
+    output.remark(say("rebuilt", count=len(wrong)), style=None)
 
 
 @app.command(help=say("help.export"))

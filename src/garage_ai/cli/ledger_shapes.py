@@ -58,6 +58,8 @@ class Verification(msgspec.Struct, frozen=True):
     unaccounted: str
     faults: int
     findings: tuple[Finding, ...]
+    adjustments: int = 0
+    adjusted: str = "0"
 
 
 __all__ = ["Balance", "Entry", "Finding", "Forfeited", "Statement", "Verification"]

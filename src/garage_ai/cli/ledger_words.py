@@ -18,6 +18,18 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Check the whole books; exit 1 if something is wrong.",
         "Granska hela bokföringen; avslutar med 1 om något är fel.",
     ),
+    "help.rebuild": (
+        "Make balances again from the entries, in the database itself; best while no gateway runs.",
+        "Gör om saldona ur posterna, i själva databasen; helst när ingen gateway kör.",
+    ),
+    "rebuilt.none": (
+        "All balances are as the entries make them.",
+        "Alla saldon är som posterna gör dem.",
+    ),
+    "rebuilt": (
+        "{count} balances were wrong and were made again; `gai ledger verify` checks the rest.",
+        "{count} saldon var fel och gjordes om; `gai ledger verify` granskar resten.",
+    ),
     "help.export": (
         "Write entries: for bean-check, as a table, or as JSON.",
         "Skriv poster: för bean-check, som tabell eller som JSON.",
@@ -61,6 +73,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Bokföringen stämmer: {transfers} poster, {accounts} konton.",
     ),
     "verify.faults": ("{faults} faults in the books:", "{faults} fel i bokföringen:"),
+    "verify.adjusted": (
+        "{count} adjustments made {amount} GAI; `gai ledger statement adjustments` says why.",
+        "{count} rättelser gav {amount} GAI; `gai ledger statement adjustments` visar varför.",
+    ),
     "verify.unaccounted": (
         "{leases} gateways ended without settling: at most {amount} GAI went unbilled.",
         "{leases} gateways slutade utan att göra upp: högst {amount} GAI debiterades inte.",
@@ -70,6 +86,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "An amount is a number of GAI with at most nine decimals, and not nought.",
         "Ett belopp är ett antal GAI med högst nio decimaler, och inte noll.",
     ),
+    "table.account": ("account", "konto"),
+    "table.was": ("GAI was", "GAI var"),
+    "table.is": ("GAI is", "GAI är"),
+    "table.reserved_was": ("promised was", "lovat var"),
+    "table.reserved": ("promised is", "lovat är"),
     "table.at": ("when", "när"),
     "table.kind": ("kind", "slag"),
     "table.gai": ("GAI", "GAI"),

@@ -12,12 +12,12 @@ from garage_ai.cli.litellm_client import litellm_client
 from garage_ai.cli.litellm_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl
 from garage_ai.data_folder import default_data_dir
+from garage_ai.wire.hosts import is_loopback
 
 if TYPE_CHECKING:
     from garage_ai.integrations.litellm import Prices
 
 PORT: Final = 4000
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 app = typer.Typer(help=say("help"), invoke_without_command=True)
 
@@ -67,7 +67,7 @@ def run(
     """Run the proxy until a signal comes."""
     if context.invoked_subcommand is not None:
         return
-    if host not in _LOOPBACK and not insecure:
+    if not is_loopback(host) and not insecure:
         raise Misused(say("error.open", host=host), say("error.open.next"))
     from garage_ai.cli.litellm_run import Plan, run_litellm
 

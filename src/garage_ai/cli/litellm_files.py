@@ -1,11 +1,42 @@
 """What LiteLLM is given: a configuration of what is served, and the callback beside it."""
 
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
+from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.cli.client import Client
 from garage_ai.cli.errors import Failed
 from garage_ai.cli.words import say
 from garage_ai.integrations.litellm import CALLBACK, CONFIG, Prices, Served, callback_source
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What a running LiteLLM does not know: models by their names, and prices of others."""
+
+    new: frozenset[str] = frozenset()
+    repriced: frozenset[tuple[str, Prices | None]] = frozenset()
+
+    def __bool__(self) -> bool:
+        return bool(self.new or self.repriced)
+
+    def without(self, told: "Changes") -> "Changes":
+        """Leave out what was told before."""
+        return Changes(self.new - told.new, self.repriced - told.repriced)
+
+
+def changes(known: Mapping[str, Served], now: Iterable[Served]) -> Changes:
+    """Compare what LiteLLM was given with what is served now; what went away is no change.
+
+    Nor is it when `garage-chat` stands for another model: it may, whenever a node comes or goes.
+    """
+    there = list(now)
+    others = [each for each in there if each.name in known and each.name != CHAT_ALIAS]
+    return Changes(
+        frozenset(each.name for each in there if each.name not in known),
+        frozenset((e.name, e.prices) for e in others if e.prices != known[e.name].prices),
+    )
 
 
 def served(known: Client) -> list[Served]:
@@ -30,4 +61,4 @@ def write_files(directory: Path, text: str) -> None:
         raise Failed(say("error.no_folder", folder=directory, reason=error.strerror)) from error
 
 
-__all__ = ["served", "write_files"]
+__all__ = ["Changes", "changes", "served", "write_files"]

@@ -17,11 +17,18 @@ from typing import Final
 from garage_ai.cli import output
 from garage_ai.cli.errors import CliError, Failed, Refused
 from garage_ai.cli.litellm_client import LiteLlmClient
-from garage_ai.cli.litellm_files import served, write_files
+from garage_ai.cli.litellm_files import Changes, changes, served, write_files
 from garage_ai.cli.litellm_words import say
 from garage_ai.cli.target import target_at
 from garage_ai.cli.up_run import in_words
-from garage_ai.integrations.litellm import CONFIG, Environment, LiteLlmError, Prices, config
+from garage_ai.integrations.litellm import (
+    CONFIG,
+    Environment,
+    LiteLlmError,
+    Prices,
+    Served,
+    config,
+)
 from garage_ai.integrations.litellm.callback import Gateway, Reporter
 from garage_ai.local.errors import LocalError
 from garage_ai.local.logs import LogFile, LogPipe
@@ -39,9 +46,9 @@ READY_SECONDS: Final = 300.0
 """LiteLLM imports for ten to forty seconds, on a busy machine for longer."""
 GRACE_SECONDS: Final = 30.0
 LOOK_SECONDS: Final = 30.0
-"""How often it is looked for models that LiteLLM does not know."""
+"""How often it is looked for models and prices that LiteLLM does not know."""
 RESTART_SECONDS: Final = 600.0
-"""Least time between two starts for new models: each costs a quarter of a minute."""
+"""Least time between two starts for those: each costs a quarter of a minute."""
 
 _TETHER: Final = Path(__file__).parents[1] / "local" / "tether.py"
 _UNWANTED: Final = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
@@ -175,7 +182,7 @@ class _Proxy:
         self._log = LogFile(plan.folder / "litellm.log")
         self._signalled = asyncio.Event()
         self._signals = 0
-        self._names: frozenset[str] = frozenset()
+        self._served: dict[str, Served] = {}
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
@@ -209,9 +216,9 @@ class _Proxy:
             pipe.close()
 
     def _configure(self) -> None:
-        models = served(self._plan.client)
-        self._names |= {model.name for model in models}
-        text = config(self._plan.client.target.url, models, self._plan.prices)
+        # One that went away stays listed: its calls are answered by the gateway.
+        self._served |= {model.name: model for model in served(self._plan.client)}
+        text = config(self._plan.client.target.url, self._served.values(), self._plan.prices)
         write_files(self._plan.folder, text)
 
     async def _start(self, pipe: LogPipe) -> asyncio.subprocess.Process:
@@ -263,8 +270,8 @@ class _Proxy:
         output.write(say("ready", url=self._plan.url, seconds=seconds, file=self._plan.master_key))
 
     async def _watch(self, ended: "asyncio.Task[int]", signalled: "asyncio.Task[bool]") -> bool:
-        """Wait for a signal, an end, or new models; True to start again. Raises: Failed."""
-        began, told = time.monotonic(), self._names
+        """Wait for a signal, an end, or a change; True to start again. Raises: Failed."""
+        began, told = time.monotonic(), Changes()
         while True:
             await asyncio.wait(
                 {ended, signalled}, timeout=LOOK_SECONDS, return_when="FIRST_COMPLETED"
@@ -273,21 +280,20 @@ class _Proxy:
                 return False
             if ended.done():
                 raise self._failed(say("error.ended", status=ended.result()))
-            new = await asyncio.to_thread(self._new_models)
-            names = ", ".join(map(output.harmless, sorted(new)))
-            if new and self._plan.restart and time.monotonic() > began + RESTART_SECONDS:
-                output.remark(say("models.new", names=names), style=None)
+            found = await asyncio.to_thread(self._changes)
+            if found and self._plan.restart and time.monotonic() > began + RESTART_SECONDS:
+                _tell(found, "")
                 return True
-            if new - told and not self._plan.restart:
-                output.remark(say("models.new.kept", names=names), style=None)
-            told |= new
+            if found and not self._plan.restart:
+                _tell(found.without(told), ".kept")
+                told = found
 
-    def _new_models(self) -> frozenset[str]:
-        """Look for models that LiteLLM does not know; one that went away stays known to it."""
+    def _changes(self) -> Changes:
+        """Look for models and prices that LiteLLM does not know."""
         try:
-            return frozenset(model.id for model in self._plan.client.models()) - self._names
+            return changes(self._served, served(self._plan.client))
         except CliError:
-            return frozenset()
+            return Changes()
 
     async def _stop(self, process: asyncio.subprocess.Process, ended: "asyncio.Task[int]") -> None:
         if process.returncode is not None:
@@ -318,6 +324,15 @@ class _Proxy:
 
     def _failed(self, words: str) -> Failed:
         return Failed(words, say("error.log.next", log=self._log.path), self._log.tail(10))
+
+
+def _tell(found: Changes, kept: str) -> None:
+    """Say what LiteLLM is started for, or is not."""
+    named = {"models.new": found.new, "prices.new": {name for name, _ in found.repriced}}
+    for key, names in named.items():
+        if names:
+            told = ", ".join(map(output.harmless, sorted(names)))
+            output.remark(say(f"{key}{kept}", names=told), style=None)
 
 
 def _answers(url: str) -> bool:

@@ -40,8 +40,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Mapp för LiteLLM:s egna paket, 750 MB.",
     ),
     "option.restart": (
-        "Start LiteLLM again when the gateway serves a model that it does not know.",
-        "Starta om LiteLLM när gatewayen har en modell som den inte känner.",
+        "Start LiteLLM again when the gateway has a model or a price that it does not know.",
+        "Starta om LiteLLM när gatewayen har en modell eller ett pris som den inte känner.",
     ),
     "option.output": (
         "Folder for config.yaml and the callback; without it the configuration is printed.",
@@ -133,6 +133,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "models.new.kept": (
         "The gateway now serves {names} too; a new start of `gai litellm` offers it.",
         "Gatewayen har nu {names} också; en ny start av `gai litellm` har det.",
+    ),
+    "prices.new": (
+        "The gateway has other prices for {names}: LiteLLM is started again to count by them.",
+        "Gatewayen har andra priser för {names}: LiteLLM startas om för att räkna med dem.",
+    ),
+    "prices.new.kept": (
+        "The gateway has other prices for {names}; a new start of `gai litellm` counts by them.",
+        "Gatewayen har andra priser för {names}; en ny start av `gai litellm` räknar med dem.",
     ),
     "stopping": (
         "stopping; calls under way get up to {seconds:.0f} s (again to stop at once)",

@@ -13,9 +13,8 @@ from garage_ai.cli.member_words import say as words
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.own_shapes import Invite
 from garage_ai.cli.shapes import Member
-from garage_ai.cli.target import target_at
+from garage_ai.cli.target import kept_ca, target_at
 from garage_ai.cli.words import say
-from garage_ai.data_folder import default_data_dir
 from garage_ai.wire.trust import TrustError, fetch_ca
 
 app = typer.Typer(help=say("help.member"), no_args_is_help=True)
@@ -182,7 +181,7 @@ def _own_ca(url: str, presented: str) -> Path | None:
     _, _, fingerprint = presented.partition(".")
     if not fingerprint:
         return None
-    path = default_data_dir() / "trusted" / f"{fingerprint[:16]}.pem"
+    path = kept_ca(url)
     try:
         pem = fetch_ca(url, fingerprint)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -207,6 +206,7 @@ def limit(
     monthly_gai: limits.MonthlyGai = None,
     model: limits.Models = None,
     region: limits.Regions = None,
+    expires: limits.Expires = None,
     gateway: GatewayUrl = None,
     api_key: ApiKey = None,
     data_dir: DataDir = None,
@@ -223,6 +223,7 @@ def limit(
         monthly_gai=monthly_gai,
         models=model,
         regions=region,
+        expires_at=expires,
     )
     limits.act(client(gateway, api_key, data_dir), "members", member, changes, as_json=as_json)
 

@@ -47,6 +47,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Send this link to one person only; whoever has it becomes a member. Good until {until}:",
         "Skicka länken till en enda person; den som har den blir medlem. Gäller till {until}:",
     ),
+    "option.own": (
+        "Let it look after its member's own: keys, tokens, nodes, export, erasure.",
+        "Låt den sköta det som är medlemmens: nycklar, noder, att ta med allt och att lämna.",
+    ),
     "accepted": (
         "You are member {id}. Your key, shown this once; keep it where nobody else reads:",
         "Du är medlem {id}. Din nyckel, visas bara nu; spara den där ingen annan läser:",
@@ -56,8 +60,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Sedan: export GAI_GATEWAY={url} GAI_API_KEY=…  och  gai chat",
     ),
     "accepted.ca": (
-        "This network has a CA of its own, kept in {path}: export SSL_CERT_FILE={path}",
-        "Nätet har en egen CA, sparad i {path}: export SSL_CERT_FILE={path}",
+        "This network has a CA of its own; `gai` knows it now. For others: SSL_CERT_FILE={path}",
+        "Nätet har en egen CA; `gai` känner den nu. För andra program: SSL_CERT_FILE={path}",
     ),
     "accepted.again": (
         "This invite was accepted before by the same call; its key was shown then.",
@@ -124,6 +128,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.audit": ("The log of who did what.", "Loggen över vem som gjort vad."),
     "help.audit.list": ("Show who did what, newest first.", "Visa vem som gjort vad, nyast först."),
+    "help.audit.head": (
+        "Show the newest signed head of the log, to be noted somewhere else.",
+        "Visa loggens senast signerade huvud, att anteckna någon annanstans.",
+    ),
     "help.audit.verify": (
         "Check the log, or an export of it, for any change.",
         "Kontrollera loggen, eller en export av den, mot varje ändring.",
@@ -143,6 +151,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "The network's key for this log, as you noted it before.",
         "Nätets nyckel för loggen, som du antecknat den tidigare.",
     ),
+    "option.head": (
+        "A head that you noted before: its JSON, or a file with it or an export in it.",
+        "Ett huvud som du antecknat tidigare: dess JSON, eller en fil med det eller en export.",
+    ),
     "argument.export": (
         "An export; the gateway's log if not given.",
         "En export; gatewayens logg om den inte anges.",
@@ -156,6 +168,20 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Whole: {size} entries, none of them signed yet",
         "Hel: {size} poster, ännu ingen signerad",
     ),
+    "audit.not_noted": (
+        "Who holds the gateway's folder too is found by a head noted elsewhere alone: --head.",
+        "Den som även har gatewayens mapp röjs bara av ett huvud antecknat annanstans: --head.",
+    ),
+    "audit.head": (
+        "{size} entries, signed {at}; the hash of the last one:",
+        "{size} poster, signerade {at}; den sistas hash:",
+    ),
+    "audit.head.none": ("Nothing was signed yet.", "Inget är signerat än."),
+    "audit.head.next": (
+        "Note it elsewhere with --json, for `gai audit verify --head`.",
+        "Anteckna det annanstans med --json, för `gai audit verify --head`.",
+    ),
+    "audit.bad_head": ("{head} is no head: {reason}", "{head} är inget huvud: {reason}"),
     "audit.compare": (
         "Compare that key with the one you noted, or give it with --public-key.",
         "Jämför nyckeln med den du antecknat, eller ange den med --public-key.",

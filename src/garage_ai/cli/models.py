@@ -1,4 +1,4 @@
-"""`gai models`: what is being served, and what could be served here."""
+"""`gai models`: what is being served, what could be served here, and what the network knows."""
 
 from typing import Annotated
 
@@ -7,11 +7,21 @@ import typer
 from garage_ai.cli import output
 from garage_ai.cli.errors import Misused
 from garage_ai.cli.fits_words import say as say_fits
+from garage_ai.cli.manifest_words import say as say_of_manifest
+from garage_ai.cli.models_catalogue import add, catalogue, describe, remove
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.words import say
 
+app = typer.Typer(help=say("help.models"), invoke_without_command=True)
+app.command("add", help=say_of_manifest("help.add"))(add)
+app.command("remove", help=say_of_manifest("help.remove"))(remove)
+app.command("catalogue", help=say_of_manifest("help.catalogue"))(catalogue)
+app.command("describe", help=say_of_manifest("help.describe"))(describe)
 
+
+@app.callback()
 def models(
+    called: typer.Context,
     *,
     fits: Annotated[bool, typer.Option("--fits", help=say_fits("option.fits"))] = False,
     card: Annotated[
@@ -39,6 +49,8 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the models being served, or what would fit here."""
+    if called.invoked_subcommand is not None:
+        return
     if fits:
         _fits(card or [], vram or [], context, sequences, data_dir=data_dir, as_json=as_json)
         return
@@ -86,4 +98,4 @@ def _served(gateway: GatewayUrl, api_key: ApiKey, data_dir: DataDir, *, as_json:
     output.write_table([say(f"table.{column}") for column in columns], rows)
 
 
-__all__ = ["models"]
+__all__ = ["app"]

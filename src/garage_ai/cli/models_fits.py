@@ -10,7 +10,6 @@ from garage_ai.catalog import (
     QUANTISATIONS,
     RESERVE,
     Card,
-    Catalog,
     Fit,
     Known,
     Place,
@@ -20,13 +19,11 @@ from garage_ai.catalog import (
     known_cards,
     plan,
 )
-from garage_ai.catalog.planner import Measured
+from garage_ai.catalog.planner import GIB, Measured
 from garage_ai.cli import fits_measured, output
 from garage_ai.cli.errors import Misused
 from garage_ai.cli.fits_measured import MeasuredShown
 from garage_ai.cli.fits_words import say
-
-_GIB = 1 << 30
 
 
 class PlaceShown(msgspec.Struct, frozen=True):
@@ -89,7 +86,7 @@ def show_fits(
     # What was measured here says nothing of another card.
     peaks = () if places else fits_measured.peaks_here(data_dir)
     places = places or places_here()
-    catalog = tuple(Catalog.load())
+    catalog = fits_measured.models_here(data_dir)
     shown = tuple(
         _planned(known, places, wish, fits_measured.measured_of(known, peaks, catalog))
         for known in KNOWN.values()
@@ -151,11 +148,11 @@ def _named(name: str) -> Place:
 
 
 def _of_card(card: Card) -> Place:
-    return Place(card.name, card.memory * _GIB - RESERVE, card.bandwidth, card.compute)
+    return Place(card.name, card.memory * GIB - RESERVE, card.bandwidth, card.compute)
 
 
 def _sized(gibibytes: float) -> Place:
-    return Place(f"{gibibytes:g} GiB", max(0, int(gibibytes * _GIB) - RESERVE))
+    return Place(f"{gibibytes:g} GiB", max(0, int(gibibytes * GIB) - RESERVE))
 
 
 def _planned(known: Known, places: Sequence[Place], wish: Wish, measured: Measured) -> ModelShown:
@@ -229,7 +226,7 @@ def _place(place: Place) -> PlaceShown:
 
 
 def _gib(size: int) -> str:
-    return f"{size / _GIB:.1f}"
+    return f"{size / GIB:.1f}"
 
 
 __all__ = ["places_here", "show_fits"]

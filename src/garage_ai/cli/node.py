@@ -315,8 +315,8 @@ def _pause(data_dir: Path | None, wanted: "Pause | None", *, as_json: bool) -> N
         folder.pause = wanted
         if as_json:
             output.write_json({"paused": wanted is not None})
-        elif wanted:
-            output.write(say("paused"))
+        else:
+            output.write(say("paused" if wanted else "resumed"))
         return
     _show(shown, as_json=as_json)
 

@@ -131,9 +131,13 @@ def choose(before: "Choice", said: Said) -> "Choice":
     engine = said.get("engine")
     if engine is not None and engine != before.engine:
         before = Choice(engine=engine)
-    return msgspec.structs.replace(
-        before, **{name: _kept(value) for name, value in said.items() if value}
-    )
+    changed = {name: _kept(value) for name, value in said.items() if value}
+    if "models" in changed:
+        changed["picked"] = False
+    elif before.picked and changed.get("gpus", before.gpus) != before.gpus:
+        # It was picked for other cards.
+        changed |= {"models": (), "picked": False}
+    return msgspec.structs.replace(before, **changed)
 
 
 def _kept(value: object) -> object:

@@ -7,6 +7,7 @@ import typer
 
 from garage_ai.cli import output
 from garage_ai.cli.node_findings import show_findings
+from garage_ai.cli.node_mending import offer
 from garage_ai.cli.node_run import guarded, run_async
 from garage_ai.cli.node_words import say
 from garage_ai.cli.preflight_words import sentence
@@ -57,6 +58,10 @@ def doctor(folder: NodeFolder, engine: EngineKind | None, *, fix: bool, as_json:
             unit = tunnel.unit
             output.write(say("doctor.tunnel_unit" if unit else "doctor.tunnel_passing", unit=unit))
         show_findings(report.findings)
+        if fix and offer(report.findings):
+            output.write(say("doctor.again"))
+            report = run_async(inspect_all(folder, engine))
+            show_findings(report.findings)
         failed = len(report.failed)
         output.write(
             say("doctor.failed" if failed else "doctor.ok", engine=report.engine, n=failed)

@@ -4,6 +4,7 @@ from typing import Final
 
 from garage_ai.cli.card_error_words import CARDS
 from garage_ai.cli.group_words import ERRORS as GROUP
+from garage_ai.cli.model_error_words import MODELS
 from garage_ai.cli.reason_words import in_swedish
 from garage_ai.cli.setup_error_words import SETUP
 from garage_ai.cli.update_words import ERRORS as UPDATE
@@ -80,7 +81,7 @@ _AGENT: Final[dict[str, str]] = {
     ),
 }
 
-SWEDISH: Final[dict[str, str]] = _AGENT | CARDS | GROUP | SETUP | UPDATE | VLLM
+SWEDISH: Final[dict[str, str]] = _AGENT | CARDS | GROUP | MODELS | SETUP | UPDATE | VLLM
 
 
 def in_words(error: NodeError) -> str:

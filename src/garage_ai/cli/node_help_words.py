@@ -5,8 +5,8 @@ from typing import Final
 HELP: Final[dict[str, tuple[str, str]]] = {
     "help": ("Lend this PC to a network.", "Låna ut den här datorn till ett nät."),
     "help.token": (
-        "Make an enrolment token, one use (needs an admin key).",
-        "Gör en inbjudan som gäller en gång (kräver en administratörsnyckel).",
+        "Make an enrolment token, one use: for an own node, or with an admin key for any member's.",
+        "Gör en inbjudan för en nod: en egen, eller med administratörsnyckel vilken medlems som.",
     ),
     "help.admit": (
         "Let a node serve without a sandbox, or one whose limits do not hold (needs an admin key).",
@@ -111,8 +111,8 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Kontrollera för den här motorn; annars för den som valdes senast.",
     ),
     "option.fix": (
-        "Put right what needs neither root nor a decision.",
-        "Rätta till det som varken kräver root eller ett beslut.",
+        "Put right what needs no decision; at a terminal, offer to run the commands for the rest.",
+        "Rätta till det som inte kräver ett beslut; vid en terminal, erbjud resten som kommandon.",
     ),
     "option.engine_url": (
         "Address of your own OpenAI server, http://HOST:PORT/v1; GAI_ENGINE_KEY holds its key.",
@@ -120,12 +120,12 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     ),
     "option.model": (
         (
-            "Model to serve; a name in the catalogue, a .gguf file, a folder of safetensors for "
-            "vllm, or what the server calls it."
+            "Model to serve; a name in the catalogue or in the network's, a .gguf file, a folder "
+            "of safetensors for vllm, or what the server calls it."
         ),
         (
-            "Modell att köra; ett namn i katalogen, en .gguf-fil, en mapp med safetensors för "
-            "vllm, eller serverns namn på den."
+            "Modell att köra; ett namn i katalogen eller i nätets, en .gguf-fil, en mapp med "
+            "safetensors för vllm, eller serverns namn på den."
         ),
     ),
     "option.slots": (

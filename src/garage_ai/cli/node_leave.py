@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from garage_ai.cli import output
-from garage_ai.cli.errors import Failed
+from garage_ai.cli.errors import CliError, Failed
 from garage_ai.cli.node_words import say
 from garage_ai.cli.options import AsJson, NodeDir
 from garage_ai.cli.reason_words import reason_in_words
@@ -31,9 +31,9 @@ def leave(
     as_json: AsJson = False,
 ) -> None:
     """Stop the agent, leave the network and remove what was the node."""
-    from garage_ai.cli.node_run import NodeFailed, configure_logs, folder_at, run_async
+    from garage_ai.cli.node_run import configure_logs, folder_at, run_async
     from garage_ai.cli.node_service import service_of
-    from garage_ai.node.errors import GatewayAway, NodeError
+    from garage_ai.node.errors import GatewayAway
     from garage_ai.node.leaving import leave as leave_network
 
     configure_logs()
@@ -43,10 +43,10 @@ def leave(
     try:
         _stop_agent(folder)
         left = run_async(leave_network(folder, keep_models=keep_models, force=force))
-    except NodeFailed as failed:
+    except CliError as failed:
         if ran:
             run_async(service.start())
-        if isinstance(failed.__cause__, NodeError) and failed.code == GatewayAway.code:
+        if failed.code == GatewayAway.code:
             failed.advice = say("left.away.next")
         raise
     if as_json:

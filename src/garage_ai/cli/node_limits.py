@@ -150,16 +150,18 @@ def set_share(folder: "NodeFolder", share: str | None) -> None:
     if share is not None:
         folder.prepare()
         before = guarded(lambda: load_limits(folder.path))
-        save_limits(folder.path, with_changes(before, {"share": share}))
+        save_limits(folder.path, with_changes(folder, before, {"share": share}))
 
 
-def with_changes(limits: "Limits", changes: dict[str, object]) -> "Limits":
+def with_changes(folder: "NodeFolder", limits: "Limits", changes: dict[str, object]) -> "Limits":
     """Put what was said in place of what was set. Raises: NotPossible."""
     import msgspec
 
+    from garage_ai.node.catalogue import known_models
     from garage_ai.node.guard.limits import checked
 
-    return checked(msgspec.structs.replace(limits, **_read(changes)))
+    changed = msgspec.structs.replace(limits, **_read(changes))
+    return checked(changed, known_models(folder.path))
 
 
 def _read(changes: dict[str, object]) -> dict[str, object]:
@@ -200,7 +202,7 @@ def _changed(folder: "NodeFolder", changes: dict[str, object]) -> "Limits":
     if not changes:
         return before
     guarded(folder.load)
-    now = guarded(lambda: with_changes(before, changes))
+    now = guarded(lambda: with_changes(folder, before, changes))
     save_limits(folder.path, now)
     if changes.keys() & {"disk", "keep"}:
         _tidy(folder)

@@ -108,7 +108,6 @@ def configure_logs() -> None:
             logging.getLevelNamesMapping().get(level, logging.WARNING)
         ),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
     )
     # nats-py and asyncio speak through the standard library.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)

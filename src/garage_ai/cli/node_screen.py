@@ -24,6 +24,7 @@ from garage_ai.node.events import (
     Refused,
     State,
     Stopping,
+    Unlisted,
 )
 
 _MEGABYTE = 1_000_000
@@ -56,6 +57,10 @@ class NodeScreen:
                 self._move(f"{say(f'step.{step}')} {output.harmless(detail)}")
             case Done(step, detail):
                 self.done(say(f"done.{step}", detail=output.harmless(detail)))
+            case Unlisted(model):
+                self.end()
+                output.remark(say("unlisted", model=output.harmless(model)), style="yellow")
+                output.remark(say("unlisted.next"), style="yellow")
             case Missing(findings):
                 self.end()
                 show_findings(findings)
@@ -72,10 +77,8 @@ class NodeScreen:
                 self.done(say("done.device", where=device_words(device)))
             case State():
                 self._state(event)
-            case Refused(""):
-                output.write(say("refused.no_more"))
             case Refused(code):
-                output.remark(say("refused", why=say(f"refused.{code}")), style="yellow")
+                _refused(code)
             case Stopping(running, seconds):
                 self.end()
                 output.write(say("stopping", running=running, seconds=seconds))
@@ -111,6 +114,13 @@ class NodeScreen:
         if self._moving is not None:
             self._moving.update(f"{text} …")
             self._moving.start()
+
+
+def _refused(code: str) -> None:
+    if code:
+        output.remark(say("refused", why=say(f"refused.{code}")), style="yellow")
+    else:
+        output.write(say("refused.no_more"))
 
 
 __all__ = ["NodeScreen"]

@@ -95,7 +95,7 @@ def wants_service(folder: "NodeFolder", said: bool | None) -> bool:
         return False
     if service.installed:
         return True
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+    if not output.at_terminal():
         return False
     try:
         return typer.confirm(say("service.ask"), default=False)

@@ -2,13 +2,14 @@
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 from garage_ai.cli import output
 from garage_ai.cli.device_words import device_words
 from garage_ai.cli.group_status import group_rows
+from garage_ai.cli.node_bench_words import drift_lines
 from garage_ai.cli.node_words import say
 from garage_ai.cli.reason_words import reason_in_words, state_in_words
 from garage_ai.cli.words import language
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 LOOK_SECONDS: Final = 1.0
 _PAUSES_SHOWN: Final = 5
+_PRICES: Final = {"before": "status.price.before", "table": "status.price.table"}
 
 Row = tuple[str, str]
 
@@ -81,6 +83,7 @@ def _rows(shown: "Status") -> list[Row]:
         *_load_rows(shown),
         *_memory_rows(shown),
         *((say("status.model"), _model(each)) for each in shown.models),
+        *((say("status.trend"), each) for each in _trend(shown)),
         (say("status.running"), f"{shown.running}/{shown.slots}"),
         *([(say("status.job"), say("status.job.text", job=shown.job))] if shown.job else []),
         (say("status.since"), _totals(shown)),
@@ -122,6 +125,10 @@ def image_rows(image: "EngineImage | None") -> list[Row]:
 def _model(each: "ModelStatus") -> str:
     speed = f" {say('status.speed', speed=each.decode_speed)}" if each.decode_speed else ""
     return f"{each.name} {each.digest}{speed}"
+
+
+def _trend(shown: "Status") -> Iterator[str]:
+    return drift_lines(shown.trend.drift, shown.trend.changes)
 
 
 def _totals(shown: "Status") -> str:
@@ -198,7 +205,8 @@ def _cost(today: "DayStatus") -> str:
     if today.kronor is not None:
         parts.append(say("status.kronor", kronor=today.kronor, **where))
     if today.price is not None:
-        parts.append(say("status.price", price=today.price))
+        key = _PRICES.get(today.price_basis or "today", "status.price")
+        parts.append(say(key, price=today.price))
     return "; ".join(parts) or say("status.price.unknown", **where)
 
 

@@ -119,12 +119,15 @@ class Trial:
 def verdict(signs: Signs, version: str, pid: int, ended: int | None) -> str | None:
     """Judge what is seen: "" it serves, None not known yet, else why it failed. Pure.
 
-    An agent that its owner has paused, or that a game holds, serves as well as it may.
+    An agent that its owner has paused, or that a game holds, serves as well as it may; so does one
+    that waits for room, which has made all but its engine.
     """
     if ended is not None:
         return f"it ended with status {ended}"
     if (signs.pid, signs.agent) != (pid, version):
         return None
+    if signs.waits_for_room:
+        return ""
     return "" if signs.state in _SERVING and signs.link.state == "connected" else None
 
 

@@ -73,6 +73,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "step.preflight": ("looking at this PC", "ser efter hur datorn är"),
     "step.check": ("checking the engine", "kontrollerar motorn"),
     "step.identity": ("reading the identity", "läser identiteten"),
+    "step.pick": (
+        "choosing the best of the network's models for",
+        "väljer nätets bästa modell för",
+    ),
+    "step.ask": ("asking the network what it is made of:", "frågar nätet vad den består av:"),
     "step.enrol": ("enrolling", "skriver in noden"),
     "step.sandbox": ("preparing the sandbox", "förbereder sandlådan"),
     "step.image": (
@@ -85,6 +90,16 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "done.preflight": ("this PC: nothing is missing", "datorn: inget saknas"),
     "done.check": ("engine: {detail}", "motor: {detail}"),
     "done.identity": ("identity: {detail}", "identitet: {detail}"),
+    "done.pick": ("the model for this PC: {detail}", "modellen för datorn: {detail}"),
+    "unlisted": (
+        "The network's list of models could not be read; {model} is served.",
+        "Nätets lista över modeller gick inte att läsa; {model} körs.",
+    ),
+    "unlisted.next": (
+        "It stays so until you name another with --model, or join again.",
+        "Så blir det tills du anger en annan med --model, eller går med igen.",
+    ),
+    "done.ask": ("the network describes {detail}", "nätet beskriver {detail}"),
     "done.enrol": ("enrolled as {detail}", "inskriven som {detail}"),
     "done.sandbox": ("sandbox: {detail}", "sandlåda: {detail}"),
     "done.image": ("image: {detail}", "avbild: {detail}"),
@@ -135,6 +150,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "paused; `gai node resume` takes work again",
         "pausad; `gai node resume` tar emot arbete igen",
     ),
+    "resumed": (
+        "not paused any more; no agent is running, so it holds from the next: gai node run",
+        "inte pausad längre; ingen agent är igång, så det gäller från nästa: gai node run",
+    ),
     "stopping": (
         "finishing {running} requests, {seconds:.0f} s at most; Ctrl-C again stops at once",
         "gör klart {running} förfrågningar, högst {seconds:.0f} s; Ctrl-C igen stoppar genast",
@@ -181,6 +200,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "no systemd starts this system: run this again after each restart",
         "ingen systemd startar det här systemet: kör detta igen efter varje omstart",
     ),
+    "doctor.offer": ("Run it now?", "Köra det nu?"),
+    "doctor.not_run": ("it could not be run: {error}", "det gick inte att köra: {error}"),
+    "doctor.command_failed": ("it ended with {code}", "det slutade med {code}"),
+    "doctor.again": ("And now:", "Och nu:"),
     "doctor.fixed": ("closed to others: {path}", "stängd för andra: {path}"),
     "token.made": (
         "good for one node; on its PC:  gai node join {url} TOKEN",
@@ -245,6 +268,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{kronor:.2f} kr i dag, till spotpris utan skatt och avgifter ({source}, {area})",
     ),
     "status.price": ("{price:.2f} kr/kWh now", "{price:.2f} kr/kWh nu"),
+    "status.price.before": (
+        "{price:.2f} kr/kWh now by another day's prices, since today's are not to be had",
+        "{price:.2f} kr/kWh nu efter en annan dags priser, eftersom dagens inte går att få",
+    ),
+    "status.price.table": (
+        "{price:.2f} kr/kWh by a table of usual prices, since none are to be had",
+        "{price:.2f} kr/kWh efter en tabell över vanliga priser, eftersom inga går att få",
+    ),
     "status.price.unknown": (
         "no price is known ({source}, {area})",
         "inget pris är känt ({source}, {area})",
@@ -307,6 +338,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "motorns avbild väntar på en administratör: gai image approve DIGEST",
     ),
     "status.model": ("model", "modell"),
+    "status.trend": ("measured", "mätt"),
     "status.running": ("running", "pågår"),
     "status.since": ("since start", "sedan start"),
     "status.job": ("for one job", "för ett jobb"),

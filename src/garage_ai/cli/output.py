@@ -57,6 +57,20 @@ def remark(text: str = "", *, style: Style | None = "dim", end: str = "\n") -> N
         print(shown, end=end, file=sys.stderr, flush=True)
 
 
+def in_journal(stream: TextIO) -> bool:
+    """Tell whether the system's journal keeps what is written there (systemd.exec(5))."""
+    try:
+        there = os.fstat(stream.fileno())
+    except (OSError, ValueError):
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{there.st_dev}:{there.st_ino}"
+
+
+def at_terminal() -> bool:
+    """Tell whether somebody is there to be asked."""
+    return sys.stdin.isatty() and sys.stdout.isatty()
+
+
 def write_json(result: object) -> None:
     """Print a result for programs: JSON with two spaces of indent."""
     write(msgspec.json.format(msgspec.json.encode(result)).decode())
@@ -104,6 +118,7 @@ def report(error: CliError) -> None:
 
 __all__ = [
     "Style",
+    "at_terminal",
     "harmless",
     "is_rich",
     "minute",

@@ -69,7 +69,7 @@ class Acts(msgspec.Struct, frozen=True):
 
 
 class SignedHead(msgspec.Struct, frozen=True):
-    """The newest signed head; root and signature in hex."""
+    """A signed head of the log; root and signature in hex."""
 
     size: int
     root: str
@@ -78,4 +78,13 @@ class SignedHead(msgspec.Struct, frozen=True):
     signature: str
 
 
-__all__ = ["Act", "Acts", "Joined", "MadeInvite", "Me", "SignedHead"]
+class SignedHeads(msgspec.Struct, frozen=True):
+    """Heads, newest first, the key that the gateway signs with, and what it signed last."""
+
+    public_key: str
+    data: tuple[SignedHead, ...]
+    remembered: SignedHead | None = None
+    before: int | None = None
+
+
+__all__ = ["Act", "Acts", "Joined", "MadeInvite", "Me", "SignedHead", "SignedHeads"]

@@ -1,18 +1,26 @@
 """What the checklist says, in English and Swedish: a sentence, and how to put it right."""
 
+import shlex
 from typing import Final, NamedTuple
+
+import msgspec
 
 from garage_ai.cli.words import Language, language
 from garage_ai.node.preflight.models import CheckId, Finding
 
 
 class Said(NamedTuple):
-    """A case in both languages; `fix` and `fix_sv` are empty where nothing is to be done."""
+    """A case in both languages; `fix` is empty where nothing is to be done.
+
+    One that is a command has no `fix_sv`; `then` is what it does not do by itself.
+    """
 
     text: str
     text_sv: str
     fix: str = ""
     fix_sv: str = ""
+    then: str = ""
+    then_sv: str = ""
 
 
 NAMES: Final[dict[CheckId, tuple[str, str]]] = {
@@ -35,16 +43,26 @@ NAMES: Final[dict[CheckId, tuple[str, str]]] = {
     "nats": ("network", "nät"),
 }
 
+_COMMANDS: Final = ("sudo ", "loginctl ", "podman ")
+"""What a fix begins with that is a command and no advice."""
+
 _SUBIDS: Final = (
-    "sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}"
-    " && podman system migrate"
+    "sudo usermod --add-subuids {range} --add-subgids {range} {user} && podman system migrate"
 )
 _DELEGATE: Final = (
     "sudo mkdir -p /etc/systemd/system/user@.service.d && printf"
     " '[Service]\\nDelegate=cpu cpuset io memory pids\\n' | sudo tee"
     " /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload"
 )
+_PODMAN: Final = "sudo apt install podman uidmap slirp4netns"
 _CDI: Final = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
+
+
+def _kept(setting: str) -> str:
+    """Give the command that sets a switch of the kernel's, now and at each start."""
+    file = f"/etc/sysctl.d/99-{setting.partition('=')[0]}.conf"
+    return f"sudo sysctl -w {setting} && echo {setting} | sudo tee {file}"
+
 
 CASES: Final[dict[str, Said]] = {
     "os.ok": Said("{system}, kernel {kernel}", "{system}, kärna {kernel}"),
@@ -70,7 +88,6 @@ CASES: Final[dict[str, Said]] = {
         "{system}, kernel {kernel}: containers without root need fuse-overlayfs.",
         "{system}, kärna {kernel}: containrar utan root behöver fuse-overlayfs.",
         "sudo apt install fuse-overlayfs",
-        "sudo apt install fuse-overlayfs",
     ),
     "python.ok": Said("{version}", "{version}"),
     "python.old": Said(
@@ -94,7 +111,6 @@ CASES: Final[dict[str, Said]] = {
     "folder.exposed": Said(
         "Others on this PC may open the node's files: {files}",
         "Andra på datorn kan öppna nodens filer: {files}",
-        "gai node doctor --fix",
         "gai node doctor --fix",
     ),
     "disk.ok": Said("{free} GB free", "{free} GB ledigt"),
@@ -173,17 +189,63 @@ CASES: Final[dict[str, Said]] = {
     "container.old": Said(
         "Podman {version} is too old; {needed} is the oldest that knows graphics cards.",
         "Podman {version} är för gammal; {needed} är den äldsta som känner till grafikkort.",
-        "Install a newer Podman, or Docker.",
-        "Installera en nyare Podman, eller Docker.",
+        "Install a newer Podman, or Docker 20.10 or newer.",
+        "Installera en nyare Podman, eller Docker 20.10 eller nyare.",
+    ),
+    "container.old_docker": Said(
+        "Docker {version} is too old; {needed} is the oldest that fences an engine in.",
+        "Docker {version} är för gammal; {needed} är den äldsta som stänger in en motor.",
+        f"Install a newer Docker, or Podman: {_PODMAN}",
+        f"Installera en nyare Docker, eller Podman: {_PODMAN}",
+    ),
+    "container.not_let": Said(
+        "Docker does not let {user} use it: {said}",
+        "Docker låter inte {user} använda det: {said}",
+        "Type: sudo usermod -aG docker {user}  then log out and in again. Who is in that group can "
+        f"become root here; Podman needs no such thing: {_PODMAN}",
+        "Skriv: sudo usermod -aG docker {user}  logga sedan ut och in igen. Den som är med i den "
+        f"gruppen kan bli root här; Podman kräver inget sådant: {_PODMAN}",
+    ),
+    "container.not_running": Said(
+        "Docker is installed, and its daemon is not running: {said}",
+        "Docker är installerat, men dess demon är inte igång: {said}",
+        "sudo systemctl enable --now docker",
+    ),
+    "container.broken_docker": Said(
+        "Docker is installed and does not work here: {said}",
+        "Docker är installerat men fungerar inte här: {said}",
+        f"Put right what docker info says, or take Podman: {_PODMAN}",
+        f"Rätta det som docker info säger, eller ta Podman: {_PODMAN}",
+    ),
+    "container.broken": Said(
+        "Podman is installed and does not work here: {said}",
+        "Podman är installerat men fungerar inte här: {said}",
+        f"Install all that it needs: {_PODMAN}  and put right what podman info still says.",
+        f"Installera allt som den behöver: {_PODMAN}  och rätta det som podman info ännu säger.",
+    ),
+    "container.not_there": Said(
+        "{program} is what you chose for the sandbox, and it is not installed.",
+        "{program} är vad du valde till sandlådan, och det är inte installerat.",
+        "Install it, or take what is there: gai node run --sandbox auto",
+        "Installera det, eller ta det som finns: gai node run --sandbox auto",
     ),
     "container.none": Said(
         "Neither Podman nor Docker is installed.",
         "Varken Podman eller Docker är installerat.",
-        "sudo apt install podman uidmap slirp4netns",
-        "sudo apt install podman uidmap slirp4netns",
+        _PODMAN,
     ),
     "cdi.ok": Said("{path}, driver {spec}", "{path}, drivrutin {spec}"),
     "cdi.undated": Said("{path}", "{path}"),
+    "cdi.toolkit": Said(
+        "by Docker, with NVIDIA's container toolkit",
+        "genom Docker, med NVIDIA:s container toolkit",
+    ),
+    "cdi.toolkit_missing": Said(
+        "Docker cannot give a container the card: NVIDIA's container toolkit is not installed.",
+        "Docker kan inte ge en container kortet: NVIDIA:s container toolkit är inte installerat.",
+        "Install nvidia-container-toolkit, then: sudo systemctl restart docker",
+        "Installera nvidia-container-toolkit, sedan: sudo systemctl restart docker",
+    ),
     "cdi.none": Said(
         "Containers are not told of the card: there is no CDI description of it.",
         "Containrar får inte veta om kortet: det saknas en CDI-beskrivning av det.",
@@ -194,26 +256,22 @@ CASES: Final[dict[str, Said]] = {
         "{path} describes driver {spec}, and {driver} is running.",
         "{path} beskriver drivrutin {spec}, och {driver} körs.",
         _CDI,
-        _CDI,
     ),
     "cdi.unnamed": Said(
         "{path} does not name the cards by their UUIDs.",
         "{path} namnger inte korten med deras UUID.",
-        f"{_CDI} --device-name-strategy=index --device-name-strategy=uuid",
         f"{_CDI} --device-name-strategy=index --device-name-strategy=uuid",
     ),
     "userns.ok": Said("allowed", "tillåtna"),
     "userns.none": Said(
         "This system allows no user namespaces, so containers need root.",
         "Systemet tillåter inga användarnamnrymder, så containrar kräver root.",
-        "sudo sysctl -w user.max_user_namespaces=28633",
-        "sudo sysctl -w user.max_user_namespaces=28633",
+        _kept("user.max_user_namespaces=28633"),
     ),
     "userns.forbidden": Said(
         "Ordinary users may not make user namespaces here.",
         "Vanliga användare får inte göra användarnamnrymder här.",
-        "sudo sysctl -w kernel.unprivileged_userns_clone=1",
-        "sudo sysctl -w kernel.unprivileged_userns_clone=1",
+        _kept("kernel.unprivileged_userns_clone=1"),
     ),
     "userns.restricted": Said(
         "AppArmor allows user namespaces to /usr/bin/podman only, and yours is {path}.",
@@ -226,15 +284,19 @@ CASES: Final[dict[str, Said]] = {
         "{user} has no extra user ids for containers.",
         "{user} har inga extra användar-id för containrar.",
         _SUBIDS,
-        _SUBIDS,
     ),
     "subids.few": Said(
         "{user} has only {count} extra user ids for containers; 65536 are usual.",
         "{user} har bara {count} extra användar-id för containrar; 65536 är det vanliga.",
         _SUBIDS,
-        _SUBIDS,
+    ),
+    "subids.unused": Said(
+        "{user} has extra user ids, and Podman does not use them yet.",
+        "{user} har extra användar-id, men Podman använder dem inte än.",
+        "podman system migrate",
     ),
     "cgroup.ok": Said("cgroup v2", "cgroup v2"),
+    "cgroup.docker": Said("held by Docker", "hålls av Docker"),
     "cgroup.outer": Said(
         "those of the container that all of this runs in",
         "de som gäller för containern som allt detta körs i",
@@ -249,13 +311,13 @@ CASES: Final[dict[str, Said]] = {
         "systemd does not let you limit: {missing}",
         "systemd låter dig inte begränsa: {missing}",
         _DELEGATE,
-        _DELEGATE,
+        then="It holds from your next log-in; with lingering, from the next start of the PC.",
+        then_sv="Det gäller från nästa inloggning; med lingering från datorns nästa start.",
     ),
     "linger.ok": Said("a service of yours goes on", "en tjänst fortsätter"),
     "linger.off": Said(
         "A node that runs as your service stops when you log out.",
         "En nod som körs som din tjänst stannar när du loggar ut.",
-        "loginctl enable-linger",
         "loginctl enable-linger",
     ),
     "clock.ok": Said("right", "rätt"),
@@ -263,18 +325,15 @@ CASES: Final[dict[str, Said]] = {
         "This clock is {seconds} s ahead of the network's.",
         "Klockan går {seconds} s före nätets.",
         "sudo timedatectl set-ntp true",
-        "sudo timedatectl set-ntp true",
     ),
     "clock.behind": Said(
         "This clock is {seconds} s behind the network's.",
         "Klockan går {seconds} s efter nätets.",
         "sudo timedatectl set-ntp true",
-        "sudo timedatectl set-ntp true",
     ),
     "clock.wrong": Said(
         "This clock is wrong by {seconds} s; certificates will seem out of date.",
         "Klockan går {seconds} s fel; certifikat kommer att verka ogiltiga.",
-        "sudo timedatectl set-ntp true",
         "sudo timedatectl set-ntp true",
     ),
     "gateway.ok": Said("{gateway} answers in {ms} ms", "{gateway} svarar på {ms} ms"),
@@ -304,8 +363,23 @@ def sentence(finding: Finding, which: Language | None = None) -> tuple[str, str]
     """Give what was found and how to put it right, in the owner's language."""
     said = CASES[f"{finding.check}.{finding.case}"]
     swedish = (which or language()) == "sv"
-    text, fix = (said.text_sv, said.fix_sv) if swedish else (said.text, said.fix)
+    text, fix = (said.text_sv, said.fix_sv or said.fix) if swedish else (said.text, said.fix)
     return text.format(**finding.values), _filled(fix, finding)
+
+
+def then_of(finding: Finding) -> str:
+    """Give what a fix does not do by itself, in the owner's language; nothing for most."""
+    said = CASES[f"{finding.check}.{finding.case}"]
+    return said.then_sv if language() == "sv" else said.then
+
+
+def command_of(finding: Finding) -> str:
+    """Give the command that puts it right, where that is all there is to do; else nothing."""
+    fix = CASES[f"{finding.check}.{finding.case}"].fix
+    if not fix.startswith(_COMMANDS):
+        return ""
+    quoted = {name: shlex.quote(value) for name, value in finding.values.items()}
+    return _filled(fix, msgspec.structs.replace(finding, values=quoted))
 
 
 def _filled(fix: str, finding: Finding) -> str:
@@ -314,4 +388,4 @@ def _filled(fix: str, finding: Finding) -> str:
     return fix
 
 
-__all__ = ["CASES", "NAMES", "name_of", "sentence"]
+__all__ = ["CASES", "NAMES", "command_of", "name_of", "sentence", "then_of"]

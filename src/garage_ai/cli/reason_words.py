@@ -78,6 +78,9 @@ REASONS: Final[dict[str, str]] = {
     "vLLM was not ready within {n} s": "vLLM var inte redo inom {n} s",
     "vLLM has said nothing for {n} s while it loaded": "vLLM sade inget på {n} s medan den laddade",
     "vLLM answers {n} to one token: {words}": "vLLM svarar {n} på en enda token: {words}",
+    "vLLM has computed nothing for {n} s, with requests at work": (
+        "vLLM har inte räknat något på {n} s, fast förfrågningar pågår"
+    ),
     "vLLM no longer answers: {words}": "vLLM svarar inte längre: {words}",
     "{words}; about {n} s left": "{words}; ungefär {n} s kvar",
     "starting": "startar",

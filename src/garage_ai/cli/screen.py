@@ -70,11 +70,15 @@ class Screen:
         output.write()
         output.write(f"  {say('up.url')}  {event.url}")
         output.write(f"  {say('up.api')}  {event.url}/v1")
-        output.write(f"  {say('up.key')}  {event.key}")
-        output.write()
-        output.write(say("up.try"))
-        output.write(curl(event))
-        output.write()
+        if output.in_journal(sys.stdout):  # which others may read, and for months
+            output.write(f"  {say('up.key')}  {say('up.key.kept', path=self._folders.admin_key)}")
+            output.write()
+        else:
+            output.write(f"  {say('up.key')}  {event.key}")
+            output.write()
+            output.write(say("up.try"))
+            output.write(curl(event))
+            output.write()
         if event.model is None:
             output.write(say("up.ready", seconds=event.seconds))
         else:

@@ -94,8 +94,8 @@ SETUP: Final[dict[str, str]] = {
     "{program} cannot remove a container: {words}": (
         "{program} kan inte ta bort en behållare: {words}"
     ),
-    "`{name} info` fails: {words}. It must work for this user first.": (
-        "`{name} info` misslyckas: {words}. Det måste fungera för den här användaren först."
+    "`{name} info` fails: {words}. How to put that right: gai node doctor": (
+        "`{name} info` misslyckas: {words}. Hur det rättas till: gai node doctor"
     ),
     "{programs} not found: an engine needs one of them for its sandbox. On Debian or Ubuntu: "
     "sudo apt install podman uidmap slirp4netns": (
@@ -114,11 +114,10 @@ SETUP: Final[dict[str, str]] = {
         "`{name} info` säger något som ingen {name} säger: {error}."
     ),
     "This user has no subordinate ids, by which a container's user is nobody here. Fix: sudo "
-    "usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER && podman system "
-    "migrate": (
+    "usermod --add-subuids {range} --add-subgids {range} $USER && podman system migrate": (
         "Användaren har inga underordnade id:n, och med dem är behållarens användare ingen "
-        "här. Åtgärd: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 "
-        "$USER && podman system migrate"
+        "här. Åtgärd: sudo usermod --add-subuids {range} --add-subgids {range} $USER && podman "
+        "system migrate"
     ),
     "{exact} cannot be pulled: {words}. An image of your own will do as well: gai node image "
     "--help": (

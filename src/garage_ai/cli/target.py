@@ -5,6 +5,7 @@ admin key of that one is sent to it alone, and only while its process lives: ano
 took its port later never sees the key.
 """
 
+import contextlib
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ def find_target(
     url = _base_url(gateway)
     if here is not None and url in _names_of(here):
         return _with_key(here, key)
-    return _with_key(target_at(url, ""), key)
+    return _with_key(target_at(url, "", _known_ca(url)), key)
 
 
 def target_at(url: str, key: str, ca: Path | None = None) -> Target:
@@ -63,6 +64,25 @@ def target_at(url: str, key: str, ca: Path | None = None) -> Target:
     parts = urlsplit(_base_url(url))
     default = 443 if parts.scheme == "https" else 80
     return Target(_base_url(url), parts.hostname or "", parts.port or default, key, ca)
+
+
+def kept_ca(url: str) -> Path:
+    """Say where the CA of the network at an address is kept once an invite has named it.
+
+    Raises: Misused.
+    """
+    target = target_at(url, "")
+    return default_data_dir() / "trusted" / f"{target.host}-{target.port}.pem"
+
+
+def _known_ca(url: str) -> Path | None:
+    # Who says which CAs are good means it.
+    if os.environ.get("SSL_CERT_FILE") or not url.startswith("https:"):
+        return None
+    path = kept_ca(url)
+    with contextlib.suppress(OSError):
+        return path if path.is_file() else None
+    return None
 
 
 def _with_key(target: Target, key: str | None) -> Target:
@@ -115,4 +135,4 @@ def _base_url(text: str) -> str:
     return url
 
 
-__all__ = ["Target", "find_target", "read_key", "target_at"]
+__all__ = ["Target", "find_target", "kept_ca", "read_key", "target_at"]

@@ -25,6 +25,13 @@ VLLM: Final[dict[str, str]] = {
     "--tensor-parallel {wished}: this PC has {count} cards.": (
         "--tensor-parallel {wished}: den här datorn har {count} kort."
     ),
+    (
+        "--tensor-parallel {wished} cuts the model into parts that are no whole blocks of {block}, "
+        "which {form} needs."
+    ): (
+        "--tensor-parallel {wished} delar modellen i delar som inte är hela block om {block}, "
+        "vilket {form} kräver."
+    ),
     "--tensor-parallel {wished} does not divide the model's {heads} heads.": (
         "--tensor-parallel {wished} går inte jämnt upp i modellens {heads} huvuden."
     ),

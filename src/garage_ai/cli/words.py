@@ -45,7 +45,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Gör en medlem. Dess id anges med --member.",
     ),
     "help.member.list": ("List all members.", "Visa alla medlemmar."),
-    "help.models": ("List the models being served.", "Visa modellerna som finns just nu."),
+    "help.models": ("List the models being served.", "Visa modellerna som körs just nu."),
     "help.usage": ("Show what was used.", "Visa vad som har använts."),
     "help.chat": (
         "Talk to the network. With a text, or text from a pipe, ask once.",
@@ -65,6 +65,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Address to listen on (127.0.0.1; 0.0.0.0 with --public).",
         "Adress att lyssna på (127.0.0.1; 0.0.0.0 med --public).",
     ),
+    "help.option.bind": ("Address to listen on (127.0.0.1).", "Adress att lyssna på (127.0.0.1)."),
     "help.option.port": ("Port of the API; 0 for any free one.", "API:ets port; 0 för en ledig."),
     "help.option.nats_port": (
         "Port of NATS; WebSocket is on the next one; 0 for free ones.",
@@ -83,10 +84,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Certifikatkedja (PEM) till --public; annars nätets egen CA.",
     ),
     "help.option.cert_key": ("Key (PEM) of --cert.", "Nyckel (PEM) till --cert."),
-    "help.option.insecure": (
-        "Allow other machines without TLS.",
-        "Tillåt andra datorer utan TLS.",
-    ),
+    "help.option.insecure": ("Allow other machines without TLS.", "Tillåt andra datorer utan TLS."),
     "help.option.name": ("What the key is for.", "Vad nyckeln är till."),
     "help.option.member_name": ("What the member is called.", "Vad medlemmen heter."),
     "help.option.member": (
@@ -157,6 +155,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "up.url": ("URL     ", "URL       "),
     "up.api": ("base URL", "bas-URL   "),
     "up.key": ("key     ", "nyckel    "),
+    "up.key.kept": ("(in {path})", "(i {path})"),
     "up.try": ("try it:", "prova:"),
     "up.hello": ("Say hello in five words.", "Skriv hej med fem ord."),
     "up.leaving": (

@@ -84,9 +84,11 @@ class Invites(Protocol):
 
 
 class Keys(Protocol):
-    """API keys; `reachable` tells whether the database could be read the last time."""
+    """API keys."""
 
-    reachable: bool
+    @property
+    def reachable(self) -> bool:
+        """Whether the database could be read the last time."""
 
     def authenticate(self, presented: str) -> Key:
         """Tell whose key it is. Raises: InvalidKey."""
@@ -162,6 +164,10 @@ class Audit(Protocol):
         self, after: int = 0, limit: int = ..., wanted: Wanted | None = None
     ) -> Sequence[Recorded]:
         """Give entries, oldest first."""
+        ...
+
+    async def latest_heads(self, limit: int = ..., before: int | None = None) -> Sequence[Head]:
+        """Give signed heads, the largest first."""
         ...
 
     async def head(self) -> Head | None:

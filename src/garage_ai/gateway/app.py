@@ -16,6 +16,7 @@ from garage_ai.gateway.body import BodyLimits, read_body
 from garage_ai.gateway.coordination import PREFIX as API_PREFIX
 from garage_ai.gateway.coordination import create_coordination
 from garage_ai.gateway.coordination.litellm import TOLD_PATH
+from garage_ai.gateway.coordination.manifests import MANIFESTS_PATH
 from garage_ai.gateway.errors import ClientLeft, GatewayError, internal_error, problem_of
 from garage_ai.gateway.models_list import PREFIX as MODEL_PREFIX
 from garage_ai.gateway.models_list import Models
@@ -28,6 +29,8 @@ _log = structlog.get_logger(__name__)
 MAX_API_BODY: Final = 64 * 1024
 MAX_CALLS_BODY: Final = 2 * 1024 * 1024
 """A thousand calls of a LiteLLM proxy."""
+MAX_MANIFEST_BODY: Final = 1024 * 1024
+"""A manifest with a thousand files has a third of it."""
 _EXPOSED: Final = (
     "x-request-id",
     "x-gai-node",
@@ -71,7 +74,10 @@ class Edge:
         )
         self._coordination = create_coordination(services, doorkeeper)
         self._api_limits = _for_api(services.limits, MAX_API_BODY)
-        self._calls_limits = _for_api(services.limits, MAX_CALLS_BODY)
+        self._longer_bodies = {
+            TOLD_PATH: _for_api(services.limits, MAX_CALLS_BODY),
+            MANIFESTS_PATH: _for_api(services.limits, MAX_MANIFEST_BODY),
+        }
         self._table = self._routes(services, doorkeeper)
         # Errors are answered inside, so that a browser may read them too.
         self._cors = _with_cors(self.handle, services.cors_origins)
@@ -146,7 +152,7 @@ class Edge:
 
     async def _coordinate(self, scope: asgi.Scope, receive: Receive, send: Send) -> None:
         """Read the body within our bounds, then let FastAPI have it."""
-        limits = self._calls_limits if scope["path"] == TOLD_PATH else self._api_limits
+        limits = self._longer_bodies.get(scope["path"], self._api_limits)
         body = await read_body(scope, receive, limits)
         given = False
 
@@ -189,7 +195,7 @@ def _with_cors(app: App, origins: tuple[str, ...]) -> App | None:
     return CORSMiddleware(
         app,
         allow_origins=origins,
-        allow_methods=("GET", "POST", "PATCH", "DELETE"),
+        allow_methods=("GET", "POST", "PUT", "PATCH", "DELETE"),
         allow_headers=("*",),
         expose_headers=_EXPOSED,
     )
@@ -226,7 +232,9 @@ def _with_request_id(scope: asgi.Scope, send: Send) -> Send:
 
     async def send_with_id(event: Event) -> None:
         if event["type"] == "http.response.start":
-            event["headers"] = [*event.get("headers", ()), request, asgi.NO_STORE]
+            headers = event.get("headers", ())
+            if request not in headers:
+                event["headers"] = [*headers, request, asgi.NO_STORE]
         await send(event)
 
     return send_with_id

@@ -107,7 +107,7 @@ async def answer_error(
 
 def dropped_header(names: Iterable[str]) -> Header:
     """Name the fields that were left out; what a client wrote there is made harmless."""
-    safe = sorted({_UNSAFE.sub("?", name)[:64] for name in names})
+    safe = sorted({_UNSAFE.sub("?", name[:64]) for name in names})
     more = len(safe) - _MAX_NAMED
     if more > 0:
         safe[_MAX_NAMED:] = [f"and-{more}-more"]

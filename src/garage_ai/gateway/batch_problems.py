@@ -64,7 +64,7 @@ OF_BATCHES: Final = (
         (
             "file_store_unavailable",
             "The folder or bucket of files does not answer.",
-            "Wait, then try again.",
+            "Wait, then try again; the gateway's log says why.",
         ),
     ),
 )

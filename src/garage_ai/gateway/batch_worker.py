@@ -59,9 +59,9 @@ class WorkPlace:
         serving = Service(
             self.network,
             bills,
-            self.metrics.observe_batch,
             self.limits,
             bills,
+            observe=self.metrics.observe_batch,
             recount=self.recount,
         )
         name = new_gateway_id()

@@ -1,5 +1,6 @@
 """The batch room, opened: what the edge and the network lend it, and where its files are."""
 
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -49,18 +50,24 @@ class Models(Protocol):
 
 
 class Desk:
-    """Decides about the requests of batches as the edge and serving do about others."""
+    """Decides about the requests of batches as the edge and serving do about others.
 
-    def __init__(self, keys: Keys, models: Models) -> None:
+    `check` has the last word on a key that works, as at the edge.
+    """
+
+    def __init__(self, keys: Keys, models: Models, check: Callable[[Key], None]) -> None:
         self._keys = keys
         self._models = models
+        self._check = check
 
     def key(self, key: KeyId) -> Key:
-        """Give the key that a batch came with. Raises: LineRefused."""
+        """Give the key that a batch came with, within its time. Raises: LineRefused."""
         try:
-            return self._keys.find(key)
+            found = self._keys.find(key)
+            self._check(found)
         except AccountError as error:
             raise LineRefused(error.code, str(error)) from None
+        return found
 
     def check_model(self, key: Key, model: str) -> None:
         """Refuse a model that nobody knows, or that the key may not use. Raises: LineRefused."""

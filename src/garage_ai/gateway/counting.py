@@ -4,6 +4,7 @@ from contextlib import AsyncExitStack
 from typing import Final
 
 from garage_ai.catalog import Catalog
+from garage_ai.gateway.catalogue import NetworkCatalogue
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.ledger import FigureJudge, Librarian, Library, TokenMeter
 from garage_ai.network import Network
@@ -21,15 +22,22 @@ def open_recount(
     metrics: Metrics,
     network: Network,
     judge: FigureJudge,
+    *,
+    catalogue: NetworkCatalogue,
 ) -> Recount:
     """Begin to count; tokenizers come while the gateway runs, and until then the rule holds."""
     folder = settings.data_dir / TOKENIZERS
-    meter = TokenMeter.start(folder, metrics.counted)
+    library = Library(folder, catalogue.catalog, stores=(settings.data_dir / OWN_NODE,))
+    meter = TokenMeter.start(folder, metrics.counted, library.knows)
     stack.push_async_callback(meter.close)
-    library = Library(folder, Catalog.load(), stores=(settings.data_dir / OWN_NODE,))
     librarian = Librarian(library, meter, lambda: [view.digest for view in network.models()])
     librarian.start()
     stack.push_async_callback(librarian.close)
+
+    async def look_for(catalog: Catalog) -> None:
+        librarian.catalogue_is(catalog)
+
+    catalogue.on_change(look_for)
     watch_counts(metrics, meter, judge)
     return Recount(meter, judge)
 

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Final
 
 from garage_ai.catalog import Catalog
+from garage_ai.gateway.catalogue import NetworkCatalogue
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.ledger import (
     GAI,
@@ -31,7 +32,7 @@ from garage_ai.network import Network
 from garage_ai.network.gangs import Part, parts_of
 from garage_ai.network.registry import Registry
 from garage_ai.network.views import warm_nodes
-from garage_ai.serving import Billing, Earner, RecordedCounts
+from garage_ai.serving import Billing, Earner
 from garage_ai.settings import GatewaySettings
 from garage_ai.storage import MemberId, Storage
 from garage_ai.wire.ids import NodeId, new_gateway_id
@@ -77,6 +78,7 @@ async def open_economy(
     metrics: Metrics,
     *,
     figures: FigureJudge,
+    catalogue: NetworkCatalogue,
 ) -> Economy:
     """Open all that; `stack` closes it, after the network whose requests it bills.
 
@@ -93,10 +95,9 @@ async def open_economy(
     stack.push_async_callback(allowances.close)
     usage = UsageWriter.start(ledger, on_end=allowances.ended, on_drop=metrics.usage_dropped)
     stack.push_async_callback(usage.close)
-    derived = [*tariff(Catalog.load()), (ANY_MODEL, usual_price(), "any other model")]
+    derived = [*tariff(catalogue.catalog), (ANY_MODEL, usual_price(), "any other model")]
     prices = await PriceList.open(storage, derived)
     stack.push_async_callback(prices.close)
-    catalog = Catalog.load()
 
     def ready() -> set[NodeId]:
         return warm_nodes(network.registry)
@@ -106,13 +107,19 @@ async def open_economy(
         storage,
         ledger,
         rules,
-        dict(expected_speeds(catalog)),
+        dict(expected_speeds(catalogue.catalog)),
         ready,
         flags=flags,
         partners=partial(parts_of, network.registry),
     )
     await jobs.start()
     stack.push_async_callback(jobs.close)
+
+    async def reckon_with(catalog: Catalog) -> None:
+        jobs.expects(dict(expected_speeds(catalog)))
+        await prices.publish(tariff(catalog))
+
+    catalogue.on_change(reckon_with)
     standings = Standings(allowances.balance, rules.grant)
     billing = Billing(
         allowances,
@@ -121,7 +128,6 @@ async def open_economy(
         NodeOwners(network.registry, jobs.probation),
         fee_permille=rules.fee,
         turns=standings,
-        counter=RecordedCounts(),
     )
     watch_economy(metrics, allowances, projector, billing, jobs, usage=usage)
     return Economy(ledger, grants, prices, billing, jobs, standings, usage)

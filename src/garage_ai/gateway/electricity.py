@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from garage_ai.catalog import find_card
+from garage_ai.catalog.spot_prices import SPOT
 from garage_ai.network.models import NodeView
 from garage_ai.wire.benchmarks import Benchmark
 from garage_ai.wire.messages import Energy
@@ -21,9 +22,6 @@ TRANSFER: Final = 0.25
 """What a grid usually takes for a kWh; each has its own."""
 MARK_UP: Final = 0.05
 VAT: Final = 1.25
-
-SPOT: Final = {"SE1": 0.46, "SE2": 0.46, "SE3": 0.59, "SE4": 0.74}
-"""Means of 2023 (elmarknad.se), where the node knows no price of this hour."""
 
 USUAL_AREA: Final = "SE3"
 _AREAS: Final = {

@@ -29,6 +29,7 @@ _ALIASES: Final[Mapping[str, str]] = {
     "link_lost": "nats_unavailable",
     "constraint_violated": "conflict",
     "value_refused": "invalid_field",
+    "manifest_invalid": "invalid_manifest",
 }
 
 # Their own messages speak of files and tables; a client is told the meaning alone.

@@ -4,12 +4,12 @@ Only fields of the official OpenAI API pass. Each has one of four fates:
 
     pass    checked and sent to the engine, its bytes unchanged
     rename  the same, under the name that every engine knows
-    keep    taken, and kept at the gateway: it means nothing to an engine, or is private
-    drop    official, but no engine here can do it; named in `x-gai-dropped`
+    keep    checked, and done by the gateway itself
+    drop    official, but private to the caller, or nothing that an engine here can do
 
-Every other field, also inside messages, tools and formats, is cut out and named in
-`x-gai-dropped`: engines take their own controls (cache salts, templates, priorities, guided
-decoding) from the same object.
+Every other field, also inside messages, tools and formats, is cut out. What is dropped or cut out
+is named in `x-gai-dropped`: engines take their own controls (cache salts, templates, priorities,
+guided decoding) from the same object.
 """
 
 from dataclasses import dataclass
@@ -56,15 +56,15 @@ def _passes(name: str, shape: Any, why: str, *, required: bool = False) -> Field
     return Field(name, "pass", why, shape, required=required)
 
 
-_KEPT: Final = (
-    Field("user", "keep", "Who the caller's user is stays with the caller."),
-    Field("metadata", "keep", "For OpenAI's own dashboards."),
-    Field("store", "keep", "Nothing is ever stored here."),
-    Field("service_tier", "keep", "There is one tier."),
-    Field("prompt_cache_key", "keep", "Routing decides by itself; engines must not see it."),
-    Field("prompt_cache_retention", "keep", "Engines decide how long a prefix lives."),
-    Field("prompt_cache_options", "keep", "Engines decide what is cached."),
-    Field("safety_identifier", "keep", "Who the caller's user is stays with the caller."),
+_PRIVATE: Final = (
+    Field("user", "drop", "Who the caller's user is stays with the caller."),
+    Field("metadata", "drop", "For OpenAI's own dashboards."),
+    Field("store", "drop", "Nothing is ever stored here."),
+    Field("service_tier", "drop", "There is one tier."),
+    Field("prompt_cache_key", "drop", "Routing decides by itself; engines must not see it."),
+    Field("prompt_cache_retention", "drop", "Engines decide how long a prefix lives."),
+    Field("prompt_cache_options", "drop", "Engines decide what is cached."),
+    Field("safety_identifier", "drop", "Who the caller's user is stays with the caller."),
 )
 
 _STREAMED: Final = (
@@ -118,7 +118,7 @@ _CHAT: Final = (
     Field("web_search_options", "drop", "Nothing here searches the web."),
     *_SAMPLING,
     *_STREAMED,
-    *_KEPT,
+    *_PRIVATE,
 )
 
 # Four shapes that JSON tells apart only by their first element; `request` reads them.
@@ -134,7 +134,7 @@ _COMPLETIONS: Final = (
     _passes("suffix", str, "Text after the gap."),
     *_SAMPLING,
     *_STREAMED,
-    *_KEPT,
+    *_PRIVATE,
 )
 
 _EMBEDDINGS: Final = (
@@ -142,7 +142,7 @@ _EMBEDDINGS: Final = (
     _passes("input", object, "Text, tokens, or at most 2048 of either.", required=True),
     _passes("dimensions", shapes.Dimensions, "Length of the vectors."),
     _passes("encoding_format", Literal["float", "base64"], "float or base64."),
-    *_KEPT,
+    *_PRIVATE,
 )
 
 FIELDS: Final[dict[Route, dict[str, Field]]] = {

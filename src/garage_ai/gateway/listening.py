@@ -6,12 +6,12 @@ StartError              code
 └── PortUnavailable     port_unavailable   somebody else listens there
 """
 
-import ipaddress
 import socket
 import ssl
 from pathlib import Path
 
 from garage_ai.settings import GatewaySettings
+from garage_ai.wire.hosts import is_loopback
 
 
 class StartError(Exception):
@@ -30,14 +30,6 @@ class TlsUnusable(StartError):
 
 class PortUnavailable(StartError):
     code = "port_unavailable"
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a host."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def server_tls(settings: GatewaySettings) -> ssl.SSLContext | None:
@@ -102,7 +94,6 @@ __all__ = [
     "TlsNeeded",
     "TlsUnusable",
     "bind",
-    "is_loopback",
     "nats_tls",
     "server_tls",
 ]

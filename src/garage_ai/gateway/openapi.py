@@ -35,6 +35,7 @@ _TEXT: Final[Json] = {"type": "string", "minLength": 1, "maxLength": 256}
 
 _REQUEST_ERRORS: Final = (
     "json_too_deep",
+    "too_many_fields",
     "unsupported_value",
     "media_url_unsupported",
     "engine_rejected",
@@ -44,9 +45,11 @@ _REQUEST_ERRORS: Final = (
     "region_forbidden",
     "rate_limit_exceeded",
     "budget_exceeded",
+    "insufficient_quota",
     "model_not_found",
     "engine_error",
     "node_lost",
+    "continuation_unsound",
     "bad_node_reply",
     "nats_unavailable",
     "no_node",
@@ -145,8 +148,6 @@ def _field_schema(field: Field, schemas: Json) -> Json:
         most = MAX_PROMPTS if field.name == "prompt" else MAX_INPUTS
         parts = [_schema(shape, schemas) for shape in sequence_types(most)]
         return {"anyOf": parts, "description": field.why}
-    if field.shape is None:
-        return {"description": field.why}
     made = _schema(field.shape, schemas)
     if field.required:
         return {**made, "description": field.why}

@@ -96,9 +96,9 @@ class StoredData:
 
     async def _proxied(self, member: MemberId) -> AsyncIterator[Sequence[object]]:
         after = 0
-        while found := await self._proxied_calls.paid_by(member, after, PAGE):
-            yield [call for _, call in found]
-            after = found[-1][0]
+        while found := await self._proxied_calls.of_member(member, after, PAGE):
+            yield found
+            after = found[-1].seq
 
     async def _usage(self, member: MemberId) -> AsyncIterator[Sequence[object]]:
         before: int | None = None

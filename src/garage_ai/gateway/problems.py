@@ -17,6 +17,11 @@ _TABLE: Final = (
         ("invalid_json", "The body is not JSON in UTF-8, or no object.", "Send a JSON object."),
         ("json_too_deep", "The JSON nests deeper than 32 levels.", "Flatten it."),
         (
+            "too_many_fields",
+            "The request has more than 256 fields that it may not or need not have.",
+            "Send only what the API knows.",
+        ),
+        (
             "missing_required_parameter",
             "A field that the route needs is missing.",
             "Add the field that `param` names.",
@@ -78,6 +83,11 @@ _TABLE: Final = (
             "Correct what the message names.",
         ),
         (
+            "invalid_manifest",
+            "No manifest of a model that every node could fetch.",
+            "Correct what the message names; `gai models describe` makes one of files.",
+        ),
+        (
             "price_too_soon",
             "A price never changes for what has been admitted, and gateways hear of it first.",
             "Let it hold from a minute on, or name no moment.",
@@ -92,7 +102,7 @@ _TABLE: Final = (
             "Send `Authorization: Bearer gai_…`.",
         ),
         ("revoked_api_key", "This key was revoked.", "Ask the operator for a new key."),
-        ("expired_api_key", "This key's time is over.", "Ask the operator for a new key."),
+        ("expired_api_key", "This key's time is over.", "Ask the operator for more time."),
         (
             "invalid_token",
             "No such enrolment token exists.",
@@ -152,7 +162,7 @@ _TABLE: Final = (
         (
             "model_not_found",
             "The network knows no model of this name.",
-            "Take a name from GET /v1/models.",
+            "Take a name from GET /v1/models, or of the catalogue from GET /api/v1/manifests.",
         ),
         ("node_not_found", "There is no such node.", "Take an id from GET /api/v1/nodes."),
         ("key_not_found", "There is no such key.", "Take an id from GET /api/v1/keys."),
@@ -227,6 +237,11 @@ _TABLE: Final = (
             "The account has less than the entry takes from it.",
             "Enter no more than what is available.",
         ),
+        (
+            "manifest_exists",
+            "The name is another model's.",
+            "Take another name, or remove that model first.",
+        ),
         ("node_removed", "The node was removed for good.", "Enrol it again with a new token."),
         (
             "last_admin_key",
@@ -235,7 +250,7 @@ _TABLE: Final = (
         ),
         (
             "operator_needed",
-            "The operator of a network is neither suspended nor erased.",
+            "The operator of a network is neither suspended nor erased, nor do its keys all end.",
             "Name another member.",
         ),
         ("member_erased", "The member was erased, for good.", "Make or invite a new member."),

@@ -25,19 +25,21 @@ from garage_ai.accounts import (
     LimitBook,
     Limits,
     LimitSettings,
+    Manifests,
     Members,
     Nodes,
     StoredPools,
 )
 from garage_ai.audit.heads import HeadKeeper
+from garage_ai.audit.remembered import HEAD_FILE
 from garage_ai.audit.service import AuditLog
 from garage_ai.audit.settings_log import note_settings
-from garage_ai.catalog import Catalog, digest_of
 from garage_ai.gateway.app import create_app
 from garage_ai.gateway.batch_worker import WorkPlace
 from garage_ai.gateway.batching import Desk, open_batch, upload_limits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import AccountBooks, StoredUsage
+from garage_ai.gateway.catalogue import NetworkCatalogue, follow, known_models
 from garage_ai.gateway.counting import open_recount
 from garage_ai.gateway.economy import Economy, open_economy
 from garage_ai.gateway.kept_settings import kept_settings
@@ -48,7 +50,7 @@ from garage_ai.gateway.server import Server, make_server
 from garage_ai.gateway.services import Services
 from garage_ai.ledger import FigureJudge
 from garage_ai.ledger.proxied import Proxied
-from garage_ai.network import DispatchLimits, KnownModel, Names, Network, Terms
+from garage_ai.network import DispatchLimits, Names, Network, Terms
 from garage_ai.network.attempt import Limits as AttemptLimits
 from garage_ai.network.authority import DAY, Authority
 from garage_ai.network.claims_push import ClaimsPusher
@@ -58,7 +60,7 @@ from garage_ai.serving import Service
 from garage_ai.settings import GatewaySettings
 from garage_ai.storage import LastSeen, Storage, sqlite_url
 from garage_ai.wire.connection import Connection, Listeners
-from garage_ai.wire.ids import Digest, new_gateway_id
+from garage_ai.wire.ids import new_gateway_id
 from garage_ai.wire.link_errors import LinkError
 from garage_ai.wire.secret_files import make_private_folder
 from garage_ai.wire.trust import fingerprint_of
@@ -86,6 +88,7 @@ class _Books:
     leases: Leases
     limits: Limits
     audit: AuditLog
+    catalogue: NetworkCatalogue
 
 
 async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> None:
@@ -143,21 +146,34 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         min_agent=agent_version(settings.min_agent or ""),
     )
     link, network = _make_network(
-        settings, authority, AccountBooks(nodes, claims, images, enrolment), books.seen
+        settings,
+        authority,
+        AccountBooks(nodes, claims, images, enrolment),
+        books.seen,
+        Names(known_models(books.catalogue.catalog)),
     )
-    heads = HeadKeeper.start(books.audit, authority.audit_key)
+    heads = HeadKeeper.start(books.audit, authority.audit_key, settings.data_dir / HEAD_FILE)
     stack.push_async_callback(heads.close)
     _watch(metrics, books, link, network, asyncio.get_running_loop())
     figures = FigureJudge()
-    economy = await open_economy(settings, books.storage, network, stack, metrics, figures=figures)
+    catalogue = books.catalogue
+    economy = await open_economy(
+        settings, books.storage, network, stack, metrics, figures=figures, catalogue=catalogue
+    )
     _watch_audit(metrics, heads)
-    recount = open_recount(settings, stack, metrics, network, figures)
+    recount = open_recount(settings, stack, metrics, network, figures, catalogue=catalogue)
     await _open_network(stack, link, network)
+    follow(catalogue, network, stack)
     serving = Service(
-        network, economy.usage, metrics.observe, books.limits, economy.billing, recount=recount
+        network,
+        economy.usage,
+        books.limits,
+        economy.billing,
+        observe=metrics.observe,
+        recount=recount,
     )
     place = WorkPlace(books.storage, network, economy, books.limits, recount, metrics)
-    desk = Desk(books.keys, serving)
+    desk = Desk(books.keys, serving, books.limits.check_expiry)
     batch = open_batch(settings, stack, desk, place)
     return Services(
         serving=serving,
@@ -174,12 +190,15 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         tokens=EnrolmentTokens(books.storage),
         claims=claims,
         images=images,
+        catalogue=catalogue,
         network=network,
         enrolment=enrolment,
         benchmarks=Benchmarks(books.storage),
         usage=StoredUsage(books.storage),
         invites=Invites(books.storage, limits=_default_limits(settings)),
         audit=books.audit,
+        audit_key=heads.public_key,
+        last_head=lambda: heads.last,
         own_data=StoredData(books.storage, books.keys, batch.files, batch.batches),
         grants=economy.grants,
         prices=economy.prices,
@@ -218,11 +237,16 @@ async def _open_books(settings: GatewaySettings, stack: AsyncExitStack) -> _Book
     limits = Limits(book, leases, fail=settings.limits_fail)
     audit = AuditLog(storage)
     await note_settings(audit, *kept_settings(settings))
-    return _Books(storage, seen, keys, book, leases, limits, audit)
+    catalogue = await NetworkCatalogue.open(Manifests(storage))
+    return _Books(storage, seen, keys, book, leases, limits, audit, catalogue)
 
 
 def _make_network(
-    settings: GatewaySettings, authority: Authority, books: AccountBooks, seen: LastSeen
+    settings: GatewaySettings,
+    authority: Authority,
+    books: AccountBooks,
+    seen: LastSeen,
+    names: Names,
 ) -> tuple[Connection, Network]:
     gateway, urls = new_gateway_id(), _listed(settings.nats_urls)
     link = Connection(
@@ -239,7 +263,7 @@ def _make_network(
         link,
         gateway,
         books=books,
-        names=_known_names(),
+        names=names,
         limits=_dispatch_limits(settings),
         terms=Terms(
             allow_unsandboxed=settings.allow_unsandboxed,
@@ -258,13 +282,6 @@ async def _open_network(stack: AsyncExitStack, link: Connection, network: Networ
         await link.wait_connected(LINK_SECONDS)
     stack.push_async_callback(network.close)
     await network.start()
-
-
-def _known_names() -> Names:
-    return Names(
-        KnownModel(each.name, Digest(digest_of(each)), each.kind, each.context_length, each.rank)
-        for each in Catalog.load()
-    )
 
 
 def _default_limits(settings: GatewaySettings) -> LimitSettings:
@@ -311,6 +328,8 @@ def _watch(
     metrics.gauge("gai_limit_failures", unasked, lambda: books.leases.failures)
     unchecked = "Requests let in without a check of their limits, as the database was away."
     metrics.gauge("gai_limits_unchecked", unchecked, lambda: books.limits.unchecked)
+    unlooked = "Looks for a changed catalogue that failed; known models go on being known."
+    metrics.gauge("gai_catalogue_failures", unlooked, lambda: books.catalogue.failures)
     reachable = "1 while the database can be read; requests with known keys go on without."
     metrics.gauge("gai_database_reachable", reachable, lambda: books.keys.reachable)
     tasks = "Tasks of the gateway's event loop."

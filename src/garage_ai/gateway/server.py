@@ -37,8 +37,12 @@ class Cycle(RequestResponseCycle):
     choice of a node. What it guards against, a line too many, is counted here.
     """
 
+    _until_close = False
+
     def send(self, message: Any) -> Coroutine[Any, Any, None]:
         """Take an event of the answer, an open dictionary as ASGI has it."""
+        if self._until_close and message["type"] == "http.response.body":
+            self.expected_content_length = len(message.get("body", b""))
         starts = message["type"] == "http.response.start" and not self.response_started
         ordinary = starts and not self.disconnected and not self.flow.write_paused
         return self._start(message) if ordinary else super().send(message)
@@ -68,8 +72,11 @@ class Cycle(RequestResponseCycle):
         if length is not None:
             self.chunked_encoding, self.expected_content_length = False, int(length)
         elif self.scope["method"] != "HEAD" and status not in (204, 304):
-            self.chunked_encoding = True
-            own.append(b"transfer-encoding: chunked\r\n")
+            # HTTP/1.0 knows no chunks: there the end of the connection is the body's.
+            self._until_close = self.scope["http_version"] == "1.0"
+            self.chunked_encoding = not self._until_close
+            if self.chunked_encoding:
+                own.append(b"transfer-encoding: chunked\r\n")
         head = b"".join((*pieces, *own, b"\r\n"))
         lines = 2 + len(headers) + len(own)
         if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:

@@ -1,6 +1,6 @@
 """What the edge needs of the rooms below it, as protocols: it joins them and decides nothing."""
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
@@ -15,7 +15,8 @@ from garage_ai.accounts import (
     MemberId,
     NodeBenchmark,
 )
-from garage_ai.audit.models import Actor
+from garage_ai.audit.models import Actor, Head
+from garage_ai.catalog import Catalog, Manifest
 from garage_ai.gateway.account_services import (
     Audit,
     Invites,
@@ -26,6 +27,7 @@ from garage_ai.gateway.account_services import (
 )
 from garage_ai.gateway.batch_services import Batches, Engines, Files, UploadLimits
 from garage_ai.gateway.body import BodyLimits
+from garage_ai.gateway.catalogue import CatalogueEntry
 from garage_ai.gateway.economy_services import Grants, Ledger, Prices, Proxied, Rewards
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.ledger import FigureJudge
@@ -132,6 +134,33 @@ class Images(Protocol):
     async def list(self) -> list[DecidedImage]:
         """Give all of them."""
         ...
+
+
+class Catalogue(Protocol):
+    """The models that the network knows by name."""
+
+    @property
+    def catalog(self) -> Catalog:
+        """What is known now."""
+        ...
+
+    def entries(self) -> Sequence[CatalogueEntry]:
+        """Give all models."""
+        ...
+
+    def entry(self, name: str) -> CatalogueEntry | None:
+        """Give the model of a name."""
+        ...
+
+    async def add(self, manifest: Manifest, *, by: Actor = ...) -> CatalogueEntry:
+        """Add a model. Raises: ManifestInvalid, ManifestExists."""
+        ...
+
+    async def remove(self, name: str, *, by: Actor = ...) -> None:
+        """Take a model out. Raises: ManifestNotFound, Conflict."""
+
+    async def refresh(self) -> None:
+        """Take over what other gateways changed. Raises: StorageError."""
 
 
 class Network(Protocol):
@@ -242,7 +271,8 @@ class Services:
 
     `ca` is the network's own CA in PEM, None when certificates are public ones; `ca_fingerprint`
     (sha256 in hex) is appended to token secrets so that nodes can pin it. `default_limits` are for
-    new keys of members other than the operator.
+    new keys of members other than the operator. `last_head` is what the gateway remembers of the
+    log outside of its database.
     """
 
     serving: Serving
@@ -253,6 +283,7 @@ class Services:
     tokens: Tokens
     claims: Claims
     images: Images
+    catalogue: Catalogue
     network: Network
     enrolment: Enrolment
     benchmarks: Benchmarks
@@ -261,6 +292,7 @@ class Services:
     grants: Grants
     invites: Invites
     audit: Audit
+    audit_key: str
     own_data: OwnData
     prices: Prices
     rewards: Rewards
@@ -274,6 +306,7 @@ class Services:
     default_limits: LimitSettings = field(default_factory=LimitSettings)
     cors_origins: tuple[str, ...] = ()
     figures: FigureJudge = field(default_factory=FigureJudge)
+    last_head: Callable[[], Head | None] = lambda: None
     ca: str | None = None
     ca_fingerprint: str | None = None
 
@@ -282,6 +315,7 @@ __all__ = [
     "Audit",
     "Batches",
     "Benchmarks",
+    "Catalogue",
     "Claims",
     "Engines",
     "Enrolment",

@@ -1,13 +1,13 @@
 """`POST /v1/files`: a file that is written to the store as it comes, and never held."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from datetime import timedelta
 from typing import Final
 
 from garage_ai.accounts import Key, MemberId
-from garage_ai.batch import StoredFile, Upload
+from garage_ai.batch import UPLOAD_FOR, StoredFile, Upload
 from garage_ai.gateway import asgi
 from garage_ai.gateway.asgi import Receive, Send
 from garage_ai.gateway.auth import Doorkeeper
@@ -18,8 +18,6 @@ from garage_ai.gateway.errors import BadRequest, GatewayError
 from garage_ai.gateway.multipart import FieldGiven, FileBegins, FileData, FormReader, Told
 
 PATH: Final = "/v1/files"
-SECONDS: Final = 3600.0
-"""Longest upload: a gigabyte over a home line."""
 _AROUND: Final = 64 * 1024
 """Bytes of a form beside its file."""
 _GATHERED: Final = 256 * 1024
@@ -63,9 +61,10 @@ class UploadEndpoint:
         self._doorkeeper = doorkeeper
         self._files = files
         self._places = Places(uploads)
+        self._size = uploads.size
         self._limits = BodyLimits(
             uploads.size + _AROUND,
-            SECONDS,
+            UPLOAD_FOR.total_seconds(),
             limits.idle_seconds,
             limits.drain_bytes,
             limits.drain_seconds,
@@ -89,11 +88,23 @@ class UploadEndpoint:
     ) -> StoredFile:
         reader = FormReader(asgi.header(scope, b"content-type"))
         form = _Form(self._files, key, stack, announced(scope) or None)
-        async for piece in pieces_of(scope, receive, self._limits):
+        async for piece in self._pieces(scope, receive):
             for told in reader.feed(piece):
                 await form.take(told)
         reader.finish()
         return await form.finish()
+
+    async def _pieces(self, scope: asgi.Scope, receive: Receive) -> AsyncIterator[bytes]:
+        """Give the form as it comes; what makes it too large is its file.
+
+        Raises: GatewayError (file_too_large, request_timeout), ClientLeft.
+        """
+        try:
+            async for piece in pieces_of(scope, receive, self._limits):
+                yield piece
+        except BadRequest as error:
+            message = f"A file has at most {self._size} bytes."
+            raise GatewayError("file_too_large", message, headers=error.headers) from None
 
 
 class _Form:

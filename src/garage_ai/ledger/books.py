@@ -83,6 +83,14 @@ class Settlement(msgspec.Struct, frozen=True):
         return NanoGai(sum([transfer.amount for transfer in self.transfers]))
 
 
+def together(settlements: Iterable[Settlement]) -> list[Settlement]:
+    """Make one of all that are of the same lease: they add up to the same, in fewer steps."""
+    sums: dict[tuple[LeaseId, AccountId], list[Transfer]] = {}
+    for each in settlements:
+        sums.setdefault((each.lease, each.payer), []).extend(each.transfers)
+    return [Settlement(*lease, tuple(transfers)) for lease, transfers in sums.items()]
+
+
 class Receipt(msgspec.Struct, frozen=True):
     """What a request used, and what it cost where it cost anything: entered together or not at all.
 

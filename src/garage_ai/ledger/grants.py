@@ -6,6 +6,7 @@ from typing import Protocol
 
 from sqlalchemy import select
 
+from garage_ai.audit.models import Clock, utc_now
 from garage_ai.ledger.models import ISSUANCE, AccountId, Kind, NanoGai, member_account
 from garage_ai.ledger.reward_book import Poster, Reward, RewardBook
 from garage_ai.ledger.rewards import Rules, grant
@@ -37,10 +38,6 @@ class Ledger(Poster, Protocol):
         ...
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Grants:
     """Give each member who comes in a month what is missing to the grant, once.
 
@@ -52,7 +49,7 @@ class Grants:
         storage: Storage,
         ledger: Ledger,
         rules: Rules,
-        clock: Callable[[], datetime] = _utc_now,
+        clock: Clock = utc_now,
     ) -> None:
         self._storage = storage
         self._ledger = ledger

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.audit.models import utc_now
 from garage_ai.ledger.books import Lease, LeaseId, Position
 from garage_ai.ledger.models import AccountId
 from garage_ai.ledger.pages import absorb, chunks, lease_of, lock, read_leases, write_positions
@@ -89,7 +90,7 @@ class Leases:
             poor = [r.payer for r in asked if _is_poor(r, known.get(r.name), positions)]
             if poor:
                 await absorb(connection, positions, poor)
-            until = _now() + timedelta(seconds=self.seconds)
+            until = utc_now() + timedelta(seconds=self.seconds)
             granted = [self._grow(r, known.get(r.name), positions, until) for r in asked]
             await write_positions(connection, positions, before)
             await self._write(connection, [each.lease for each in granted], known)
@@ -137,7 +138,7 @@ class Leases:
     async def renew(self, ids: Collection[LeaseId]) -> set[LeaseId]:
         """Go on with leases; give those that are still open. Raises: StorageError."""
         held: set[LeaseId] = set()
-        until = _now() + timedelta(seconds=self.seconds)
+        until = utc_now() + timedelta(seconds=self.seconds)
         for some in chunks(sorted(ids)):
             mine = leases.c.id.in_(some), leases.c.state == "open"
             rows = select(leases.c.id).where(*mine).order_by(leases.c.id).with_for_update()
@@ -172,7 +173,7 @@ class Leases:
 
         Raises: StorageError.
         """
-        cutoff = _now() - timedelta(seconds=grace)
+        cutoff = utc_now() - timedelta(seconds=grace)
         stale = leases.c.state == "open", leases.c.expires_at < cutoff
         async with self._storage.read() as connection:
             rows = select(leases).where(*stale).order_by(leases.c.expires_at).limit(_SWEPT)
@@ -182,7 +183,7 @@ class Leases:
 
     async def forget(self) -> None:
         """Delete leases that ended long ago; what they left behind stays. Raises: StorageError."""
-        old = leases.c.state != "open", leases.c.expires_at < _now() - _KEPT
+        old = leases.c.state != "open", leases.c.expires_at < utc_now() - _KEPT
         async with self._storage.write() as connection:
             await connection.execute(leases.delete().where(*old))
 
@@ -210,7 +211,7 @@ class Leases:
                         gateway=lease.gateway,
                         payer=lease.payer,
                         amount=lease.rest,
-                        at=_now(),
+                        at=utc_now(),
                     )
                 )
         _log.warning("lease_expired", gateway=lease.gateway, lease=lease.id, unaccounted=lease.rest)
@@ -247,10 +248,6 @@ def _row(lease: Lease) -> dict[str, object]:
         "expires_at": lease.expires_at,
         "state": lease.state,
     }
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 _GROWN: Final = (

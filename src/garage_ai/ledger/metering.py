@@ -13,7 +13,7 @@ from typing import Final, Literal, Protocol
 
 import msgspec
 
-from garage_ai.ledger.counting.clerk import Clerk, Reason, result_of
+from garage_ai.ledger.counting.clerk import Clerk, Reason
 from garage_ai.ledger.counting.orders import Ask, Count
 from garage_ai.ledger.counting.rule import RULE_BYTES, count_by_rule
 from garage_ai.wire.frames import Route
@@ -44,11 +44,6 @@ class Counted(msgspec.Struct, frozen=True):
 class Meter(Protocol):
     """What counts: off the event loop, bounded in time, and never failing."""
 
-    async def count(
-        self, digest: str | None, route: Route, body: bytes, texts: Sequence[str]
-    ) -> Counted:
-        """Count what was asked and what was delivered; by the rule where it cannot be counted."""
-
     def begin(
         self,
         digest: str | None,
@@ -64,18 +59,12 @@ def _ignore(_: CountReason) -> None:
     return None
 
 
+def _every(_: str) -> bool:
+    return True
+
+
 class RuleMeter:
     """Count everything by the rule."""
-
-    async def count(
-        self,
-        digest: str | None,  # noqa: ARG002 - the port's signature
-        route: Route,
-        body: bytes,
-        texts: Sequence[str],
-    ) -> Counted:
-        """Count by bytes."""
-        return _counted(await asyncio.to_thread(count_by_rule, route, body, texts), "rule")
 
     def begin(
         self,
@@ -101,25 +90,31 @@ class RuleMeter:
 
 
 class TokenMeter:
-    """Count in a process beside the gateway; `on_count` hears the reason of each count."""
+    """Count in a process beside the gateway; `on_count` hears the reason of each count.
 
-    def __init__(self, clerk: Clerk, on_count: Callable[[CountReason], None] = _ignore) -> None:
+    Models that `knows` does not name are counted by the rule, whatever is kept of them.
+    """
+
+    def __init__(
+        self,
+        clerk: Clerk,
+        on_count: Callable[[CountReason], None] = _ignore,
+        knows: Callable[[str], bool] = _every,
+    ) -> None:
         self._clerk = clerk
         self._on_count = on_count
+        self._knows = knows
         self._rule = RuleMeter()
 
     @classmethod
-    def start(cls, folder: Path, on_count: Callable[[CountReason], None] = _ignore) -> "TokenMeter":
+    def start(
+        cls,
+        folder: Path,
+        on_count: Callable[[CountReason], None] = _ignore,
+        knows: Callable[[str], bool] = _every,
+    ) -> "TokenMeter":
         """Start counting with what is kept in `folder`; `close` ends it."""
-        return cls(Clerk.start(folder), on_count)
-
-    async def count(
-        self, digest: str | None, route: Route, body: bytes, texts: Sequence[str]
-    ) -> Counted:
-        """Count what was asked and what was delivered; by the rule where it cannot be counted."""
-        found: asyncio.Future[Counted] = asyncio.get_running_loop().create_future()
-        self.begin(digest, route, body, texts, result_of(found))
-        return await found
+        return cls(Clerk.start(folder), on_count, knows)
 
     def begin(
         self,
@@ -130,7 +125,7 @@ class TokenMeter:
         done: Callable[[Counted], None],
     ) -> None:
         """Count without waiting: `done` is called once with what was counted, within a second."""
-        if digest is None or self._clerk.lacks(digest):
+        if digest is None or not self._knows(digest) or self._clerk.lacks(digest):
             self._on_count("absent")
             self._rule.begin(None, route, body, texts, done)
         else:

@@ -18,13 +18,13 @@ GAI: Final = NanoGai(1_000_000_000)
 AccountId = NewType("AccountId", str)
 
 ISSUANCE: Final = AccountId("issuance")
-"""Where GAI come from; as far below zero as there are GAI in the world."""
+"""Where GAI come from; as far below zero as were granted and minted."""
 POOL: Final = AccountId("pool")
 """What belongs to the community."""
 FEE: Final = AccountId("fee")
 """What the network keeps of each charge."""
 ADJUSTMENTS: Final = AccountId("adjustments")
-"""The other side of entries that put earlier ones right."""
+"""The other side of entries that put earlier ones right: below zero by what they made in all."""
 
 
 def in_gai(amount: int) -> str:

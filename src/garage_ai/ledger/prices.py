@@ -4,25 +4,22 @@ An entry is never changed: a new price is a new entry, from a moment that every 
 before it comes.
 """
 
-import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Final, Self
 
-import structlog
 from sqlalchemy import Row, func, insert, select
 
-from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Detail, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.ledger.charges import MILLE, Price
 from garage_ai.ledger.errors import InvalidPrice, PriceTooSoon
 from garage_ai.ledger.models import GAI, NanoGai
-from garage_ai.storage import MemberId, Storage, StorageError
+from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import prices
-
-_log = structlog.get_logger(__name__)
+from garage_ai.storage.watch import Watch
 
 ANY_MODEL: Final = "*"
 """Whose price holds for models that have none of their own."""
@@ -40,10 +37,11 @@ BATCH_PERMILLE: Final = 500
 """Thousandths of the price that batches pay, unless an entry says otherwise: they take what chat
 leaves over and can wait a day, for which commercial networks ask half, too."""
 
-_MAX_SUBJECT: Final = 255
-_CLOSE_SECONDS: Final = 5.0
+SOON: Final = timedelta(seconds=2)
+"""How long before it holds a price is derived while gateways run: each looks for new models more
+often than that, and prices them at once."""
 
-Clock = Callable[[], datetime]
+_MAX_SUBJECT: Final = 255
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +72,6 @@ class PriceEntry:
         )
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
 class PriceList:
     """The prices of this moment, and how they came about.
 
@@ -85,15 +79,14 @@ class PriceList:
     such looks. All methods belong to the event loop.
     """
 
-    def __init__(self, storage: Storage, *, clock: Clock = _utc_now) -> None:
-        self.failures = 0
+    def __init__(self, storage: Storage, *, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._log = AuditLog(storage, clock)
         self._clock = clock
         self._entries: tuple[PriceEntry, ...] = ()
         self._held: dict[str, PriceEntry] = {}
         self._until: datetime | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._watch = Watch(self.refresh, "prices", REFRESH_SECONDS)
 
     @classmethod
     async def open(
@@ -101,7 +94,7 @@ class PriceList:
         storage: Storage,
         derived: Iterable[tuple[str, Price, str]],
         *,
-        clock: Clock = _utc_now,
+        clock: Clock = utc_now,
     ) -> Self:
         """Publish what has no price yet, load the list, and look for changes until `close`.
 
@@ -109,16 +102,19 @@ class PriceList:
         Raises: StorageError.
         """
         opened = cls(storage, clock=clock)
-        await opened._publish(derived)
+        await opened._publish(derived, clock())
         await opened.refresh()
-        opened._task = asyncio.create_task(opened._watch(), name="price-list")
+        opened._watch.start()
         return opened
 
     async def close(self) -> None:
         """Stop looking for changes."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task}, timeout=_CLOSE_SECONDS)
+        await self._watch.close()
+
+    @property
+    def failures(self) -> int:
+        """How many looks failed."""
+        return self._watch.failures
 
     def price(self, digest: str | None, model: str) -> Price:
         """Give what a model costs now: by its manifest, else its name, else like any other."""
@@ -191,6 +187,11 @@ class PriceList:
         await self.refresh()
         return entry
 
+    async def publish(self, derived: Iterable[tuple[str, Price, str]]) -> None:
+        """Add what has no price yet; it holds after SOON. Raises: StorageError."""
+        await self._publish(derived, self._clock() + SOON)
+        await self.refresh()
+
     async def refresh(self) -> None:
         """Take over what other processes added. Raises: StorageError."""
         async with self._storage.read() as connection:
@@ -209,29 +210,31 @@ class PriceList:
         later = (each.effective_from for each in self._entries if each.effective_from > now)
         self._until = min(later, default=None)
 
-    async def _publish(self, derived: Iterable[tuple[str, Price, str]]) -> None:
+    async def _publish(
+        self, derived: Iterable[tuple[str, Price, str]], effective_from: datetime
+    ) -> None:
         # Its id is its subject's, so that of several gateways one writes it; and a version whose
         # formula gives another figure changes nothing by itself.
         now = self._clock()
         entries = [
-            PriceEntry(f"derived/{subject}", subject, _checked_price(price), now, now, None, note)
+            PriceEntry(
+                f"derived/{subject}",
+                subject,
+                # No figure in a manifest keeps a gateway from starting.
+                Price(*(min(each, HIGHEST) for each in (price.prompt, price.completion))),
+                effective_from,
+                now,
+                None,
+                note,
+            )
             for subject, price, note in derived
         ]
         async with self._storage.write(in_turn=True) as connection:
             known = set((await connection.execute(select(prices.c.subject).distinct())).scalars())
             for entry in entries:
-                if entry.subject not in known:
+                # Who priced a model by its name before it had a manifest has said what it costs.
+                if known.isdisjoint((entry.subject, entry.note)):
                     await connection.execute(insert(prices).values(**_values(entry)))
-
-    async def _watch(self) -> None:
-        while True:
-            await asyncio.sleep(REFRESH_SECONDS)
-            try:
-                await self.refresh()
-            except Exception as error:  # a watch that died would never hear of a price again
-                self.failures += 1
-                code = error.code if isinstance(error, StorageError) else type(error).__name__
-                _log.warning("prices_not_refreshed", code=code)
 
 
 def _checked_subject(subject: str) -> str:
@@ -297,6 +300,7 @@ __all__ = [
     "HIGHEST",
     "NOTICE",
     "REFRESH_SECONDS",
+    "SOON",
     "Price",
     "PriceEntry",
     "PriceList",

@@ -81,6 +81,9 @@ class Projector:
             except StorageError as error:
                 self.failures += 1
                 _log.warning("projector_delayed", code=error.code)
+            except Exception:  # without this task balances would stand still
+                self.failures += 1
+                _log.exception("projector_failed")
             # Several gateways do this; they need not meet.
             await asyncio.sleep(PAUSE_SECONDS * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
 

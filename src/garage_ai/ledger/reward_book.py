@@ -7,7 +7,7 @@ retry then says the same as the first time.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import structlog
 from sqlalchemy import exists, func, select, update
@@ -15,8 +15,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.audit.models import Entry
 from garage_ai.audit.service import AuditLog
-from garage_ai.ledger.errors import LedgerError
-from garage_ai.ledger.models import AccountId, Kind, NanoGai, Transfer, escrow_account
+from garage_ai.ledger.errors import LedgerError, Overdraft
+from garage_ai.ledger.models import (
+    AccountId,
+    Kind,
+    NanoGai,
+    Transfer,
+    escrow_account,
+    node_of,
+)
 from garage_ai.ledger.rewards import Rules
 from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.tables import TURNS, rewards
@@ -48,6 +55,14 @@ class Reward:
     note: str = ""
 
 
+class Turns(NamedTuple):
+    """How often a node was released or forfeited, and when it last was."""
+
+    released: datetime | None = None
+    forfeited: datetime | None = None
+    number: int = 0
+
+
 class RewardBook:
     """Rewards, decided and posted."""
 
@@ -61,15 +76,20 @@ class RewardBook:
         now: datetime,
         *,
         once: str = "",
+        turn: int | None = None,
         act: Entry | None = None,
     ) -> bool:
         """Write rewards down, those not decided yet; tell whether it was done.
 
-        `once` names a reward that, where it is there already, says that all were decided. Where
-        somebody decides, `act` tells the log who. Raises: StorageError.
+        `once` names a reward that, where it is there already, says that all were decided. `turn`
+        says how many turns of the first reward's debit were known when its amount was; with
+        another one by now nothing is decided. Where somebody decides, `act` tells the log who.
+        Raises: StorageError.
         """
         async with self._storage.write(in_turn=True) as connection:
             if once and await _is_there(connection, once):
+                return False
+            if turn is not None and await _turns_of(connection, given[0].debit) != turn:
                 return False
             for reward in given:
                 if await _is_there(connection, reward.id):
@@ -109,24 +129,34 @@ class RewardBook:
             return 0
         try:
             await self._poster.post(waiting)
-            done = [reward.id for reward in waiting]
+            done, dropped = [reward.id for reward in waiting], list[str]()
         except LedgerError:
-            done = await self._post_each(waiting)
+            done, dropped = await self._post_each(waiting)
         async with self._storage.write() as connection:
             ended = update(rewards).where(rewards.c.id.in_(done)).values(posted_at=now)
             await connection.execute(ended)
+            if dropped:
+                late = rewards.c.id.in_(dropped) & rewards.c.posted_at.is_(None)
+                await connection.execute(
+                    update(rewards).where(late).values(posted_at=now, amount=0)
+                )
         return len(done)
 
-    async def _post_each(self, waiting: Sequence[Transfer]) -> list[str]:
-        """Post one by one: what cannot be waits for better times, and keeps nobody else back."""
-        done = []
+    async def _post_each(self, waiting: Sequence[Transfer]) -> tuple[list[str], list[str]]:
+        """Post one by one: what cannot be waits for better times, and keeps nobody else back.
+
+        What is no longer held back is dropped: it would be paid of what is earned later.
+        """
+        done, dropped = [], []
         for reward in waiting:
             try:
                 await self._poster.post([reward])
                 done.append(reward.id)
             except LedgerError as error:
                 _log.warning("reward_not_posted", reward=reward.id, code=error.code)
-        return done
+                if isinstance(error, Overdraft) and node_of(reward.debit) is not None:
+                    dropped.append(reward.id)
+        return done, dropped
 
     async def _waiting(self, only: str | None) -> list[Transfer]:
         # A mint goes before what is paid of it: both are decided at the same moment.
@@ -150,20 +180,35 @@ class RewardBook:
             for row in rows
         ]
 
-    async def turns(self) -> Mapping[NodeId, tuple[datetime | None, datetime | None]]:
-        """Give when each node was last released and last forfeited. Raises: StorageError."""
+    async def turns(self) -> Mapping[NodeId, Turns]:
+        """Give the turns of all nodes that ever had one. Raises: StorageError."""
+        last, number = func.max(rewards.c.decided_at), func.count()
         asked = (
-            select(rewards.c.debit, rewards.c.kind, func.max(rewards.c.decided_at))
+            select(rewards.c.debit, rewards.c.kind, last, number)
             .where(TURNS)
             .group_by(rewards.c.debit, rewards.c.kind)
         )
-        found: dict[NodeId, dict[str, datetime]] = {}
+        found: dict[NodeId, Turns] = {}
         async with self._storage.read() as connection:
-            for account, kind, at in await connection.execute(asked):
-                found.setdefault(_node_of(account), {})[kind] = at
-        return {
-            node: (each.get(Kind.RELEASE), each.get(Kind.FORFEIT)) for node, each in found.items()
-        }
+            for account, kind, at, count in await connection.execute(asked):
+                node = _node_of(account)
+                turns = found.get(node, Turns())
+                released, forfeited = turns.released, turns.forfeited
+                if kind == Kind.RELEASE:
+                    released = at
+                else:
+                    forfeited = at
+                found[node] = Turns(released, forfeited, turns.number + count)
+        return found
+
+    async def unposted_turns(self) -> frozenset[AccountId]:
+        """Name the accounts that hold what was released or forfeited already.
+
+        Raises: StorageError.
+        """
+        asked = select(rewards.c.debit).where(TURNS, rewards.c.posted_at.is_(None))
+        async with self._storage.read() as connection:
+            return frozenset(map(AccountId, (await connection.execute(asked)).scalars()))
 
 
 class Probation:
@@ -187,7 +232,7 @@ class Probation:
         turns = await book.turns()
         self._proved = frozenset(
             node
-            for node, (released, forfeited) in turns.items()
+            for node, (released, forfeited, _) in turns.items()
             if released is not None and (forfeited is None or released > forfeited)
         )
 
@@ -196,8 +241,13 @@ async def _is_there(connection: AsyncConnection, reward: str) -> bool:
     return bool(await connection.scalar(select(exists().where(rewards.c.id == reward))))
 
 
+async def _turns_of(connection: AsyncConnection, account: AccountId) -> int:
+    asked = select(func.count()).select_from(rewards).where(TURNS, rewards.c.debit == account)
+    return int(await connection.scalar(asked) or 0)
+
+
 def _node_of(account: str) -> NodeId:
     return NodeId(account.removeprefix(escrow_account(NodeId(""))))
 
 
-__all__ = ["Poster", "Probation", "Reward", "RewardBook"]
+__all__ = ["Poster", "Probation", "Reward", "RewardBook", "Turns"]

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
-from sqlalchemy import select
+from sqlalchemy import exists, literal, or_, select
 
 from garage_ai.audit.models import Action, Actor, Entry
 from garage_ai.ledger import grants
@@ -30,7 +30,7 @@ from garage_ai.ledger.models import (
     escrow_account,
     member_account,
 )
-from garage_ai.ledger.reward_book import Probation, Reward, RewardBook
+from garage_ai.ledger.reward_book import Probation, Reward, RewardBook, Turns
 from garage_ai.ledger.rewards import (
     Rules,
     Warm,
@@ -41,7 +41,7 @@ from garage_ai.ledger.rewards import (
 )
 from garage_ai.ledger.warmth import WarmHours, hour_of, served_for_others
 from garage_ai.storage import OPERATOR, MemberId, Storage, StorageError
-from garage_ai.storage.tables import nodes, rewards, warm_hours
+from garage_ai.storage.tables import balances, nodes, queued_entries, rewards, warm_hours
 from garage_ai.wire.ids import NodeId
 
 _log = structlog.get_logger(__name__)
@@ -58,6 +58,7 @@ LOOK_BACK: Final = timedelta(hours=24)
 """Hours that nobody decided, since no gateway ran, are decided as long as this."""
 
 _CLOSE_SECONDS: Final = 5.0
+_TRIES: Final = 3
 
 
 class Page(Protocol):
@@ -89,6 +90,7 @@ class _Node:
     id: NodeId
     member: MemberId
     since: datetime
+    until: datetime | None
 
 
 def _alone(node: NodeId) -> Sequence[tuple[NodeId, int]]:
@@ -129,6 +131,10 @@ class RewardJobs:
         self._flags = flags or Flags(storage, FigureJudge(), "")
         self._task: asyncio.Task[None] | None = None
 
+    def expects(self, expected: Mapping[str, float]) -> None:
+        """Know the speeds of another catalogue's models."""
+        self._expected = expected
+
     async def start(self) -> None:
         """Learn who has proved itself, then look each minute, until `close`.
 
@@ -164,17 +170,21 @@ class RewardJobs:
             await self._give_stipends(hour, now)
 
     async def release(self, now: datetime) -> None:
-        """Release what was held back of nodes that have proved themselves."""
+        """Release what was held back of nodes that have proved themselves, or had when they left.
+
+        What comes to be held back of one that has follows.
+        """
         turns = await self.book.turns()
-        for node in await self._nodes():
-            released, forfeited = turns.get(node.id, (None, None))
+        # Read behind the turns: what an account holds is then without all of them.
+        unposted = await self.book.unposted_turns()
+        for node in await self._nodes(holding=True):
+            if escrow_account(node.id) in unposted:
+                continue
+            released, forfeited, number = turns.get(node.id, Turns())
             since = max(node.since, forfeited or node.since)
-            fresh = released is not None and released >= since
-            if fresh and released is not None and now - released > LOOK_BACK:
-                continue
-            if not fresh and not await self._has_proved(node, since, now):
-                continue
-            await self._release(node, now)
+            has_proved = released is not None and released >= since
+            if has_proved or await self._has_proved(node, since, now):
+                await self._release(node, number, now)
 
     async def forfeit(
         self, node: NodeId, why: str, now: datetime, *, key: str, by: Actor
@@ -188,14 +198,19 @@ class RewardJobs:
         owner = await self.owner(node)
         if owner is None:
             return None
-        # The account must hold what it does without what was decided and is still to be paid.
-        await self.book.post(now)
         account, name = escrow_account(node), f"{Kind.FORFEIT}/{node}/{key}"
-        amount = (await self._ledger.balance(account)).amount
-        asked = Reward(name, f"{now:%Y-%m}", Kind.FORFEIT, account, POOL, amount, why)
-        act = Entry(Action.NODE_FORFEITED, by, node, owner, {"amount": str(amount)})
-        await self.book.decide([asked], now, once=name, act=act)
-        decided = await self.book.decided(name)
+        decided = None
+        for _ in range(_TRIES):  # again where another gateway releases it at this moment
+            turns = (await self.book.turns()).get(node, Turns())
+            # The account must hold what it does without what was decided and is still to be paid.
+            await self.book.post(now)
+            amount = (await self._ledger.balance(account)).amount
+            asked = Reward(name, f"{now:%Y-%m}", Kind.FORFEIT, account, POOL, amount, why)
+            act = Entry(Action.NODE_FORFEITED, by, node, owner, {"amount": str(amount)})
+            await self.book.decide([asked], now, once=name, turn=turns.number, act=act)
+            decided = await self.book.decided(name)
+            if decided is not None:
+                break
         if decided is None or decided.note != why:
             raise TransferConflict(name)
         await self.book.post(now)
@@ -269,18 +284,29 @@ class RewardJobs:
 
     # --- escrow
 
-    async def _nodes(self) -> list[_Node]:
-        """Give the nodes that are there, without the operator's: they prove and get nothing."""
-        asked = select(nodes.c.id, nodes.c.member_id, nodes.c.created_at).where(
-            nodes.c.removed_at.is_(None), nodes.c.member_id != OPERATOR
+    async def _nodes(self, *, holding: bool = False) -> list[_Node]:
+        """Give the nodes that are there, without the operator's: they prove and get nothing.
+
+        `holding`: also those that were removed, as long as something is held back of them.
+        """
+        table = nodes.c
+        account = literal(escrow_account(NodeId(""))) + table.id
+        held = or_(
+            exists().where(balances.c.account == account, balances.c.amount > 0),
+            exists().where(queued_entries.c.account == account),
+        )
+        asked = select(table.id, table.member_id, table.created_at, table.removed_at).where(
+            or_(table.removed_at.is_(None), held) if holding else table.removed_at.is_(None),
+            table.member_id != OPERATOR,
         )
         async with self._storage.read() as connection:
-            rows = await connection.execute(asked.order_by(nodes.c.id))
-            return [_Node(NodeId(node), MemberId(member), at) for node, member, at in rows]
+            rows = await connection.execute(asked.order_by(table.id))
+            return [_Node(NodeId(row[0]), MemberId(row[1]), *row[2:]) for row in rows]
 
     async def _has_proved(self, node: _Node, since: datetime, now: datetime) -> bool:
         """Tell whether a node has done its work, by what others paid for it into escrow."""
-        if now - since < self._rules.probation or not self._rules.escrow:
+        age = (node.until or now) - since
+        if age < self._rules.probation or not self._rules.escrow:
             return False
         owner, account = member_account(node.member), escrow_account(node.id)
         held, payers, before = 0, set[AccountId](), None
@@ -291,18 +317,20 @@ class RewardJobs:
                     held += each.amount
                     payers.add(each.debit)
             earned = NanoGai(held * 1000 // self._rules.escrow)
-            if is_proved(self._rules, Work(now - since, earned, len(payers))):
+            if is_proved(self._rules, Work(age, earned, len(payers))):
                 return True
             before = page.before
             if before is None:
                 return False
 
-    async def _release(self, node: _Node, now: datetime) -> None:
+    async def _release(self, node: _Node, number: int, now: datetime) -> None:
         account, to = escrow_account(node.id), member_account(node.member)
         amount = (await self._ledger.balance(account)).amount
-        name = f"{Kind.RELEASE}/{node.id}/{now:%Y-%m-%dT%H:%M:%S}"
+        if amount <= 0:
+            return
+        name = f"{Kind.RELEASE}/{node.id}/{number}"
         released = Reward(name, f"{now:%Y-%m}", Kind.RELEASE, account, to, amount)
-        await self.book.decide([released], now)
+        await self.book.decide([released], now, turn=number)
 
     # --- life
 

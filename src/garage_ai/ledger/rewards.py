@@ -21,7 +21,6 @@ from garage_ai.ledger.models import GAI, NanoGai
 from garage_ai.wire.ids import NodeId
 
 MINUTES: Final = 60
-NOTHING: Final = NanoGai(0)
 
 GRANT: Final = NanoGai(5 * GAI)
 """Each month: five hours of the reference card, about six million tokens of an 8B's answers."""

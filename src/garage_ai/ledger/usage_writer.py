@@ -48,14 +48,13 @@ class Entering(Protocol):
 
 @dataclass(slots=True)
 class UsageCounts:
-    """What became of the receipts so far; `lag` is the wait of the last group in seconds."""
+    """What became of the receipts so far."""
 
     entered: int = 0
     repeated: int = 0
     refused: int = 0
     dropped: int = 0
     retries: int = 0
-    lag: float = 0.0
 
 
 class UsageWriter:
@@ -150,11 +149,9 @@ class UsageWriter:
 
     async def _write_group(self) -> None:
         # A receipt leaves the queue only after its commit, so that a cancelled write loses none.
-        loop = asyncio.get_running_loop()
-        begun = loop.time()
+        begun = asyncio.get_running_loop().time()
         group = [self._queue[i] for i in range(min(len(self._queue), GROUP))]
         ends = await self._write(group)
-        self.counts.lag = loop.time() - self._oldest
         for receipt, end in zip(group, ends, strict=True):
             self._queue.popleft()
             if end == "dropped":

@@ -7,9 +7,11 @@ from typing import Final
 from sqlalchemy import func, literal, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.audit.models import Action, Actor, Detail, Entry
+from garage_ai.audit.service import AuditLog
 from garage_ai.ledger.books import Position, digest_of, sides
 from garage_ai.ledger.errors import InvalidTransfer
-from garage_ai.ledger.models import AccountId, Transfer
+from garage_ai.ledger.models import ADJUSTMENTS, AccountId, Kind, Transfer
 from garage_ai.ledger.pages import lock, transfer_of, write_positions
 from garage_ai.ledger.rules import check_transfer, may_go_below_zero
 from garage_ai.storage import Storage
@@ -27,6 +29,9 @@ _BATCH: Final = 1000
 MAX_FINDINGS: Final = 100
 """So many are told; if there are more, the first ones say enough."""
 
+_LOGGED: Final = 20
+"""Balances that are named in the log of acts when they are made again; the others are counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -36,12 +41,22 @@ class Finding:
     what: str
 
 
+@dataclass(frozen=True, slots=True)
+class Rebuilt:
+    """An account whose balance was not as entries and leases make it."""
+
+    account: AccountId
+    before: Position
+    after: Position
+
+
 @dataclass(slots=True)
 class Verification:
     """What a look through the whole books gave.
 
     `unaccounted` is the bound, in nGAI, of what gateways may have served without a bill before
-    they were gone; that is told, and no fault of the books.
+    they were gone; `adjusted` is what adjustments made, less what they took. Both are told, and no
+    fault of the books.
     """
 
     transfers: int = 0
@@ -50,6 +65,8 @@ class Verification:
     open_leases: int = 0
     unaccounted_leases: int = 0
     unaccounted: int = 0
+    adjustments: int = 0
+    adjusted: int = 0
     findings: list[Finding] = field(default_factory=list)
     faults: int = 0
 
@@ -87,11 +104,11 @@ async def verify(storage: Storage) -> Verification:
     return seen
 
 
-async def rebuild(storage: Storage) -> int:
-    """Make the balances again from transfers and leases; give how many accounts were wrong.
+async def rebuild(storage: Storage, *, by: Actor) -> list[Rebuilt]:
+    """Make the balances again from transfers and leases; give those that were wrong.
 
     What is queued stays queued. Transfers are not touched: what is wrong with one of them, an
-    adjustment puts right. Raises: StorageError.
+    adjustment puts right. Where a balance changes, the log of acts tells so. Raises: StorageError.
     """
     async with storage.write(VERIFY_SECONDS, in_turn=True) as connection:
         names = (await connection.execute(_ACCOUNTS)).scalars().all()
@@ -104,7 +121,25 @@ async def rebuild(storage: Storage) -> int:
         # An account that came up in between is right by itself.
         after = {account: after.get(account, Position()) for account in before}
         await write_positions(connection, after, before)
-    return sum(after[account] != before[account] for account in before)
+        wrong = [
+            Rebuilt(account, before[account], after[account])
+            for account in sorted(before)
+            if after[account] != before[account]
+        ]
+        if wrong:
+            await AuditLog(storage).record(connection, _act(wrong, by))
+    return wrong
+
+
+def _act(wrong: list[Rebuilt], by: Actor) -> Entry:
+    details: dict[str, Detail] = {"accounts": len(wrong)}
+    for each in wrong[:_LOGGED]:
+        details[each.account] = f"{_said(each.before)} to {_said(each.after)}"
+    return Entry(Action.LEDGER_REBUILT, by, "balances", details=details)
+
+
+def _said(position: Position) -> str:
+    return f"{position.amount} ({position.leased} leased, {position.entries} entries)"
 
 
 async def _entered(connection: AsyncConnection, seen: Verification) -> dict[AccountId, Position]:
@@ -122,6 +157,9 @@ async def _entered(connection: AsyncConnection, seen: Verification) -> dict[Acco
                 continue
             if digest_of(transfer) != row.digest:
                 seen.found(f"transfer {row.id}", "is not what was entered: its digest differs")
+            if transfer.kind is Kind.ADJUSTMENT:
+                seen.adjustments += 1
+                seen.adjusted += transfer.amount * (1 if transfer.debit == ADJUSTMENTS else -1)
             for account, amount in sides(transfer):
                 computed[account] = computed.get(account, Position()).moved(amount)
     return computed
@@ -186,9 +224,12 @@ async def stream_transfers(
 ) -> AsyncIterator[Transfer]:
     """Give all transfers, or those of one account, oldest first, a few in memory at a time.
 
-    Raises: StorageError.
+    Those that are there when it begins. Raises: StorageError.
     """
     after = 0
+    async with storage.read() as connection:
+        last = int(await connection.scalar(select(func.max(transfers.c.seq))) or 0)
+    await storage.writes_ended()
     # Each side by its own index: both at once would read all that is left for every batch.
     columns = (transfers.c.debit, transfers.c.credit)
     sides = [true()] if account is None else [column == account for column in columns]
@@ -197,7 +238,9 @@ async def stream_transfers(
         # A transaction of its own for each batch: none is held while somebody reads slowly.
         async with storage.read() as connection:
             for side in sides:
-                page = select(transfers).where(transfers.c.seq > after, side)
+                page = select(transfers).where(
+                    transfers.c.seq > after, transfers.c.seq <= last, side
+                )
                 for row in await connection.execute(page.order_by(transfers.c.seq).limit(_BATCH)):
                     found[row.seq] = row
         batch = sorted(found)[:_BATCH]
@@ -236,6 +279,7 @@ _ACCOUNTS: Final = select(_ENTRIES.c.account).union(select(balances.c.account))
 
 __all__ = [
     "Finding",
+    "Rebuilt",
     "Verification",
     "rebuild",
     "stream_transfers",

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from garage_ai.audit.remembered import HEAD_FILE
 from garage_ai.local.archive import (
     DATABASE,
     FILES,
@@ -83,9 +84,11 @@ async def restore(source: Path, home: Home) -> Manifest:
     manifest = await asyncio.to_thread(read_manifest, source)
     whole = home.data / f"{_WHOLE}{manifest.digest[:16]}"
     if not await asyncio.to_thread(_is_begun, home, whole):
-        await asyncio.to_thread(_refuse_full, home, manifest)
-        if not await is_empty(home.database_url):
-            raise TargetNotEmpty("the database")
+        taken = await asyncio.to_thread(_taken, home, manifest)
+        if sqlite_file(home.database_url) is None and not await is_empty(home.database_url):
+            taken.append("the database")
+        if taken:
+            raise TargetNotEmpty(taken)
         await _unpack(source, whole)
     await asyncio.to_thread(_put_keys, home, whole)
     await _put_database(home, whole / DATABASE)
@@ -121,14 +124,25 @@ def _is_begun(home: Home, whole: Path) -> bool:
     return whole.exists()
 
 
-def _refuse_full(home: Home, manifest: Manifest) -> None:
-    database = sqlite_file(home.database_url)
+def _taken(home: Home, manifest: Manifest) -> list[str]:
+    """Name all that is where something of the backup would go."""
     places = home.places()
     if not manifest.has_files:
         del places[FILES]  # the owner may have put them back himself
-    for place in [*places.values(), *([database] if database else [])]:
-        if any(place.iterdir()) if place.is_dir() else place.exists():
-            raise TargetNotEmpty(str(place))
+    database = sqlite_file(home.database_url)
+    files = [] if database is None else [database, *_beside(database)]
+    files.append(home.data / HEAD_FILE)  # of a log that is newer than the backup's
+    found = (place for place in [*places.values(), *files] if _is_taken(place))
+    return [str(place) for place in found]
+
+
+def _is_taken(place: Path) -> bool:
+    return any(place.iterdir()) if place.is_dir() else place.exists()
+
+
+def _beside(database: Path) -> list[Path]:
+    """Name what SQLite keeps beside a file and, where a process was killed, replays into it."""
+    return [database.with_name(f"{database.name}-{end}") for end in ("wal", "shm", "journal")]
 
 
 async def _unpack(source: Path, whole: Path) -> None:
@@ -159,14 +173,18 @@ def _put_keys(home: Home, whole: Path) -> None:
 async def _put_database(home: Home, copy: Path) -> None:
     file = sqlite_file(home.database_url)
     if file is not None:
-        await asyncio.to_thread(_move_if_there, copy, file)
+        await asyncio.to_thread(_move_database, copy, file)
     elif not await holds(home.database_url, copy):
         await copy_in(copy, home.database_url)
 
 
-def _move_if_there(part: Path, place: Path) -> None:
-    if part.exists():
-        _move(part, place)
+def _move_database(copy: Path, file: Path) -> None:
+    if not copy.exists():
+        return
+    # The first look may be long ago: this restore was perhaps cut off before.
+    if left := [str(place) for place in _beside(file) if place.exists()]:
+        raise TargetNotEmpty(left)
+    _move(copy, file)
 
 
 def _move(part: Path, place: Path) -> None:

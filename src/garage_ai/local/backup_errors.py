@@ -9,6 +9,7 @@ BackupError             code
 └── HalfRestored        half_restored          another backup was begun there and not finished
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -43,13 +44,13 @@ class BackupTooNew(BackupError):
 
 
 class TargetNotEmpty(BackupError):
-    """`what` is a file, a folder, or `the database`."""
+    """`what` names all of it: files, folders, or `the database`."""
 
     code = "target_not_empty"
 
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} holds something already")
-        self.what = what
+    def __init__(self, what: Sequence[str]) -> None:
+        self.what = ", ".join(what)
+        super().__init__(f"{self.what}: there is something already")
 
 
 class HalfRestored(BackupError):

@@ -21,6 +21,7 @@ from typing import Annotated, Final
 import msgspec
 
 from garage_ai.network.authority import Authority
+from garage_ai.wire.hosts import is_loopback
 from garage_ai.wire.nkey import PublicKey
 from garage_ai.wire.secret_files import make_private_folder, replace_secret
 
@@ -34,7 +35,6 @@ _LOG_BYTES: Final = 10 * 1024 * 1024
 _LOGS_KEPT: Final = 3
 _MAX_INFO: Final = 64 * 1024
 _PROBE_SECONDS: Final = 0.02
-_LOOPBACK: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class NatsServerError(Exception):
@@ -82,7 +82,7 @@ class NatsServerConfig:
     max_connections: int = field(default=20_000)
 
     def __post_init__(self) -> None:
-        if self.host not in _LOOPBACK and self.tls is None and not self.insecure:
+        if not is_loopback(self.host) and self.tls is None and not self.insecure:
             raise ValueError("off loopback the server needs TLS")
 
     @property
@@ -263,11 +263,6 @@ class NatsServer:
         self._program = self._program or find_program()
         return [str(self._program), "--config", str(self.config_file)]
 
-    def local_urls(self) -> list[str]:
-        """Give the addresses for clients on this machine."""
-        config = self.config()
-        return urls_for(config, "127.0.0.1" if config.host == "0.0.0.0" else config.host)  # noqa: S104
-
     async def wait_ready(self, seconds: float = 10.0) -> None:
         """Wait until both listeners answer and are ours.
 
@@ -295,13 +290,6 @@ class NatsServer:
         if _server_name(line) != self.server_name:
             raise StrangerOnPort(f"something else answers on {host}:{port}")
         return True
-
-
-def urls_for(config: NatsServerConfig, host: str) -> list[str]:
-    """Give a client's addresses, TCP first and WebSocket next, for a host it can reach."""
-    name = f"[{host}]" if ":" in host else host
-    tcp, web = ("tls", "wss") if config.tls else ("nats", "ws")
-    return [f"{tcp}://{name}:{config.port}", f"{web}://{name}:{config.websocket}"]
 
 
 async def _first_line(host: str, port: int) -> bytes:

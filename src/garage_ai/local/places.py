@@ -10,6 +10,7 @@ from typing import Final
 from garage_ai.local.errors import BadOptions, TlsNeeded
 from garage_ai.local.folders import Folders
 from garage_ai.local.tls import Certificates
+from garage_ai.wire.hosts import is_loopback
 
 LOOPBACK: Final = "127.0.0.1"
 EVERYWHERE: Final = "0.0.0.0"  # noqa: S104 - only with TLS or by --insecure, see `bind_host`
@@ -112,14 +113,6 @@ def _is_host(text: str) -> bool:
         return _HOST_NAME.match(text) is not None
 
 
-def is_loopback(host: str) -> bool:
-    """Tell whether only this machine can reach a host."""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
@@ -135,7 +128,6 @@ def gateway_environment(
         "GAI_AUTHORITY_DIR": str(folders.nats),
         "GAI_NATS_URLS": ",".join(place.own_nats_urls),
         "GAI_NODE_NATS_URLS": ",".join(place.node_nats_urls),
-        "GAI_PUBLIC_URL": place.url,
         "GAI_INSECURE": "true" if insecure else "false",
     }
     tls = ("GAI_TLS_CERT", "GAI_TLS_KEY", "GAI_TLS_CA")
@@ -154,5 +146,4 @@ __all__ = [
     "bind_host",
     "check_options",
     "gateway_environment",
-    "is_loopback",
 ]

@@ -223,6 +223,8 @@ class Supervisor:
             code = await self._start_and_wait(this_round)
         except (OSError, LocalError, TimeoutError) as error:
             self._note(f"cannot be started: {error}")
+        except Exception as error:  # nobody would hear of a child that is never tried again
+            self._note(f"cannot be started: {type(error).__name__}: {error}")
         finally:
             self._process = None
             with contextlib.suppress(OSError):
@@ -293,7 +295,9 @@ class Supervisor:
         try:
             async with asyncio.timeout(_PROBE_LIMIT):
                 return await self._plan.ready()
-        except (OSError, LocalError):
+        except Exception as error:
+            if not isinstance(error, OSError | LocalError):  # nor of one that is never looked at
+                self._note(f"cannot be asked: {type(error).__name__}: {error}")
             return False
 
     def _terminate(self) -> None:

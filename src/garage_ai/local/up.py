@@ -30,6 +30,7 @@ from garage_ai.local.preparation import prepare, settle
 from garage_ai.local.processes import UpRecord, own_mark
 from garage_ai.local.supervision import Policy
 from garage_ai.local.supervisor import Change, Plan, Supervisor
+from garage_ai.network.authority_errors import AuthorityError
 
 DRAIN_SECONDS: Final = 30.0
 _AFTER_NODE: Final = 5.0
@@ -287,13 +288,13 @@ def _nats_plan(server: NatsServer) -> Plan:
         try:
             await asyncio.to_thread(server.prepare)
             return server.argv()
-        except NatsServerError as error:
+        except (NatsServerError, AuthorityError) as error:
             raise Unfit(str(error)) from error
 
     async def ready() -> bool:
         try:
             await server.wait_ready(1.0)
-        except NatsServerError as error:
+        except (NatsServerError, AuthorityError) as error:
             raise LocalError(str(error)) from error
         return True
 

@@ -8,12 +8,11 @@ from garage_ai.network.delivered import Delivered
 from garage_ai.network.dispatcher import DispatchLimits
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
-from garage_ai.network.names import CHAT_ALIAS, KnownModel, Names
+from garage_ai.network.names import KnownModel, Names
 from garage_ai.network.network import Network
 from garage_ai.network.replies import Seen
 
 __all__ = [
-    "CHAT_ALIAS",
     "Answer",
     "Books",
     "Delivered",

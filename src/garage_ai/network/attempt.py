@@ -43,6 +43,8 @@ LEAVING: Final = "leaving"
 """A part's end that was planned: another node has gone on already."""
 REPLACED: Final = "session_replaced"
 """A loss of what a node's process before the present one was doing."""
+OUT_OF_TIME: Final = "total"
+"""A time-out of the whole request: no other node has more time for it."""
 
 Phase = Literal["sent", "accepted", "answering", "complaining", "over"]
 
@@ -63,7 +65,7 @@ VerdictKind = Literal[
 
 
 class Verdict(msgspec.Struct, frozen=True):
-    """How an attempt ended; `message` is safe to show, `detail` is for the log."""
+    """How an attempt ended: `message` may be shown to the client; `code` is stable and for logs."""
 
     kind: VerdictKind
     message: str = ""
@@ -162,9 +164,9 @@ class Attempt:
             self._over(step, Verdict("engine_failed", str(error), "engine_error"))
         return step
 
-    def malformed(self, reason: str) -> Step:
+    def malformed(self) -> Step:
         """Take a payload that is no packet."""
-        return self._ended(Verdict("bad_reply", "the node sent what cannot be read", reason))
+        return self._ended(Verdict("bad_reply", "the node sent what cannot be read", "malformed"))
 
     def unreachable(self) -> Step:
         """Take the server's word that nobody hears the node's subject."""
@@ -209,10 +211,10 @@ class Attempt:
         step = Step()
         if self.phase == "over" or now < self.due:
             return step
-        if self.phase == "sent" or now >= self.last_frame + self._limits.silence:
+        if now >= self.ends_at:
+            self._over(step, Verdict("timeout", "the answer took too long", OUT_OF_TIME))
+        elif self.phase == "sent" or now >= self.last_frame + self._limits.silence:
             self._over(step, Verdict("lost", "the node is silent", "silence"))
-        elif now >= self.ends_at:
-            self._over(step, Verdict("timeout", "the answer took too long", "total"))
         else:
             self._over(step, Verdict("timeout", "the first token took too long", "first_byte"))
         return step
@@ -262,7 +264,7 @@ class Attempt:
                 self.phase = "accepted"
             case Head() if self.phase == "accepted":
                 self._status = frame.status
-                self.phase = "answering" if frame.status < 300 else "complaining"
+                self.phase = "answering" if 200 <= frame.status < 300 else "complaining"
             case End() if self.phase in ("answering", "complaining"):
                 self.ended_by_node = True
                 self._end(step)
@@ -341,6 +343,7 @@ __all__ = [
     "LEAVING",
     "LINK_LOST",
     "MAX_COMPLAINT",
+    "OUT_OF_TIME",
     "REPLACED",
     "Attempt",
     "Limits",

@@ -2,8 +2,6 @@
 
 import asyncio
 import fcntl
-import hashlib
-import hmac
 import os
 import secrets
 import time
@@ -61,7 +59,6 @@ _NODE_DATA: Final = 2**45
 _CONNECTIONS: Final = ("STANDARD", "WEBSOCKET")
 _REVOCATIONS_KEPT: Final = 5_000
 _ALL: Final = "*"
-_AUDIT_PURPOSE: Final = b"gai-audit-key-v1\n"
 _LOCK_SECONDS: Final = 10.0
 _VERSION: Final = 2
 
@@ -140,8 +137,7 @@ class Authority:
     @property
     def audit_key(self) -> KeyPair:
         """The key that signs the log of acts, the same at every gateway of this folder."""
-        seed = hmac.digest(self._keys.nonce_key, _AUDIT_PURPOSE, hashlib.sha256)
-        return KeyPair(Role.OPERATOR, seed)
+        return self._keys.audit_key
 
     def account_jwts(self) -> Mapping[PublicKey, str]:
         """Give the accounts as they stand now, for a server's start. Raises: AuthorityDamaged."""
@@ -241,11 +237,6 @@ class Authority:
             if not _covers(mine, both):
                 self._write(ours, both, ours.iat)
         return None
-
-    def is_revoked(self, key: str, issued_at: float) -> bool:
-        """Tell whether a JWT of this key, issued then, is void."""
-        revocations = _revocations(self._garage())
-        return issued_at <= max(revocations.get(key, -1), revocations.get(_ALL, -1))
 
     def _garage(self) -> Claims:
         _, claims = load_keys(self._directory)
@@ -353,6 +344,17 @@ def _lock(handle: int, directory: Path) -> None:
             return
 
 
+def audit_public_key(directory: Path) -> PublicKey | None:
+    """Read by which key a network's log is signed; None where its keys are not in the folder.
+
+    Raises: AuthorityDamaged.
+    """
+    if not (directory / FOLDER).is_dir():
+        return None
+    keys, _ = load_keys(directory)
+    return keys.audit_key.public
+
+
 __all__ = [
     "CLAIMS_UPDATE",
     "DAY",
@@ -363,5 +365,6 @@ __all__ = [
     "Authority",
     "Clock",
     "UserCredentials",
+    "audit_public_key",
     "new_inbox",
 ]

@@ -12,6 +12,8 @@
 All are made in a folder beside and renamed into place as one: a crash leaves all or nothing.
 """
 
+import hashlib
+import hmac
 import secrets
 import shutil
 from collections.abc import Callable
@@ -37,6 +39,7 @@ LOCK: Final = "lock"
 _HALF_MADE: Final = ".authority-half-made-"
 _VERSION: Final = 2
 _NONCE_KEY_BYTES: Final = 32
+_AUDIT_PURPOSE: Final = b"gai-audit-key-v1\n"
 
 GARAGE_LIMITS: Final = AccountLimits(subs=1_000_000, data=2**50, payload=2**20, conn=100_000)
 SYSTEM_LIMITS: Final = AccountLimits(subs=1_000, data=2**40, payload=2**20, conn=100)
@@ -55,6 +58,12 @@ class Keys:
     system_signing: KeyPair
     garage_signing: KeyPair
     nonce_key: bytes
+
+    @property
+    def audit_key(self) -> KeyPair:
+        """The key that signs the log of acts: old networks have no file of it."""
+        seed = hmac.digest(self.nonce_key, _AUDIT_PURPOSE, hashlib.sha256)
+        return KeyPair(Role.OPERATOR, seed)
 
     def __repr__(self) -> str:
         return f"Keys(operator={self.operator})"

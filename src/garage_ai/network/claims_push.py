@@ -135,7 +135,7 @@ class ClaimsPusher:
         """Agree, or see to it that it is tried again."""
         try:
             await self.agree()
-        except (ClaimsNotPushed, AuthorityError) as error:
+        except (AuthorityError, OSError) as error:  # a full disk, too
             self._failures += 1
             self._wanted.set()
             _log.warning("account_not_agreed", detail=str(error), tries=self._failures)

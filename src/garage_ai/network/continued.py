@@ -118,7 +118,7 @@ class ContinuedReader(StreamReader):
         """Take the role out; tell whether the event still says anything."""
         choices: list[dict[str, object]] = []
         telling = _says(parts.get("usage"))
-        for choice in _choices.decode(_raw(parts, "choices")):
+        for choice in _choices.decode(_choices_of(parts)):
             told = _says(choice.get("delta"))
             delta = objects.decode(choice["delta"]) if told else {}
             delta.pop("role", None)
@@ -148,6 +148,7 @@ class ContinuedReader(StreamReader):
     def _stopped(self) -> bytes:
         self.whole = self.seen.finished = True
         self._rest = b""
+        self._open.clear()
         self.seen.content_events += len(self._held_text)
         usage = None
         if self.include_usage and self.before.prompt_tokens is not None:
@@ -156,8 +157,8 @@ class ContinuedReader(StreamReader):
         return last_events(self.before.identity, self.route, "stop", usage)
 
 
-def _raw(parts: Mapping[str, object], name: str) -> msgspec.Raw:
-    value = parts.get(name)
+def _choices_of(parts: Mapping[str, object]) -> msgspec.Raw:
+    value = parts.get("choices")
     return value if isinstance(value, msgspec.Raw) else ABSENT
 
 

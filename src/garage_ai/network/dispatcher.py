@@ -6,6 +6,8 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from math import inf
 from typing import Final, TypeVar
 
 import msgspec
@@ -15,7 +17,12 @@ from garage_ai.network.answer import Answer, Request, Trail
 from garage_ai.network.attempt import Attempt, Limits, Verdict
 from garage_ai.network.breaker import NEED_PAUSE
 from garage_ai.network.continuation import Continuation, Move
-from garage_ai.network.errors import ContinuationUnsound, DispatchError, WrongKind
+from garage_ai.network.errors import (
+    ContinuationUnsound,
+    DispatchError,
+    NatsUnavailable,
+    WrongKind,
+)
 from garage_ai.network.flight import Flight
 from garage_ai.network.gathered import GatheredAnswer, as_stream
 from garage_ai.network.limits import DispatchLimits
@@ -55,6 +62,8 @@ SWEEP_SECONDS: Final = 0.1
 ASLEEP_SECONDS: Final = 1.0
 CANCEL_SECONDS: Final = 2.0
 """A cancelled attempt keeps its slot so long unless the node says sooner that it is free."""
+LEAST_SECONDS: Final = 1.0
+"""With less time left for a request no other node is asked."""
 
 
 class Dispatcher:
@@ -91,11 +100,6 @@ class Dispatcher:
         self._sweeper: asyncio.Task[None] | None = None
         self._now: Callable[[], float] = time.monotonic
 
-    @property
-    def in_flight(self) -> int:
-        """Attempts under way."""
-        return len(self._flights)
-
     async def start(self) -> None:
         """Hear the replies and watch the limits."""
         await self._link.subscribe(subjects.replies_to(self._gateway), self._received)
@@ -130,7 +134,8 @@ class Dispatcher:
         return await self._open(request, trail, Answer)
 
     async def _open(self, request: Request, trail: Trail, kind: type[A]) -> A:
-        plan, doubted = Plan(self._limits.retries), list[Flight]()
+        plan = Plan(self._limits.retries, once_slow=request.priority == "batch")
+        doubted, limits = list[Flight](), self._limits.of(request)
         while True:
             await self._await_link()
             replica = await self.placement.find(
@@ -150,7 +155,7 @@ class Dispatcher:
                 include_usage=request.include_usage,
                 max_bytes=self._limits.max_answer,
             )
-            flight = self._launch(request, replica, reader, self._limits.attempt)
+            flight = self._launch(request, replica, reader, limits)
             await flight.settled()
             if flight.committed:
                 self._spoke(replica.node)
@@ -164,6 +169,10 @@ class Dispatcher:
             trail.tries = plan.tries
             if not isinstance(step, Again):
                 raise step.error
+            if request.priority == "chat":
+                if flight.attempt.ends_at - self._now() < LEAST_SECONDS:
+                    raise as_error(flight.verdict)
+                limits = self._limits_after(flight)
             await asyncio.sleep(step.delay)
 
     async def move(
@@ -185,21 +194,21 @@ class Dispatcher:
                 going_on=GoingOn(old.replica, wait),
                 waits=not ahead,
             )
+        except NatsUnavailable as error:
+            # Who has time is told what keeps it waiting: its loss may be the link's as well.
+            raise (None if batch else story.failure) or error from error
         except DispatchError as error:
             raise (None if request.job else story.failure) or error from error
         moved = msgspec.structs.replace(request, body=step.body)
-        limits = self._limits.attempt if batch else self._move_limits(old)
+        first_byte = self._limits.move_first_byte
+        limits = self._limits.of(request) if batch else self._limits_after(old, first_byte)
         return self._launch(moved, replica, step.reader, limits)
 
-    def _move_limits(self, old: Flight) -> Limits:
-        """Give a part that goes on less time for its first content, and what is left of all."""
-        limits = self._limits.attempt
-        return Limits(
-            accepted=limits.accepted,
-            first_byte=min(limits.first_byte, self._limits.move_first_byte),
-            silence=limits.silence,
-            total=max(1.0, old.attempt.ends_at - self._now()),
-        )
+    def _limits_after(self, old: Flight, first_byte: float = inf) -> Limits:
+        """Give an attempt that follows another what is left of the time of all."""
+        limits, left = self._limits.attempt, old.attempt.ends_at - self._now()
+        first_byte = min(limits.first_byte, first_byte)
+        return replace(limits, first_byte=first_byte, total=max(LEAST_SECONDS, left))
 
     def link_lost(self) -> None:
         """End all attempts: what nodes say while the gateway is off the network is gone."""
@@ -295,7 +304,8 @@ class Dispatcher:
         try:
             packet = decode(message.payload)
         except Malformed as error:
-            flight.apply(flight.attempt.malformed(str(error)))
+            _log.warning("reply_malformed", node=node, detail=str(error)[:300])
+            flight.apply(flight.attempt.malformed())
             return
         flight.apply(flight.attempt.received(packet, self._now()))
 

@@ -1,7 +1,7 @@
 """Why a node was not let in, or not let go on.
 
 EnrolmentError         code                HTTP
-├── NonceUnusable      nonce_unusable      400    not ours, or older than two minutes
+├── NonceUnusable      nonce_unusable      400    not ours, too old, or of a clock far ahead
 ├── BadBenchmark       bad_benchmark       400    well signed, but no measurement we know
 ├── AgentTooOld        agent_too_old       403    older than the oldest that works here
 ├── ProofRefused       proof_refused       401    the signature is not this key's over this text

@@ -11,8 +11,10 @@ DispatchError                 code                 HTTP   whose fault
 ├── EngineRejected            engine_rejected      400    the client's, as the engine says
 ├── ContextLengthExceeded     context_length_exceeded 400 the client's
 ├── EngineFailed              engine_error         502    the engine's
+│   └── EngineFull            engine_error         502    nobody's: it takes no more just now
 ├── NodeLost                  node_lost            502    the node's
-│   └── NodeYielded           node_lost            502    nobody's: its owner took it back
+│   ├── NodeYielded           node_lost            502    nobody's: its owner took it back
+│   └── NodeUnheard           node_lost            502    nobody's: a link, or a new session
 ├── BadNodeReply              bad_node_reply       502    the node's
 ├── ContinuationUnsound       continuation_unsound 502    the node's; another cannot go on
 ├── NodeTimeout               timeout              504    the node's
@@ -21,12 +23,18 @@ DispatchError                 code                 HTTP   whose fault
 
 
 class DispatchError(Exception):
-    """Base of what ends a request; `retry_after` in seconds where trying again may help."""
+    """Base of what ends a request; `retry_after` in seconds where trying again may help.
+
+    `is_nobodys` tells that the same request may well be answered the next time: neither it nor who
+    ran it was at fault. `has_no_room` tells that an engine said so itself.
+    """
 
     code = "dispatch_error"
     status = 500
     type = "server_error"
     param: str | None = None
+    is_nobodys = False
+    has_no_room = False
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -88,6 +96,12 @@ class EngineFailed(DispatchError):
     status = 502
 
 
+class EngineFull(EngineFailed):
+    """The engine has too much to do, or is not up yet: who can wait finds room another time."""
+
+    has_no_room = True
+
+
 class NodeLost(DispatchError):
     code = "node_lost"
     status = 502
@@ -95,6 +109,14 @@ class NodeLost(DispatchError):
 
 class NodeYielded(NodeLost):
     """What ran was handed back, and nobody went on with it."""
+
+    is_nobodys = True
+
+
+class NodeUnheard(NodeLost):
+    """What ran was lost with the gateway's own link, or with a process that its node replaced."""
+
+    is_nobodys = True
 
 
 class BadNodeReply(DispatchError):

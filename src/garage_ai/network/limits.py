@@ -1,7 +1,8 @@
 """What bounds a request on its way through the network."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from garage_ai.network.answer import Request
 from garage_ai.network.attempt import Limits
 
 
@@ -23,6 +24,17 @@ class DispatchLimits:
     """How long a stream that lost its node waits for room on another; it comes before others."""
     move_first_byte: float = 60.0
     """Its prompt is read anew there, which takes a long one its time."""
+    batch_total: float = 6 * 3600.0
+    """Longest a batch answer that is heard word by word may run: its card has much to do."""
+
+    def of(self, request: Request) -> Limits:
+        """Give the limits of a request's attempt.
+
+        One that nobody watches has all of a chat's time for its first word, as a plain answer has.
+        """
+        if request.priority == "chat" or not request.stream:
+            return self.attempt
+        return replace(self.attempt, first_byte=self.attempt.total, total=self.batch_total)
 
 
 __all__ = ["DispatchLimits"]

@@ -15,7 +15,7 @@ class Link(Protocol):
     def publish(self, subject: str, payload: bytes, reply: str = "") -> None:
         """Send a message without waiting. Raises: LinkError."""
 
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> object:
+    async def subscribe(self, subject: str, handler: Handler) -> object:
         """Hear a subject, now and after every reconnect."""
 
     async def wait_connected(self, seconds: float | None = None) -> None:

@@ -2,12 +2,11 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
+from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import ModelServed
-
-CHAT_ALIAS: Final = "garage-chat"
 
 Admission = Literal["admitted", "pending", "unclaimed", "refused"]
 
@@ -27,11 +26,20 @@ class Names:
     """The catalogue's names and the claims of members to names of their own."""
 
     def __init__(self, catalogue: Iterable[KnownModel]) -> None:
-        self._by_digest = {model.digest: model for model in catalogue}
-        self._by_name = {model.name: model for model in self._by_digest.values()}
         self._claims: dict[tuple[str, str], tuple[Digest, Admission]] = {}
         """By name and member: what is one's own to serve is nobody else's."""
         self._expected: frozenset[str] = frozenset()
+        self._by_digest: dict[Digest, KnownModel] = {}
+        self._by_name: dict[str, KnownModel] = {}
+        self.catalogue_is(catalogue)
+
+    def catalogue_is(self, catalogue: Iterable[KnownModel]) -> None:
+        """Know another catalogue; claims to names that it took or gave back are decided anew."""
+        before = self._by_name.keys()
+        self._by_digest = {model.digest: model for model in catalogue}
+        self._by_name = {model.name: model for model in self._by_digest.values()}
+        moved = before ^ self._by_name.keys()
+        self._claims = {key: how for key, how in self._claims.items() if key[0] not in moved}
 
     def admission(self, served: ModelServed, member: str) -> Admission:
         """Judge a model that a member's node offers.
@@ -65,6 +73,11 @@ class Names:
         """Name the catalogue's manifest of that name."""
         known = self._by_name.get(name)
         return None if known is None else known.digest
+
+    def context(self, name: str) -> int | None:
+        """Tell the longest context, in tokens, of the catalogue's model of that name."""
+        known = self._by_name.get(name)
+        return None if known is None else known.context
 
     def in_catalogue(self, name: str) -> bool:
         """Tell whether the catalogue has the name."""

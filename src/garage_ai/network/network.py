@@ -3,18 +3,19 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine, Iterable
 from typing import Final
 
 import structlog
 
+from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.network.admission import ImageList, Terms
 from garage_ai.network.answer import Answer, Request, Trail
 from garage_ai.network.books import Books
 from garage_ai.network.dispatcher import Dispatcher, DispatchLimits, Link
 from garage_ai.network.errors import UnknownModel
 from garage_ai.network.models import Census, EnrolledNode, ModelView, NodeView
-from garage_ai.network.names import CHAT_ALIAS, Names
+from garage_ai.network.names import KnownModel, Names
 from garage_ai.network.placement import no_link
 from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade, Supersede, Tell
 from garage_ai.network.salts import Salts
@@ -157,9 +158,10 @@ class Network:
         return model
 
     def context(self, model: str, *, job: str = "") -> int | None:
-        """Tell the longest context, in tokens, in which a model is served now."""
+        """Tell the longest context of a model, in tokens: as it is served now, else its own."""
         pool = self.registry.pool(model, job)
-        return None if pool is None else pool.context
+        served = None if pool is None else pool.context
+        return served or self.registry.names.context(model)
 
     def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
         """Choose among regions: where most nodes have room for the model now."""
@@ -237,6 +239,10 @@ class Network:
     def images_are(self, images: ImageList) -> None:
         """Take note of what administrators have decided about images."""
         self._apply(self.registry.images_are(images))
+
+    def catalogue_is(self, catalogue: Iterable[KnownModel]) -> None:
+        """Know another catalogue."""
+        self._apply(self.registry.catalogue_is(catalogue))
 
     def _best_chat(self, member: str = "", allowed: Collection[str] | None = None) -> str | None:
         served = {
@@ -316,19 +322,21 @@ class Network:
                     self.control(effect.node, Notice(effect.code, effect.message))
 
     def _claim(self, claim: Claim) -> None:
-        if (claim.name, claim.member) not in self._claiming:
-            self._claiming.add((claim.name, claim.member))
-            self._errand(self._settle(claim))
+        whose = claim.name, claim.member
+        # One that is dropped, since too many wait, is made anew by the next beat.
+        if whose not in self._claiming and self._errand(self._settle(claim)):
+            self._claiming.add(whose)
 
     async def _settle(self, claim: Claim) -> None:
+        in_catalogue = self.registry.names.in_catalogue
+        reserved = in_catalogue(claim.name)
         try:
             admitted = await self._books.claim(
-                claim.name,
-                claim.member,
-                claim.digest,
-                reserved=self.registry.names.in_catalogue(claim.name),
+                claim.name, claim.member, claim.digest, reserved=reserved
             )
-            self._apply(self.registry.settle(claim, admitted=admitted))
+            # What the catalogue took or gave back meanwhile is claimed anew by the next beat.
+            if in_catalogue(claim.name) == reserved:
+                self._apply(self.registry.settle(claim, admitted=admitted))
         finally:
             self._claiming.discard((claim.name, claim.member))
 
@@ -352,15 +360,16 @@ class Network:
     async def _renew(self, node_id: NodeId) -> None:
         self.control(node_id, Renewed(await self._books.renew(node_id)))
 
-    def _errand(self, work: Coroutine[object, object, None]) -> None:
-        """Do something that waits for the books, bounded in number and time."""
+    def _errand(self, work: Coroutine[object, object, None]) -> bool:
+        """Do something that waits for the books, bounded in number and time; False: dropped."""
         if len(self._errands) >= MAX_ERRANDS:
             work.close()
             _log.warning("errand_dropped")
-            return
+            return False
         task = asyncio.create_task(_bounded(work))
         self._errands.add(task)
         task.add_done_callback(self._errands.discard)
+        return True
 
     def control(self, node_id: NodeId, control: Control) -> None:
         """Tell a node something; lost where there is no link."""

@@ -12,6 +12,8 @@ from typing import Final
 from garage_ai.network.enrolment_errors import NonceUnusable
 
 NONCE_SECONDS: Final = 120
+SKEW_SECONDS: Final = 30
+"""How far the clock of the gateway that made one may be ahead of this one's."""
 _RANDOM_BYTES: Final = 16
 _TIME_BYTES: Final = 8
 _MAC_BYTES: Final = 16
@@ -46,8 +48,10 @@ class Nonces:
         if len(raw) != _TOTAL or not hmac.compare_digest(mac, self._mac(body)):
             raise NonceUnusable("not a nonce of this network")
         age = int(self._clock()) - int.from_bytes(body[:_TIME_BYTES], "big")
-        if not 0 <= age <= NONCE_SECONDS:
+        if age > NONCE_SECONDS:
             raise NonceUnusable("the nonce is too old; ask for a new one")
+        if age < -SKEW_SECONDS:
+            raise NonceUnusable("the nonce is from the future: the clocks of the gateways differ")
 
     def _mac(self, body: bytes) -> bytes:
         return hmac.digest(self._key, b"gai-nonce-v1\n" + body, hashlib.sha256)[:_MAC_BYTES]

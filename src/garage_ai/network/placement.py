@@ -16,7 +16,6 @@ from garage_ai.network.errors import (
     ModelLoading,
     NatsUnavailable,
     NoCapacity,
-    NodeYielded,
     NoNode,
     RegionUnavailable,
     UnknownModel,
@@ -233,12 +232,8 @@ class Placement:
     def _nobody(
         self, target: Target, region: str | None, failure: DispatchError | None
     ) -> DispatchError:
-        if target.job and isinstance(failure, NodeYielded):
-            # Another is made sooner or later, and what waits for it has not been tried in vain.
-            failure = None
-        return failure or self._why_nobody(target, region)
-
-    def _why_nobody(self, target: Target, region: str | None) -> DispatchError:
+        if failure is not None:
+            return failure
         name, job = target
         if job:
             words = f"No node has an engine for {job} alone just now."

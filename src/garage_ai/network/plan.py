@@ -1,11 +1,12 @@
 """What follows an attempt: done, another try, or giving up. Pure.
 
 `busy` and `away` are no failures and cost no try, nor is it one to give way to a chat, which only a
-batch request does, as often as it takes; a node that failed is not asked again for the
-same request in the same life. One that is well, though words of it were lost on the way, is asked
-again where nobody else has room. What an engine rejects is shown to one other that has room:
-another may have more context, and a node that rejects everything is believed by nobody. What
-follows once content has gone to the client is `continuation`'s.
+batch request does, as often as it takes; a node that failed, or was too slow to begin while the
+request has time left, is not asked again for the same request in the same life. One that is well,
+though words of it were lost on the way, is asked again where nobody else has room. What an engine
+rejects is shown to one other that has room: another may have more context, and a node that rejects
+everything is believed by nobody. What follows once content has gone to the client is
+`continuation`'s.
 """
 
 import random
@@ -13,18 +14,20 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from garage_ai.network.attempt import LINK_LOST, REPLACED, Verdict, VerdictKind
+from garage_ai.network.attempt import LINK_LOST, OUT_OF_TIME, REPLACED, Verdict, VerdictKind
 from garage_ai.network.errors import (
     BadNodeReply,
     ClientGone,
     ContextLengthExceeded,
     DispatchError,
     EngineFailed,
+    EngineFull,
     EngineRejected,
     ModelLoading,
     NoCapacity,
     NodeLost,
     NodeTimeout,
+    NodeUnheard,
     NodeYielded,
     NoNode,
     WrongKind,
@@ -43,9 +46,8 @@ Blame = Literal["success", "failure", "doubt", "none"]
 _FAILURES: Final[frozenset[VerdictKind]] = frozenset(
     {"engine_failed", "bad_reply", "lost", "timeout"}
 )
-_FINAL: Final[frozenset[VerdictKind]] = frozenset({"timeout", "cancelled"})
 NO_TRY: Final[frozenset[VerdictKind]] = frozenset({"busy", "away", "preempted"})
-_NOBODYS: Final = frozenset({LINK_LOST, "total"})
+_NOBODYS: Final = frozenset({LINK_LOST, OUT_OF_TIME})
 _ENGINE_SPOKE: Final = re.compile(r"engine_(\d{3}|error)\Z")
 
 
@@ -66,8 +68,9 @@ class GiveUp:
 def blame(verdict: Verdict, *, committed: bool = False) -> Blame:
     """Tell what an attempt's end says about the node.
 
-    In doubt is an engine that lives and answers with an error of its own before any content: some
-    say so of a request that they cannot take. It is the node's failure if another node serves it.
+    In doubt is an engine that lives and answers with an error of its own before any content, or is
+    not done with a prompt in time: some say so of a request that they cannot take, and some prompts
+    are long. It is the node's failure if another node serves it.
     """
     if verdict.kind == "answered":
         return "success"
@@ -75,12 +78,19 @@ def blame(verdict: Verdict, *, committed: bool = False) -> Blame:
         return "none"
     if verdict.kind == "engine_failed" and not committed and _ENGINE_SPOKE.match(verdict.code):
         return "doubt"
+    if verdict.kind == "timeout" and not committed:
+        return "doubt"
     return "failure" if verdict.kind in _FAILURES else "none"
 
 
 def is_well(verdict: Verdict) -> bool:
     """Tell whether the node is well by now: it was the way that failed, or it has begun anew."""
     return verdict.code in (LINK_LOST, REPLACED) or verdict.code.startswith("frame_")
+
+
+def _is_final(verdict: Verdict) -> bool:
+    """Tell whether nobody else could mend it: the client left, or all its time is spent."""
+    return verdict.kind == "cancelled" or (verdict.kind, verdict.code) == ("timeout", OUT_OF_TIME)
 
 
 _LOST: Final = (NodeLost, "The node that ran the request was lost.", 1.0)
@@ -101,6 +111,10 @@ _SAID: Final[dict[VerdictKind, tuple[type[DispatchError], str, float | None]]] =
 _BY_CODE: Final[dict[str, type[DispatchError]]] = {
     "context_length_exceeded": ContextLengthExceeded,
     "loading": ModelLoading,
+    LINK_LOST: NodeUnheard,
+    REPLACED: NodeUnheard,
+    "engine_429": EngineFull,
+    "engine_503": EngineFull,
 }
 _EXPLAINED: Final[frozenset[VerdictKind]] = frozenset({"rejected", "bad_reply", "timeout"})
 
@@ -120,10 +134,12 @@ class Plan:
     """The tries of one request; `retries` other nodes may be asked after the first.
 
     `rejection` is what the first engine said that rejected it; it stands unless a second answers.
-    `given_way` counts how often a batch request has since it last got on.
+    `given_way` counts how often a batch request has since it last got on. `once_slow`: a time-out
+    ends it, since who asks will ask again.
     """
 
     retries: int
+    once_slow: bool = False
     tries: int = 0
     bounces: int = 0
     given_way: int = 0
@@ -135,7 +151,8 @@ class Plan:
     def after(self, verdict: Verdict, node: Life, chance: random.Random) -> Again | GiveUp:
         """Decide what follows an attempt that did not answer."""
         self.last = self.rejection or verdict
-        if self.rejection is not None or verdict.kind in _FINAL:
+        is_slow = self.once_slow and verdict.kind == "timeout"
+        if self.rejection is not None or is_slow or _is_final(verdict):
             self.tries += verdict.kind not in NO_TRY
             return GiveUp(as_error(self.last))
         if verdict.kind == "preempted":

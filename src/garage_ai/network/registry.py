@@ -1,12 +1,12 @@
 """Who is out there: nodes, their beats and what they serve. Pure: beats and time in, effects out.
 
-    joining ─ready→ ready ⇄ busy          as its engines and slots say
-      ready ⇄ dedicated                   everybody's, or one job's alone
+    joining ─ready→ ready ⇄ dedicated     everybody's, or one job's alone
        any ─drain/pause→ draining, paused
        any ─three beats missed, or lost by a request→ suspect ─a beat→ as it says
        any ─a minute without a beat, or a last word→ gone
 
-Time is the gateway's own monotonic clock; a node's clock is never trusted, only reported.
+Views show a ready node without room as `busy`. Time is the gateway's own monotonic clock; a node's
+clock is never trusted, only reported.
 """
 
 from collections.abc import Iterable
@@ -23,7 +23,7 @@ from garage_ai.network.models import (
     Target,
     share_of,
 )
-from garage_ai.network.names import Admission, Names
+from garage_ai.network.names import Admission, KnownModel, Names
 from garage_ai.network.pool import Pool
 from garage_ai.wire.frames import VERSIONS, Priority
 from garage_ai.wire.ids import Digest, NodeId, SessionId
@@ -122,9 +122,12 @@ class Registry:
         if images == self.terms.images:
             return []
         self.terms = replace(self.terms, images=images)
-        # Those that are silent are judged by their next beat.
-        heard = [node for node in self.nodes.values() if node.state not in ("suspect", "gone")]
-        return [effect for node in heard for effect in self._refresh(node)]
+        return self._refresh_all()
+
+    def catalogue_is(self, catalogue: Iterable[KnownModel]) -> list[Effect]:
+        """Know another catalogue."""
+        self.names.catalogue_is(catalogue)
+        return self._refresh_all()
 
     def remove(self, node_id: NodeId) -> None:
         """Forget a node for good."""
@@ -238,6 +241,11 @@ class Registry:
             )
         return effects
 
+    def _refresh_all(self) -> list[Effect]:
+        # Those that are silent are judged by their next beat.
+        heard = [node for node in self.nodes.values() if node.state not in ("suspect", "gone")]
+        return [effect for node in heard for effect in self._refresh(node)]
+
     def _refresh(self, node: Node) -> list[Effect]:
         beat = node.beat
         if beat is None:
@@ -333,12 +341,6 @@ def _is_whole(node: Node) -> bool:
     return dedicated == bool(node.job) and not (dedicated and node.sandbox == "none")
 
 
-def enrolled_all(registry: Registry, nodes: Iterable[EnrolledNode]) -> None:
-    """Let all nodes of the books in."""
-    for node in nodes:
-        registry.enrol(node)
-
-
 __all__ = [
     "GONE_AFTER",
     "SKEW_TOLD",
@@ -350,5 +352,4 @@ __all__ = [
     "RoomMade",
     "Supersede",
     "Tell",
-    "enrolled_all",
 ]

@@ -6,6 +6,7 @@ stream is whole) and usage the client did not ask for.
 """
 
 import contextlib
+import re
 from collections.abc import Sequence
 from typing import Annotated, ClassVar, Final, Protocol, TypeVar
 
@@ -73,6 +74,8 @@ class _Event(msgspec.Struct, frozen=True, gc=False):
 _LINES: Final = (b":", b"data", b"event", b"id", b"retry")
 _ONE_LINE: Final = b"data: {"
 _NEXT: Final = b"\n\n" + _ONE_LINE
+_BORDER: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
+_LONGEST_BORDER: Final = 4
 _events: Final = msgspec.json.Decoder(_Event)
 objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
@@ -137,8 +140,9 @@ class StreamReader(msgspec.Struct):
     beside: dict[tuple[int, str], list[str]] = {}
     calls: list[bytes] = []
     beyond_text: bool = False
-    _rest: bytes = b""
+    _rest: bytes | bytearray = b""
     _done: bool = False
+    _open: set[int] = set()
 
     @property
     def has_content(self) -> bool:
@@ -164,24 +168,34 @@ class StreamReader(msgspec.Struct):
     def feed(self, data: bytes) -> bytes:
         """Take a frame's data and give the whole events in it that go on."""
         if self._rest:
-            data = self._rest + data
+            # Only what is new is looked through: an event may come in a million pieces.
+            fresh = max(0, len(self._rest) - _LONGEST_BORDER + 1)
+            self._rest += data
+            if _BORDER.search(self._rest, fresh) is None:
+                self._bound_rest()
+                return b""
+            data = bytes(self._rest)
         if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
+            data = _with_one_line_end(data)
         passed: list[bytes] = []
         if (read := self._read_at_once(data)) > 0:
             passed.append(data[:read])
             data = data[read + 2 :]
-        *events, self._rest = data.split(b"\n\n")
+        *events, rest = data.split(b"\n\n")
+        self._rest = bytearray(rest) if rest else b""
         try:
             for event in events:
                 if out := self._event(event):
                     passed.append(out)
-            if len(self._rest) > MAX_EVENT:
-                raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
+            self._bound_rest()
         except (BadNodeReply, EngineErrorEvent):
             self.salvaged = self._joined(passed)
             raise
         return self._joined(passed)
+
+    def _bound_rest(self) -> None:
+        if len(self._rest) > MAX_EVENT:
+            raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
 
     def _joined(self, passed: list[bytes]) -> bytes:
         if not passed:
@@ -196,7 +210,7 @@ class StreamReader(msgspec.Struct):
         """Take the end of the answer; a stream that neither ended nor finished was cut off."""
         if self._rest.strip():
             raise BadNodeReply("the answer ends inside an event")
-        if not (self._done or self.seen.finished):
+        if not (self._done or (self.seen.finished and not self._open)):
             raise BadNodeReply("the stream ends before the answer does")
         self.seen.bytes_out += len(DONE)
         return DONE
@@ -243,6 +257,8 @@ class StreamReader(msgspec.Struct):
         return end
 
     def _take_in(self, words: list[str]) -> None:
+        if words:
+            self._open.add(0)
         self.text += words
         self.seen.content_events += len(words)
         words.clear()
@@ -277,7 +293,10 @@ class StreamReader(msgspec.Struct):
         return True
 
     def _count(self, choice: _Choice) -> None:
-        if choice.finish_reason is not None:
+        if choice.finish_reason is None:
+            self._open.add(choice.index)
+        else:
+            self._open.discard(choice.index)
             self.seen.finished = True
         delta = choice.delta
         text = choice.text if delta is None else delta.content or choice.text
@@ -321,6 +340,12 @@ class StreamReader(msgspec.Struct):
 
 class EngineErrorEvent(Exception):
     """The engine itself said, inside its stream, that it failed."""
+
+
+def _with_one_line_end(data: bytes) -> bytes:
+    """Turn each end of a line into LF, as clients do; a CR at the end may be half of one."""
+    half = b"\r" if data.endswith(b"\r") else b""
+    return data[: len(data) - len(half)].replace(b"\r\n", b"\n").replace(b"\r", b"\n") + half
 
 
 def _payload(event: bytes) -> bytes | None:

@@ -5,6 +5,7 @@ taken (power of two choices), so a choice costs the same with ten nodes as with 
 """
 
 import random
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -13,7 +14,7 @@ from garage_ai.network.models import Life, Replica
 from garage_ai.network.pool import Pool
 from garage_ai.network.sharing import goes_first, serves
 from garage_ai.wire.frames import Priority
-from garage_ai.wire.ids import Digest
+from garage_ai.wire.ids import Digest, NodeId
 
 CANDIDATES: Final = 2
 DRAWS: Final = 8
@@ -220,6 +221,15 @@ def could_serve(pool: Pool, wanted: Wanted, now: float) -> bool:
     return any(refusal(replica, wanted, now, FIT) is None for replica in pool)
 
 
+def slots_for(pool: Pool, wanted: Sequence[Wanted]) -> dict[NodeId, int]:
+    """Count the slots, free or not, of each node that may serve any of these requests at all."""
+    return {
+        replica.node.id: replica.served.slots
+        for replica in pool
+        if any(refusal(replica, each, 0.0, MAY) is None for each in wanted)
+    }
+
+
 def could_be_tried(pool: Pool, wanted: Wanted, now: float) -> bool:
     """Tell whether waiting may help: some replica may serve, if it works again."""
     return any(refusal(replica, wanted, now, MAY) is None for replica in pool)
@@ -241,3 +251,22 @@ def _draw(
         if len(found) == CANDIDATES:
             break
     return found
+
+
+__all__ = [
+    "CANDIDATES",
+    "DRAWS",
+    "FILTERS",
+    "Filter",
+    "Shared",
+    "Wanted",
+    "best_of",
+    "choose",
+    "choose_own",
+    "could_be_tried",
+    "could_serve",
+    "expected_wait",
+    "refusal",
+    "relative_load",
+    "slots_for",
+]

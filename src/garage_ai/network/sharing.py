@@ -5,11 +5,15 @@ anybody. So its requests are no member's, and go first nowhere; its own nodes se
 owner's.
 """
 
-from typing import Literal
+from collections.abc import Collection, Iterable
+from typing import Final, Literal
 
 from garage_ai.network.models import EnrolledNode, Node
 from garage_ai.storage.ids import OPERATOR
 from garage_ai.wire.messages import SHARED_WITH, Asker
+
+SOME_MEMBER: Final = "*"
+"""Stands for every member that owns none of the nodes in question; no member's id is so."""
 
 
 def asker_on(node: EnrolledNode, member: str) -> Asker:
@@ -34,4 +38,16 @@ def goes_first(member: str) -> bool:
     return bool(member) and member != OPERATOR
 
 
-__all__ = ["asker_on", "goes_first", "serves", "told"]
+def narrow_owners(nodes: Iterable[Node]) -> frozenset[str]:
+    """Name the owners of those nodes that do not serve everybody."""
+    return frozenset([node.enrolled.member for node in nodes if node.share != "all"])
+
+
+def alike(member: str, owners: Collection[str]) -> str:
+    """Name one asker for all whom the same nodes serve; `owners` are the nodes' `narrow_owners`."""
+    if member in owners:
+        return member
+    return SOME_MEMBER if owners and goes_first(member) else ""
+
+
+__all__ = ["SOME_MEMBER", "alike", "asker_on", "goes_first", "narrow_owners", "serves", "told"]

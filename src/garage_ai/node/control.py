@@ -61,6 +61,7 @@ class Signs(msgspec.Struct, frozen=True):
     agent: str = ""
     state: str = ""
     link: LinkSigns = LinkSigns()
+    waits_for_room: bool = False
 
 
 class _Glance(msgspec.Struct, frozen=True):

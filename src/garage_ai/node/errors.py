@@ -19,7 +19,9 @@ NodeError                  code             exit
 │   ├── EngineMissing      engine_missing    21   the chosen engine is not installed
 │   ├── EngineUnfit        engine_unfit      22   it is, in a version or build that cannot be used
 │   ├── CardUnusable       card_unusable     23   a card is there and the engine cannot use it
-│   └── NoRoom             no_room           24   the model does not fit, for now or at all
+│   ├── NoRoom             no_room           24   the model does not fit, for now or at all
+│   ├── NoSuchModel        no_such_model     25   neither this PC nor the network knows the model
+│   └── BadManifest        bad_manifest      26   what the network says of a model does not hold
 ├── GatewayAway            gateway_away      3    the gateway was not reached
 ├── EnrolmentFailed        enrolment_failed  4    the gateway refused the node, or its new key
 │   └── AgentTooOld        agent_too_old    31    the network works with newer agents only
@@ -111,6 +113,16 @@ class NoRoom(NotPossible):
     def __init__(self, template: str, /, *, reason: str = "", **values: object) -> None:
         super().__init__(template, **values)
         self.reason = reason
+
+
+class NoSuchModel(NotPossible):
+    code = "no_such_model"
+    exit_code = 25
+
+
+class BadManifest(NotPossible):
+    code = "bad_manifest"
+    exit_code = 26
 
 
 class SandboxError(NotPossible):

@@ -8,7 +8,17 @@ from garage_ai.node.engines.port import Device
 from garage_ai.node.preflight.models import Finding
 
 Step = Literal[
-    "preflight", "check", "identity", "enrol", "sandbox", "image", "model", "network", "line"
+    "preflight",
+    "check",
+    "identity",
+    "pick",
+    "ask",
+    "enrol",
+    "sandbox",
+    "image",
+    "model",
+    "network",
+    "line",
 ]
 
 
@@ -26,6 +36,13 @@ class Done:
 
     step: Step
     detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unlisted:
+    """The network's list of models cannot be had or read, so that `model` is served."""
+
+    model: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,19 @@ class Computes:
     device: Device
 
 
-Event = Begun | Done | Missing | Fetching | State | Link | Stopping | Exposed | Refused | Computes
+Event = (
+    Begun
+    | Done
+    | Unlisted
+    | Missing
+    | Fetching
+    | State
+    | Link
+    | Stopping
+    | Exposed
+    | Refused
+    | Computes
+)
 
 __all__ = [
     "Begun",
@@ -110,4 +139,5 @@ __all__ = [
     "State",
     "Step",
     "Stopping",
+    "Unlisted",
 ]

@@ -104,8 +104,12 @@ class Exchange:
 
     @property
     def hears_engine(self) -> bool:
-        """Whether the next thing to come is a piece of the engine's stream."""
-        return self.phase == "running" and self.stream and not self.blocked
+        """Whether the next thing to come is a piece of the engine's stream, and due.
+
+        The first of a batch answer is not: a card with much to do has all the time for its prompt.
+        """
+        is_due = self.priority == "chat" or self._sender.sent > 0
+        return self.phase == "running" and self.stream and not self.blocked and is_due
 
     def take(self, packet: Packet, now: float) -> Frame | None:
         """Take a packet of the request; give the credit to send, if one is due.

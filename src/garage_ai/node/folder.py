@@ -13,6 +13,7 @@ seccomp.json    the system calls that its engine may make
 memory.json     what engines were measured to hold here, and what did not fit
 benchmarks.json how fast they were
 models/         weights that were fetched; checked/ and locks/ belong to them
+manifests/      what the network said of models that the installation does not know
 versions/       other versions of the agent, and which one is chosen
 service.env     what its service goes by (0600)
 
@@ -39,6 +40,7 @@ from garage_ai.wire.secret_files import (
     SecretMissing,
     make_private_folder,
     read_secret,
+    remove_secret,
     replace_secret,
 )
 
@@ -54,11 +56,16 @@ Text = Annotated[str, msgspec.Meta(max_length=1000)]
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """How the node is run: which engine, fenced in by what. None: the default is to be taken."""
+    """How the node is run: which engine, fenced in by what. None: the default is to be taken.
+
+    `picked`: `models` is what the network's order chose for the cards here, and no word of the
+    owner's.
+    """
 
     engine: Text = "llamacpp"
     engine_url: Text | None = None
     models: tuple[Text, ...] = ()
+    picked: bool = False
     slots: Annotated[int, msgspec.Meta(ge=1, le=4096)] | None = None
     context: Annotated[int, msgspec.Meta(ge=128, le=1 << 24)] | None = None
     threads: Annotated[int, msgspec.Meta(ge=1, le=1024)] | None = None
@@ -131,8 +138,8 @@ class NodeFolder:
 
     def forget(self) -> None:
         """Remove the identity; the node is nobody then."""
-        (self.path / RECORD).unlink(missing_ok=True)
-        (self.path / _PAUSED).unlink(missing_ok=True)
+        remove_secret(self.path / RECORD)
+        remove_secret(self.path / _PAUSED)
         self.identity.forget()
 
     @property
@@ -158,6 +165,21 @@ class NodeFolder:
     def paused(self) -> bool:
         """Whether the owner has paused the node."""
         return self.pause is not None
+
+    @property
+    def held(self) -> bool:
+        """Whether an agent holds the folder now."""
+        try:
+            handle = os.open(self.path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(handle)
+        return False
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What a node asks of a gateway over HTTP: to be let in, a new JWT or key, to be let go; its speed.
+"""What a node asks of a gateway over HTTP: to be let in, a new JWT or key, models, to go.
 
 A gateway that is not reached, or answers 429 or 5xx, is asked a few times before it counts as away.
 """
@@ -19,6 +19,7 @@ from garage_ai.node.errors import AgentTooOld, EnrolmentFailed, GatewayAway, Nod
 from garage_ai.node.page import read_page
 from garage_ai.wire.benchmarks import Benchmark, sign_benchmark
 from garage_ai.wire.enrolment import Enrolled, FreshJwt, sign_enrolment, sign_proof
+from garage_ai.wire.hosts import is_loopback
 from garage_ai.wire.identity import NodeIdentity, make_rotation
 from garage_ai.wire.ids import NodeId
 
@@ -30,7 +31,7 @@ FIRST_WAIT: Final = 0.5
 _LONGEST_WAIT: Final = 8.0
 _MAX_ANSWER: Final = 256 * 1024
 _GONE: Final = 410
-_HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
+_JSON: Final = {"Content-Type": "application/json"}
 _TOO_MANY: Final = 429
 
 
@@ -68,12 +69,21 @@ T = TypeVar("T")
 
 
 class GatewayClient:
-    """A few requests to one gateway; `tls` None trusts what the system trusts."""
+    """A few requests to one gateway; `tls` None trusts what the system trusts.
+
+    A try may take `seconds`, however slowly the answer comes.
+    """
 
     def __init__(
-        self, base: str, *, tls: ssl.SSLContext | None = None, first_wait: float = FIRST_WAIT
+        self,
+        base: str,
+        *,
+        tls: ssl.SSLContext | None = None,
+        first_wait: float = FIRST_WAIT,
+        seconds: float = REQUEST_SECONDS,
     ) -> None:
         self.base = base
+        self._seconds = seconds
         self._first_wait = first_wait
         self._tls = tls
         self._session: aiohttp.ClientSession | None = None
@@ -82,7 +92,7 @@ class GatewayClient:
         # A volunteer behind a company's proxy reaches the gateway as his browser does; a gateway
         # on this PC is not behind it.
         self._session = aiohttp.ClientSession(
-            timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=self._seconds),
             cookie_jar=aiohttp.DummyCookieJar(),
             trust_env=may_be_proxied(self.base),
         )
@@ -139,6 +149,13 @@ class GatewayClient:
         signed = sign_benchmark(identity, node, await self.nonce(), benchmark)
         await self._request(f"/api/v1/nodes/{node}/benchmarks", signed)
 
+    async def get(self, path: str, most: int) -> bytes:
+        """Get what anybody may read: whole, or one byte beyond `most` where it is longer.
+
+        Raises: GatewayAway, GatewayRefused.
+        """
+        return await self._request(path, None, get=most)
+
     async def nonce(self) -> str:
         """Ask for something to sign. Raises: GatewayAway, GatewayRefused."""
         return (await self._post("/api/v1/nonces", None, Nonce)).nonce
@@ -155,11 +172,16 @@ class GatewayClient:
                 error=str(error)[:200],
             ) from error
 
-    async def _request(self, path: str, body: msgspec.Struct | None) -> bytes:
-        """Send, several times if the gateway is away. Raises: GatewayAway, GatewayRefused."""
+    async def _request(
+        self, path: str, body: msgspec.Struct | None, *, get: int | None = None
+    ) -> bytes:
+        """Send, several times if the gateway is away; `get` bytes are got, None: it is a POST.
+
+        Raises: GatewayAway, GatewayRefused.
+        """
         for number in range(1, TRIES + 1):
             try:
-                return await self._once(path, body)
+                return await self._once(path, body, get)
             except GatewayAway:
                 if number == TRIES:
                     raise
@@ -167,18 +189,19 @@ class GatewayClient:
             await asyncio.sleep(wait * (0.5 + random.random() / 2))  # noqa: S311 - jitter
         raise AssertionError("unreachable: the last try returns or raises")
 
-    async def _once(self, path: str, body: msgspec.Struct | None) -> bytes:
+    async def _once(self, path: str, body: msgspec.Struct | None, get: int | None) -> bytes:
         if self._session is None:
             raise AssertionError("a GatewayClient is used inside `async with`")
         try:
-            async with self._session.post(
+            async with self._session.request(
+                "POST" if get is None else "GET",
                 self.base + path,
-                data=b"{}" if body is None else msgspec.json.encode(body),
-                headers={"Content-Type": "application/json"},
+                data=_data(body) if get is None else None,
+                headers=_JSON if get is None else None,
                 ssl=True if self._tls is None else self._tls,
                 allow_redirects=False,
             ) as response:
-                page = await read_page(response, _MAX_ANSWER)
+                page = await read_page(response, _MAX_ANSWER if get is None else get)
                 status = response.status
         except aiohttp.ClientConnectorCertificateError as error:
             raise GatewayRefused(
@@ -213,6 +236,10 @@ class GatewayClient:
         )
 
 
+def _data(body: msgspec.Struct | None) -> bytes:
+    return b"{}" if body is None else msgspec.json.encode(body)
+
+
 def _not_reached(base: str, error: Exception) -> GatewayAway:
     """Say in plain words why nobody answered."""
     match error:
@@ -237,12 +264,12 @@ def _not_reached(base: str, error: Exception) -> GatewayAway:
 
 def may_be_proxied(base: str) -> bool:
     """Tell whether the way to a gateway may lead through the owner's proxy."""
-    return urlsplit(base).hostname not in _HERE
+    return not is_loopback(urlsplit(base).hostname or "")
 
 
 def is_encrypted(base: str) -> bool:
     """Tell whether nobody on the way can read what is said to a gateway."""
-    return base.startswith("https:") or urlsplit(base).hostname in _HERE
+    return base.startswith("https:") or is_loopback(urlsplit(base).hostname or "")
 
 
 def gateway_base(text: str) -> str:

@@ -73,7 +73,7 @@ class Guarding:
         self._counted = (0, 0)
         self._owner = OwnersPause(lambda: folder.pause)
         self._graphics = Graphics(cards or NvmlCards(), lambda: engine.pids, lambda: engine.device)
-        self._power = Power(lambda: self._graphics.last)
+        self._power = Power(lambda: self._graphics.lent)
         self._electricity = Electricity(
             PriceBook(folder.path / "prices"), wall=wall, clock=self._clock
         )
@@ -114,7 +114,8 @@ class Guarding:
         return self._book.now.kwh, self._book.now.kwh_in_month
 
     def _degrees(self) -> list[float]:
-        return [card.temperature for card in self._graphics.last if card.temperature is not None]
+        """Give what the lent cards say: a game on another card heats that for itself."""
+        return [card.temperature for card in self._graphics.lent if card.temperature is not None]
 
     # --- life
 
@@ -139,6 +140,8 @@ class Guarding:
     def paused_or_resumed(self) -> None:
         """Take over the owner's pause at once: he sees in the answer what came of it."""
         self._agent.core.paused = self._folder.paused
+        if not self._folder.paused:
+            self._watch.trust()
         self._watch.take("owner", self._owner.look())
 
     def limits_changed(self) -> None:
@@ -215,12 +218,14 @@ class Guarding:
         watts = draw.watts if draw is not None and self.life.runs else None
         self._book.drawing(watts, self._electricity.price, self._clock())
         self._agent.core.energy = self._energy(watts)
+        self._agent.core.free_vram = sum(card.free or 0 for card in self._graphics.last)
 
     def _energy(self, watts: float | None) -> messages.Energy | None:
         """Say what lending draws, for the network to show beside what it earns."""
         today = self._today()
         kwh, area = today.kwh_this_month, today.price_area or ""
-        energy = messages.Energy(watts, kwh, today.price, area)
+        spot = today.price if today.price_basis == "today" else None
+        energy = messages.Energy(watts, kwh, spot, area)
         return None if energy == messages.Energy() else energy
 
     def _count(self) -> None:
@@ -274,6 +279,7 @@ class Guarding:
             price=self._electricity.price if area is not None else None,
             price_area=area,
             price_source=urlsplit(SOURCE).netloc if area is not None else "",
+            price_basis=self._electricity.basis if area is not None else None,
         )
 
 

@@ -36,6 +36,7 @@ def beat_of(
         limits=engine.fence.limits,
         image=engine.fence.image,
         free_memory=free_memory,
+        free_vram=core.free_vram,
         reason=core.reason[:2000],
         share=core.share,
         energy=core.energy,

@@ -5,6 +5,9 @@ import ssl
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
+from garage_ai.catalog import DEFAULT_MODEL
 from garage_ai.node.errors import (
     CardUnusable,
     EnrolmentFailed,
@@ -12,7 +15,7 @@ from garage_ai.node.errors import (
     NotEnrolled,
     NotPossible,
 )
-from garage_ai.node.events import Begun, Done, Event, Exposed, Missing
+from garage_ai.node.events import Begun, Done, Event, Exposed, Missing, Unlisted
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import (
     GatewayClient,
@@ -21,6 +24,7 @@ from garage_ai.node.gateway_client import (
     gateway_base,
     is_encrypted,
 )
+from garage_ai.node.network_models import settle
 from garage_ai.node.preflight.models import CARD
 from garage_ai.node.preflight.service import inspect_needs
 from garage_ai.node.records import record_with, tls_for
@@ -39,6 +43,8 @@ async def join(
 ) -> Record:
     """Enrol this PC, unless the folder holds an identity of that network that is still good.
 
+    A model that the network is to tell of is asked for first, and costs no token if it cannot be
+    had; the models of an earlier join stay where the owner names none now.
     Raises: NotPossible, AlreadyRunning, EnrolmentFailed, GatewayAway.
     """
     base = gateway_base(url)
@@ -46,6 +52,7 @@ async def join(
         tell(Exposed("unencrypted"))
     with folder.lock():
         folder.prepare()
+        choice = _as_before(folder, base, choice)
         # First what has a fix in the owner's language beside it.
         await _look_at_pc(folder, choice, tell)
         tell(Begun("check", choice.engine))
@@ -54,13 +61,44 @@ async def join(
         tell(Begun("identity", str(folder.path)))
         record = await _known(folder, base)
         if record is None:
-            tell(Begun("enrol", base))
-            record = await _enrol(base, token, folder, choice, name)
-        elif (known := record_with(record, choice=choice)) != folder.load():
-            folder.save(known)
-            record = known
+            record = await _enrol(base, token, folder, choice, name, tell=tell)
+        else:
+            async with GatewayClient(base, tls=tls_for(record)) as client:
+                choice = await _settled(choice, folder, client, tell)
+            record = record_with(record, choice=choice)
+            if record != folder.load():
+                folder.save(record)
         tell(Done("enrol", record.node))
         return record
+
+
+def _as_before(folder: NodeFolder, base: str, choice: Choice) -> Choice:
+    """Keep to the models of this network's node, unless its owner names others, or an engine.
+
+    What was picked is picked anew for other cards, another context or other slots.
+    """
+    try:
+        record = folder.load()
+    except NotEnrolled:
+        return choice
+    before = record.choice
+    if record.gateway != base or choice.models or choice.engine != before.engine:
+        return choice
+    asked = (choice.gpus, choice.context, choice.slots)
+    if before.picked and asked != (before.gpus, before.context, before.slots):
+        return choice
+    return msgspec.structs.replace(choice, models=before.models, picked=before.picked)
+
+
+async def _settled(choice: Choice, folder: NodeFolder, client: GatewayClient, tell: Tell) -> Choice:
+    """Settle the model of a node that is let in already, so that it may serve without a gateway."""
+    try:
+        return await settle(choice, folder.path, client, tell)
+    except GatewayAway:
+        if choice.models:
+            raise
+        tell(Unlisted(DEFAULT_MODEL))
+        return choice
 
 
 async def _look_at_pc(folder: NodeFolder, choice: Choice, tell: Tell) -> None:
@@ -135,7 +173,9 @@ def _has_jwt(folder: NodeFolder) -> bool:
     return True
 
 
-async def _enrol(base: str, token: str, folder: NodeFolder, choice: Choice, name: str) -> Record:
+async def _enrol(
+    base: str, token: str, folder: NodeFolder, choice: Choice, name: str, *, tell: Tell
+) -> Record:
     secret, _, fingerprint = token.strip().partition(".")
     if not secret:
         raise NotPossible("Enrolling needs a token; an administrator makes one: gai node token")
@@ -143,6 +183,8 @@ async def _enrol(base: str, token: str, folder: NodeFolder, choice: Choice, name
         tls = await _trust(base, fingerprint)
         identity = folder.identity.open_or_create()
         async with GatewayClient(base, tls=tls) as client:
+            choice = await settle(choice, folder.path, client, tell)
+            tell(Begun("enrol", base))
             bare = choice.engine == "external" or choice.sandbox == "none"
             enrolled = await client.enrol(identity, secret, name[:MAX_NAME], unsandboxed=bare)
     except (TrustError, IdentityError) as error:

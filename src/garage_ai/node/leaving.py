@@ -28,6 +28,7 @@ from garage_ai.node.sandbox.images import ImageBook, Pins, remove_built
 from garage_ai.node.sandbox.spec import Program
 from garage_ai.node.service.user_manager import NodeService
 from garage_ai.wire.identity import IdentityError
+from garage_ai.wire.secret_files import unfinished
 from garage_ai.wire.trust import TrustError
 
 _log = structlog.get_logger(__name__)
@@ -41,6 +42,7 @@ _OWN_FILES: Final = (
 )
 _HEX: Final = "[0-9a-f]" * 64
 _OWN_FOLDERS: Final[dict[str, tuple[str, ...]]] = {
+    "manifests": ("*.json", ".*.json.*"),
     "prices": ("????-??-??_SE?.*",),
     "versions": ("[0-9]*.[0-9]*.[0-9]*", ".fetched", ".lock", ".trial", "*state.json*"),
 }
@@ -223,7 +225,8 @@ class _Leaving:
             yield run
         yield from self._folder.logs.glob("engine.log*")
         yield from home.glob("image-*")
-        yield from (home / name for name in _OWN_FILES)
+        for path in (home / name for name in _OWN_FILES):
+            yield from (path, *unfinished(path))
         for name, patterns in _OWN_FOLDERS.items():
             yield from _own_part(home / name, patterns)
         if not keep_models:

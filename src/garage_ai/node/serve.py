@@ -9,7 +9,9 @@ from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import NotEnrolled
 from garage_ai.node.events import Begun, Computes, Done, Exposed, Fetching
 from garage_ai.node.folder import Choice, NodeFolder, Record
-from garage_ai.node.records import record_with
+from garage_ai.node.gateway_client import GatewayClient
+from garage_ai.node.network_models import learn
+from garage_ai.node.records import record_with, tls_for
 from garage_ai.node.session import NodeSession, Tell
 from garage_ai.node.setup import make_engine, make_launcher
 from garage_ai.node.signals import Signals
@@ -74,6 +76,7 @@ async def _engine(
 async def _made(
     record: Record, folder: NodeFolder, tell: Tell, launcher: Launcher | None
 ) -> Engine:
+    await _learn(record, folder, tell)
     tell(Begun("model", ", ".join(record.choice.models)))
     engine = await make_engine(
         record.choice, record.member, folder, lambda progress: tell(Fetching(progress)), launcher
@@ -82,6 +85,16 @@ async def _made(
     if engine.device is not None:
         tell(Computes(engine.device))
     return engine
+
+
+async def _learn(record: Record, folder: NodeFolder, tell: Tell) -> None:
+    """Know the model; what a join has kept needs no gateway, another may be chosen since."""
+    try:
+        tls = tls_for(record)
+    except TrustError as error:
+        raise NotEnrolled("{error}", error=error) from error
+    async with GatewayClient(record.gateway, tls=tls) as client:
+        await learn(record.choice, folder.path, client, tell)
 
 
 async def prepare_launcher(record: Record, folder: NodeFolder, tell: Tell) -> Launcher | None:

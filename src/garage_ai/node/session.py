@@ -8,6 +8,7 @@ from typing import Any, Final
 import structlog
 
 from garage_ai.node.agent import Agent
+from garage_ai.node.bench.drift import Trend
 from garage_ai.node.bench.idle import IdleBench
 from garage_ai.node.control import Ask, ControlServer
 from garage_ai.node.engines.port import Engine
@@ -97,6 +98,7 @@ class NodeSession:
         )
         self._guard = Guarding(folder, engine, self.agent, on_change=self._changed)
         self._control = ControlServer(folder.run, self._act)
+        self._bench: IdleBench | None = None
         self._stop_asked = asyncio.Event()
         self.restart_asked = False
 
@@ -146,8 +148,8 @@ class NodeSession:
         choice = self._record.choice
         if choice.engine == "external" or choice.sandbox == "none":
             return None
-        work = IdleBench(self._folder, self._record, self._engine, self.agent)
-        return asyncio.create_task(work.run(), name="measuring")
+        self._bench = IdleBench(self._folder, self._record, self._engine, self.agent)
+        return asyncio.create_task(self._bench.run(), name="measuring")
 
     # --- the link
 
@@ -346,6 +348,7 @@ class NodeSession:
             public_key=self._identity.public_key,
             rotation=self._change.status,
             guard=self._guard.status(),
+            trend=self._bench.trend if self._bench is not None else Trend(),
         )
 
 

@@ -19,11 +19,14 @@ from garage_ai.node.engines.llamacpp_setup import (
     make_llama,
     see_cards,
 )
+from garage_ai.node.engines.orphans import end_orphans
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.engines.vllm import VllmEngine
-from garage_ai.node.engines.vllm_options import VllmOptions
+from garage_ai.node.engines.vllm_options import MARK, VllmOptions
 from garage_ai.node.engines.vllm_setup import check_vllm, vllm_fitting, vllm_options
 from garage_ai.node.errors import NotPossible
+from garage_ai.node.fitting.book import Book
+from garage_ai.node.fitting.fitting import Fitting
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.group.folder import group_of
 from garage_ai.node.group.setup import check_fence, group_engine
@@ -110,25 +113,56 @@ async def make_engine(
 ) -> Engine:
     """Make the chosen engine; fetches the model's files if they are not here.
 
-    `launcher` None starts it bare. Raises: NotPossible.
+    To be called by who holds the node's folder. `launcher` None starts it bare.
+    Raises: NotPossible, EngineLost.
     """
     _check_cards(choice)
     if choice.engine == "external":
         return _external(choice, member)
+    if launcher is not None:
+        # What an agent that died has left holds memory of the cards, which is counted next.
+        await launcher.clear()
     group = group_of(folder)
     if group is not None:
         check_fence(choice, launcher)
         shared = await _vllm_options(choice, folder, on_progress, launcher, grouped=True)
-        return group_engine(folder, group, choice, shared, launcher)
+
+        async def look() -> VllmOptions:
+            # What a part has left behind holds memory, which is counted now.
+            await end_orphans(MARK, folder.run)
+            if launcher is not None:
+                await launcher.clear()
+            return await _vllm_options(choice, folder, None, launcher, grouped=True)
+
+        return group_engine(folder, group, choice, shared, launcher, look=look)
     if choice.engine == "vllm":
-        planned = await _vllm_options(choice, folder, on_progress, launcher)
-        image = launcher.image if isinstance(launcher, ContainerLauncher) else None
-        bounded = launcher is not None and launcher.fence.limits
-        fitting = await vllm_fitting(planned, folder, image, bounded=bounded)
+        book = Book(folder.path)
+        planned, fitting = await _planned_vllm(choice, folder, book, on_progress, launcher)
         return VllmEngine(
-            planned, run=folder.run, logs=folder.logs, launcher=launcher, fitting=fitting
+            planned,
+            run=folder.run,
+            logs=folder.logs,
+            launcher=launcher,
+            fitting=fitting,
+            # A processor is not shared out: what is free there changes no plan.
+            plan_again=None
+            if planned.on_cpu
+            else lambda: _planned_vllm(choice, folder, book, None, launcher),
         )
     return await make_llama(choice, folder, on_progress, launcher)
+
+
+async def _planned_vllm(
+    choice: Choice,
+    folder: NodeFolder,
+    book: Book,
+    on_progress: OnProgress | None,
+    launcher: Launcher | None,
+) -> tuple[VllmOptions, Fitting]:
+    planned = await _vllm_options(choice, folder, on_progress, launcher)
+    image = launcher.image if isinstance(launcher, ContainerLauncher) else None
+    bounded = launcher is not None and launcher.fence.limits
+    return planned, await vllm_fitting(planned, book, image, bounded=bounded)
 
 
 async def _vllm_options(

@@ -27,6 +27,8 @@ class Standing:
         self.paused = paused
         self.share: Share = "all"
         self.energy: Energy | None = None
+        self.free_vram = 0
+        """Bytes that nobody has on the cards, as last looked at; 0 where none tells."""
         self.dedication = Dedication()
         self.leaves_at: float | None = None
         """When what then still runs will be stopped; None while nothing is planned."""

@@ -7,6 +7,7 @@ from typing import Literal, Protocol
 import msgspec
 
 from garage_ai import __version__
+from garage_ai.node.bench.drift import Trend
 from garage_ai.node.core import Core
 from garage_ai.node.engines.port import Device, Engine
 from garage_ai.node.folder import Record
@@ -112,7 +113,8 @@ class RotationStatus(msgspec.Struct, frozen=True):
 class Status(msgspec.Struct, frozen=True):
     """An agent's state; times in seconds since 1970.
 
-    `job` is the one that its engine is made for alone; empty while it is everybody's.
+    `job` is the one that its engine is made for alone; empty while it is everybody's. `trend` is
+    what the last measurement found changed. One that `waits_for_room` has no engine yet.
     """
 
     node: str
@@ -139,6 +141,8 @@ class Status(msgspec.Struct, frozen=True):
     guard: GuardStatus | None = None
     group: GroupView | None = None
     job: str = ""
+    trend: Trend = Trend()
+    waits_for_room: bool = False
 
 
 def refusal_in(notices: Iterable[NoticeStatus]) -> str:
@@ -171,6 +175,7 @@ def agent_status(
     public_key: str,
     rotation: RotationStatus,
     guard: GuardStatus,
+    trend: Trend,
 ) -> Status:
     """Put together how the agent is."""
     running = [exchange.offer.digest for exchange in core.running.values()]
@@ -219,6 +224,7 @@ def agent_status(
         guard=guard,
         group=engine.view() if isinstance(engine, Grouped) else None,
         job=core.dedication.job,
+        trend=trend,
     )
 
 
@@ -244,6 +250,7 @@ def waiting_status(record: Record, reason: str, started_at: float) -> Status:
         jwt_ends_at=None,
         agent=__version__,
         wire_versions=VERSIONS,
+        waits_for_room=True,
     )
 
 

@@ -1,6 +1,7 @@
 """Which fetched models stay on this PC, and what leaves when the owner's room is used up."""
 
-from garage_ai.catalog import DEFAULT_MODEL, Catalog, Held, ModelStore, Room, digest_of
+from garage_ai.catalog import DEFAULT_MODEL, Held, ModelStore, Room, digest_of
+from garage_ai.node.catalogue import known_models
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.guard.limits import load_limits
 
@@ -10,7 +11,7 @@ def room_for(folder: NodeFolder, choice: Choice) -> Room | None:
     limits = load_limits(folder.path)
     if limits.disk is None:
         return None
-    known = Catalog.load()
+    known = known_models(folder.path)
     names = (*limits.keep, *(choice.models or (DEFAULT_MODEL,)))
     kept = [known.by_name(name) for name in names]
     return Room(limits.disk, frozenset(digest_of(each) for each in kept if each is not None))

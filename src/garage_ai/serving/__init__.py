@@ -1,7 +1,7 @@
 """One request from admission to its one usage record."""
 
-from garage_ai.serving.admission import worst_case
-from garage_ai.serving.billing import Billing, Earner, RecordedCounts, is_free
+from garage_ai.serving.admission import UNKNOWN_CONTEXT, worst_case
+from garage_ai.serving.billing import Billing, Earner, is_free
 from garage_ai.serving.books import Bill, Books
 from garage_ai.serving.errors import RegionForbidden, ServingError
 from garage_ai.serving.models import Bound, Call
@@ -10,13 +10,13 @@ from garage_ai.serving.reply import Reply, error_event
 from garage_ai.serving.service import Service
 
 __all__ = [
+    "UNKNOWN_CONTEXT",
     "Bill",
     "Billing",
     "Books",
     "Bound",
     "Call",
     "Earner",
-    "RecordedCounts",
     "Recount",
     "RegionForbidden",
     "Reply",

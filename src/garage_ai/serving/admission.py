@@ -3,14 +3,14 @@
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from garage_ai.accounts import FREE, Demand, Key, ModelForbidden, Ticket
+from garage_ai.accounts import Demand, Key, ModelForbidden, Ticket
+from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.ledger.counting.requests import MEDIUM_TOKENS
-from garage_ai.network import CHAT_ALIAS
 from garage_ai.serving.errors import RegionForbidden
 from garage_ai.serving.models import Bound, Call
 
 UNKNOWN_CONTEXT: Final = 8192
-"""Tokens of an answer that nothing bounds, where no node has told a context."""
+"""Tokens of an answer that nothing bounds, of a model whose context nobody knows."""
 
 
 class Limits(Protocol):
@@ -25,20 +25,6 @@ class Limits(Protocol):
     async def admit(self, key: Key, demand: Demand) -> Ticket:
         """Let a request in, or not. Raises: LimitReached."""
         ...
-
-
-class NoLimits:
-    """Let everybody in."""
-
-    def models(self, _: Key) -> None:
-        """Allow all models."""
-
-    def regions(self, _: Key) -> None:
-        """Allow all regions."""
-
-    async def admit(self, _key: Key, _demand: Demand) -> Ticket:
-        """Let a request in."""
-        return FREE
 
 
 class Asked(Protocol):
@@ -112,7 +98,8 @@ def worst_case(asked: Asked, context: int | None) -> tuple[int, int]:
 def demand_of(call: Call, tokens: tuple[int, int], charge: int | None) -> Demand:
     """Tell what a request may use at worst, in tokens and in nGAI."""
     bound = call.bound
-    asked = None if bound.tokens is None else bound.tokens * bound.answers
+    # No engine answers beyond its context, whatever a client allows.
+    asked = None if bound.tokens is None else tokens[1]
     return Demand(sum(tokens), asked, charge, live=call.priority == "chat")
 
 
@@ -120,7 +107,6 @@ __all__ = [
     "UNKNOWN_CONTEXT",
     "Asked",
     "Limits",
-    "NoLimits",
     "Places",
     "check_model",
     "demand_of",

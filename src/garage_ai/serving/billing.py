@@ -28,7 +28,6 @@ from garage_ai.ledger import (
 )
 from garage_ai.ledger.charges import Price, apportion, charge, divide, split
 from garage_ai.ledger.metering import Counted, CountSource
-from garage_ai.network import Delivered
 from garage_ai.serving.books import FREE, Bill, Quote, Write
 from garage_ai.serving.errors import BooksUnavailable, InsufficientQuota
 from garage_ai.serving.models import Call
@@ -112,37 +111,6 @@ class Turns(Protocol):
         """Take what a request cost."""
 
 
-class EvenTurns:
-    """Everybody weighs the same."""
-
-    def weight(self, _: MemberId) -> float:
-        """Weigh a payer."""
-        return 1.0
-
-    def used(self, _payer: MemberId, _amount: NanoGai) -> None:
-        """Forget it."""
-
-
-class Counter(Protocol):
-    """What counts tokens after the end of a request."""
-
-    def count(self, call: Call, record: UsageRecord, delivered: Sequence[Delivered]) -> Counted:
-        """Count the prompt and what each part delivered; `each` is by part."""
-        ...
-
-
-class RecordedCounts:
-    """Take what the gateway has counted, as it stands in the record."""
-
-    def count(self, call: Call, record: UsageRecord, delivered: Sequence[Delivered]) -> Counted:
-        """Give it; nothing where nothing went to the client."""
-        del call, delivered
-        completion = record.counted_completion_tokens or 0
-        each = tuple([part.counted_tokens or 0 for part in record.parts]) or (completion,)
-        source: CountSource = "tokenizer" if record.count_source == "tokenizer" else "rule"
-        return Counted(record.counted_prompt_tokens or 0, completion, source, each)
-
-
 class _Entry(msgspec.Struct, frozen=True):
     """What one account gets of a part; `rig` is for those that did not answer themselves."""
 
@@ -165,8 +133,7 @@ class Billing:
         earners: Earners,
         *,
         fee_permille: int,
-        counter: Counter,
-        turns: Turns | None = None,
+        turns: Turns,
     ) -> None:
         self.failures = 0
         self._promises = promises
@@ -174,8 +141,7 @@ class Billing:
         self._models = models
         self._earners = earners
         self._fee_permille = fee_permille
-        self._counter = counter
-        self._turns = turns or EvenTurns()
+        self._turns = turns
 
     def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> Quote | None:
         """Tell what a call may cost at worst, at the price that holds now; None: nothing."""
@@ -205,17 +171,11 @@ class Billing:
         """Weigh a payer beside others, now."""
         return self._turns.weight(payer)
 
-    def end(
-        self,
-        bill: "_HeldBill",
-        record: UsageRecord,
-        write: Write,
-        delivered: Sequence[Delivered],
-    ) -> None:
+    def end(self, bill: "_HeldBill", record: UsageRecord, write: Write) -> None:
         """Settle a request, or void it: its client has its answer by now."""
         receipt = Receipt(record)
         try:
-            receipt = self._receipt(bill, record, delivered)
+            receipt = self._receipt(bill, record)
         except Exception as error:  # a request that cannot be billed is told, and its hold ends
             self.failures += 1
             _log.error("not_billed", request=record.request_id, error=type(error).__name__)
@@ -223,14 +183,11 @@ class Billing:
             bill.reservation.void()
             write(receipt)
 
-    def _receipt(
-        self, bill: "_HeldBill", record: UsageRecord, delivered: Sequence[Delivered]
-    ) -> Receipt:
+    def _receipt(self, bill: "_HeldBill", record: UsageRecord) -> Receipt:
         paid = [(n, part) for n, part in enumerate(paid_parts(record)) if is_paid(part)]
         if not paid:
             return Receipt(record.but(charge=0))
-        counted = self._counter.count(bill.call, record, delivered)
-        transfers = self._transfers(bill, record, counted, paid)
+        transfers = self._transfers(bill, record, counted_in(record), paid)
         if not transfers:
             return Receipt(record.but(charge=0))
         settlement = bill.reservation.settle(transfers)
@@ -281,9 +238,9 @@ class _HeldBill(msgspec.Struct, frozen=True):
         """Tell its payer's share of the turns where some wait."""
         return self.billing.weight(self.call.key.member)
 
-    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
+    def close(self, record: UsageRecord, write: Write) -> None:
         """Take the end of the request."""
-        self.billing.end(self, record, write, delivered)
+        self.billing.end(self, record, write)
 
 
 def _earned(earner: Earner, share: NanoGai, earners: Sequence[Earner]) -> list[_Entry]:
@@ -338,6 +295,14 @@ def parts_of(record: UsageRecord) -> Sequence[UsagePart]:
     ]
 
 
+def counted_in(record: UsageRecord) -> Counted:
+    """Give what the gateway has counted; nothing where nothing went to the client."""
+    completion = record.counted_completion_tokens or 0
+    each = tuple([part.counted_tokens or 0 for part in record.parts]) or (completion,)
+    source: CountSource = "tokenizer" if record.count_source == "tokenizer" else "rule"
+    return Counted(record.counted_prompt_tokens or 0, completion, source, each)
+
+
 def paid_parts(record: UsageRecord) -> Sequence[UsagePart]:
     """Give the parts of an answer that reached the client; a plain one does whole or not at all."""
     if not record.stream and record.outcome != OK:
@@ -361,12 +326,10 @@ def within(most: NanoGai, amounts: Sequence[NanoGai]) -> list[NanoGai]:
 
 __all__ = [
     "Billing",
-    "Counter",
     "Earner",
     "Earners",
     "Held",
     "Models",
     "Prices",
-    "RecordedCounts",
     "is_free",
 ]

@@ -1,13 +1,12 @@
 """What serving needs of the books: a promise before a request runs, and its end afterwards."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol
 
 import msgspec
 
 from garage_ai.ledger import NanoGai, Receipt
 from garage_ai.ledger.charges import Price
-from garage_ai.network import Delivered
 from garage_ai.serving.models import Call
 from garage_ai.storage.usage import UsageRecord
 
@@ -28,8 +27,8 @@ class Bill(Protocol):
         """Tell its share of the turns where some wait, beside other members'."""
         ...
 
-    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
-        """Take the end of the request and the texts of each part; never waits.
+    def close(self, record: UsageRecord, write: Write) -> None:
+        """Take the end of the request; never waits.
 
         `write` is given the record with its charge and what is to be entered for it, exactly once.
         """
@@ -47,7 +46,7 @@ class Books(Protocol):
 
 
 class FreeBill:
-    """The bill of a request that costs nothing; None where nobody keeps books."""
+    """The bill of a request that costs nothing; None where it was not let in."""
 
     def __init__(self, charge: int | None) -> None:
         self._charge = charge
@@ -56,9 +55,8 @@ class FreeBill:
         """Weigh as much as everybody else."""
         return 1.0
 
-    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
+    def close(self, record: UsageRecord, write: Write) -> None:
         """Write the record."""
-        del delivered
         write(Receipt(record if self._charge is None else record.but(charge=self._charge)))
 
 
@@ -66,16 +64,4 @@ UNBILLED = FreeBill(None)
 FREE = FreeBill(0)
 
 
-class NoBooks:
-    """Serve without books."""
-
-    def quote(self, call: Call, model: str, tokens: tuple[int, int]) -> None:
-        """Know nothing of prices."""
-
-    async def open(self, call: Call, quote: Quote | None) -> Bill:
-        """Promise anything."""
-        del call, quote
-        return UNBILLED
-
-
-__all__ = ["FREE", "UNBILLED", "Bill", "Books", "FreeBill", "NoBooks", "Quote", "Write"]
+__all__ = ["FREE", "UNBILLED", "Bill", "Books", "FreeBill", "Quote", "Write"]

@@ -12,14 +12,13 @@ from garage_ai.ledger import Receipt
 from garage_ai.network import Answer, Part, Request, Seen, Trail
 from garage_ai.serving.admission import (
     Limits,
-    NoLimits,
     check_model,
     demand_of,
     models_for,
     region_for,
     worst_case,
 )
-from garage_ai.serving.books import UNBILLED, Bill, Books, NoBooks, Write
+from garage_ai.serving.books import UNBILLED, Bill, Books, Write
 from garage_ai.serving.errors import ServingError
 from garage_ai.serving.models import Call
 from garage_ai.serving.recount import Recount
@@ -44,7 +43,7 @@ class Network(Protocol):
         """Give the served name of a model or alias, to who asks. Raises: DispatchError."""
 
     def context(self, model: str, *, job: str = "") -> int | None:
-        """Tell the longest context in which a model is served, in tokens."""
+        """Tell the longest context of a model, in tokens."""
 
     def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
         """Choose one of several regions."""
@@ -75,17 +74,17 @@ class Service:
         self,
         network: Network,
         usage: Writer,
-        observe: Observer = _ignore,
-        limits: Limits | None = None,
-        books: Books | None = None,
+        limits: Limits,
+        books: Books,
         *,
+        observe: Observer = _ignore,
         recount: Recount | None = None,
     ) -> None:
         self._network = network
         self._usage = usage
         self._observe = observe
-        self._limits: Limits = limits or NoLimits()
-        self._books: Books = books or NoBooks()
+        self._limits = limits
+        self._books = books
         self._recount = recount
 
     async def open(self, call: Call) -> Reply:
@@ -205,7 +204,7 @@ class _Account:
             caller_id=call.caller_id,
         )
         delivered = answer.delivered if answer is not None else ()
-        bill = partial(self.bill.close, write=self._written, delivered=delivered)
+        bill = partial(self.bill.close, write=self._written)
         if self._recount is None or not delivered:
             bill(record)
         else:

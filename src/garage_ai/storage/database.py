@@ -18,6 +18,7 @@ from garage_ai.storage.schema import is_current, upgrade
 TRANSACTION_SECONDS: Final = 10.0
 """Longest transaction: twice the wait for another writer. Ours take milliseconds."""
 
+_LOOK_SECONDS: Final = 0.02
 _MIGRATION_SECONDS: Final = 600.0
 _IN_TURN: Final = "gai_in_turn"
 
@@ -77,6 +78,22 @@ class Storage:
                 await connection.run_sync(self._dialect.take_turn)
                 await connection.execution_options(**{_IN_TURN: True})
             yield connection
+
+    async def writes_ended(self) -> None:
+        """Wait until every write that is under way now has ended, if it is one of `write()`'s.
+
+        Rows are numbered before they are committed: only then is it known that none is to come
+        below a number that was seen. Raises: StorageError.
+        """
+        waited, begun = 0.0, None
+        while waited < TRANSACTION_SECONDS:
+            async with self.read() as connection:
+                oldest, coming = await connection.run_sync(self._dialect.under_way)
+            begun = coming if begun is None else begun
+            if oldest >= begun:
+                return
+            await asyncio.sleep(_LOOK_SECONDS)
+            waited += _LOOK_SECONDS
 
     def is_in_turn(self, connection: AsyncConnection) -> bool:
         """Tell whether a transaction of `write` has waited for its turn."""

@@ -56,6 +56,10 @@ class Dialect(Protocol):
         """Let this transaction take longer than others may."""
         ...
 
+    def under_way(self, connection: Connection) -> tuple[int, int]:
+        """Number the oldest write that has not ended, and the next one to begin."""
+        ...
+
     def take_turn(self, connection: Connection) -> None:
         """Wait until no other transaction that takes turns is under way."""
         ...

@@ -66,7 +66,10 @@ class LastSeen:
                     await self._closing.wait()
             except TimeoutError:
                 pass
-            await self._write()
+            try:
+                await self._write()
+            except Exception:  # without this task no moment would be written any more
+                _log.exception("moments_not_written")
 
     async def _write(self) -> None:
         """Write the last moments; kept for the next time if that fails."""

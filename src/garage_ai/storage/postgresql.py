@@ -62,6 +62,11 @@ _WRITERS: Final = 4
 _TURN: Final = int.from_bytes(b"garage")
 """The advisory lock that transactions `in_turn` hold: a number nobody else would choose."""
 
+_UNDER_WAY: Final = text(
+    "SELECT pg_snapshot_xmin(now.it)::text, pg_snapshot_xmax(now.it)::text"
+    " FROM (SELECT pg_current_snapshot() AS it) AS now"
+)
+
 _KEEPALIVE: Final = {"TCP_KEEPIDLE": 30, "TCP_KEEPINTVL": 10, "TCP_KEEPCNT": 3}
 """A server that is gone without a word, behind a firewall, is noticed within a minute."""
 
@@ -204,6 +209,11 @@ class Postgresql:
         limit = f"{seconds:.0f}s"
         names = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
         connection.execute(select_rows(*(func.set_config(name, limit, True) for name in names)))
+
+    def under_way(self, connection: Connection) -> tuple[int, int]:
+        """Number the oldest write that has not ended, and the next one to begin."""
+        oldest, coming = connection.execute(_UNDER_WAY).one()
+        return int(oldest), int(coming)
 
     def take_turn(self, connection: Connection) -> None:
         """Hold the one advisory lock until the transaction ends."""

@@ -218,6 +218,10 @@ class Sqlite:
     def allow(self, connection: Connection, seconds: float) -> None:
         """Let a transaction take longer than usual; here nothing but the caller's clock ends it."""
 
+    def under_way(self, _connection: Connection) -> tuple[int, int]:
+        """Tell of none: one writes at a time, and rows are numbered as they are committed."""
+        return 0, 0
+
     def take_turn(self, connection: Connection) -> None:
         """Make the transaction wait for others that take turns; here every writer does anyway."""
 

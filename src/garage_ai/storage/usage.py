@@ -125,7 +125,6 @@ async def usage_list(
     before: int | None = None,
     *,
     member: MemberId | None = None,
-    key: KeyId | None = None,
 ) -> UsagePage:
     """List usage records, newest first: a member's by their moments, others as they came.
 
@@ -145,8 +144,6 @@ async def usage_list(
             last = select(usage.c.at).where(usage.c.seq <= before)
             moment = last.order_by(usage.c.seq.desc()).limit(1).scalar_subquery()
             statement = statement.where(tuple_(usage.c.at, usage.c.seq) < tuple_(moment, before))
-    if key is not None:
-        statement = statement.where(usage.c.key_id == key)
     async with storage.read() as connection:
         rows = (await connection.execute(statement)).all()
     page = rows[:limit]

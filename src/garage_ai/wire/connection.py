@@ -65,8 +65,6 @@ class Listeners:
     """The connection ended; the link goes on trying."""
     on_error: Callable[[LinkError], None] = _nothing
     """An attempt failed, a permission was missing, a handler raised."""
-    on_closed: Callable[[], None] = _nothing
-    """The owner closed the link."""
 
 
 class Subscription:
@@ -150,10 +148,10 @@ class Connection:
         """Whether more than 1 MiB waits for the socket; a bulk sender then awaits `flush`."""
         return self._session is not None and self._session.buffered > _HIGH_WATER
 
-    async def subscribe(self, subject: str, handler: Handler, *, queue: str = "") -> Subscription:
+    async def subscribe(self, subject: str, handler: Handler) -> Subscription:
         """Hear a subject, now and after every reconnect."""
         number = next(self._numbers)
-        wanted = self._wanted[number] = Wanted(subject, queue, handler)
+        wanted = self._wanted[number] = Wanted(subject, handler)
         session = self._session
         if session is not None:
             # If the session dies here, the next one subscribes from `_wanted`.
@@ -203,19 +201,6 @@ class Connection:
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name=f"nats-link-{self._name}")
 
-    async def drain(self, seconds: float = FLUSH_SECONDS) -> None:
-        """Hear no more, send what waits, then close."""
-        session = self._session
-        numbers = list(self._wanted)
-        self._wanted.clear()
-        if session is not None:
-            with contextlib.suppress(Exception):
-                async with asyncio.timeout(seconds):
-                    for number in numbers:
-                        await session.unsubscribe(number)
-                    await session.flush(seconds)
-        await self.close()
-
     async def close(self) -> None:
         """Close for good; idempotent, two seconds at most for a server that does not answer."""
         self._closing = True
@@ -229,7 +214,6 @@ class Connection:
             await session.close()
         if self._state != "closed":
             self._become("closed")
-            self._tell(self._listeners.on_closed)
 
     async def _run(self) -> None:
         failures = 0

@@ -9,7 +9,7 @@ from 0; credits and cancels stand outside it (`UNNUMBERED`) because repeating th
     node → gateway   Accepted | Refused        it holds a slot, or says why not
                      Credit                    for the request's body
                      Head (Data…) End | Fail   the engine's answer
-                     Alive                     every second while the engine works
+                     Alive                     after half a second without a word, while it works
                      Leaving                   in its place when it will soon be stopped
 
 Frames of an unknown kind are ignored, so that a newer peer can say more; fields appended to a known

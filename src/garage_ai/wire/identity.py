@@ -33,6 +33,7 @@ from garage_ai.wire.secret_files import (
     SecretPresent,
     create_secret,
     read_secret,
+    remove_secret,
     replace_secret,
     sync_folder,
 )
@@ -241,7 +242,7 @@ class IdentityFolder:
     def forget(self) -> None:
         """Remove keys and JWT; the node is nobody then."""
         for name in (JWT_FILE, KEY_FILE + _NEXT, KEY_FILE):
-            (self.folder / name).unlink(missing_ok=True)
+            remove_secret(self.folder / name)
 
     def _read(self, name: str) -> str:
         try:

@@ -100,15 +100,16 @@ class Beat(msgspec.Struct, frozen=True, omit_defaults=True):
     `seq` grows within a session; `sent_at` is the node's clock in seconds since 1970 and is used
     for nothing but telling the owner that it is wrong. `sandbox` says in which program's container
     the engine runs, `limits` whether its bounds hold there and `image` what it is made from: the
-    node's own word, as all of this. `free_memory` in bytes. `share` says whose requests it serves:
-    a word that is not known is taken for the narrowest. `gang` says how the rigs share whose gang
-    this one leads: a document with a version of its own (`wire/gangs.py`). `dedicates` tells that
-    it would make an engine for one job alone, and `job` for which one it has, or is about to.
+    node's own word, as all of this. `free_memory` in bytes, and `free_vram` in those of all its
+    graphics cards together: 0 where none tells. `share` says whose requests it serves: a word that
+    is not known is taken for the narrowest. `gang` says how the rigs share whose gang this one
+    leads: a document with a version of its own (`wire/gangs.py`). `dedicates` tells that it would
+    make an engine for one job alone, and `job` for which one it has, or is about to.
     """
 
     session: Annotated[SessionId, msgspec.Meta(min_length=1, max_length=64)]
     seq: Count
-    sent_at: float
+    sent_at: Measure
     state: Short
     models: Annotated[tuple[ModelServed, ...], msgspec.Meta(max_length=MAX_MODELS)] = ()
     versions: Annotated[tuple[int, ...], msgspec.Meta(max_length=16)] = (1,)

@@ -17,7 +17,6 @@ PublicKey = NewType("PublicKey", str)
 """56 characters; the first letter tells the role: O operator, A account, U user."""
 
 SIGNATURE_BYTES: Final = 64
-_RAW_BYTES: Final = 32
 _CRC_BYTES: Final = 2
 _PUBLIC_CHARS: Final = 56
 _SEED_CHARS: Final = 58

@@ -8,6 +8,7 @@ SecretFileError        code
 """
 
 import errno
+import glob
 import os
 import secrets
 import stat
@@ -16,6 +17,8 @@ from typing import Final
 
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _MAX_BYTES: Final = 64 * 1024
+_SUFFIX_BYTES: Final = 8
+_ANY_SUFFIX: Final = "[0-9a-f]" * 2 * _SUFFIX_BYTES
 
 
 class SecretFileError(Exception):
@@ -63,7 +66,7 @@ def sync_folder(path: Path) -> None:
 
 
 def _write_beside(path: Path, content: str) -> Path:
-    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(_SUFFIX_BYTES)}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     with os.fdopen(handle, "w", encoding="utf-8") as file:
         file.write(content)
@@ -99,6 +102,17 @@ def replace_secret(path: Path, content: str) -> None:
         beside.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_secret(path: Path) -> None:
+    """Remove a file, and what writes of it left beside that were killed; none need be there."""
+    for each in (path, *unfinished(path)):
+        each.unlink(missing_ok=True)
+
+
+def unfinished(path: Path) -> list[Path]:
+    """Find what writes of this file left beside it that were killed, or are going on."""
+    return sorted(path.parent.glob(f".{glob.escape(path.name)}.{_ANY_SUFFIX}"))
 
 
 def read_secret(path: Path) -> str:

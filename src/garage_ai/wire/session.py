@@ -73,10 +73,9 @@ Handler = Callable[[Message], None]
 
 
 class Wanted(NamedTuple):
-    """A subscription as its owner wants it; `queue` names a group that shares the messages."""
+    """A subscription as its owner wants it."""
 
     subject: str
-    queue: str
     handler: Handler
 
 
@@ -215,9 +214,16 @@ class Session:
             async with asyncio.timeout(seconds):
                 await self._connect(credentials, tls, name, seconds)
                 self._opening = False
-                for number, each in wanted.items():
-                    await self.subscribe(number, each)
-                await self.flush(seconds)
+                fresh = wanted.keys() - self._subscriptions
+                while True:
+                    for number in sorted(fresh):
+                        if (each := wanted.get(number)) is not None:
+                            await self.subscribe(number, each)
+                    await self.flush(seconds)
+                    # What was asked for meanwhile comes along: nobody looks there again.
+                    fresh = wanted.keys() - self._subscriptions
+                    if not fresh:
+                        break
         except Exception as error:
             # After a failed TLS handshake nats-py waits in vain for the end of the old stream.
             await self.close(_GIVE_UP_SECONDS)
@@ -282,7 +288,7 @@ class Session:
         """Hear a subject; `number` is the owner's own name for it."""
         # Known before the server hears of it: a message may follow the subscription at once.
         self._client.handlers[self._client._sid + 1] = wanted.handler
-        self._subscriptions[number] = await self._client.subscribe(wanted.subject, wanted.queue)
+        self._subscriptions[number] = await self._client.subscribe(wanted.subject)
 
     async def unsubscribe(self, number: int) -> None:
         """Hear it no more."""

@@ -20,7 +20,6 @@ ALL_BEATS: Final = "gai.v1.beat.*.*"
 ALL_RENEWALS: Final = "gai.v1.renew.*"
 ALL_NODES: Final = "gai.v1.node.>"
 _REPLY_TOKENS: Final = 6
-_NODE_TOKENS: Final = 5
 _BEAT_TOKENS: Final = 5
 
 
@@ -68,17 +67,6 @@ def parse_reply(subject: str) -> tuple[NodeId, AttemptId]:
     if len(parts) != _REPLY_TOKENS or parts[2] != "reply":
         raise Malformed(f"not a reply subject: {subject[:200]}")
     return NodeId(parts[4]), AttemptId(parts[5])
-
-
-def parse_channel(subject: str) -> str:
-    """Read the channel from a subject that a node hears.
-
-    Raises: Malformed.
-    """
-    parts = subject.split(".")
-    if len(parts) != _NODE_TOKENS or parts[2] != "node":
-        raise Malformed(f"not a node subject: {subject[:200]}")
-    return parts[4]
 
 
 def parse_beat(subject: str) -> tuple[str | None, NodeId]:

@@ -71,7 +71,7 @@ class Receiver:
     def accept(self, packet: Packet) -> tuple[Frame, ...]:
         """Let the next packet in and give its frames.
 
-        Raises: Lost, Repeated, WindowOverrun, TooManyBytes; after any of them the attempt is over.
+        Raises: Lost, Repeated, WindowOverrun, TooManyBytes, OutOfTurn; the attempt is over then.
         """
         if packet.seq != UNNUMBERED:
             self._check_order(packet.seq)
@@ -107,6 +107,9 @@ class Receiver:
     def _count(self, size: int, *, numbered: bool) -> None:
         if not numbered:
             raise OutOfTurn("data in a packet without a number")
+        if size == 0:
+            # It would be a sign of life, and work, that no bound counts.
+            raise OutOfTurn("data that is empty")
         self.received += size
         if self.received - self._credited > self._window:
             raise WindowOverrun(f"{self.received - self._credited} bytes beyond the credit")

@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 from sqlalchemy import func, select
+from tests.parts.enrolling import enrolled
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
-from garage_ai.accounts import OPERATOR, Benchmarks, Nodes
+from garage_ai.accounts import Benchmarks
 from garage_ai.accounts.benchmarks import KEPT
 from garage_ai.storage import ConstraintViolated, Storage
 from garage_ai.storage.tables import benchmarks
@@ -26,13 +27,13 @@ class Desk:
 
     def __init__(self, storage: Storage) -> None:
         self.now = NOON
-        self.nodes = Nodes(storage)
+        self.storage = storage
         self.kept = Benchmarks(storage, lambda: self.now)
         self.identity = NodeIdentity(KeyPair.generate(Role.USER))
 
     async def node(self) -> NodeId:
         identity = NodeIdentity(KeyPair.generate(Role.USER))
-        return (await self.nodes.add(OPERATOR, "rig", identity.public_key)).id
+        return (await enrolled(self.storage, identity.public_key)).id
 
     async def hand_in(self, node: NodeId, benchmark: Benchmark = BENCHMARK) -> datetime:
         signed = sign_benchmark(self.identity, node, "nonce", benchmark)

@@ -7,7 +7,6 @@ import pytest
 
 from garage_ai.accounts import (
     OPERATOR,
-    AccountError,
     EnrolmentTokens,
     IdempotencyConflict,
     InvalidField,
@@ -78,49 +77,54 @@ async def token_for(
     return secret
 
 
-async def test_a_token_is_redeemed_once(tokens: EnrolmentTokens, clock: Clock) -> None:
+async def test_a_token_is_redeemed_once(
+    tokens: EnrolmentTokens, nodes: Nodes, clock: Clock
+) -> None:
     """It says by whom and when it was used, and is good for nothing after."""
     token, secret = await tokens.create(region="SE-AB", ttl=HOUR)
     assert secret is not None
-    used = await tokens.redeem(f"{secret}.{'0' * 64}", NodeId("naaaaaaaaaaaa"))
-    assert (used.id, used.region, used.redeemed_by) == (token.id, "SE-AB", "naaaaaaaaaaaa")
+    node = await nodes.enrol(f"{secret}.{'0' * 64}", public_key("A"), "garage")
+    [used] = await tokens.list()
+    assert (used.id, used.region, used.redeemed_by) == (token.id, "SE-AB", node.id)
     assert used.state(clock.now) == "used"
     with pytest.raises(TokenUsed):
-        await tokens.redeem(secret)
+        await nodes.enrol(secret, public_key("B"), "cellar")
     assert await tokens.list() == [used]
 
 
 async def test_of_many_who_redeem_at_once_one_succeeds(
-    tokens: EnrolmentTokens, database: str, clock: Clock
+    tokens: EnrolmentTokens, nodes: Nodes, database: str, clock: Clock
 ) -> None:
     """Callers in this process and through another engine: one gets it, all others hear why."""
     secret = await token_for(tokens)
     other = await Storage.open(database)
-    there = EnrolmentTokens(other, clock)
-    calls = [who.redeem(secret, NodeId(f"n{i}")) for i in range(8) for who in (tokens, there)]
+    sides = (nodes, Nodes(other, clock)) * 8
+    callers = zip(sides, "ABCDEFGHIJKLMNOP", strict=True)
+    calls = [side.enrol(secret, public_key(letter), "garage") for side, letter in callers]
     results = await asyncio.gather(*calls, return_exceptions=True)
     await other.close()
     assert sum(not isinstance(result, BaseException) for result in results) == 1
     assert sum(isinstance(result, TokenUsed) for result in results) == 15
+    assert len(await nodes.list()) == 1
 
 
-async def test_a_token_expires(tokens: EnrolmentTokens, clock: Clock) -> None:
+async def test_a_token_expires(tokens: EnrolmentTokens, nodes: Nodes, clock: Clock) -> None:
     """A moment before its end it works, at its end it does not."""
     early, late = await token_for(tokens), await token_for(tokens)
     clock.now += HOUR - timedelta(microseconds=1)
-    await tokens.redeem(early)
+    await nodes.enrol(early, public_key("A"), "garage")
     clock.now += timedelta(microseconds=1)
     with pytest.raises(TokenExpired):
-        await tokens.redeem(late)
+        await nodes.enrol(late, public_key("B"), "cellar")
 
 
-async def test_a_token_can_be_revoked(tokens: EnrolmentTokens) -> None:
+async def test_a_token_can_be_revoked(tokens: EnrolmentTokens, nodes: Nodes) -> None:
     """Then it is refused; revoking again changes nothing, a used one stays used."""
     token, secret = await tokens.create()
     assert secret is not None
     revoked = await tokens.revoke(token.id)
     with pytest.raises(TokenRevoked):
-        await tokens.redeem(secret)
+        await nodes.enrol(secret, public_key("A"), "garage")
     assert await tokens.revoke(token.id) == revoked
     with pytest.raises(TokenNotFound):
         await tokens.revoke(TokenId("tok_nothing"))
@@ -131,10 +135,10 @@ async def test_a_token_can_be_revoked(tokens: EnrolmentTokens) -> None:
     ["", ".", "gaij_", new_secret("gai_"), new_secret("gaij_"), "å"],
     ids=["empty", "dot", "prefix", "another kind", "unknown", "letter"],
 )
-async def test_other_text_is_no_token(tokens: EnrolmentTokens, text: str) -> None:
+async def test_other_text_is_no_token(nodes: Nodes, text: str) -> None:
     """Noise, keys and well-formed tokens of elsewhere are refused alike."""
     with pytest.raises(InvalidToken) as caught:
-        await tokens.redeem(text)
+        await nodes.enrol(text, public_key("A"), "garage")
     assert type(caught.value) is InvalidToken
 
 
@@ -170,7 +174,7 @@ async def test_enrolment_makes_the_tokens_node(
     assert node.id.startswith("n")
     assert len(node.id) == 13
     assert (await tokens.list())[0].redeemed_by == node.id
-    assert await nodes.get(node.id) == node == await nodes.by_public_key(public_key("A"))
+    assert await nodes.get(node.id) == node
     assert await nodes.list() == [node]
 
 
@@ -248,9 +252,11 @@ async def test_a_refused_enrolment_leaves_the_token(
     assert (await nodes.enrol(secret, public_key("D"), "garage")).member == anna.id
 
 
-async def test_a_key_is_rotated_and_retired(nodes: Nodes, clock: Clock) -> None:
+async def test_a_key_is_rotated_and_retired(
+    tokens: EnrolmentTokens, nodes: Nodes, clock: Clock
+) -> None:
     """The old key is kept as retired, the call may be repeated, and it never comes back."""
-    node = await nodes.add(OPERATOR, "garage", public_key("A"))
+    node = await nodes.enrol(await token_for(tokens), public_key("A"), "garage")
     clock.now += HOUR
     rotated = await nodes.rotate_key(node.id, public_key("A"), public_key("B"))
     assert rotated.public_key == public_key("B")
@@ -262,38 +268,43 @@ async def test_a_key_is_rotated_and_retired(nodes: Nodes, clock: Clock) -> None:
         await nodes.rotate_key(node.id, public_key("A"), public_key("C"))
     with pytest.raises(NodeKeyTaken):
         await nodes.rotate_key(node.id, public_key("B"), public_key("A"))
-    assert await nodes.by_public_key(public_key("A")) is None
     assert await nodes.list() == [rotated]
 
 
-async def test_no_two_nodes_share_a_key(nodes: Nodes) -> None:
-    """Neither by adding nor by rotating."""
-    await nodes.add(OPERATOR, "garage", public_key("A"))
-    other = await nodes.add(OPERATOR, "cellar", public_key("B"))
+async def test_no_two_nodes_share_a_key(
+    tokens: EnrolmentTokens, nodes: Nodes, anna: Member
+) -> None:
+    """Neither by enrolling nor by rotating."""
+    await nodes.enrol(await token_for(tokens), public_key("A"), "garage")
+    other = await nodes.enrol(await token_for(tokens), public_key("B"), "cellar")
     with pytest.raises(NodeKeyTaken):
-        await nodes.add(OPERATOR, "attic", public_key("A"))
+        await nodes.enrol(await token_for(tokens, anna.id), public_key("A"), "attic")
     with pytest.raises(NodeKeyTaken):
         await nodes.rotate_key(other.id, public_key("B"), public_key("A"))
 
 
 async def test_of_many_who_take_a_key_at_once_one_has_it(
-    nodes: Nodes, database: str, clock: Clock
+    tokens: EnrolmentTokens, nodes: Nodes, storage: Storage, database: str, clock: Clock
 ) -> None:
     """Through two engines, as a new node, as another node's next key or its retired one."""
-    first = await nodes.add(OPERATOR, "garage", public_key("A"))
+    first = await nodes.enrol(await token_for(tokens), public_key("A"), "garage")
     other = await Storage.open(database)
     there = Nodes(other, clock)
-    calls = [who.add(OPERATOR, "attic", public_key("B")) for who in (nodes, there) * 3]
+    members = [await Members(storage).add(f"member {number}") for number in range(6)]
+    secrets = [await token_for(tokens, member.id) for member in members]
+    sides = zip((nodes, there) * 3, secrets, strict=True)
+    calls = [side.enrol(secret, public_key("B"), "attic") for side, secret in sides]
     calls += [there.rotate_key(first.id, public_key("A"), public_key("B"))]
     results = await asyncio.gather(*calls, return_exceptions=True)
     await other.close()
     assert sum(isinstance(result, NodeKeyTaken) for result in results) == len(calls) - 1
-    assert await nodes.by_public_key(public_key("B")) in results
+    [has_it] = [node for node in await nodes.list() if node.public_key == public_key("B")]
+    assert has_it in results
 
 
-async def test_removal_is_for_good(nodes: Nodes, clock: Clock) -> None:
+async def test_removal_is_for_good(tokens: EnrolmentTokens, nodes: Nodes, clock: Clock) -> None:
     """A removed node leaves the list, cannot be changed, and keeps when it was removed."""
-    node = await nodes.add(OPERATOR, "garage", public_key("A"), "SE-AB")
+    node = await nodes.enrol(await token_for(tokens, region="SE-AB"), public_key("A"), "garage")
     removed = await nodes.remove(node.id)
     assert removed.removed_at == clock.now
     clock.now += HOUR
@@ -301,38 +312,16 @@ async def test_removal_is_for_good(nodes: Nodes, clock: Clock) -> None:
     assert (await nodes.list(), await nodes.list(removed=True)) == ([], [removed])
     assert await nodes.get(node.id) == removed
     for change in (
-        nodes.set_region(node.id, None),
-        nodes.set_trust(node.id, "unverified"),
+        nodes.allow_bare(node.id),
         nodes.rotate_key(node.id, public_key("A"), public_key("B")),
     ):
         with pytest.raises(NodeNotFound):
             await change
 
 
-async def test_region_and_trust_may_change(nodes: Nodes) -> None:
-    """The operator may correct where a node stands and how far it is trusted."""
-    node = await nodes.add(OPERATOR, "garage", public_key("A"))
-    await nodes.set_region(node.id, "SE-BD")
-    changed = await nodes.set_trust(node.id, "unsandboxed")
-    assert (changed.region, changed.trust) == ("SE-BD", "unsandboxed")
-    assert (await nodes.set_region(node.id, None)).region is None
-
-
 async def test_unknown_nodes_are_not_found(nodes: Nodes) -> None:
     """Every call about a node that is not there says so."""
     nobody = NodeId("nnnnnnnnnnnnn")
-    for call in (nodes.get(nobody), nodes.remove(nobody), nodes.set_region(nobody, "SE-AB")):
+    for call in (nodes.get(nobody), nodes.remove(nobody), nodes.allow_bare(nobody)):
         with pytest.raises(NodeNotFound):
             await call
-    assert await nodes.by_public_key(public_key("A")) is None
-
-
-async def test_nodes_that_enrol_at_once_with_one_token(
-    tokens: EnrolmentTokens, nodes: Nodes
-) -> None:
-    """One of them becomes a node."""
-    secret = await token_for(tokens)
-    calls = [nodes.enrol(secret, public_key(letter), "garage") for letter in "ABCDEF"]
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    assert all(isinstance(r, AccountError) for r in results if isinstance(r, BaseException))
-    assert len(await nodes.list()) == 1

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 from tests.parts.batches import add_batch
+from tests.parts.enrolling import enrolled
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
 from garage_ai.accounts import (
@@ -83,7 +84,7 @@ async def test_nodes_of_a_suspended_member_say_so(storage: Storage) -> None:
     """The network gives them no work."""
     members, nodes = Members(storage), Nodes(storage)
     anna = await members.add("Anna")
-    node = await nodes.add(anna.id, "PC", KeyPair.generate(Role.USER).public)
+    node = await enrolled(storage, KeyPair.generate(Role.USER).public, member=anna.id)
     await members.suspend(anna.id)
     assert [(each.id, each.suspended) for each in await nodes.list()] == [(node.id, True)]
 
@@ -124,7 +125,7 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
     key = await ring.create("Annas laptop", anna.id, region="SE-AB", idempotency_key="Anna-1")
     token = await tokens.create(anna.id, "SE-AB", idempotency_key="Anna-2")
     identity = NodeIdentity(KeyPair.generate(Role.USER))
-    node = await nodes.add(anna.id, "Annas PC", identity.public_key, "SE-AB")
+    node = await enrolled(storage, identity.public_key, "Annas PC", anna.id, "SE-AB")
     signed = sign_benchmark(identity, node.id, "nonce", BENCHMARK)
     await Benchmarks(storage).record(signed, identity.public_key)
     digest = Digest("sha256:" + "1" * 64)
@@ -151,7 +152,7 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
     with pytest.raises(RevokedKey):
         ring.authenticate(key.secret or "")
     with pytest.raises(TokenRevoked):
-        await tokens.redeem(token.secret or "")
+        await nodes.enrol(token.secret or "", KeyPair.generate(Role.USER).public, "PC")
     assert [each.id for each in await nodes.list(removed=True)] == [node.id]
     for act in (ring.create("new", anna.id), members.suspend(anna.id)):
         with pytest.raises(MemberErased):

@@ -95,7 +95,7 @@ async def test_a_head_is_signed_when_there_is_something_new(storage: Storage) ->
     await record(storage, made("key_1"), made("key_2"))
     head = await log.sign(SIGNER)
     assert head is not None
-    assert (head.size, await log.sign(SIGNER)) == (2, None)
+    assert (head.size, await log.sign(SIGNER)) == (2, head)
     assert await log.head() == head
     await record(storage, made("key_3"))
     await log.sign(SIGNER)
@@ -187,14 +187,20 @@ async def test_a_log_that_lost_its_end_is_not_signed(
         await log.sign(SIGNER)
 
 
-async def test_a_keeper_signs_now_and_then_and_at_the_end(storage: Storage) -> None:
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Where a gateway remembers its last head."""
+    return tmp_path / "gateway" / "audit.head"
+
+
+async def test_a_keeper_signs_now_and_then_and_at_the_end(storage: Storage, file: Path) -> None:
     """What is new is signed by itself, and what is left when the gateway goes."""
     log = await record(storage, made("key_1"))
-    keeper = HeadKeeper.start(log, SIGNER, every=0.01)
+    keeper = HeadKeeper.start(log, SIGNER, file, every=0.01)
     while await log.head() is None:  # noqa: ASYNC110 - it is the database that is looked at
         await asyncio.sleep(0.005)
     await keeper.close()
-    keeper = HeadKeeper.start(log, SIGNER)
+    keeper = HeadKeeper.start(log, SIGNER, file)
     await record(storage, made("key_2"))
     await keeper.close()
     assert [head.size for head in await log.heads()] == [1, 2]

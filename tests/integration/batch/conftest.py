@@ -1,6 +1,6 @@
 """Batches are run over the network's own parts."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,25 +10,46 @@ from tests.integration.batch.world import DERIVED, Owners, World, nothing
 from tests.integration.network.conftest import books, make_node, network
 from tests.integration.serving.test_service import KEY
 from tests.parts.batch_room import Room, open_room
+from tests.parts.s3 import S3, running_s3
+from tests.parts.unbilled import EvenTurns
 
 from garage_ai.batch import Folder
 from garage_ai.batch.bucket import Bucket
+from garage_ai.batch.worker import fates as fates_module
 from garage_ai.batch.worker import worker as worker_module
 from garage_ai.batch.worker.promises import Promises
 from garage_ai.ledger import Allowances, Leases, Ledger
 from garage_ai.ledger.prices import PriceList
 from garage_ai.network.dedications import Dedications
 from garage_ai.network.network import Network
-from garage_ai.serving import Billing, RecordedCounts
+from garage_ai.serving import Billing
 from garage_ai.storage import Storage, sqlite_url
 from garage_ai.storage.tables import members
+
+ON_SERVER = "bucket on a server"
+"""Names the kind of store of which there is a server, `s3`."""
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Start the server before the look at what was there before the test."""
+    parameters = getattr(item, "callspec", None)
+    given = [] if parameters is None else parameters.params.values()
+    if isinstance(item, pytest.Function) and ON_SERVER in given:
+        item.fixturenames.insert(0, "s3")
+
+
+@pytest.fixture(scope="package")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """An S3 server, for tests that do it no harm."""
+    with running_s3(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
 async def world(
     network: Network, sqlite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[World]:
-    monkeypatch.setattr(worker_module, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(fates_module, "AGAIN_SECONDS", 0.0)
     monkeypatch.setattr(worker_module, "LOOK_SECONDS", 0.05)
     monkeypatch.setattr(worker_module, "IDLE_SECONDS", 0.05)
     storage = await Storage.open(sqlite_url(sqlite_file))
@@ -40,7 +61,12 @@ async def world(
     allowances = Allowances.start(Leases(storage, "g1"))
     prices = await PriceList.open(storage, DERIVED)
     billing = Billing(
-        allowances, prices, network, Owners(), fee_permille=100, counter=RecordedCounts()
+        allowances,
+        prices,
+        network,
+        Owners(),
+        fee_permille=100,
+        turns=EvenTurns(),
     )
     made = World(
         storage,
@@ -78,4 +104,4 @@ async def bucket_room(storage: Storage, tmp_path: Path) -> AsyncIterator[Room]:
         yield made
 
 
-__all__ = ["books", "make_node", "network", "world"]
+__all__ = ["ON_SERVER", "books", "make_node", "network", "world"]

@@ -5,19 +5,36 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
-from tests.parts.batch_room import Room, line
+from tests.parts.batch_room import CHAT, Room, change, line
 
+from garage_ai.accounts import Members
 from garage_ai.batch import (
     FileNotFound,
     FileSpaceFull,
     FileStoreUnavailable,
     FileTooLarge,
     Folder,
+    StoredFile,
+    Submission,
     TooManyLines,
 )
 from garage_ai.storage.tables import files
 
 pytestmark = pytest.mark.anyio
+
+
+async def keep(room: Room, name: str) -> StoredFile:
+    """Upload a small file."""
+    async with await room.files.upload(room.key, name) as upload:
+        await upload.write(b"x")
+        return await upload.keep()
+
+
+async def expire(room: Room) -> None:
+    """Let the time of all files be over, and of what is left of others."""
+    over = datetime.now(UTC) - timedelta(seconds=1)
+    async with room.storage.write() as connection:
+        await connection.execute(update(files).values(expires_at=over))
 
 
 async def test_bounds_of_a_file(room: Room) -> None:
@@ -81,12 +98,7 @@ async def test_one_file_that_stays_keeps_no_other(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be deleted now is tried again; the others are swept away."""
-    names = ["a", "b", "c"]
-    kept = []
-    for name in names:
-        async with await room.files.upload(room.key, name) as upload:
-            await upload.write(b"x")
-            kept.append((await upload.keep()).place)
+    kept = [(await keep(room, name)).place for name in ("a", "b", "c")]
     real = Folder.delete
 
     async def failing(self: Folder, place: str) -> None:
@@ -94,9 +106,7 @@ async def test_one_file_that_stays_keeps_no_other(
             raise FileStoreUnavailable("busy")
         await real(self, place)
 
-    async with room.storage.write() as connection:
-        over = datetime.now(UTC) - timedelta(seconds=1)
-        await connection.execute(update(files).values(expires_at=over))
+    await expire(room)
     with monkeypatch.context() as patched:
         patched.setattr(Folder, "delete", failing)
         assert await room.files.sweep() == 2
@@ -107,12 +117,28 @@ async def test_one_file_that_stays_keeps_no_other(
     assert list(room.folder.iterdir()) == []
 
 
+async def test_what_is_deleted_is_gone_though_its_bytes_cannot_be_removed_yet(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that tries again would be told that there never was such a file."""
+    file = await keep(room, "a")
+
+    async def failing(self: Folder, place: str) -> None:
+        raise FileStoreUnavailable("busy")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "delete", failing)
+        await room.files.delete(room.key, file.id)
+    with pytest.raises(FileNotFound):
+        await room.files.get(room.key.member, file.id)
+    assert await room.files.sweep() == 1
+    assert list(room.folder.iterdir()) == []
+
+
 async def test_files_go_when_their_time_is_over(room: Room) -> None:
     """Expired files are swept away with their bytes, but not while a batch reads them."""
     batch = await room.ends(await room.submit([line(1)]), "in_progress")
-    over = datetime.now(UTC) - timedelta(seconds=1)
-    async with room.storage.write() as connection:
-        await connection.execute(update(files).values(expires_at=over))
+    await expire(room)
     assert await room.files.sweep() == 0
     await room.batches.cancel(room.key, batch.id)
     ended = await room.ends(batch, "cancelled")
@@ -120,15 +146,62 @@ async def test_files_go_when_their_time_is_over(room: Room) -> None:
     assert [path.name for path in room.folder.iterdir()] == [ended.error_file_id]
 
 
+async def test_a_file_whose_time_is_over_is_gone_at_once(room: Room) -> None:
+    """Whether it was swept away or not; a batch that came before reads it to its end."""
+    await room.keeper.close()
+    batch = await room.submit([line(1)])
+    file, member = batch.input_file_id, room.key.member
+    await change(room, batch, created_at=batch.created_at - timedelta(seconds=2))
+    await expire(room)
+    for asked in (
+        room.files.get(member, file),
+        room.files.content(member, file),
+        room.files.delete(room.key, file),
+        room.batches.submit(room.key, Submission(file, CHAT)),
+    ):
+        with pytest.raises(FileNotFound):
+            await asked
+    assert (await room.files.list(member, 10)).files == []
+    room.keeper.start()
+    assert (await room.ends(batch, "in_progress")).total == 1
+
+
+async def test_a_file_that_is_gone_keeps_its_place_for_a_day(room: Room) -> None:
+    """A list goes on from behind it, for its member alone, in either order, and without a name."""
+    kept = [await keep(room, name) for name in "abcde"]
+    await room.files.delete(room.key, kept[2].id)
+    newer = await room.files.list(room.key.member, 10, kept[2].id, order="asc")
+    older = await room.files.list(room.key.member, 10, kept[2].id, order="desc")
+    assert (newer.files, older.files) == (kept[3:], kept[1::-1])
+    stranger = await Members(room.storage).add("Other")
+    for member, after in ((stranger.id, kept[2].id), (room.key.member, "file-never")):
+        with pytest.raises(FileNotFound):
+            await room.files.list(member, 10, after)
+    await expire(room)
+    assert await room.files.sweep() == len(kept)
+    assert (await room.files.list(room.key.member, 10, kept[4].id)).files == []
+    async with room.storage.read() as connection:
+        rows = (await connection.execute(select(files))).all()
+    assert {(row.filename, row.bytes) for row in rows} == {("", 0)}
+    await expire(room)
+    assert await room.files.sweep() == len(kept) - 1
+    with pytest.raises(FileNotFound):
+        await room.files.list(room.key.member, 10, kept[4].id)
+
+
 async def test_half_made_files_are_swept(room: Room) -> None:
-    """What a killed gateway did not get to keep is gone a day later."""
-    file = await room.files.begin(room.key.member, room.key.id, "in")
+    """What a killed gateway did not get to keep is gone when it can be on its way no more."""
+    file = await room.files.begin(room.key.member, room.key.id, "out")
     writing = await room.files.store.create(file.place)
     await writing.write(b"x")
     await writing.commit()
-    assert await room.files.sweep() == 0
+    upload = await room.files.begin(room.key.member, room.key.id, "in")
     async with room.storage.write() as connection:
-        long_ago = datetime.now(UTC) - timedelta(days=2)
-        await connection.execute(update(files).values(created_at=long_ago))
-    assert await room.files.sweep() == 1
+        its = update(files).where(files.c.id == upload.id)
+        await connection.execute(its.values(purpose="batch"))
+    for hours, swept in ((0, 0), (1, 0), (2, 1), (5, 0), (7, 1)):
+        async with room.storage.write() as connection:
+            then = datetime.now(UTC) - timedelta(hours=hours)
+            await connection.execute(update(files).values(created_at=then))
+        assert await room.files.sweep() == swept
     assert list(room.folder.iterdir()) == []

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert, select, update
+from sqlalchemy import insert, select, text, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.parts.batch_room import Room, change, line
 from tests.parts.batch_worker import finish, work
 
 from garage_ai.batch import (
     Batch,
+    BatchEnded,
     Files,
     FileStoreUnavailable,
     Folder,
@@ -23,6 +25,16 @@ from garage_ai.batch.requests import Line, LineSplitter
 from garage_ai.storage.tables import batch_items, batches, leases
 
 pytestmark = pytest.mark.anyio
+
+
+async def until_somebody_waits(connection: AsyncConnection) -> None:
+    """Wait for another transaction to stand before a row of this one; SQLite has one at a time."""
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    async with asyncio.timeout(10):
+        while (  # noqa: ASYNC110  # the server tells nobody
+            connection.dialect.name == "postgresql" and not await connection.scalar(waiting)
+        ):
+            await asyncio.sleep(0.005)
 
 
 async def test_an_ended_batch_leaves_no_items(room: Room) -> None:
@@ -42,6 +54,34 @@ async def test_too_dear_a_batch_fails(room: Room) -> None:
     """What may cost more than there is does not begin."""
     failed = await room.ends(await room.submit([line(1, tokens=2000)]), "failed")
     assert [error.code for error in failed.errors] == ["insufficient_quota"]
+    assert (failed.total, failed.reserved) == (0, 0)
+
+
+async def test_who_cancels_what_is_just_ending_is_told_so(room: Room) -> None:
+    """Another gateway's step that is not committed yet is waited for, and not undone."""
+    await room.keeper.close()
+    batch = await room.submit([line(1)])
+    async with room.storage.write() as connection:
+        ended = update(batches).where(batches.c.id == batch.id)
+        await connection.execute(ended.values(status="completed", due_at=None))
+        cancelling = asyncio.create_task(room.batches.cancel(room.key, batch.id))
+        await until_somebody_waits(connection)
+    with pytest.raises(BatchEnded):
+        await cancelling
+    assert (await room.batches.get(room.key.member, batch.id)).status == "completed"
+
+
+async def test_a_batch_cancelled_before_it_begins_has_set_nothing_aside(
+    bucket_room: Room,
+) -> None:
+    """What its lines that were read by then might have cost is told no more."""
+    room = bucket_room
+    batch = await room.submit([line(1), line(2)])
+    await change(room, batch, total=1, reserved=1)
+    await room.batches.cancel(room.key, batch.id)
+    room.keeper.start()
+    cancelled = await room.ends(batch, "cancelled")
+    assert (cancelled.total, cancelled.reserved, room.books.taken) == (0, 0, 0)
 
 
 async def test_the_window_ends_without_an_engine(room: Room) -> None:
@@ -123,6 +163,7 @@ async def test_validation_goes_on_where_it_was(room: Room, monkeypatch: pytest.M
     assert await room.items(good) == 650
     bad = await room.ends(await room.submit(lines), "failed")
     assert [(error.line, error.code) for error in bad.errors] == [(651, "invalid_json_line")]
+    assert (bad.total, bad.reserved) == (0, 0)  # nothing was set aside for what came before
 
 
 async def test_validation_goes_on_behind_the_last_item(bucket_room: Room) -> None:

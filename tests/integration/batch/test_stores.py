@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from obstore.store import LocalStore, MemoryStore
+from tests.integration.batch.conftest import ON_SERVER
+from tests.parts.s3 import S3, URL
 
 from garage_ai.batch import FileStore, FileStoreUnavailable, Folder
 from garage_ai.batch.bucket import Bucket
@@ -11,16 +13,31 @@ from garage_ai.batch.bucket import Bucket
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture(params=["folder", "bucket in memory", "bucket on disk"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> FileStore:
+KINDS = (
+    "folder",
+    "bucket in memory",
+    "bucket on disk",
+    pytest.param(ON_SERVER, marks=[pytest.mark.slow, pytest.mark.timeout(300)]),
+)
+
+
+@pytest.fixture(params=KINDS)
+def store(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> FileStore:
     """Each kind of store, empty."""
     match request.param:
         case "folder":
             return Folder(tmp_path)
         case "bucket in memory":
             return Bucket(MemoryStore())
-        case _:
+        case "bucket on disk":
             return Bucket(LocalStore(tmp_path))
+        case _:
+            server: S3 = request.getfixturevalue("s3")
+            for name, value in server.environment().items():
+                monkeypatch.setenv(name, value)
+            return Bucket.at(f"{URL}/{tmp_path.name}")
 
 
 async def written(store: FileStore, place: str, *pieces: bytes) -> None:

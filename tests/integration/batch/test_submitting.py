@@ -116,7 +116,7 @@ async def test_endings_come_first_and_members_take_turns(bucket_room: Room) -> N
 async def test_a_key_that_is_not_known_here_yet_is_waited_for(
     bucket_room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Another gateway made it a moment ago, or its member may come back; a revoked one fails."""
+    """Another gateway made it a moment ago, or its member may come back; one that is over fails."""
     room, codes = bucket_room, ["invalid_api_key", "member_suspended"]
     find = Desk.key
 
@@ -133,6 +133,7 @@ async def test_a_key_that_is_not_known_here_yet_is_waited_for(
         await room.rests()
         await change(room, batch, due_at=datetime.now(UTC))
     assert (await room.ends(batch, "in_progress")).total == 1
-    codes.append("revoked_api_key")
-    failed = await room.ends(await room.submit([line(1)]), "failed")
-    assert [error.code for error in failed.errors] == ["revoked_api_key"]
+    for code in ("revoked_api_key", "expired_api_key"):
+        codes.append(code)
+        failed = await room.ends(await room.submit([line(1)]), "failed")
+        assert [error.code for error in failed.errors] == [code]

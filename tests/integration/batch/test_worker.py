@@ -3,26 +3,30 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import func, select
 from tests.integration.batch.world import HOLD, PAYER, World
 from tests.integration.network.conftest import MakeNode, until
 from tests.integration.serving.test_service import KEY
+from tests.parts.batch_room import AnyModel
 from tests.parts.batches import counts, states
-from tests.parts.scripted_node import Job, answer_plainly
+from tests.parts.scripted_node import Job, Script, answer_plainly
 
+from garage_ai.accounts import KeyId, KeyRing, Leases, LimitBook, Limits, StoredPools
 from garage_ai.batch import Batches, BatchId, ReservationRefused
 from garage_ai.batch.worker import pauses as pauses_module
 from garage_ai.batch.worker import window as window_module
+from garage_ai.batch.worker import worker as worker_module
+from garage_ai.batch.worker.fates import MAX_ATTEMPTS
 from garage_ai.batch.worker.items import Item, Items, Line
+from garage_ai.batch.worker.window import FAILURES
 from garage_ai.gateway.batch_engines import Engines
+from garage_ai.gateway.batching import Desk
 from garage_ai.ledger import GAI
-from garage_ai.network.errors import NoCapacity
-from garage_ai.serving import Call, Reply, Service
 from garage_ai.storage.tables import batch_items
-from garage_ai.wire.frames import Accepted, Fail
+from garage_ai.wire.frames import Accepted, Data, End, Fail, Head
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +94,107 @@ async def test_an_item_that_fails_is_tried_three_times(world: World, make_node: 
     assert (records, charged) == (3, paid)
 
 
+async def full(job: Job) -> None:
+    """Say that the engine has too much to do."""
+    await job.arrived.wait()
+    job.say(Accepted(), Head(503, ""), End())
+
+
+async def limited(job: Job) -> None:
+    """Say that the engine is asked too often."""
+    await job.arrived.wait()
+    job.say(Accepted(), Head(429, ""), End())
+
+
+async def yielding(job: Job) -> None:
+    """Hand a job back."""
+    await job.arrived.wait()
+    job.say(Accepted(), Fail("yielded"))
+
+
+async def stopping(job: Job) -> None:
+    """Hand a job back because the agent ends."""
+    await job.arrived.wait()
+    job.say(Accepted(), Fail("shutdown"))
+
+
+async def unheard(job: Job) -> None:
+    """Give a job up because its gateway was not heard."""
+    await job.arrived.wait()
+    job.say(Accepted(), Fail("gateway_silent"))
+
+
+@pytest.mark.parametrize("script", [full, limited, yielding, stopping, unheard])
+async def test_what_is_nobodys_fault_is_no_attempt(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, script: Script
+) -> None:
+    """However often it comes of it: the item waits, and is answered when it can be."""
+    for module in (window_module, pauses_module):
+        monkeypatch.setattr(module, "FIRST_PAUSE", 0.01)
+        monkeypatch.setattr(module, "LONGEST_PAUSE", 0.01)
+    monkeypatch.setattr(worker_module, "WAIT_SECONDS", 0.0)
+    node = await make_node()
+    node.scripts = [*[script] * (2 * MAX_ATTEMPTS), answer_plainly]
+    await world.submit("batch_1", ["hej"])
+    world.work()
+    (line,) = (await world.over("batch_1")).values()
+    assert line["error"] is None
+    assert await states(world.storage, "batch_1") == {1: "done"}
+    assert len(node.jobs) == 2 * MAX_ATTEMPTS + 1
+    async with world.storage.read() as connection:
+        assert set(await connection.scalars(select(batch_items.c.attempts))) == {0}
+
+
+async def test_an_engine_that_fails_at_all_is_asked_little(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than what was under way is spent on it, and all is answered once it is well."""
+    for name in ("FIRST_FAILURE", "LONGEST_FAILURE"):
+        monkeypatch.setattr(window_module, name, 1000.0)
+    node = await make_node(slots=4)
+
+    async def broken(job: Job) -> None:
+        await job.arrived.wait()
+        job.say(Accepted(), Head(500, ""), Data(b"{}"), End())
+
+    node.scripts = [broken]
+    await world.submit("batch_1", ["hej"] * 40)
+    worker = world.work()
+    await until(lambda: any(work.window.room(4, 0.0) == 0 for work in worker._rooms.works))
+    await until(lambda: not worker.running)
+    assert len(node.jobs) <= 6 + FAILURES
+    assert (await counts(world.storage, "batch_1"))[1:] == (0, 0)
+    node.scripts = [answer_plainly]
+    (work,) = worker._rooms.works
+    work.window._until = 0.0
+    await world.over("batch_1")
+    assert await counts(world.storage, "batch_1") == (40, 40, 0)
+
+
+async def test_a_batch_that_fails_at_all_stops_no_other(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be its requests that fail: only it pauses, and the model's room is the others'."""
+    for name in ("FIRST_FAILURE", "LONGEST_FAILURE"):
+        monkeypatch.setattr(window_module, name, 1000.0)
+    node = await make_node(slots=4)
+
+    async def poisoned(job: Job) -> None:
+        await job.arrived.wait()
+        if b"poison" in job.body:
+            job.say(Accepted(), Fail("bad_answer", "broken"))
+        else:
+            await answer_plainly(job)
+
+    node.scripts = [poisoned]
+    await world.submit("batch_0", ["poison"] * 20)
+    await world.submit("batch_1", ["hej"] * 20)
+    worker = world.work()
+    assert len(await world.over("batch_1")) == 20
+    assert await counts(world.storage, "batch_1") == (20, 20, 0)
+    await worker.close()
+
+
 async def test_no_room_is_no_attempt(world: World, make_node: MakeNode) -> None:
     """Items wait for a node, however long, and are answered when one comes."""
     await world.submit("batch_1", ["hej"] * 3)
@@ -102,28 +207,13 @@ async def test_no_room_is_no_attempt(world: World, make_node: MakeNode) -> None:
         assert set(await connection.scalars(select(batch_items.c.attempts))) == {0}
 
 
-@pytest.mark.parametrize("model", ["gone", "full"])
 async def test_what_nobody_serves_holds_up_no_other_batch(
-    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, model: str
+    world: World, make_node: MakeNode
 ) -> None:
-    """Only that batch pauses: the model's room is for the others, and it is not asked for ever.
-
-    Nor is it less room for a batch's first model that there is none for another of its lines.
-    """
-    really = Service.open
-
-    async def open_unless_full(service: Service, call: Call) -> Reply:
-        if call.model == "full":
-            raise NoCapacity("all are busy")
-        return await really(service, call)
-
-    monkeypatch.setattr(Service, "open", open_unless_full)
-    for module in (window_module, pauses_module):
-        monkeypatch.setattr(module, "FIRST_PAUSE", 1000.0)
-        monkeypatch.setattr(module, "LONGEST_PAUSE", 1000.0)
-    monkeypatch.setattr(pauses_module, "LONGEST_WAIT", 1000.0)
+    """None of its items is begun: no node that may serve them has a slot for them."""
     await make_node(slots=2)
-    await world.submit("batch_0", ["hej"] * 40, model=model)
+    elsewhere = replace(KEY, id=KeyId("key_2"), region="SE-AB")
+    await world.submit("batch_0", ["hej"] * 40, key=elsewhere)
     await world.submit("batch_1", ["hej"] * 40)
     worker = world.work()
     assert len(await world.over("batch_1")) == 40
@@ -132,7 +222,7 @@ async def test_what_nobody_serves_holds_up_no_other_batch(
     async with world.storage.read() as connection:
         tried = select(func.count()).where(batch_items.c.not_before.is_not(None))
         rows = (await connection.execute(tried)).scalar_one()
-    assert 1 <= rows <= 10
+    assert rows == 0
     assert set((await states(world.storage, "batch_0")).values()) == {"queued"}
 
 
@@ -167,7 +257,7 @@ async def test_a_fault_of_ours_ends_no_loop(
     faults = [ValueError("slots"), ValueError("slots")]
     slots, renew, renewed = Engines.slots, Items.renew, asyncio.Event()
 
-    def faulty_slots(room: Engines, line: Line) -> int:
+    def faulty_slots(room: Engines, line: Line) -> dict[str, int]:
         if faults:
             raise faults.pop()
         return slots(room, line)
@@ -203,6 +293,42 @@ async def test_a_key_that_was_revoked_answers_nothing_more(
         for line in lines.values()
     }
     assert await world.sums() == (0, 0, 0)
+
+
+@pytest.mark.parametrize("whose", ["key", "member"])
+async def test_a_time_that_is_over_ends_what_is_left(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    """What was answered by then stays and is paid; the others end with the reason, unasked."""
+    node, now = await make_node(slots=1), datetime.now(UTC)
+    time = {"expires_at": now + timedelta(hours=1)}
+    keys = await KeyRing.open(world.storage)
+    made = await keys.create("k", KEY.member)
+    book = await LimitBook.open(world.storage)
+    if whose == "key":
+        await book.change_key(made.key.id, time)
+    else:
+        await book.change_member(KEY.member, time)
+    limits = Limits(book, Leases(StoredPools(world.storage), "g1"), clock=lambda: now)
+
+    async def until_it_is_over(job: Job) -> None:
+        nonlocal now
+        now = now + timedelta(hours=2)
+        await answer_plainly(job)
+
+    node.scripts = [until_it_is_over]
+    await world.submit("batch_1", ["hej"] * 6, key=made.key)
+    desk = Desk(keys, AnyModel(), limits.check_expiry)
+    monkeypatch.setattr(world.desk, "key", desk.key)
+    world.work()
+    lines = await world.over("batch_1")
+    asked = len(node.jobs)
+    told = [line["response"]["body"].get("error", {}).get("code") for line in lines.values()]  # type: ignore[index]
+    assert told.count("expired_api_key") == 6 - asked
+    assert 0 < asked < 6
+    assert (await world.sums())[0] == asked
+    await book.close()
+    await keys.close()
 
 
 async def test_a_member_that_is_suspended_waits(
@@ -264,7 +390,7 @@ async def test_what_nobody_serves_any_more_is_held_by_nobody(
     worker = world.work()
     await until(lambda: worker.running == 6)
     await world.leased("batch_1", 10)
-    monkeypatch.setattr(Engines, "slots", lambda _engines, _line: 0)
+    monkeypatch.setattr(Engines, "slots", lambda _engines, _line: {})
     await world.leased("batch_1", lambda: worker.running)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import func, select, update
 from tests.integration.serving.test_service import KEY
 from tests.parts.batches import add_batch, counts, states
 from tests.parts.money import grant
+from tests.parts.unbilled import NoLimits
 
 from garage_ai.accounts import Key, KeyId
 from garage_ai.batch import Batch, Folder, LineRefused
@@ -32,7 +33,6 @@ from garage_ai.ledger.prices import ANY_MODEL, PriceList
 from garage_ai.network.dedications import Dedications
 from garage_ai.network.network import Network
 from garage_ai.serving import Billing, Earner, Recount, Service
-from garage_ai.serving.admission import NoLimits
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import batch_items, batches, transfers, usage
 from garage_ai.wire.ids import NodeId
@@ -52,26 +52,30 @@ class Owners:
 
 @dataclass
 class Desk:
-    """One key, which may be refused."""
+    """The keys that batches came with, which may be refused."""
 
     refused: str | None = None
     asked: int = 0
+    keys: dict[KeyId, Key] = field(default_factory=dict)
 
     def key(self, key: KeyId) -> Key:
         self.asked += 1
         if self.refused is not None:
             raise LineRefused(self.refused, "No more.")
-        return KEY
+        return self.keys[key]
 
     def check_model(self, key: Key, model: str) -> None:
         """Let every model in."""
 
 
-class Even:
-    """Everybody weighs the same."""
+@dataclass
+class Weighed:
+    """Everybody weighs the same, but for those who are named."""
+
+    named: dict[MemberId, float] = field(default_factory=dict)
 
     def weight(self, payer: MemberId) -> float:
-        return 1.0
+        return self.named.get(payer, 1.0)
 
 
 async def nothing(_: MemberId) -> None:
@@ -91,6 +95,7 @@ class World:
     prices: PriceList
     dedications: Dedications
     desk: Desk = field(default_factory=Desk)
+    weights: Weighed = field(default_factory=Weighed)
     workers: list[Worker] = field(default_factory=list)
 
     @property
@@ -103,13 +108,13 @@ class World:
         recount = Recount(RuleMeter(), FigureJudge())
         worker = Worker(
             Items(self.storage, self.ledger, name, seconds=seconds),
-            Service(self.network, bills, books=bills, recount=recount),
+            Service(self.network, bills, NoLimits(), bills, recount=recount),
             bills,
             store=self.store,
             read=read_request,
             desk=self.desk,
             capacity=self.engines,
-            weights=Even(),
+            weights=self.weights,
         ).start()
         self.workers.append(worker)
         return worker
@@ -120,10 +125,13 @@ class World:
         prompts: Sequence[str],
         hold: int = HOLD,
         *,
+        key: Key = KEY,
         model: str = "small",
+        tokens: int | None = None,
         isolation: str | None = None,
     ) -> None:
         """Put a batch there as its validation leaves it, its promise taken."""
+        most = {} if tokens is None else {"max_tokens": tokens}
         data, places = b"", []
         for number, prompt in enumerate(prompts, 1):
             line = msgspec.json.encode(
@@ -131,7 +139,8 @@ class World:
                     "custom_id": f"c{number}",
                     "method": "POST",
                     "url": "/v1/chat/completions",
-                    "body": {"model": model, "messages": [{"role": "user", "content": prompt}]},
+                    "body": {"model": model, "messages": [{"role": "user", "content": prompt}]}
+                    | most,
                 }
             )
             places.append((len(data), len(line)))
@@ -139,12 +148,15 @@ class World:
         writing = await self.store.create(f"file-{name}")
         await writing.write(data)
         await writing.commit()
-        await self.ledger.post([grant(f"g{name}", PAYER, GAI)])
+        self.desk.keys[key.id] = key
+        await self.ledger.post([grant(f"g{name}", member_account(key.member), GAI)])
         await add_batch(
             self.storage,
             name,
             places,
-            member=KEY.member,
+            member=key.member,
+            key=key.id,
+            model=model,
             hold=hold,
             input_file=f"file-{name}",
             isolation=isolation,

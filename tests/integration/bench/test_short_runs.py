@@ -113,7 +113,7 @@ def test_mixed(tmp_path: Path, engine: str) -> None:
     assert report["idle"]["chats"] == report["mixed"]["chats"] > 0
     assert report["preempted"] > 0
     assert report["batch_alone"] > 0
-    assert report["errors"] == []
+    assert report["failed"] == 0
 
 
 @pytest.mark.parametrize("engine", ["mock", "llamacpp"])
@@ -152,26 +152,32 @@ def test_economy(tmp_path: Path) -> None:
     assert all(verdict["value"] <= verdict["bound"] for verdict in report["verdicts"][:5])
 
 
+@pytest.mark.timeout(340)
 def test_books(tmp_path: Path) -> None:
     """The books hold whatever is killed under them, and what was lost is told."""
-    report = run_short("books", tmp_path)
+    report = run_short("books", tmp_path, seconds=300)
     assert all(rate["pairs"] > 0 for rate in report["rates"])
     for run in report["faults"]:
-        assert run["gateways_killed"] + run["databases_killed"] > 0
+        assert run["gateways_killed"] > 0
+        assert run["databases_killed"] > 0 or run["database"] == "sqlite"
         assert (run["verify_faults"], run["findings"]) == (0, [])
         checked = run["checked"]
         wrong = ("sum_of_all", "overdrawn", "wrong_balances", "lost_commits", "doubled")
-        more = ("wrong_amounts", "entries_of_nobody", "left_leased", "above_the_bound")
-        assert {name: checked[name] for name in (*wrong, *more) if checked[name]} == {}
+        more = ("wrong_amounts", "entries_of_nobody", "use_without_its_bill", "left_leased")
+        names = (*wrong, *more, "above_the_bound")
+        assert {name: checked[name] for name in names if checked[name]} == {}
         assert sum(checked["ends"].values()) == run["orders"]
 
 
+@pytest.mark.timeout(340)
 def test_batch_faults(tmp_path: Path) -> None:
     """Every request of a batch has one line, one record and one bill, whatever is killed."""
-    report = run_short("batch_faults", tmp_path)
-    killed = ("gateways_killed", "nodes_killed", "nats_killed", "databases_killed")
-    assert sum(report[name] for name in killed) > 2
-    assert all(verdict["value"] == 0 for verdict in report["verdicts"])
+    report = run_short("batch_faults", tmp_path, seconds=300)
+    killed = ["gateways_killed", "nodes_killed", "nats_killed"]
+    if report["database"] == "postgresql":
+        killed.append("databases_killed")
+    assert [name for name in killed if not report[name]] == []
+    assert all(verdict["value"] <= verdict["bound"] for verdict in report["verdicts"])
     checked = report["checked"]
     assert checked["answered"] + checked["failed"] == report["items"]
     assert checked["charged"] > 0

@@ -20,6 +20,24 @@ MODELS = [
     {"id": "tiny", "gai": {"digest": "sha256:" + "ab" * 32, "kind": "chat", "nodes": 2}},
 ]
 
+MANIFEST = {
+    "digest": DIGEST,
+    "name": "own",
+    "added_at": "2026-11-23T15:00:00Z",
+    "manifest": {
+        "name": "own",
+        "quantisation": "Q4_K_M",
+        "licence": "MIT",
+        "files": [{"path": "own.gguf", "size": 4_000_000_000, "sha256": "0" * 64}],
+        "sources": [
+            {"type": "huggingface", "repo": "org/own", "revision": "main"},
+            {"type": "https", "base": "https://models.example"},
+        ],
+        "rank": 7,
+    },
+}
+SHIPPED = MANIFEST | {"name": "tiny", "added_at": None}
+
 RIG = {
     "id": "nabc",
     "name": "Anna's \x1b[31mPC",
@@ -54,6 +72,7 @@ class FakeGateway:
     submission: tuple[int, dict[str, object]] | None = None
     content: bytes = b""
     missing: int = 0
+    pages: dict[str, list[object]] = field(default_factory=dict)
     left: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
 
@@ -126,6 +145,8 @@ class Handler(BaseHTTPRequestHandler):
         price = {"id": "prc_1", "model": "tiny", "prompt": "120000", "completion": "830000"}
         price |= {"effective_from": "2026-11-23T15:00:00Z", "set_by": "mbr_1", "note": "usual"}
         derived = price | {"id": "derived/*", "model": "*", "set_by": None, "note": ""}
+        if self.gateway.pages.get(path):
+            return 200, self.gateway.pages[path].pop(0)
         if (self.command, path) == ("POST", "/v1/batches") and self.gateway.submission:
             return self.gateway.submission
         if path.startswith("/v1/batches/"):
@@ -153,6 +174,9 @@ class Handler(BaseHTTPRequestHandler):
             ("POST", "/api/v1/nodes/nabc/forfeit"): {"id": "nabc", "amount": "1500000000"},
             ("GET", "/api/v1/usage"): {"totals": [total]},
             ("GET", "/api/v1/images"): {"data": [image]},
+            ("GET", "/api/v1/manifests"): {"data": [SHIPPED, MANIFEST]},
+            ("POST", "/api/v1/manifests"): MANIFEST,
+            ("DELETE", "/api/v1/manifests/own"): MANIFEST,
             ("POST", f"/api/v1/images/{DIGEST}/approve"): image | {"state": "approved"},
             ("POST", f"/api/v1/images/{DIGEST}/revoke"): image | {"state": "revoked"},
         }

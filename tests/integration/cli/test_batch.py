@@ -1,13 +1,16 @@
 """`gai batch` as a process, against a gateway that answers."""
 
 import json
+import re
 import signal
 import stat
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import Cli, FakeGateway, batch, error
+from tests.parts.terminal import Terminal, plain
 from tests.parts.waiting import eventually
 
 from garage_ai.gateway.multipart import FieldGiven, FileBegins, FileData, FormReader
@@ -173,6 +176,49 @@ def test_a_batch_is_waited_for(cli: Cli, gateway: FakeGateway, lines: str) -> No
         "time": "1 min 30 s",
         "cost": "1.25 GAI",
     }
+
+
+@pytest.fixture
+def terminal(cli: Cli, lines: str) -> Iterator[Terminal]:
+    """Give `gai batch submit --wait` at a terminal."""
+    made = Terminal(cli.argv("batch", "submit", lines, "--wait"), cli.environment)
+    yield made
+    made.close()
+
+
+def test_a_terminal_has_a_bar(gateway: FakeGateway, terminal: Terminal) -> None:
+    """With how many are answered, how fast, for how much and how long still; gone at the end.
+
+    Nothing of it is cut off on the usual 80 columns.
+    """
+
+    def running(ended: int, tokens: int) -> dict[str, object]:
+        counts = {"total": 40_000, "completed": ended, "failed": min(ended, 3)}
+        more = {"request_counts": counts, "usage": {"output_tokens": tokens}}
+        return RUNNING | more | {"gai": {"reserved": "5000000000", "charged": "12345678"}}
+
+    gateway.batches = [batch(), running(0, 0), running(12_000, 123_456), DONE]
+    shown = terminal.end()
+    assert terminal.process.wait(10) == 0, shown
+    bars, _, after = shown.rpartition("\u2501")
+    assert re.search(
+        r"\u2501 running, 12003/40000, 3 without an answer, \d+\.\d tokens/s, 0\.012345678 GAI, "
+        r"about \d+ s left ",
+        plain(bars),
+    ), plain(bars)
+    assert "\x1b[2K" in after.partition("state")[0]
+    assert "state done model tiny requests 3 of 4 answered" in plain(after)
+
+
+def test_a_batch_that_ends_otherwise_at_a_terminal(
+    gateway: FakeGateway, terminal: Terminal
+) -> None:
+    """Exit 1; what was answered is shown all the same."""
+    gateway.batches = [RUNNING, DONE | {"status": "expired"}]
+    shown = terminal.end()
+    assert terminal.process.wait(10) == 1, shown
+    assert "requests 3 of 4 answered, 1 without an answer" in plain(shown)
+    assert "gai: batch_1 ended otherwise:" in plain(shown)
 
 
 def test_waiting_as_json(cli: Cli, gateway: FakeGateway) -> None:

@@ -109,6 +109,12 @@ def test_an_admin_key(cli: Cli, gateway: FakeGateway) -> None:
     assert gateway.asked[-1]["scopes"] == ["inference", "admin"]
 
 
+def test_a_key_to_look_after_ones_own(cli: Cli, gateway: FakeGateway) -> None:
+    """--own asks for the scope `member`, which an administrator may give to any member's key."""
+    cli("key", "create", "--name", "export", "--member", "mbr_1", "--own")
+    assert gateway.asked[-1]["scopes"] == ["inference", "member"]
+
+
 def test_a_key_of_a_county(cli: Cli, gateway: FakeGateway) -> None:
     """--region binds it; what is a region the gateway knows."""
     cli("key", "create", "--name", "laptop", "--region", "SE-AB")

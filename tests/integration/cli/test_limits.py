@@ -35,6 +35,8 @@ def test_limits_are_changed(cli: Cli, gateway: FakeGateway) -> None:
     assert gateway.asked == [{"rpm": 0, "tpm": None, "regions": None}]
     cli("member", "limit", "mbr_1", "--monthly-tokens", "1000000")
     assert gateway.asked[-1] == {"monthly_tokens": 1_000_000}
+    cli("member", "limit", "mbr_1", "--expires", "2027-01-01T00:00:00Z")
+    assert gateway.asked[-1] == {"expires_at": "2027-01-01T00:00:00+00:00"}
 
 
 def test_limits_are_shown(cli: Cli) -> None:

@@ -8,9 +8,9 @@ from tests.parts.edge import Edge, running_edge
 
 
 @pytest.fixture
-async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    """An edge with the usual limits."""
-    async with running_edge(tmp_path) as running:
+async def edge(tmp_path: Path, database: str) -> AsyncIterator[Edge]:
+    """An edge with the usual limits, on either database."""
+    async with running_edge(tmp_path, database=database) as running:
         yield running
 
 

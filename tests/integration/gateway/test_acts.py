@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import pytest
+from sqlalchemy import insert
 from tests.integration.gateway.test_coordination import (
     api,
     enrol,
@@ -16,6 +17,7 @@ from tests.integration.gateway.test_coordination import (
     told,
 )
 from tests.parts.edge import NODE, Edge
+from tests.parts.manifests import as_json, own_manifest
 from tests.parts.raw_http import ask
 
 from garage_ai.accounts import OPERATOR, ExternalModels, Members
@@ -23,9 +25,11 @@ from garage_ai.audit.models import GATEWAY, Action, Recorded
 from garage_ai.audit.service import AuditLog
 from garage_ai.gateway.coordination import create_coordination
 from garage_ai.gateway.openapi import describe
+from garage_ai.storage.tables import audit
 from garage_ai.wire.enrolment import sign_enrolment, sign_proof
 from garage_ai.wire.identity import NodeIdentity, make_rotation
 from garage_ai.wire.ids import Digest, NodeId
+from garage_ai.wire.nkey import KeyPair, Role
 
 pytestmark = pytest.mark.anyio
 
@@ -194,6 +198,16 @@ async def approve_model(edge: Edge) -> Act:
     return Act("/models/approve", body, Action.MODEL_APPROVED)
 
 
+async def add_manifest(_: Edge) -> Act:
+    return Act("/manifests", as_json(own_manifest()), Action.MANIFEST_ADDED)
+
+
+async def remove_manifest(edge: Edge) -> Act:
+    made = own_manifest()
+    told(await api(edge, "POST", "/manifests", as_json(made)))
+    return Act(f"/manifests/{made.name}", None, Action.MANIFEST_REMOVED)
+
+
 async def limit_key(edge: Edge) -> Act:
     return Act(f"/keys/{edge.user_id}/limits", {"rpm": 60}, Action.KEY_LIMITED)
 
@@ -248,6 +262,8 @@ ACTS: Final[dict[str, Ready]] = {
     "POST /api/v1/images/{digest}/approve": approve_image,
     "POST /api/v1/images/{digest}/revoke": revoke_image,
     "POST /api/v1/models/approve": approve_model,
+    "POST /api/v1/manifests": add_manifest,
+    "DELETE /api/v1/manifests/{name}": remove_manifest,
     "POST /api/v1/ledger/adjustments": adjust,
     "PUT /api/v1/prices": set_price,
     "POST /api/v1/litellm/mappings": map_calls,
@@ -325,3 +341,34 @@ async def test_an_administrator_reads_the_log(edge: Edge) -> None:
     assert (unsigned.status, unsigned.code) == (404, "nothing_signed")
     refused = await ask(edge, "/api/v1/audit", headers=edge.bearer)
     assert (refused.status, refused.code) == (403, "insufficient_scope")
+
+
+async def test_all_heads_are_given_to_whoever_checks(edge: Edge) -> None:
+    """Page by page, with the key that is the gateway's own, whatever the heads name."""
+    log = AuditLog(edge.storage)
+    own, stranger = edge.services.audit_key, KeyPair.generate(Role.OPERATOR)
+    for name in ("one", "two", "three"):
+        told(await api(edge, "POST", "/keys", {"name": name}), 201)
+        await log.sign(stranger)
+    first = told(await api(edge, "GET", "/audit/heads?limit=2"))
+    rest = told(await api(edge, "GET", f"/audit/heads?limit=2&before={first['before']}"))
+    heads = [*first["data"], *rest["data"]]
+    sizes = [head["size"] for head in heads]
+    assert (sizes, rest["before"]) == (sorted(sizes, reverse=True), None)
+    assert len(heads) == 3
+    assert {head["public_key"] for head in heads} == {stranger.public}
+    assert first["public_key"] == rest["public_key"] == own != stranger.public
+    assert first["remembered"] is None
+    refused = await ask(edge, "/api/v1/audit/heads", headers=edge.bearer)
+    assert (refused.status, refused.code) == (403, "insufficient_scope")
+
+
+@pytest.mark.parametrize("seq", [0, -(2**63)])
+async def test_an_entry_below_the_first_is_shown(edge: Edge, seq: int) -> None:
+    """What another hand put there does not hide behind its number."""
+    values = {name: getattr((await entries(edge))[0], name) for name in audit.c.keys()}  # noqa: SIM118
+    async with edge.storage.write() as connection:
+        await connection.execute(insert(audit).values(values | {"seq": seq}))
+    shown = told(await api(edge, "GET", "/audit?limit=1&before=1"))
+    assert [each["seq"] for each in shown["data"]] == [seq]
+    assert told(await api(edge, "GET", f"/audit?before={shown['before']}"))["data"] == []

@@ -3,17 +3,18 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import openai
 import pytest
 from openai.types import Batch
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 from tests.parts.batch_worker import finish, work
 from tests.parts.edge import Edge
 
 from garage_ai.accounts import IssuedKey
+from garage_ai.batch.validation import TOGETHER
 from garage_ai.storage.tables import audit, files
 
 pytestmark = pytest.mark.anyio
@@ -107,6 +108,32 @@ async def test_a_batch_from_upload_to_results(client: openai.AsyncOpenAI, edge: 
     assert len({each["id"] for each in [*done, failed]}) == 3
 
 
+async def test_results_are_kept_as_long_as_asked(client: openai.AsyncOpenAI, edge: Edge) -> None:
+    """Both of their files, counted from when they were made; then they are there no more."""
+    expiry = {"anchor": "created_at", "seconds": 7200}
+    batch = await submitted(client, [line(1), line(2)], output_expires_after=expiry)
+    await ends(client, batch, "in_progress")
+    await work(edge.storage, batch.id, fails=frozenset({2}))
+    edge.keeper.wake()
+    ended = await ends(client, batch, "completed")
+    made = [str(ended.output_file_id), str(ended.error_file_id)]
+    for file in [await client.files.retrieve(each) for each in made]:
+        assert file.purpose == "batch_output"
+        assert file.expires_at == file.created_at + 7200
+    given = await client.files.retrieve(batch.input_file_id)
+    assert given.expires_at == given.created_at + 30 * 86_400
+    late = datetime.now(UTC) - timedelta(seconds=1)
+    async with edge.storage.write() as connection:
+        its = update(files).where(files.c.id.in_(made))
+        await connection.execute(its.values(expires_at=late))
+    for each in made:
+        with pytest.raises(openai.NotFoundError) as caught:
+            await client.files.content(each)
+        assert caught.value.code == "file_not_found"
+    assert (await client.batches.retrieve(batch.id)).status == "completed"
+    assert await client.files.retrieve(batch.input_file_id) == given
+
+
 async def test_what_is_wrong_is_told_by_its_line(client: openai.AsyncOpenAI) -> None:
     """A file with faults fails, and each has its line, its code and its place."""
     stream = {"model": "garage-chat", "messages": [{"role": "user", "content": "a"}]}
@@ -187,6 +214,19 @@ async def test_lists_have_pages(client: openai.AsyncOpenAI) -> None:
     inputs = [batch.input_file_id for batch in made]
     assert [file.id async for file in client.files.list(limit=2, order="asc")] == inputs
     assert [file.id async for file in client.files.list(purpose="batch_output")] == []
+
+
+async def test_files_are_deleted_while_they_are_listed(client: openai.AsyncOpenAI) -> None:
+    """The client asks for the next page from behind a file that it has just deleted."""
+    made = [await client.files.create(file=("a", b"{}"), purpose="batch") for _ in range(5)]
+    gone = []
+    async for file in client.files.list(limit=2):
+        assert (await client.files.delete(file.id)).deleted
+        gone.append(file.id)
+    assert gone == [file.id for file in made][::-1]
+    assert (await client.files.list()).data == []
+    with pytest.raises(openai.NotFoundError):
+        await client.files.list(after="file-never")
 
 
 async def test_long_lists_of_files_come_in_parts(
@@ -272,7 +312,7 @@ async def test_a_file_in_use_stays(client: openai.AsyncOpenAI) -> None:
 
 async def test_the_same_submission_makes_one_batch(client: openai.AsyncOpenAI) -> None:
     """A submission that is sent again gives the first batch; another one is a conflict."""
-    headers = {"idempotency-key": "once"}
+    headers, other = {"idempotency-key": "once"}, {"idempotency-key": "with-metadata"}
     first = await submitted(client, [line(1)])
     again: dict[str, Any] = {
         "input_file_id": first.input_file_id,
@@ -281,6 +321,11 @@ async def test_the_same_submission_makes_one_batch(client: openai.AsyncOpenAI) -
     }
     made = await client.batches.create(completion_window="24h", **again)
     assert (await client.batches.create(completion_window="24h", **again)).id == made.id
+    for pairs in ({"a": "1", "b": "2"}, {"b": "2", "a": "1"}):
+        given = await client.batches.create(
+            completion_window="24h", metadata=pairs, **(again | {"extra_headers": other})
+        )
+        assert given.metadata == {"a": "1", "b": "2"}
     window: Any = "48h"
     with pytest.raises(openai.ConflictError) as caught:
         await client.batches.create(completion_window=window, **again)
@@ -316,15 +361,27 @@ async def test_what_no_batch_can_be(
     assert (caught.value.code, caught.value.param) == ("invalid_value", param)
 
 
-async def test_a_batch_with_engines_of_its_own_is_of_one_model(
+async def test_a_batch_is_of_one_model(client: openai.AsyncOpenAI) -> None:
+    """The lines of another than the first's are named, also far behind it, and nothing begins."""
+    body = {"model": "small", "messages": [{"role": "user", "content": "Hello"}]}
+    lines = [line(number) for number in range(1, 2 * TOGETHER)]
+    lines[1] = line(2, body=body)
+    lines += [line(2 * TOGETHER, body=body)]
+    failed = await ends(client, await submitted(client, lines), "failed")
+    assert failed.errors is not None
+    told = [(each.line, each.code, each.param) for each in failed.errors.data or ()]
+    assert told == [(n, "mismatched_model", "body.model") for n in (2, 2 * TOGETHER)]
+
+
+async def test_a_model_that_nobody_knows_is_told_at_the_first_line(
     client: openai.AsyncOpenAI,
 ) -> None:
-    """They are made for one; the lines of another are named, and nothing begins."""
-    other = line(2, body={"model": "another", "messages": [{"role": "user", "content": "Hello"}]})
-    batch = await submitted(client, [line(1), other], metadata={"isolation": "dedicated"})
-    batch = await ends(client, batch, "failed")
-    assert batch.errors is not None
-    assert [(each.code, each.line) for each in batch.errors.data or ()] == [("mismatched_model", 2)]
+    """Once, however many name it."""
+    body = {"model": "missing", "messages": [{"role": "user", "content": "Hello"}]}
+    lines = [line(number, body=body) for number in (1, 2)]
+    failed = await ends(client, await submitted(client, lines), "failed")
+    assert failed.errors is not None
+    assert [(each.line, each.code) for each in failed.errors.data or ()] == [(1, "model_not_found")]
 
 
 async def test_acts_are_in_the_log(client: openai.AsyncOpenAI, edge: Edge, key: IssuedKey) -> None:

@@ -13,8 +13,7 @@ from tests.parts.raw_http import Answer, ask
 
 from garage_ai.ledger import Ledger, member_account
 from garage_ai.storage import OPERATOR
-from garage_ai.storage.tables import members
-from garage_ai.wire.ids import NodeId
+from garage_ai.storage.tables import members, nodes
 
 pytestmark = pytest.mark.anyio
 
@@ -66,8 +65,12 @@ async def test_a_member_sees_the_own_account(edge: Edge) -> None:
 
 
 async def test_a_member_sees_what_is_held_back_of_an_own_node(edge: Edge) -> None:
-    """Of nobody else's."""
-    edge.network.show(NodeId("nother"), ANNA)
+    """Also of one that was removed; of nobody else's."""
+    async with edge.storage.write() as connection:
+        for node, member, removed in ((NODE, OPERATOR, NOON), ("nother", ANNA, None)):
+            row = {"id": node, "member_id": member, "name": node, "public_key": f"U{node}"}
+            moments = {"created_at": NOON, "removed_at": removed}
+            await connection.execute(insert(nodes).values(**row, **moments, trust="unverified"))
     assert told(await get(edge, f"/balance?account=escrow:{NODE}"))["amount"] == "0"
     assert told(await get(edge, f"/statement?account=escrow:{NODE}"))["transfers"] == []
     refused = told(await get(edge, "/balance?account=escrow:nother"), 403)

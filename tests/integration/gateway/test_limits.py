@@ -95,6 +95,25 @@ async def test_an_expired_key(edge: Edge) -> None:
         assert json.loads(answer.body)["error"]["code"] == "expired_api_key"
 
 
+async def test_a_member_whose_time_is_over(edge: Edge) -> None:
+    """All its keys are refused, also one made later; with more time they work again."""
+    member = (await told(edge, "POST", "/members", {"name": "Anna"}, 201))["id"]
+    path = f"/members/{member}/limits"
+    far = {"expires_at": "2100-01-01T00:00:00Z"}
+    made = [await make_key(edge, {}, member), await make_key(edge, far, member)]
+    ended = await told(edge, "PATCH", path, {"expires_at": "2020-01-01T00:00:00Z"})
+    assert ended["expires_at"] == "2020-01-01T00:00:00Z"
+    made.append(await make_key(edge, far, member))
+    bearers = [{"authorization": f"Bearer {each['key']}"} for each in made]
+    for bearer in bearers:
+        for asked in ("/v1/models", "/api/v1/me"):
+            answer = await ask(edge, asked, headers=bearer)
+            assert (answer.status, answer.code) == (401, "expired_api_key")
+    await told(edge, "PATCH", path, far)
+    for bearer in bearers:
+        assert (await ask(edge, "/v1/models", headers=bearer)).status == 200
+
+
 @pytest.mark.parametrize(
     ("path", "body", "status"),
     [
@@ -104,7 +123,8 @@ async def test_an_expired_key(edge: Edge) -> None:
         ("/members/mbr_operator/limits", {"rpm": -1}, 400),
         ("/members/mbr_operator/limits", {"daily_gai": 5}, 400),
         ("/members/mbr_operator/limits", {"daily_gai": "1.5"}, 400),
-        ("/members/mbr_operator/limits", {"expires_at": "2027-01-01T00:00:00Z"}, 400),
+        ("/members/mbr_operator/limits", {"expires_at": "2027-01-01T00:00:00Z"}, 409),
+        ("/members/mbr_operator/limits", {"expires_at": "2027-01-01T00:00:00"}, 400),
         ("/members/mbr_operator/limits", {"regions": ["NO-03"]}, 400),
         ("/members/mbr_operator/limits", {"models": [""]}, 400),
     ],

@@ -8,6 +8,7 @@ import pytest
 from tests.parts.edge import Edge, running_edge
 from tests.parts.raw_http import ask, chat
 
+from garage_ai.accounts import KeyRing
 from garage_ai.gateway.errors import PROBLEMS
 
 pytestmark = pytest.mark.anyio
@@ -25,10 +26,10 @@ async def test_health(edge: Edge) -> None:
     assert answer.headers["retry-after"] == "5"
 
 
-async def test_readiness_tells_of_the_database(edge: Edge) -> None:
+async def test_readiness_tells_of_the_database(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without it known keys are served, so the gateway stays ready and says what is missing."""
     assert json.loads((await ask(edge, "/health/ready")).body)["database"] == "reachable"
-    edge.services.keys.reachable = False
+    monkeypatch.setattr(KeyRing, "reachable", False)
     answer = await ask(edge, "/health/ready")
     assert (answer.status, json.loads(answer.body)["database"]) == (200, "away")
 
@@ -112,12 +113,25 @@ async def test_cors(open_edge: Edge) -> None:
         assert answer.status == status
         assert answer.headers["access-control-allow-origin"] == ORIGIN
         assert "x-request-id" in answer.headers["access-control-expose-headers"]
+    bare = await ask(open_edge, path, method="OPTIONS", headers={"origin": ORIGIN})
+    assert (bare.status, bare.headers["x-request-id"][:4]) == (405, "req_")
     other = await ask(open_edge, "/health/live", headers={"origin": "https://evil.example"})
     assert "access-control-allow-origin" not in other.headers
     refused = await ask(
         open_edge, path, method="OPTIONS", headers={"origin": "https://evil.example", **asked}
     )
     assert refused.status == 400
+
+
+async def test_every_method_may_be_asked_from_a_page(open_edge: Edge) -> None:
+    """A browser asks before each; what the API has and is not let in nobody could use there."""
+    api = json.loads((await ask(open_edge, "/openapi.json")).body)
+    methods = {method.upper() for each in api["paths"].values() for method in each}
+    assert {"GET", "POST", "PUT", "PATCH", "DELETE"} <= methods
+    for method in methods:
+        asked = {"origin": ORIGIN, "access-control-request-method": method}
+        preflight = await ask(open_edge, "/api/v1/prices", method="OPTIONS", headers=asked)
+        assert (preflight.status, method) == (200, method)
 
 
 async def test_no_cors(edge: Edge) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.integration.conftest import MakeNats
+from tests.parts.manifests import as_json, own_manifest
 from tests.parts.raw_http import Answer, chat, raw_at, read_answer, request_bytes
 
 from garage_ai.gateway.listening import PortUnavailable, bind
@@ -106,6 +107,22 @@ async def test_alone(tmp_path: Path) -> None:
         assert gateway.bearer == key
         usage = json.loads((await gateway.ask("/api/v1/usage?by=outcome")).body)
         assert usage["totals"][0]["group"] == "nats_unavailable"
+
+
+async def test_a_model_that_was_added_stays(tmp_path: Path) -> None:
+    """Through a restart, shown without a key, and with a price of its own soon after it came."""
+    made = own_manifest()
+    path = f"/api/v1/manifests/{made.name}"
+    async with running(tmp_path, nats_urls="nats://127.0.0.1:1") as gateway:
+        assert (await gateway.ask(path, key=False)).status == 404
+        added = await gateway.ask("/api/v1/manifests", "POST", as_json(made))
+        assert added.status == 200
+    async with running(tmp_path, nats_urls="nats://127.0.0.1:1") as gateway:
+        assert (await gateway.ask(path, key=False)).body == added.body
+        assert b"gai_catalogue_failures 0.0" in (await gateway.ask("/metrics")).body
+        priced = json.loads((await gateway.ask("/api/v1/prices")).body)
+        listed = [*priced["data"], *priced["coming"]]
+        assert made.name in {each["note"] for each in listed}
 
 
 async def test_with_nats(tmp_path: Path, make_nats: MakeNats) -> None:

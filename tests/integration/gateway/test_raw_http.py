@@ -129,3 +129,19 @@ async def test_upgrade_is_passed_over(edge: Edge) -> None:
     async with raw(edge) as (reader, writer):
         writer.write(request_bytes(PATH, method="POST", headers=headers, body=body))
         assert (await read_answer(reader)).status == 200
+
+
+async def test_a_client_of_http_1_0_gets_no_chunks(edge: Edge) -> None:
+    """It reads to the end of the connection, and every byte there is the answer's."""
+    async with raw(edge) as (reader, writer):
+        asked = json.dumps(chat(stream=True)).encode()
+        sent = request_bytes(PATH, method="POST", headers=edge.bearer, body=asked)
+        writer.write(sent.replace(b" HTTP/1.1", b" HTTP/1.0", 1))
+        async with asyncio.timeout(20):
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200")
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head.lower()
+    events = body.split(b"\n\n")
+    assert events[-2:] == [b"data: [DONE]", b""]
+    assert all(event.startswith(b"data: ") for event in events[:-1])

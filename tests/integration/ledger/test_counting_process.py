@@ -4,16 +4,19 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.parts.counted_engine import manifest, weights
 from tests.parts.headers import TEMPLATE, rewritten
+from tests.parts.metering import count_with
 
 from garage_ai.catalog import digest_of, read_gguf
 from garage_ai.ledger.counting import clerk
 from garage_ai.ledger.counting.layout import HEADER, folder_of
+from garage_ai.ledger.counting.orders import Count, Refused, Replies
 from garage_ai.ledger.metering import TokenMeter
 
 pytestmark = pytest.mark.anyio
@@ -57,7 +60,7 @@ async def meter(kept: Path, reasons: Counter[str]) -> AsyncIterator[TokenMeter]:
 
 async def test_a_request_is_counted(meter: TokenMeter, reasons: Counter[str]) -> None:
     """Its prompt, and each text for itself."""
-    counted = await meter.count(DIGEST, "chat", BODY, ["Hej på dig", "", "!"])
+    counted = await count_with(meter, DIGEST, "chat", BODY, ["Hej på dig", "", "!"])
     assert (counted.prompt_tokens, counted.source, counted.exact) == (32, "tokenizer", True)
     assert counted.each == (5, 0, 1)
     assert counted.completion_tokens == 6
@@ -67,7 +70,7 @@ async def test_a_request_is_counted(meter: TokenMeter, reasons: Counter[str]) ->
 async def test_many_at_once_are_told_apart(meter: TokenMeter) -> None:
     """They share packets, not counts."""
     texts = [["a " * number] for number in range(1, 200)]
-    found = await asyncio.gather(*(meter.count(DIGEST, "chat", BODY, text) for text in texts))
+    found = await asyncio.gather(*(count_with(meter, DIGEST, "chat", BODY, text) for text in texts))
     assert [each.source for each in found] == ["tokenizer"] * len(found)
     lengths = [each.completion_tokens for each in found]
     assert lengths == sorted(lengths)
@@ -77,7 +80,7 @@ async def test_many_at_once_are_told_apart(meter: TokenMeter) -> None:
 async def test_no_more_is_billed_than_was_asked_for(meter: TokenMeter) -> None:
     """A node that goes on after the end works for nothing."""
     body = json.dumps({"model": "x", "messages": [], "max_tokens": 3, "n": 2}).encode()
-    counted = await meter.count(DIGEST, "chat", body, ["a b c d", "e f g h"])
+    counted = await count_with(meter, DIGEST, "chat", body, ["a b c d", "e f g h"])
     assert counted.each == (4, 2)
 
 
@@ -86,10 +89,28 @@ async def test_what_nobody_knows_is_counted_by_the_rule(
     meter: TokenMeter, reasons: Counter[str], digest: str | None
 ) -> None:
     """Four bytes are a token, and no node earns by that."""
-    counted = await meter.count(digest, "chat", BODY, ["åäö", "x"])
+    counted = await count_with(meter, digest, "chat", BODY, ["åäö", "x"])
     assert (counted.prompt_tokens, counted.each, counted.source) == (BY_RULE, (2, 1), "rule")
     assert not counted.exact
     assert reasons == {"absent": 1}
+
+
+async def test_what_was_taken_out_of_the_catalogue_is_counted_by_the_rule(
+    kept: Path, reasons: Counter[str]
+) -> None:
+    """Though its tokenizer is here and ready, and at once."""
+    known = {DIGEST}
+    meter = TokenMeter.start(kept, lambda reason: reasons.update([reason]), known.__contains__)
+    try:
+        assert await meter.load(DIGEST)
+        assert (await count_with(meter, DIGEST, "chat", BODY, ["x"])).source == "tokenizer"
+        known.clear()
+        assert (await count_with(meter, DIGEST, "chat", BODY, ["x"])).source == "rule"
+        known.add(DIGEST)
+        assert (await count_with(meter, DIGEST, "chat", BODY, ["x"])).source == "tokenizer"
+    finally:
+        await meter.close()
+    assert reasons == {"counted": 2, "absent": 1}
 
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}"
@@ -110,7 +131,7 @@ async def test_a_hostile_template_ends_only_its_own_count(
     try:
         assert await meter.load(HOSTILE)
         began = time.monotonic()
-        counted = await meter.count(HOSTILE, "chat", BODY, ["hej"])
+        counted = await count_with(meter, HOSTILE, "chat", BODY, ["hej"])
         assert time.monotonic() - began < clerk.COUNT_SECONDS + 10
         assert counted.prompt_tokens > 0
         assert set(reasons) <= {"late", "broken", "counted"}
@@ -118,7 +139,7 @@ async def test_a_hostile_template_ends_only_its_own_count(
             # What was asked of the process that ended is refused; the next one has it again.
             while not await meter.load(DIGEST):
                 pass
-            assert (await meter.count(DIGEST, "chat", BODY, [])).source == "tokenizer"
+            assert (await count_with(meter, DIGEST, "chat", BODY, [])).source == "tokenizer"
     finally:
         await meter.close()
 
@@ -128,10 +149,10 @@ async def test_too_much_at_once_is_counted_by_the_rule(
 ) -> None:
     """What waits is bounded in number and in bytes."""
     monkeypatch.setattr(clerk, "MAX_WAITING", 3)
-    await asyncio.gather(*(meter.count(DIGEST, "chat", BODY, []) for _ in range(5)))
+    await asyncio.gather(*(count_with(meter, DIGEST, "chat", BODY, []) for _ in range(5)))
     assert reasons == {"counted": 3, "overloaded": 2}
     monkeypatch.setattr(clerk, "MAX_BYTES", 10)
-    await meter.count(DIGEST, "chat", BODY, [])
+    await count_with(meter, DIGEST, "chat", BODY, [])
     assert reasons["overloaded"] == 3
 
 
@@ -140,10 +161,10 @@ async def test_a_count_that_comes_too_late_is_one_by_the_rule(
 ) -> None:
     """A record waits no longer; the reply is taken all the same, and belongs to nobody."""
     monkeypatch.setattr(clerk, "COUNT_SECONDS", 0.0)
-    late = await meter.count(DIGEST, "chat", BODY, ["hej"])
+    late = await count_with(meter, DIGEST, "chat", BODY, ["hej"])
     monkeypatch.undo()
     assert (late.source, reasons) == ("rule", {"late": 1})
-    assert (await meter.count(DIGEST, "chat", BODY, [])).source == "tokenizer"
+    assert (await count_with(meter, DIGEST, "chat", BODY, [])).source == "tokenizer"
     assert meter.waiting == 0
 
 
@@ -151,12 +172,12 @@ async def test_who_waits_no_more_is_told_nothing(kept: Path) -> None:
     """Neither a load nor a count that was given up ends the counting, or keeps it from its end."""
     meter = TokenMeter.start(kept)
     assert await meter.load(DIGEST)
-    for given_up in (meter.load(DIGEST), meter.count(DIGEST, "chat", BODY, ["x"])):
+    for given_up in (meter.load(DIGEST), count_with(meter, DIGEST, "chat", BODY, ["x"])):
         task = asyncio.create_task(given_up)
         await asyncio.sleep(0)
         task.cancel()
         await asyncio.wait({task})
-    assert (await meter.count(DIGEST, "chat", BODY, ["x"])).source == "tokenizer"
+    assert (await count_with(meter, DIGEST, "chat", BODY, ["x"])).source == "tokenizer"
     loading = asyncio.create_task(meter.load(DIGEST))
     await asyncio.sleep(0)
     loading.cancel()
@@ -164,8 +185,34 @@ async def test_who_waits_no_more_is_told_nothing(kept: Path) -> None:
     await meter.close()
 
 
+async def test_a_reply_that_cannot_be_read_ends_one_process_not_the_counting(
+    kept: Path, reasons: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is started, and counts."""
+    feed = Replies.feed
+    broken: list[bytes] = []
+
+    def garbled(self: Replies, data: bytes) -> Iterator[Count | Refused]:
+        if not broken:
+            broken.append(data)
+            raise msgspec.DecodeError("what is that?")
+        return feed(self, data)
+
+    monkeypatch.setattr(Replies, "feed", garbled)
+    meter = TokenMeter.start(kept, lambda reason: reasons.update([reason]))
+    try:
+        assert not await meter.load(DIGEST)
+        async with asyncio.timeout(30):
+            while not await meter.load(DIGEST):
+                pass
+        counted = await count_with(meter, DIGEST, "chat", BODY, ["Hej"])
+        assert counted.source == "tokenizer"
+    finally:
+        await meter.close()
+
+
 async def test_after_the_end_the_rule_holds(kept: Path) -> None:
     """Nobody waits for a process that is gone."""
     meter = TokenMeter.start(kept)
     await meter.close()
-    assert (await meter.count(DIGEST, "chat", BODY, ["hej"])).source == "rule"
+    assert (await count_with(meter, DIGEST, "chat", BODY, ["hej"])).source == "rule"

@@ -1,5 +1,6 @@
 """What others check the books with accepts them."""
 
+import asyncio
 import csv
 import io
 import json
@@ -10,10 +11,21 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import insert
 from tests.parts.money import NOON, A, B, fee, grant, use
 
-from garage_ai.ledger import ADJUSTMENTS, Kind, Ledger, NanoGai, Transfer, escrow_account
+from garage_ai.ledger import (
+    ADJUSTMENTS,
+    ISSUANCE,
+    Kind,
+    Ledger,
+    NanoGai,
+    Transfer,
+    escrow_account,
+)
 from garage_ai.ledger.export import as_csv, as_json, bean_account, beancount
+from garage_ai.storage import Storage
+from garage_ai.storage.tables import transfers
 from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
@@ -48,6 +60,27 @@ async def test_bean_check_accepts_the_books(books: Ledger, tmp_path: Path) -> No
     assert "balance Assets:Member:Mbr-anna 4.999999961 ~ 0 GAI" in book
     checked = bean_check(book, tmp_path)
     assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "database", [pytest.param("postgresql", marks=pytest.mark.system)], indirect=True
+)
+async def test_an_entry_that_is_committed_late_is_not_skipped(
+    storage: Storage, ledger: Ledger
+) -> None:
+    """It has its number before another that is there already; the export waits for it."""
+    await ledger.post([grant("g1", A, 1)])
+    late = {"id": "late", "kind": "grant", "debit": ISSUANCE, "credit": A, "amount": 1}
+    async with storage.write() as connection:
+        await connection.execute(insert(transfers).values(**late, at=NOON, digest=b"x"))
+        await ledger.post([grant("g2", B, 1)])
+        reading = asyncio.create_task(ids(ledger.entries()))
+        await asyncio.wait({reading}, timeout=0.5)
+    assert await reading == ["g1", "late", "g2"]
+
+
+async def ids(entries: AsyncIterator[Transfer]) -> list[str]:
+    return [each.id async for each in entries]
 
 
 async def test_bean_check_finds_a_changed_amount(books: Ledger, tmp_path: Path) -> None:

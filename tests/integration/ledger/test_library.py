@@ -206,6 +206,54 @@ class Loads:
         return well
 
 
+async def test_another_catalogue_is_seen_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is added is made ready at once, also where its sources failed before."""
+    monkeypatch.setattr(rooms, "LOOK_SECONDS", 0.01)
+    broken = msgspec.structs.replace(SHIPPED, sources=())
+    loads = Loads(fails=0)
+    library = Library(tmp_path, [])
+    librarian = Librarian(library, loads, lambda: [DIGEST])
+    librarian.start()
+    librarian.catalogue_is([broken])
+    assert library.knows(DIGEST)
+    await asyncio.sleep(0.1)
+    assert loads.asked == []
+    librarian.catalogue_is([SHIPPED])
+    async with asyncio.timeout(20):
+        await loads.done.wait()
+    librarian.catalogue_is([])
+    assert not library.knows(DIGEST)
+    await librarian.close()
+
+
+class Stumbles(Library):
+    """One that fails as nobody foresaw, the first time."""
+
+    tried = False
+
+    async def keep(self, digest: str) -> None:
+        if not self.tried:
+            self.tried = True
+            raise KeyError(digest)
+        await super().keep(digest)
+
+
+async def test_no_failure_ends_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw is tried again too: others wait for the same task."""
+    monkeypatch.setattr(rooms, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(rooms, "FIRST_PAUSE", 0.02)
+    loads = Loads()
+    monkeypatch.setattr(rooms, "LONGEST_PAUSE", 0.02)
+    librarian = Librarian(Stumbles(tmp_path, [SHIPPED]), loads, lambda: [DIGEST])
+    librarian._tries[DIGEST] = 5000  # of more months than a power of two has room for
+    librarian.start()
+    async with asyncio.timeout(20):
+        await loads.done.wait()
+    await librarian.close()
+
+
 async def test_what_is_served_is_made_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

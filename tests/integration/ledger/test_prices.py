@@ -10,7 +10,7 @@ from garage_ai.audit.service import AuditLog
 from garage_ai.ledger.charges import Price
 from garage_ai.ledger.errors import InvalidPrice, PriceTooSoon
 from garage_ai.ledger.models import NanoGai
-from garage_ai.ledger.prices import ANY_MODEL, HIGHEST, NOTICE, PriceList
+from garage_ai.ledger.prices import ANY_MODEL, HIGHEST, NOTICE, SOON, PriceList
 from garage_ai.storage import OPERATOR, Storage
 
 pytestmark = pytest.mark.anyio
@@ -91,6 +91,45 @@ async def test_a_later_version_changes_nothing_by_itself(
     await opened.close()
     assert opened.price(DIGEST, "tiny") == price(10, 100)
     assert opened.price("sha256:" + "c" * 64, "new") == price(7)
+
+
+async def test_a_model_that_is_added_has_a_price_soon(
+    prices: PriceList, database: str, clock: Clock
+) -> None:
+    """From one moment on at all gateways, which derive it at about the same time."""
+    new = [(DIGEST, price(99), "tiny"), ("sha256:" + "c" * 64, price(7), "new")]
+    storage = await Storage.open(database)
+    elsewhere = await PriceList.open(storage, DERIVED, clock=clock)
+    for each in (prices, elsewhere):
+        await each.publish(new)
+        clock.now += SOON / 4
+    lists = (prices, elsewhere)
+    assert [each.price("sha256:" + "c" * 64, "new") for each in lists] == [price(20, 200)] * 2
+    clock.now += SOON / 2
+    assert [each.price("sha256:" + "c" * 64, "new") for each in lists] == [price(7)] * 2
+    assert prices.price(DIGEST, "tiny") == price(10, 100)
+    await elsewhere.close()
+    await storage.close()
+
+
+async def test_no_model_costs_beyond_all_measure(prices: PriceList, clock: Clock) -> None:
+    """Whatever size its manifest says it has, it is added, and so is what comes after it."""
+    beyond = price(HIGHEST + 1, 10**30)
+    await prices.publish([("sha256:" + "c" * 64, beyond, "vast"), ("sha256:x", price(7), "new")])
+    clock.now += SOON
+    assert prices.price("sha256:" + "c" * 64, "vast") == price(HIGHEST, HIGHEST)
+    assert prices.price("sha256:x", "new") == price(7)
+
+
+async def test_who_priced_a_name_has_priced_what_is_added_under_it(
+    prices: PriceList, clock: Clock
+) -> None:
+    """A formula does not take the place of an administrator's word."""
+    await prices.set("theirs", price(5), by=ADMIN)
+    clock.now += NOTICE
+    await prices.publish([("sha256:" + "c" * 64, price(7), "theirs")])
+    clock.now += SOON
+    assert prices.price("sha256:" + "c" * 64, "theirs") == price(5)
 
 
 async def test_other_gateways_hear_of_it_before_it_holds(

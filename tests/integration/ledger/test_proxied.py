@@ -339,38 +339,59 @@ async def test_a_request_is_passed_on_once(office: Office) -> None:
     assert [each.id for each in await office.passed_on()] == ["litellm:c0"]
 
 
-async def test_calls_that_a_member_paid_are_found(office: Office) -> None:
-    """Page by page in the order in which they were paid, and nobody else's."""
+async def test_a_members_calls_are_found(office: Office) -> None:
+    """Page by page in the order of their coming, also those that cost nothing; nobody else's."""
     await office.give(office.anna, 100_000)
     await office.mappings.put("alias", "anna", office.anna)
     for number in (2, 0, 1):
         await office.tell(replace(CALL, call_id=f"c{number}"))
-        await office.serve(f"req_{number}", f"c{number}")
-        assert await office.booker.book() == 1
+    await office.serve("req_2", "c2")
+    await office.serve("req_0", "c0", charge=0)
+    assert await office.booker.book() == 1
+    await office.tell(replace(CALL, call_id="c3", sent=False), replace(CALL, call_id="c4"))
     await office.tell(replace(CALL, call_id="c9", key_alias=None))
-    first = await office.calls.paid_by(office.anna, 0, 2)
-    rest = await office.calls.paid_by(office.anna, first[-1][0], 2)
-    assert [told.call.call_id for _, told in [*first, *rest]] == ["c2", "c0", "c1"]
-    assert await office.calls.paid_by(office.proxy, 0, 9) == []
+    first = await office.calls.of_member(office.anna, 0, 2)
+    rest = await office.calls.of_member(office.anna, first[-1].seq, 9)
+    assert [told.call.call_id for told in [*first, *rest]] == ["c2", "c0", "c1", "c3", "c4"]
+    assert await office.calls.of_member(office.proxy, 0, 9) == []
 
 
 async def test_who_is_erased_is_named_in_no_call(office: Office) -> None:
-    """Neither where a call was passed on, nor where one waits; what comes stays with the proxy."""
+    """Whether it was passed on, waits, cost nothing or was never sent; nor in another's."""
     await office.give(office.anna, 100_000)
     await office.mappings.put("alias", "anna", office.anna)
+    await office.mappings.put("user", "anna@example.org", office.anna)
     await office.mappings.put("user", "bo@example.org", office.proxy)
+    await office.mappings.put("key", "h2", office.proxy)
     named = replace(CALL, key_hash="h1", key_user_id="anna@example.org", key_team_alias="anna's")
-    await office.tell(named, replace(named, call_id="c2"))
-    await office.tell(replace(CALL, call_id="c3", key_alias=None, key_user_id="bo@example.org"))
+    of_bo = replace(CALL, key_alias=None, key_user_id="bo@example.org")
+    await office.tell(
+        named,
+        replace(named, call_id="c2"),
+        replace(of_bo, call_id="c3"),
+        replace(named, call_id="c4", outcome="failed"),
+        replace(named, call_id="c5", sent=False),
+        replace(named, call_id="c6", key_hash="h2", key_team_alias="bo's"),
+    )
     await office.serve("req_1")
+    await office.serve("req_4", "c4", charge=0, outcome="node_failed")
     assert await office.booker.book() == 1
     await Members(office.storage).erase(office.anna, "Anna")
     kept = await office.calls.page(None, None, 0, 10)
     assert "anna" not in repr([each.call for each in kept])
-    assert [each.call.key_user_id for each in kept] == [None, None, "bo@example.org"]
-    assert [each.kind for each in await office.mappings.list()] == ["user"]
+    assert [each.call.key_hash for each in kept] == [*[None] * 5, "h2"]
+    assert [each.call.key_user_id for each in kept if each.call.key_user_id] == ["bo@example.org"]
+    assert [each.kind for each in await office.mappings.list()] == ["key", "user"]
     await office.serve("req_2", "c2")
     assert await office.booker.book() == 0
+
+
+async def test_what_an_erased_member_called_its_requests_is_gone(office: Office) -> None:
+    """A client may write anything there."""
+    await office.serve("req_1", "anna-svensson-homework")
+    await Members(office.storage).erase(office.proxy, "proxy")
+    async with office.storage.read() as connection:
+        assert (await connection.execute(select(usage.c.caller_id))).scalars().all() == [None]
 
 
 async def test_mappings_are_put_listed_and_removed(office: Office) -> None:

@@ -9,6 +9,7 @@ from tests.parts.money import use
 from garage_ai.audit.models import Actor
 from garage_ai.audit.service import AuditLog, Wanted
 from garage_ai.ledger import (
+    ADJUSTMENTS,
     FEE,
     GAI,
     ISSUANCE,
@@ -22,6 +23,7 @@ from garage_ai.ledger import (
     escrow_account,
     member_account,
 )
+from garage_ai.ledger.reward_book import Reward
 from garage_ai.ledger.reward_jobs import RewardJobs
 from garage_ai.ledger.rewards import Rules, class_factor
 from garage_ai.ledger.warmth import WarmHours, served_for_others
@@ -308,6 +310,91 @@ async def test_a_forfeit_is_carried_out_once(
     assert await jobs.forfeit(NODE, "once more", later, key="k2", by=ADMIN) == GAI
     assert await held(ledger, POOL) == 2 * GAI
     assert await jobs.forfeit(NodeId("nobody"), "a lie", later, key="k3", by=ADMIN) is None
+
+
+async def test_two_gateways_release_once(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """The second looks before the first has posted; nothing is left to be paid without proof."""
+    other = RewardJobs(storage, ledger, RULES, {DIGEST: SPEED})
+    await add_node(storage)
+    for number, payer in enumerate((ANNA, BERT, CILLA)):
+        await work(ledger, payer, GAI, BEGIN, f"w{number}")
+    await jobs.release(BEGIN)
+    await other.release(BEGIN + timedelta(seconds=1))
+    await other.book.post(BEGIN + timedelta(seconds=1))
+    assert await held(ledger, member_account(LENDER)) == RULES.grant + 3 * GAI
+    later = BEGIN + timedelta(minutes=1)
+    await work(ledger, ANNA, GAI, later, "w3")
+    assert await jobs.forfeit(NODE, "a lie", later, key="k", by=ADMIN) == GAI
+    await work(ledger, BERT, 4 * GAI, later, "w4")
+    for each in (jobs, other):
+        await each.run_once(later + timedelta(minutes=4))
+    assert await held(ledger, escrow_account(NODE)) == 4 * GAI
+
+
+async def test_a_turn_that_another_gateway_took_is_not_taken_again(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """What an account held before is no ground for anything once it was released or forfeited."""
+    await add_node(storage)
+    await work(ledger, ANNA, GAI, BEGIN, "w1")
+    account = escrow_account(NODE)
+    late = Reward("release/n1/0", "", Kind.RELEASE, account, member_account(LENDER), NanoGai(GAI))
+    assert await jobs.forfeit(NODE, "a lie", BEGIN, key="k", by=ADMIN) == GAI
+    assert not await jobs.book.decide([late], BEGIN, turn=0)
+    assert await jobs.book.decide([late], BEGIN, turn=1)
+
+
+async def test_what_is_no_longer_held_back_is_not_paid_of_what_comes(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """A release that an adjustment came before is dropped; the next one pays what there is."""
+    await add_node(storage)
+    for number, payer in enumerate((ANNA, BERT, CILLA)):
+        await work(ledger, payer, GAI, BEGIN, f"w{number}")
+    await jobs.release(BEGIN)
+    account = escrow_account(NODE)
+    taken = Transfer("a1", Kind.ADJUSTMENT, account, ADJUSTMENTS, NanoGai(GAI), BEGIN, note="why")
+    await ledger.post([taken], by=ADMIN)
+    assert await jobs.book.post(BEGIN) == 0
+    await work(ledger, ANNA, 2 * GAI, BEGIN, "w4")
+    await jobs.book.post(BEGIN)
+    assert await held(ledger, account) == 4 * GAI
+    await jobs.run_once(BEGIN + timedelta(minutes=5))
+    assert await held(ledger, account) == 0
+    assert await held(ledger, member_account(LENDER)) == RULES.grant + 4 * GAI
+
+
+async def test_nothing_is_decided_where_nothing_is_held_back(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """A proved node is looked at for good, and each look leaves no row."""
+    await add_node(storage)
+    for number, payer in enumerate((ANNA, BERT, CILLA)):
+        await work(ledger, payer, GAI, BEGIN, f"w{number}")
+    for minutes in (0, 5, 10):
+        await jobs.run_once(BEGIN + timedelta(minutes=minutes))
+    assert (await jobs.book.turns())[NODE].number == 1
+
+
+@pytest.mark.parametrize(("days", "kept"), [(8, 0), (6, 3 * GAI)])
+async def test_who_left_has_what_was_earned_until_then(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger, days: int, kept: int
+) -> None:
+    """A node that had proved itself when it was removed; another's stays, however much later."""
+    await add_node(storage, since=BEGIN - timedelta(days=days))
+    for number, payer in enumerate((ANNA, BERT, CILLA)):
+        await work(ledger, payer, GAI, BEGIN, f"w{number}")
+    async with storage.write() as connection:
+        await connection.execute(update(nodes).values(removed_at=BEGIN))
+    await jobs.run_once(BEGIN + timedelta(days=7))
+    assert await held(ledger, escrow_account(NODE)) == kept
+    assert await held(ledger, member_account(LENDER)) == RULES.grant + 3 * GAI - kept
+    # What a gateway wrote late follows the rest.
+    await work(ledger, ANNA, GAI, BEGIN, "w9")
+    await jobs.run_once(BEGIN + timedelta(days=9))
+    assert await held(ledger, escrow_account(NODE)) == (kept + GAI if kept else 0)
 
 
 async def test_the_operators_own_nodes_prove_and_get_nothing(

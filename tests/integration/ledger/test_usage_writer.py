@@ -100,7 +100,6 @@ async def test_a_record_waits_less_than_50_ms(storage: Storage, writer: UsageWri
         await written(writer, number + 1)
         waits.append(time.perf_counter() - begun)
     assert min(waits) < 0.05
-    assert writer.counts.lag < PATIENCE
 
 
 async def test_records_share_a_transaction(file_storage: Storage) -> None:

@@ -2,10 +2,12 @@
 
 import pytest
 from sqlalchemy import text
-from tests.parts.money import A, B, C, fee, grant, receipt, settlement, use
+from tests.parts.money import NOON, A, B, C, fee, grant, receipt, settlement, use
 
-from garage_ai.ledger import Leases, Ledger
-from garage_ai.ledger.books import LeaseId
+from garage_ai.audit.models import COMMAND_LINE
+from garage_ai.audit.service import AuditLog
+from garage_ai.ledger import ADJUSTMENTS, Kind, Leases, Ledger, NanoGai, Transfer
+from garage_ai.ledger.books import LeaseId, Position
 from garage_ai.ledger.leases import Request, Wish
 from garage_ai.ledger.projector import project
 from garage_ai.ledger.verification import rebuild, stream_transfers
@@ -86,6 +88,16 @@ async def test_a_changed_row_is_found(books: Ledger, storage: Storage, statement
     assert seen.findings
 
 
+async def test_adjustments_are_told(books: Ledger) -> None:
+    """How many there are and what they made in all, since each may make or take GAI."""
+    given = Transfer("a1", Kind.ADJUSTMENT, ADJUSTMENTS, A, NanoGai(50), NOON, note="a prize")
+    taken = Transfer("a2", Kind.ADJUSTMENT, B, ADJUSTMENTS, NanoGai(20), NOON, note="a mistake")
+    assert (await books.verify()).adjustments == 0
+    await books.post([given, taken])
+    seen = await books.verify()
+    assert (seen.adjustments, seen.adjusted, seen.sound) == (2, 30, True)
+
+
 async def test_two_that_cancel_out_are_missed_too(books: Ledger, storage: Storage) -> None:
     """Two transfers there and back are counted, though their amounts are nothing together."""
     await tamper(storage, "DELETE FROM transfers WHERE id = 'u3'")
@@ -98,12 +110,19 @@ async def test_two_that_cancel_out_are_missed_too(books: Ledger, storage: Storag
 
 async def test_balances_can_be_made_again(books: Ledger, storage: Storage) -> None:
     """They follow from transfers and leases alone; sound ones stay as they are."""
-    assert await rebuild(storage) == 0
+    assert await rebuild(storage, by=COMMAND_LINE) == []
     await tamper(storage, WRONG)
     await tamper(storage, "DELETE FROM balances WHERE account = 'member:mbr_bert'")
     await tamper(storage, "INSERT INTO balances VALUES ('member:mbr_thief', 5, 0, 1)")
-    assert await rebuild(storage) == 3
+    wrong = await rebuild(storage, by=COMMAND_LINE)
+    assert [each.account for each in wrong] == [A, B, "member:mbr_thief"]
+    assert [each.before.amount for each in wrong] == [1, 0, 5]
+    assert [each.after for each in wrong][2] == Position()
     assert (await books.verify()).findings == []
+    (told,) = await AuditLog(storage).latest()
+    assert (told.action, told.actor, told.subject) == ("ledger.rebuilt", "command line", "balances")
+    assert '"accounts":3' in told.details
+    assert f'"{A}":"1 (2 leased, 7 entries) to {wrong[0].after.amount} (' in told.details
 
 
 async def test_transfers_stream_in_order(books: Ledger, storage: Storage) -> None:

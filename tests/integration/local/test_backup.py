@@ -15,6 +15,7 @@ from sqlalchemy import insert
 from tests.databases import Server
 
 from garage_ai.accounts import KeyRing
+from garage_ai.local import backup
 from garage_ai.local.archive import Manifest, write_archive
 from garage_ai.local.backup import Home, back_up, restore
 from garage_ai.local.backup_errors import (
@@ -207,7 +208,7 @@ def files_of(home: Home) -> list[str]:
     return sorted(str(each.relative_to(home.data)) for each in found)
 
 
-PARTS = ("nats/authority", "tls", "admin.key", "garage.db")
+PARTS = ("nats/authority", "tls", "admin.key", "garage.db", "audit.head")
 
 
 @pytest.mark.parametrize("part", PARTS)
@@ -229,6 +230,62 @@ def put(part: Path) -> None:
     else:
         part.mkdir()
         (part / "mine").write_text("mine")
+
+
+async def test_what_a_killed_gateway_left_is_not_replayed(lived: Lived, tmp_path: Path) -> None:
+    """All that is in the way is named at once; without it the database is the backup's alone."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    home = home_of(tmp_path / "killed")
+    await restore(tmp_path / "backup.tar", home)
+    storage = await Storage.open(home.database_url)
+    ring = await KeyRing.open(storage)
+    await ring.create("after the backup")
+    left = {end: (home.data / f"garage.db{end}").read_bytes() for end in ("", "-wal", "-shm")}
+    await ring.close()
+    await storage.close()
+    for end, content in left.items():  # as after kill -9: a closed database has no WAL
+        (home.data / f"garage.db{end}").write_bytes(content)
+    with pytest.raises(TargetNotEmpty) as refused:
+        await restore(tmp_path / "backup.tar", home)
+    parts = ("nats/authority", "tls", "admin.key", *(f"garage.db{end}" for end in left))
+    assert refused.value.what.split(", ") == [str(home.data / part) for part in parts]
+    (home.data / "garage.db").unlink()
+    with pytest.raises(TargetNotEmpty, match=r"garage\.db-wal"):
+        await restore(tmp_path / "backup.tar", home)
+    for path in refused.value.what.split(", "):
+        remove(Path(path))
+    await restore(tmp_path / "backup.tar", home)
+    assert await works(lived, home)  # two keys, as the backup holds
+
+
+def remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+async def test_a_wal_that_came_after_the_first_look_is_not_replayed(
+    lived: Lived, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody started a gateway between a restore that was cut off and its end."""
+    await back_up(lived.home, tmp_path / "backup.tar")
+    home = home_of(tmp_path / "elsewhere")
+
+    def cut(path: Path, target: Path) -> Path:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backup, "_put_keys", cut)
+        with pytest.raises(KeyboardInterrupt):
+            await restore(tmp_path / "backup.tar", home)
+    wal = home.data / "garage.db-wal"
+    wal.write_text("pages of another database")
+    with pytest.raises(TargetNotEmpty, match=r"garage\.db-wal"):
+        await restore(tmp_path / "backup.tar", home)
+    wal.unlink()
+    await restore(tmp_path / "backup.tar", home)
+    assert await works(lived, home)
 
 
 @pytest.mark.system

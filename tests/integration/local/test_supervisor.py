@@ -4,9 +4,10 @@ import asyncio
 import os
 import signal
 import sys
+from typing import NoReturn
 
 import pytest
-from tests.integration.local.conftest import MakeWard, eventually
+from tests.integration.local.conftest import MakeWard, Ward, eventually
 
 from garage_ai.local.errors import ChildFailed, NotReadyInTime
 from garage_ai.local.folders import Folders
@@ -90,6 +91,26 @@ async def test_a_program_that_is_not_there_is_a_failure_like_others(make_ward: M
     with pytest.raises(ChildFailed) as caught:
         await ward.supervisor.wait_ready(20)
     assert any("/nonexistent/program" in line for line in caught.value.lines)
+
+
+@pytest.mark.parametrize("what", ["argv", "ready"])
+async def test_what_nobody_foresaw_is_a_failure_like_others(
+    make_ward: MakeWard, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """A child whose command or readiness cannot be told is tried again, and it is said why."""
+
+    async def fails(self: Ward) -> NoReturn:
+        raise ValueError("no such thing")
+
+    monkeypatch.setattr(Ward, f"_{what}", fails)
+    ward = make_ward("import time; time.sleep(60)")
+    ward.supervisor.start()
+    with pytest.raises((ChildFailed, NotReadyInTime)) as caught:
+        await ward.supervisor.wait_ready(20 if what == "argv" else 1)
+    assert isinstance(caught.value, ChildFailed | NotReadyInTime)
+    assert any("ValueError: no such thing" in line for line in caught.value.lines)
+    await ward.supervisor.stop()
+    assert ward.supervisor.state == "stopped"
 
 
 async def test_waiting_for_ready_has_an_end(make_ward: MakeWard) -> None:

@@ -1,14 +1,18 @@
 """Nodes that get no work, and are told why: over a real NATS server."""
 
+import asyncio
 from dataclasses import replace
 
+import msgspec
 import pytest
-from tests.integration.network.conftest import FakeBooks, MakeNode, until
+from tests.integration.network.conftest import SMALL, FakeBooks, MakeNode, until
 from tests.integration.network.test_dispatch import read, request
 
 from garage_ai.network.admission import ImageList
 from garage_ai.network.errors import DispatchError
+from garage_ai.network.names import KnownModel
 from garage_ai.network.network import Network
+from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineImage, Notice
 from garage_ai.wire.nkey import KeyPair, Role
 
@@ -55,6 +59,34 @@ async def test_an_image_waits_for_an_administrator_at_any_gateway(
     await until(lambda: len(node.controls) > 1)
     assert node.controls[-1] == Notice("admitted", "The network gives this node work again.")
     assert await read(await network.open(request()))
+
+
+async def test_a_claim_is_made_anew_if_the_catalogue_takes_its_name_meanwhile(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer to the first one is about a name that nobody had."""
+    node = await make_node()
+    asked: list[bool] = []
+    answered = asyncio.Event()
+
+    async def claim(_name: str, _member: str, _digest: Digest, *, reserved: bool) -> bool:
+        asked.append(reserved)
+        await answered.wait()
+        return not reserved
+
+    monkeypatch.setattr(books, "claim", claim)
+    own = Digest("sha256:" + "d" * 64)
+    node.model = msgspec.structs.replace(node.model, name="own", digest=own)
+    await node.beat()
+    await until(lambda: asked == [False])
+    theirs = KnownModel("own", Digest("sha256:" + "c" * 64), "chat", 8192, rank=0)
+    network.catalogue_is([SMALL, theirs])
+    answered.set()
+    async with asyncio.timeout(20):
+        while asked != [False, True]:
+            await node.beat()
+            await asyncio.sleep(0.01)
+    assert [view for view in network.models() if view.name == "own"] == []
 
 
 async def test_a_key_that_was_replaced_elsewhere_is_found_in_the_books(

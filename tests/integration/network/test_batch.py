@@ -20,9 +20,10 @@ from tests.parts.scripted_node import (
 )
 
 from garage_ai.network.continuation import MAX_MOVES
-from garage_ai.network.dispatcher import Request
-from garage_ai.network.errors import ContinuationUnsound, NoNode
+from garage_ai.network.dispatcher import Dispatcher, Request
+from garage_ai.network.errors import ContinuationUnsound, NatsUnavailable, NoNode
 from garage_ai.network.network import Network
+from garage_ai.network.placement import no_link
 from garage_ai.wire.frames import Accepted, Data, End, Fail, Head, Refused
 
 pytestmark = pytest.mark.anyio
@@ -107,7 +108,7 @@ def quiet(network: Network) -> bool:
     nodes = network.registry.nodes.values()
     counted = [(each.inflight, each.batch) for node in nodes for each in node.replicas.values()]
     waiting = placement.waiting + placement.batch_waiting
-    return network.dispatcher.in_flight == waiting == 0 and set(counted) == {(0, 0)}
+    return not network.dispatcher._flights and waiting == 0 and set(counted) == {(0, 0)}
 
 
 async def test_an_agent_that_cannot_let_batch_give_way_gets_none(
@@ -278,6 +279,24 @@ async def test_a_node_too_full_for_batch_is_not_full_for_chats(
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
     assert quiet(network)
+
+
+async def test_a_loss_beside_the_gateways_own_is_told_as_that(
+    network: Network, hall: Hall, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has time waits for the link; what was lost before may have been the link's doing too."""
+    hall.say = hall.begin
+    asked = asyncio.create_task(network.open(batch()))
+    await until(lambda: len(hall.batch) == 1)
+
+    async def away(_: Dispatcher) -> None:
+        raise no_link()
+
+    monkeypatch.setattr(Dispatcher, "_await_link", away)
+    hall.batch[0].say(Fail("engine_lost"))
+    with pytest.raises(NatsUnavailable):
+        await asyncio.wait_for(asked, 20)
+    await until(lambda: quiet(network))
 
 
 async def test_one_who_leaves_stops_the_work(network: Network, hall: Hall) -> None:

@@ -1,6 +1,7 @@
 """Requests through a real NATS server to scripted nodes: the good, the bad and the silent."""
 
 import asyncio
+import dataclasses
 import gc
 import signal
 import time
@@ -86,7 +87,7 @@ async def read(answer: Answer, said: list[bytes] | None = None) -> bytes:
 
 def free_of_work(network: Network) -> bool:
     """Tell whether nothing is under way and every slot is free."""
-    return network.dispatcher.in_flight == 0 and all(view.inflight == 0 for view in network.nodes())
+    return not network.dispatcher._flights and all(view.inflight == 0 for view in network.nodes())
 
 
 async def test_a_gateway_that_begins_to_listen_asks_how_its_nodes_are(
@@ -132,7 +133,7 @@ async def test_a_body_larger_than_the_window(network: Network, make_node: MakeNo
 async def test_a_large_answer_needs_credit(network: Network, make_node: MakeNode) -> None:
     """A plain answer of many windows comes whole."""
     node = await make_node()
-    body = b'{"choices":[{"text":"' + b"x" * 2_000_000 + b'"}]}'
+    body = b'{"choices":[{"message":{"content":"' + b"x" * 2_000_000 + b'"}}]}'
 
     async def answer(job: Job) -> None:
         job.say(Accepted())
@@ -862,24 +863,55 @@ async def test_why_nobody_serves(network: Network, make_node: MakeNode) -> None:
         await network.open(request())
 
 
-async def test_a_node_that_works_but_never_speaks_times_out(
+async def think_for_ever(job: Job) -> None:
+    """Work, and never speak."""
+    job.say(Accepted())
+    while not job.cancelled.is_set():
+        job.say(Alive())
+        await asyncio.sleep(0.2)
+
+
+async def test_a_node_that_works_but_never_speaks_is_followed_by_another(
     network: Network, make_node: MakeNode
 ) -> None:
-    """Alive frames keep it from being lost; the first-byte limit ends it, without a retry."""
+    """Alive frames keep it from being lost; the first-byte limit ends it, and its work."""
+    scripts: list[Script] = [think_for_ever, answer_plainly]
+    for name in ("n0", "n1"):
+        node = await make_node(name)
+        node.scripts = scripts  # shared: whoever is asked first thinks
+    answer = await network.open(request())
+    assert await read(answer) == ROLE + event("hej") + STOP + DONE
+    assert answer.tries == 2
+    await until(lambda: free_of_work(network))
+
+
+async def test_nobody_who_speaks_is_a_timeout(network: Network, make_node: MakeNode) -> None:
+    """Each node is asked once."""
     nodes = [await make_node("n0"), await make_node("n1")]
-
-    async def think_for_ever(job: Job) -> None:
-        job.say(Accepted())
-        while not job.cancelled.is_set():
-            job.say(Alive())
-            await asyncio.sleep(0.2)
-
     for node in nodes:
         node.scripts = [think_for_ever]
     with pytest.raises(NodeTimeout):
         await network.open(request())
-    assert len(nodes[0].jobs) + len(nodes[1].jobs) == 1
+    assert [len(node.jobs) for node in nodes] == [1, 1]
     await until(lambda: free_of_work(network))
+
+
+async def test_all_tries_share_the_time_of_a_request(
+    network: Network, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second node gets what the first one left of it, and with that the request is over."""
+    short = dataclasses.replace(LIMITS, attempt=dataclasses.replace(LIMITS.attempt, total=5.0))
+    monkeypatch.setattr(network.dispatcher, "_limits", short)
+    nodes = [await make_node(f"n{number}") for number in range(3)]
+    for node in nodes:
+        node.scripts = [think_for_ever]
+    with pytest.raises(NodeTimeout, match="too long"):
+        await network.open(request())
+    limits = [job.opening.time_limit for node in nodes for job in node.jobs]
+    assert len(limits) == 2
+    assert max(limits) == 5.0
+    # The first byte was waited for first, for three seconds.
+    assert 1.0 <= min(limits) <= 2.0
 
 
 async def test_a_node_that_left_nats_is_known_at_once(

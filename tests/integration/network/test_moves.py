@@ -324,7 +324,7 @@ async def test_the_end_was_said_already(network: Network, make_node: MakeNode) -
     answer = await network.open(request())
     assert await read(answer) == BEGUN + STOP + DONE
     assert len(jobs) == 1
-    await until(lambda: network.dispatcher.in_flight == 0)
+    await until(lambda: not network.dispatcher._flights)
 
 
 async def test_a_stop_string_over_the_cut(network: Network, make_node: MakeNode) -> None:

@@ -1,10 +1,11 @@
 """Cutting a node off on a real nats-server."""
 
+import errno
 import time
 from pathlib import Path
 
 import pytest
-from tests.parts.credentials import OTHER, Told, node_credentials
+from tests.parts.credentials import OTHER, Told, is_revoked, node_credentials
 from tests.parts.nats import NatsProcess, two_free_ports
 
 from garage_ai.network.authority import Authority
@@ -118,11 +119,35 @@ async def test_without_a_server_a_revocation_is_kept_and_told_later(
     pusher = ClaimsPusher(authority, urls, seconds=0.3)
     with pytest.raises(ClaimsNotPushed):
         await pusher.agree()
-    assert authority.is_revoked(credentials.pair.public, time.time() - 5) is False
+    assert is_revoked(authority, credentials.pair.public, time.time() - 5) is False
     assert await pusher.revoke(credentials.pair.public) is False
-    assert authority.is_revoked(credentials.pair.public, time.time() - 5) is True
+    assert is_revoked(authority, credentials.pair.public, time.time() - 5) is True
     urls[0] = nats.tcp_url
     pusher.start()
+    await told.until(lambda: bool(told.lost), 20)
+    await pusher.close()
+    await node.close()
+
+
+async def test_a_full_disk_puts_a_revocation_off_and_ends_nothing(
+    nats: NatsProcess, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told when there is room again."""
+    told = Told()
+    credentials = node_credentials(authority)
+    node = await link(nats, Fixed(credentials.pair, credentials.jwt()), told)
+    agree = Authority.agree
+    full = [OSError(errno.ENOSPC, "No space left on device")]
+
+    def agree_when_there_is_room(self: Authority, account: str) -> str | None:
+        if full:
+            raise full.pop()
+        return agree(self, account)
+
+    monkeypatch.setattr(Authority, "agree", agree_when_there_is_room)
+    pusher = ClaimsPusher(authority, [nats.tcp_url])
+    pusher.start()
+    assert await pusher.revoke(credentials.pair.public) is False
     await told.until(lambda: bool(told.lost), 20)
     await pusher.close()
     await node.close()

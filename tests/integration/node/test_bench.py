@@ -11,9 +11,12 @@ from tests.parts.edge import Edge, running_edge
 from garage_ai.node.bench import drive, measure
 from garage_ai.node.bench.history import load_history
 from garage_ai.node.bench.service import bench
+from garage_ai.node.engines.external import ExternalEngine
+from garage_ai.node.engines.port import Device
 from garage_ai.node.errors import AlreadyRunning, NotEnrolled, NotPossible
 from garage_ai.node.events import Event
 from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.join import join
 from garage_ai.node.records import record_with
 
@@ -64,6 +67,25 @@ async def test_measures_keeps_and_hands_in(edge: Edge, tmp_path: Path, make_mock
     node = folder.load().node
     assert (await edge.services.benchmarks.latest(node))[node].benchmark == result
     assert {streams for streams, share in told if share == 1.0} == {1, 4, 8}
+
+
+async def test_only_the_engines_own_cards_are_told(
+    edge: Edge, tmp_path: Path, make_mock: MakeMock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What stands beside them, or idle beside a processor, makes no answer quicker."""
+    reference = Gpu(name="NVIDIA GeForce RTX 3090", uuid="GPU-1", total=24 << 30, free=0)
+    slower = Gpu(name="NVIDIA GeForce RTX 3060", uuid="GPU-2", total=12 << 30, free=0)
+    gpus = Gpus(cards=(reference, slower), driver="590.44")
+    monkeypatch.setattr(measure, "read_gpus", lambda: gpus)
+    mock = await make_mock(Options())
+    folder = await enrolled(edge, NodeFolder(tmp_path / "node"), mock.url, slots=1)
+    for device, told in (
+        (Device(("GPU-1",)), ((reference.name,), 1.0, "590.44")),
+        (Device(), ((), None, "")),
+    ):
+        monkeypatch.setattr(ExternalEngine, "device", device)
+        result, *_ = await bench(folder, quiet, lambda *_: None)
+        assert (result.gpus, result.factor, result.driver) == told
 
 
 async def test_a_gateway_that_is_away_loses_nothing(

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from bench.mock_engine import MockEngine
 from bench.mock_options import Options
@@ -11,11 +12,14 @@ from tests.integration.node.conftest import MakeAgent, MakeMock, Rig, external
 from tests.parts.edge import Edge, running_edge
 from tests.parts.job_caller import Caller, until
 
-from garage_ai.node.bench.history import load_history
+from garage_ai.node.bench import measure
+from garage_ai.node.bench.drift import Change, Trend
+from garage_ai.node.bench.history import keep, load_history
 from garage_ai.node.bench.idle import TRIES, IdleBench
 from garage_ai.node.engines.external import ExternalEngine
 from garage_ai.node.events import Event
 from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.join import join
 
 pytestmark = pytest.mark.anyio
@@ -81,6 +85,37 @@ async def test_an_idle_node_is_measured_once(
     async with asyncio.timeout(30):
         await node.measuring().run()
     assert mock.state.seen == asked
+
+
+async def test_a_new_driver_is_measured_and_what_it_cost_is_told(
+    edge: Edge,
+    tmp_path: Path,
+    make_mock: MakeMock,
+    make_agent: MakeAgent,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """By itself, once; the owner sees it, also after the next start."""
+    mock = await make_mock(Options(prompt_tokens=300))
+    node = await lent(edge, tmp_path / "node", mock, make_agent)
+    async with asyncio.timeout(60):
+        first = node.measuring()
+        await first.run()
+        assert first.trend == Trend()
+        (found,) = load_history(node.folder.path)
+        quick = [msgspec.structs.replace(each, decode=each.decode * 100) for each in found.levels]
+        keep(node.folder.path, msgspec.structs.replace(found, levels=tuple(quick), driver="570"))
+        keep(node.folder.path, msgspec.structs.replace(found, levels=tuple(quick), driver="570"))
+        card = Gpu(name="NVIDIA GeForce RTX 3090", uuid="GPU-1", total=24 << 30, free=0)
+        gpus = Gpus(cards=(card,), driver="580")
+        monkeypatch.setattr(measure, "read_gpus", lambda: gpus)
+        second = node.measuring()
+        await second.run()
+        assert "decode" in {each.figure for each in second.trend.drift}
+        assert Change("driver", "570", "580") in second.trend.changes
+        asked = mock.state.seen
+        third = node.measuring()
+        await third.run()
+    assert (third.trend, mock.state.seen) == (second.trend, asked)
 
 
 async def test_it_gives_way_to_whoever_asks(

@@ -261,13 +261,13 @@ async def test_a_kept_connection_ends_before_the_engine_ends_it(
 ) -> None:
     """One that waits too long is closed from here, and no request goes out on it."""
     monkeypatch.setattr(http_pool, "KEEP_ALIVE_SECONDS", 0.05)
-    gone = asyncio.Event()
+    gone = asyncio.Semaphore(0)
 
     async def serve(talk: Talk) -> None:
         await talk.request()
         await talk.say(YES)
         assert await talk.left() == b""
-        gone.set()
+        gone.release()
 
     engine = await make_engine(serve)
     link = make_link(engine)
@@ -275,7 +275,8 @@ async def test_a_kept_connection_ends_before_the_engine_ends_it(
     for answer in both:
         await whole(answer)
     async with asyncio.timeout(PATIENCE):
-        await gone.wait()
+        for _ in both:
+            await gone.acquire()
     assert await ask(link) == b"yes"
     assert engine.connections == 3
 

@@ -1,53 +1,33 @@
 """Two rigs that run one model together, with a server that stands in for vLLM."""
 
 import asyncio
-import socket
-from collections.abc import AsyncIterator, Sequence
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from tests.parts import fake_vllm
 from tests.parts.job_caller import until
+from tests.parts.parties import DIGEST, QUICK, A, B, Party, free_places
 
 from garage_ai.node.engines.child import Child
-from garage_ai.node.engines.launch import BareLauncher, Launcher, OnLine, Startable
-from garage_ai.node.engines.vllm import Patience
-from garage_ai.node.engines.vllm_options import VllmOptions
+from garage_ai.node.engines.launch import SOCKET, BareLauncher, OnLine, Startable
+from garage_ai.node.engines.link import socket_path
+from garage_ai.node.engines.port import Answer
 from garage_ai.node.errors import EngineLost
-from garage_ai.node.group.engine import GroupEngine
-from garage_ai.node.group.folder import GroupChoice, HostPort
-from garage_ai.node.group.messages import TunnelEnd, Wished
-from garage_ai.node.group.planning import Divide, Division, evenly, gang_planner
-from garage_ai.node.group.seat import Seat
-from garage_ai.node.group.tunnel import Tunnel, TunnelKeeper
+from garage_ai.node.group import link as link_module
+from garage_ai.node.group.gang import Refusal
+from garage_ai.node.group.messages import Measured, Member, Wished
+from garage_ai.node.group.planning import Division, evenly
 from garage_ai.node.group.view import Grouped, GroupView
 from garage_ai.node.logs import BoundedLog
 from garage_ai.wire.gangs import read_document, signed_text
-from garage_ai.wire.ids import Digest, NodeId
 from garage_ai.wire.nkey import KeyPair, Role, verify
 
 pytestmark = pytest.mark.anyio
-
-DIGEST = Digest("sha256:" + "b" * 64)
-A, B = NodeId("a"), NodeId("b")
-
-
-class NoTunnelAtAll(TunnelKeeper):
-    """A network that is there already: both rigs are on one loopback."""
-
-    def __init__(self, tunnel: Tunnel, choice: GroupChoice) -> None:
-        super().__init__(tunnel, choice)
-        self.admitted: list[Sequence[TunnelEnd]] = []
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def is_there(self) -> bool:
-        return True
-
-    async def admit(self, peers: Sequence[TunnelEnd]) -> None:
-        self.admitted.append(peers)
-        await self.open.wait()
 
 
 class Fickle(BareLauncher):
@@ -63,75 +43,12 @@ class Fickle(BareLauncher):
         return await super().launch(what, folder, log, on_line)
 
 
-class Party:
-    """A rig: its engine, its network, and its vLLM."""
-
-    def __init__(
-        self,
-        home: Path,
-        me: NodeId,
-        places: tuple[HostPort, HostPort],
-        divide: Divide,
-        *,
-        launcher: Launcher | None = None,
-        tensor: int = 2,
-    ) -> None:
-        self.key = KeyPair.generate(Role.USER)
-        self.vllm = home / "env"
-        self.run = home / "run"
-        fake_vllm.make_python(self.vllm, mock={"chunks": 4})
-        options = VllmOptions(
-            python=self.vllm / "python",
-            folder=home,
-            name="small",
-            digest=DIGEST,
-            kind="chat",
-            slots=2,
-            context=512,
-            cache_gib=1,
-        )
-        choice = GroupChoice("garage", places[me == B], places)
-        address = "10.213.0.2" if me == B else "10.213.0.1"
-        self.tunnel = NoTunnelAtAll(Tunnel(f"gai{me}", address), choice)
-        self.engine = GroupEngine(
-            Seat(me, choice, b"s" * 32, self.sign, wish=Wished(256 if me == B else 0, 0, tensor)),
-            options,
-            gang_planner(DIGEST, divide),
-            self.tunnel,
-            run=self.run,
-            logs=home / "logs",
-            launcher=launcher,
-            patience=Patience(token=2, idle=0.5, look=0.2, misses=50),
-        )
-
-    def sign(self, text: bytes) -> bytes:
-        """Sign with the key it has now."""
-        return self.key.sign(text)
-
-    @property
-    def argv(self) -> list[str]:
-        """The newest command line of its vLLM."""
-        argv: list[str] = fake_vllm.started(self.vllm)["argv"]
-        return argv
-
-    def said(self, option: str) -> str:
-        """What an option was given."""
-        return self.argv[self.argv.index(option) + 1]
-
-
-def free_places() -> tuple[HostPort, HostPort]:
-    """Give two addresses that nobody listens at."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return HostPort(*one.getsockname()), HostPort(*other.getsockname())
-
-
 @pytest.fixture
 async def parties(tmp_path: Path) -> AsyncIterator[tuple[Party, Party]]:
     """Two rigs, of which none lends yet."""
     places = free_places()
-    one, other = (Party(tmp_path / me, me, places, evenly) for me in (A, B))
+    wishes = {A: Wished(tensor=2), B: Wished(context=256, tensor=2)}
+    one, other = (Party(tmp_path / me, me, places, evenly, wish=wishes[me]) for me in wishes)
     yield one, other
     await asyncio.gather(one.engine.stop(), other.engine.stop())
 
@@ -153,6 +70,7 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
     with pytest.raises(EngineLost):
         await other.engine.ask("chat", b"{}", offer=offer, stream=False)
 
+    await until(lambda: other.has_run, seconds=40)
     assert [one.said("--node-rank"), other.said("--node-rank")] == ["0", "1"]
     assert ("--headless" in one.argv, "--headless" in other.argv) == (False, True)
     for party in parties:
@@ -161,10 +79,12 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
         # One owner's wish holds for both, as does how numbers are kept.
         assert (party.said("--max-model-len"), party.said("--dtype")) == ("256", "bfloat16")
         assert party.said("--master-addr") == "10.213.0.1"
-    told = fake_vllm.started(other.vllm)["environment"]
+    told = other.environment
     assert (told["VLLM_HOST_IP"], told["GLOO_SOCKET_IFNAME"]) == ("10.213.0.2", "gaib")
     (reached,) = one.tunnel.admitted[-1]
     assert reached == other.tunnel.end
+    (reached,) = other.tunnel.admitted[-1]
+    assert reached == one.tunnel.end
 
     await until(lambda: all(read_document(one.engine.shares())[1].signatures), seconds=20)
     terms, document = read_document(one.engine.shares())
@@ -186,7 +106,9 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
     first = view.epoch
     await other.engine.release()
     assert not other.engine.pids
+    assert other.tunnel.admitted[-1] == []
     await until(lambda: not one.engine.pids and one.engine.offers == (), seconds=20)
+    await until(lambda: one.tunnel.admitted[-1] == [], seconds=20)
     await other.engine.start()
     await until(lambda: one.engine.state == "ready", seconds=60)
     assert one.engine.view().epoch > first
@@ -205,6 +127,21 @@ async def test_a_rig_taken_back_before_its_part_runs(parties: tuple[Party, Party
     async with asyncio.timeout(20):
         await back
     assert not other.run.exists()
+    assert other.tunnel.admitted[-1] == []
+
+
+@pytest.mark.timeout(120)
+async def test_a_gang_that_is_refused_at_its_start_lets_nobody_be_reached(
+    parties: tuple[Party, Party],
+) -> None:
+    """Neither where the tunnel could not be set up, though half of it may be, nor at the others."""
+    one, other = parties
+    other.tunnel.refuses = True
+    await asyncio.gather(one.engine.start(), other.engine.start())
+    for party in parties:
+        await until(lambda party=party: [] in party.tunnel.admitted, seconds=40)  # type: ignore[misc]
+    assert len(other.tunnel.admitted[0]) == 1
+    assert not other.run.exists()
 
 
 @pytest.mark.timeout(60)
@@ -217,8 +154,7 @@ async def test_a_gang_of_one_has_its_pipeline(tmp_path: Path) -> None:
         await until(lambda: party.engine.state == "ready", seconds=40)
         assert party.said("--pipeline-parallel-size") == "2"
         assert "--nnodes" not in party.argv
-        told = fake_vllm.started(party.vllm)["environment"]
-        assert told["VLLM_PP_LAYER_PARTITION"] == "5,3"
+        assert party.environment["VLLM_PP_LAYER_PARTITION"] == "5,3"
     finally:
         await party.engine.stop()
 
@@ -227,7 +163,7 @@ async def test_a_gang_of_one_has_its_pipeline(tmp_path: Path) -> None:
 async def test_a_part_that_breaks_as_nobody_foresaw_ends_its_gang(tmp_path: Path) -> None:
     """It does not wait for ever, lets go of the rig, and is tried again."""
     launcher = Fickle()
-    party = Party(tmp_path, A, free_places(), evenly, launcher=launcher, tensor=1)
+    party = Party(tmp_path, A, free_places(), evenly, launcher=launcher)
     await party.engine.start()
     try:
         await until(lambda: "the agent failed" in party.engine.reason, seconds=20)
@@ -238,5 +174,135 @@ async def test_a_part_that_breaks_as_nobody_foresaw_ends_its_gang(tmp_path: Path
         await party.engine.start()
         await until(lambda: party.engine.state == "ready", seconds=40)
         assert party.engine.view().epoch > first
+    finally:
+        await party.engine.stop()
+
+
+@pytest.mark.timeout(120)
+async def test_a_way_that_broke_is_planned_with_once_it_is_measured_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rig may come back over another cable: no plan is made of what the last one gave."""
+    gbit = 9.4
+    monkeypatch.setattr(link_module, "Measured", lambda node, *_: Measured(node, 0.3, gbit))
+    planned: list[dict[str, list[float]]] = []
+
+    def divide(free: tuple[Member, ...]) -> Refusal:
+        planned.append({rig.node: [way.gbit for way in rig.links] for rig in free})
+        return Refusal("not today")
+
+    places = free_places()
+    pair = [Party(tmp_path / me, me, places, divide) for me in (A, B)]
+    try:
+        await asyncio.gather(*(party.engine.start() for party in pair))
+        await until(lambda: {A: [9.4], B: [9.4]} in planned, seconds=40)
+        gbit = 0.94
+        planned.clear()
+        pair[0].engine._rigs._links[B].close()
+        await until(lambda: {A: [0.94], B: [0.94]} in planned, seconds=40)
+        assert not [each for each in planned if len(each) > 1 and [9.4] in each.values()]
+    finally:
+        await asyncio.gather(*(party.engine.stop() for party in pair))
+
+
+STALL = replace(QUICK, stall=1.0)
+
+
+async def told(party: Party, path: str, body: bytes = b"") -> bytes:
+    """Say something to the server in vLLM's place, behind the agent's back."""
+    folder = os.open(party.run, os.O_PATH)
+    try:
+        reader, writer = await asyncio.open_unix_connection(socket_path(folder, SOCKET))
+    finally:
+        os.close(folder)
+    head = f"POST {path} HTTP/1.1\r\nHost: e\r\nConnection: close\r\nContent-Length: {len(body)}"
+    writer.write(head.encode() + b"\r\n\r\n" + body)
+    answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@asynccontextmanager
+async def serving(tmp_path: Path, **mock: object) -> AsyncIterator[Party]:
+    """Let a gang of two serve, and give who leads it."""
+    places = free_places()
+    wish = Wished(tensor=2)
+    pair = [Party(tmp_path / me, me, places, evenly, wish=wish, patience=STALL) for me in (A, B)]
+    for party in pair:
+        fake_vllm.tell(party.vllm, mock={"chunks": 4} | mock)
+    try:
+        await asyncio.gather(*(party.engine.start() for party in pair))
+        await until(lambda: pair[0].engine.state == "ready", seconds=60)
+        yield pair[0]
+    finally:
+        await asyncio.gather(*(party.engine.stop() for party in pair))
+
+
+async def asked(party: Party, tokens: int) -> Answer:
+    """Ask for a stream of so many tokens."""
+    (offer,) = party.engine.offers
+    body = f'{{"messages":[],"stream":true,"max_tokens":{tokens}}}'.encode()
+    return await party.engine.ask("chat", body, offer=offer, stream=True)
+
+
+async def read_all(answer: Answer) -> None:
+    """Read an answer to its end."""
+    while not answer.at_end:
+        await answer.read()
+
+
+@pytest.mark.timeout(180)
+async def test_a_gang_that_stands_still_is_ended(tmp_path: Path) -> None:
+    """A rank that hangs ends no process: the others wait for it, as does who asked. The cards are
+    freed, the reason is told, and a later gang answers."""
+    async with serving(tmp_path, stall_after=10) as leader:
+        first = leader.engine.view().epoch
+        answer = await asked(leader, 20)
+        await until(lambda: "vLLM has computed nothing for 1 s" in leader.engine.reason, seconds=20)
+        with pytest.raises(EngineLost):
+            await read_all(answer)
+        answer.close()
+        await until(lambda: leader.engine.state == "ready", seconds=60)
+        assert leader.engine.view().epoch > first
+
+
+@pytest.mark.timeout(120)
+async def test_a_slow_gang_is_left_to_its_work(tmp_path: Path) -> None:
+    """Each step counts, however long the whole answer takes."""
+    async with serving(tmp_path, chunk_delay=0.3) as leader:
+        first = leader.engine.view().epoch
+        answer = await asked(leader, 12)
+        await read_all(answer)
+        answer.close()
+        assert (leader.engine.state, leader.engine.view().epoch) == ("ready", first)
+
+
+@pytest.mark.timeout(120)
+async def test_a_gang_that_says_it_is_idle_is_asked_for_a_token(tmp_path: Path) -> None:
+    """Also while an answer is open: a gang cut off before its first step counts no request."""
+    async with serving(tmp_path) as leader:
+        first = leader.engine.view().epoch
+        unread = await asked(leader, 4)
+        try:
+            await asyncio.sleep(3 * QUICK.idle)
+            assert leader.engine.view().epoch == first
+            assert b" 200 " in await told(leader, "/mock/options", b'{"stall_after":0}')
+            await until(lambda: "no answer within 1 s" in leader.engine.reason, seconds=30)
+        finally:
+            unread.close()
+
+
+@pytest.mark.timeout(120)
+async def test_a_rig_that_computes_alone_takes_its_time(tmp_path: Path) -> None:
+    """Nobody else keeps it waiting, and a processor may need long for one step."""
+    party = Party(tmp_path, A, free_places(), evenly, patience=STALL)
+    fake_vllm.tell(party.vllm, mock={"chunks": 4, "stall_after": 10})
+    await party.engine.start()
+    try:
+        await until(lambda: party.engine.state == "ready", seconds=40)
+        answer = await asked(party, 20)
+        await asyncio.sleep(3 * STALL.stall)
+        assert party.engine.state == "ready"
+        answer.close()
     finally:
         await party.engine.stop()

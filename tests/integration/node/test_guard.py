@@ -19,11 +19,13 @@ from tests.parts.job_caller import Caller, until
 from tests.parts.nats import NatsProcess
 
 from garage_ai.network.authority import Authority
+from garage_ai.node import guarding
 from garage_ai.node.control import ask_agent
 from garage_ai.node.engines.llamacpp import LlamaEngine
 from garage_ai.node.engines.llamacpp_options import LlamaOptions
 from garage_ai.node.guard import power
 from garage_ai.node.guard.limits import Limits, save_limits
+from garage_ai.node.guard.readers.nvml import Card
 from garage_ai.node.guard.readers.rapl import Rapl
 from garage_ai.node.guard.tally import TALLY, Tally
 from garage_ai.node.pauses import Pause
@@ -238,6 +240,18 @@ async def test_a_month_of_electricity_comes_to_its_end(
     beat = await pc.serves()
     assert beat.energy is not None
     assert beat.energy.kwh == 5.0
+
+
+async def test_what_is_free_on_the_cards_is_told(pc: Pc, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gateways hear how much room there is on all cards that tell it."""
+
+    class Cards:
+        def look(self) -> list[Card]:
+            return [Card("GPU-0", free=5 * 2**30), Card("GPU-1", free=2**30), Card("GPU-2")]
+
+    monkeypatch.setattr(guarding, "NvmlCards", Cards)
+    pc.node.start_with(pc.engine)
+    assert (await pc.serves()).free_vram == 6 * 2**30
 
 
 async def test_a_pause_that_is_urgent_gives_up_what_runs(pc: Pc) -> None:

@@ -121,6 +121,20 @@ async def test_nothing_of_the_node_is_left(edge: Edge, folder: NodeFolder, pc: P
     assert left.freed_bytes > 10_000
 
 
+async def test_what_a_kill_left_half_written_goes_too(folder: NodeFolder) -> None:
+    """Whatever of the folder was being written: a secret may stand in it, so it is gone at once."""
+    names = [path for path in folder.path.iterdir() if path.is_file() and path.name != "agent.lock"]
+    assert {"identity.json", "node.nk", "tally.json"} <= {path.name for path in names}
+    halves = [path.with_name(f".{path.name}.0123456789abcdef") for path in names]
+    for half in halves:
+        half.write_text("half")
+    folder.forget()
+    mine = [half.name for half in halves if half.exists()]
+    assert not [name for name in mine if name.startswith((".identity", ".node"))]
+    await leave(folder)
+    assert not folder.path.exists()
+
+
 async def test_again_is_no_trouble(folder: NodeFolder) -> None:
     """The second time there is nothing to do, and no folder is made for it."""
     await leave(folder)

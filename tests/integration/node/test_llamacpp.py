@@ -225,6 +225,20 @@ async def test_heals_after_it_was_killed(real: Rig, caller: Caller, engine: Llam
     assert isinstance(again.last, End)
 
 
+async def test_the_second_load_says_how_long_it_will_take(
+    real: Rig, caller: Caller, engine: LlamaEngine
+) -> None:
+    del real  # it serves, so the first load is over
+    assert engine.seconds_left == 0
+    await engine.release()
+    assert engine.seconds_left == 0  # nobody loads it
+    await engine.start()
+    beat = await caller.beat(lambda beat: beat.models[0].ready_in > 0, 20)
+    assert beat.models[0].engine == "loading"
+    ready = await caller.beat(lambda beat: beat.models[0].engine == "ready", 20)
+    assert ready.models[0].ready_in == 0
+
+
 async def test_what_it_refuses_is_not_in_its_log(real: Rig, caller: Caller, tmp_path: Path) -> None:
     """llama.cpp's warnings quote the request: tool calls, tools and schemas stay out of the log."""
     secret = "MYSECRET"

@@ -15,11 +15,14 @@ from tests.parts.job_caller import Caller, until
 
 from garage_ai.catalog import Offload
 from garage_ai.catalog.images import Allowed
-from garage_ai.node.engines import llamacpp_setup
+from garage_ai.node.engines import launched, llamacpp_setup
 from garage_ai.node.engines.llama_server import ServerOptions
-from garage_ai.node.engines.llamacpp_cards import LlamaOnCards
+from garage_ai.node.engines.llamacpp_cards import LlamaOnCards, PlanAgain
 from garage_ai.node.engines.port import Device
 from garage_ai.node.errors import CardUnusable, NoImage, NoRoom, NotPossible
+from garage_ai.node.fitting.book import Book
+from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.machines import OnCards
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.preflight.models import CdiSpec
@@ -58,11 +61,20 @@ OPTIONS = ServerOptions(
 class Stand:
     """An engine on a card that is not there, and what stands in for its server."""
 
-    def __init__(self, folder: Path, options: ServerOptions = OPTIONS) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        options: ServerOptions = OPTIONS,
+        plan_again: PlanAgain | None = None,
+    ) -> None:
         self.folder = folder / "server"
         self.launcher = StandInLauncher(make_server(self.folder, says="all-layers"))
         self.engine = LlamaOnCards(
-            options, run=folder / "run", logs=folder / "logs", launcher=self.launcher
+            options,
+            run=folder / "run",
+            logs=folder / "logs",
+            launcher=self.launcher,
+            plan_again=plan_again,
         )
         self.log = folder / "logs" / "engine.log"
 
@@ -139,6 +151,56 @@ async def test_fewer_layers_are_served_where_that_is_the_plan(tmp_path: Path) ->
     try:
         await until(lambda: stand.engine.state == "ready", seconds=30)
         assert stand.engine.device == Device((GPU,), 10, 31, 4.2)
+    finally:
+        await stand.engine.stop()
+
+
+async def test_each_start_is_planned_by_what_is_free_then(tmp_path: Path) -> None:
+    """Where a start fails for memory; and it waits while there is no room at all."""
+    plans: list[NoRoom | Offload] = [
+        NoRoom("no room", reason="waiting for memory"),
+        replace(PLAN, context=1024, slots=1),
+    ]
+
+    async def plan_again(_: str) -> tuple[ServerOptions, Fitting]:
+        plan = plans.pop(0)
+        if isinstance(plan, NoRoom):
+            raise plan
+        tell(failing.folder, says="all-layers")
+        options = replace(OPTIONS, plan=plan)
+        return options, Fitting(Book(tmp_path), OnCards(HERE, uuids=options.gpus), "llamacpp")
+
+    failing = Stand(tmp_path, plan_again=plan_again)
+    tell(failing.folder, says="no-card", then=["cudaMalloc failed: out of memory"], ends=1)
+    reasons: list[str] = []
+    failing.engine.on_change(lambda: reasons.append(failing.engine.reason))
+    await failing.engine.start()
+    try:
+        await until(lambda: failing.engine.state == "ready", seconds=30)
+        assert not plans
+        assert "waiting for memory" in reasons
+        (offer,) = failing.engine.offers
+        assert (offer.context, offer.slots) == (1024, 1)
+        assert failing.launcher.started == 2
+    finally:
+        await failing.engine.stop()
+
+
+async def test_a_plan_that_waited_for_a_games_end_is_made_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a node that began beside a game keeps to what that left for its whole life."""
+    monkeypatch.setattr(launched, "FRESH_SECONDS", -1.0)
+
+    async def plan_again(_: str) -> tuple[ServerOptions, Fitting]:
+        options = replace(OPTIONS, plan=replace(PLAN, context=1024))
+        return options, Fitting(Book(tmp_path), OnCards(HERE, uuids=options.gpus), "llamacpp")
+
+    stand = Stand(tmp_path, plan_again=plan_again)
+    await stand.engine.start()
+    try:
+        await until(lambda: stand.engine.state == "ready", seconds=30)
+        assert [offer.context for offer in stand.engine.offers] == [1024]
     finally:
         await stand.engine.stop()
 

@@ -84,3 +84,24 @@ async def test_what_waits_for_a_bulk_is_bounded(ends: tuple[Streams, Streams]) -
     assert ends[0][1].is_closing()
     bulk.cancel()
     await asyncio.gather(bulk, return_exceptions=True)
+
+
+async def test_the_ways_are_measured_one_after_the_other(
+    ends: tuple[Streams, Streams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both at once would share what one process of each side can do."""
+    begun: list[tuple[bool, list[str]]] = []
+    send_bulk = Link._send_bulk
+
+    async def noted(link: Link) -> None:
+        begun.append((link.dialer, list(link._gbit)))
+        await send_bulk(link)
+
+    monkeypatch.setattr(Link, "_send_bulk", noted)
+    links = await shaken(ends)
+    runs = [asyncio.create_task(link.run(nothing, nothing)) for link in links]
+    await until(lambda: all(link.measured for link in links), seconds=60)
+    assert begun == [(True, []), (False, ["dialer"])]
+    for run in runs:
+        run.cancel()
+    await asyncio.gather(*runs, return_exceptions=True)

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 from tests.parts.job_caller import until
 
+from garage_ai.node.group import link as link_module
 from garage_ai.node.group.folder import GroupChoice, HostPort
 from garage_ai.node.group.handshake import Handshake, hello
 from garage_ai.node.group.link import BULK_BYTES, read_frame
@@ -184,3 +185,31 @@ async def test_a_talker_without_manners_is_hung_up_on(
             assert await reader.read() == b""
     writer.close()
     assert one.ear.story == []
+
+
+async def test_strangers_keep_no_rig_out(
+    begin: Begin, places: tuple[HostPort, HostPort], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many connections say nothing from however many addresses: two from each are heard
+    out, and a rig that is listed is not counted with them."""
+    monkeypatch.setattr(link_module, "HANDSHAKE_SECONDS", 60.0)
+    one = begin(A)
+    await until(lambda: listens(places[0]))
+    writers = []
+    for number in range(2, 12):
+        for _ in range(3):
+            here = (f"127.0.0.{number}", 0)
+            _, writer = await asyncio.open_connection(*places[0], local_addr=here)
+            writers.append(writer)
+    strangers = one.rigs._strangers
+    await until(lambda: strangers.total() == 16)
+    assert max(strangers.values()) == 2
+    # One that is called by nobody: it has to be let in.
+    other = Party(B, GroupChoice("garage", HostPort("127.0.0.1", 0), (places[0],)))
+    try:
+        await until(lambda: one.ear.there == [B])
+        assert strangers.total() == 16
+    finally:
+        await other.end()
+        for writer in writers:
+            writer.close()

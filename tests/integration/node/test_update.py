@@ -116,7 +116,7 @@ async def test_there_and_back(pc: Pc, calls: Calls) -> None:  # noqa: F811
     """The newest is found, installed, tried and serves; one word brings the old one back."""
     code, said = await pc.update("--check")
     assert (code, "0.1.0 here, 0.2.0 of 2026-11-25" in said) == (0, True), said
-    assert not pc.versions.are_there
+    assert pc.versions.load() == State()
     caller = await calls.to(await pc.home.node())
     await caller.ready()
 
@@ -171,7 +171,7 @@ async def test_one_that_cannot_be_loaded_is_never_chosen(pc: Pc) -> None:
     code, said = await pc.update("--to", with_faulty(pc.releases, "0.5.0"))
     assert code == 32, said
     assert "ImportError: no such thing" in said
-    assert not pc.versions.are_there
+    assert pc.versions.load() == State()
     assert (await pc.serves("0.1.0"))["pid"] == pid
 
 
@@ -185,7 +185,7 @@ async def test_killed_while_it_installs(pc: Pc) -> None:
     os.kill(program.pid, signal.SIGKILL)
     await until(lambda: program.ended is not None, 20)
     assert unfinished.exists()
-    assert not pc.versions.are_there
+    assert pc.versions.load() == State()
     assert (await pc.serves("0.1.0"))["pid"] == pid
     await until(lambda: not program.family(), 60)
     code, said = await pc.update()
@@ -246,4 +246,4 @@ async def test_only_what_was_signed_and_is_newer(pc: Pc, tmp_path: Path) -> None
     code, said = await pc.update("--to", str(tmp_path / "garage-ai-0.2.0.json"))
     assert (code, "is not what was released" in said) == (34, True), said
     assert (await pc.update("--to", "0.9.9"))[0] == 35
-    assert not pc.versions.are_there
+    assert pc.versions.load() == State()

@@ -4,19 +4,24 @@ The real one runs in `tests/e2e/test_vllm_sandbox.py`.
 """
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import pytest
 from tests.integration.node.test_sandbox import OLD, PODMAN, says, stand_in
 from tests.parts.folders import model_folder
+from tests.parts.job_caller import until
 from typer.testing import CliRunner
 
 from garage_ai.cli.node import app
+from garage_ai.node import setup
+from garage_ai.node.engines.port import Device
 from garage_ai.node.engines.vllm import VllmEngine
 from garage_ai.node.errors import EngineMissing, EngineUnfit, NoImage, NoRuntime, NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
-from garage_ai.node.hardware.models import Gpu
+from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.sandbox.containers import Containers
 from garage_ai.node.sandbox.images import ImageBook
 from garage_ai.node.sandbox.launcher import ContainerLauncher
@@ -127,7 +132,7 @@ async def test_an_engine_is_made_for_the_container(
     stand_in: Stand, launcher: ContainerLauncher, tmp_path: Path
 ) -> None:
     """Out of what the image has, with the fence of its launcher; what cannot start is said now."""
-    stand_in("podman", holds(version="0.32.0", device="cpu"))
+    stand_in("podman", f"case $1 in run) {holds(version='0.32.0', device='cpu')}\n;; esac")
     model = model_folder(tmp_path / "Small")
     choice = Choice(engine="vllm", models=(str(model),), slots=2)
     folder = NodeFolder(tmp_path / "node")
@@ -137,6 +142,50 @@ async def test_an_engine_is_made_for_the_container(
     (model / "config.json").chmod(0o600)
     with pytest.raises(NotPossible, match="chmod o"):
         await make_engine(choice, "m", folder, launcher=launcher)
+
+
+def card_with(free: int) -> Gpus:
+    """Give a PC's one card with so many bytes free."""
+    return Gpus(source="nvml", cards=(msgspec.structs.replace(RTX_3090, free=free),))
+
+
+async def test_what_a_dead_agent_left_is_gone_before_memory_is_counted(
+    stand_in: Stand, launcher: ContainerLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its container holds the card, and what it leaves would be too little for ever."""
+    left = tmp_path / "left"
+    left.touch()
+    gone = f"rm) rm -f {left};; ps) [ ! -e {left} ] || echo 1234;;"
+    stand_in("podman", f"case $1 in {gone} *) {holds(version='0.32.0', device='cuda')}\n;; esac")
+    monkeypatch.setattr(setup, "read_gpus", lambda: card_with((2 if left.exists() else 23) * GIB))
+    choice = Choice(engine="vllm", models=(str(model_folder(tmp_path / "Small")),))
+    engine = await make_engine(choice, "m", NodeFolder(tmp_path / "node"), launcher=launcher)
+    assert engine.device == Device(("GPU-1",))
+    assert not left.exists()
+
+
+async def test_each_start_takes_of_the_card_what_is_free_then(
+    stand_in: Stand, launcher: ContainerLauncher, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A share that was free before a game is refused for ever where the desktop has grown since."""
+    tried = tmp_path / "tried"
+    facts = holds(version="0.32.0", device="cuda")
+    # The third start does not fail, and is found.
+    serve = f"echo $@ >> {tried}; [ $(grep -c . {tried}) -lt 3 ] || exec sleep 60; exit 1"
+    run = f'case "$@" in *--uds*) {serve};; *) {facts}\n;; esac'
+    stand_in("podman", f"case $1 in run) {run};; container) echo 1;; esac")
+    free = iter((23, 4, 17))
+    monkeypatch.setattr(setup, "read_gpus", lambda: card_with(next(free) * GIB))
+    choice = Choice(engine="vllm", models=(str(model_folder(tmp_path / "Small")),))
+    engine = await make_engine(choice, "m", NodeFolder(tmp_path / "node"), launcher=launcher)
+    assert isinstance(engine, VllmEngine)
+    await engine.start()
+    try:
+        await until(lambda: 1 in engine.pids, 30)
+    finally:
+        await engine.stop()
+    shares = re.findall("--gpu-memory-utilization ([0-9.]+)", tried.read_text())
+    assert shares == ["0.92", "0.14", "0.68"]
 
 
 async def test_an_environment_and_a_container_exclude_each_other(stand_in: Stand) -> None:

@@ -1,6 +1,7 @@
 """From an owner's choice to a vLLM that can be started; a script stands in for its Python."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,10 +10,15 @@ from tests.parts.folders import model_folder
 
 from garage_ai.catalog import DEFAULT_MODEL
 from garage_ai.node.engines import vllm_python
+from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.engines.vllm_python import ask_facts
-from garage_ai.node.engines.vllm_setup import check_vllm, vllm_options
+from garage_ai.node.engines.vllm_setup import check_vllm, vllm_fitting, vllm_options
 from garage_ai.node.errors import EngineMissing, EngineUnfit, NotPossible
+from garage_ai.node.fitting import machines
+from garage_ai.node.fitting.book import Book
 from garage_ai.node.folder import Choice, NodeFolder
+from garage_ai.node.hardware.models import Gpu, Gpus
+from garage_ai.wire.ids import Digest
 
 pytestmark = pytest.mark.anyio
 
@@ -109,3 +115,21 @@ async def test_what_cannot_be_served_is_said(tmp_path: Path, choice: Choice, wor
     )
     with pytest.raises(NotPossible, match=words):
         await vllm_options(asked, NodeFolder(tmp_path / "node"))
+
+
+async def test_its_room_is_that_of_the_cards_it_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a measurement says goes by the card it was made on, and by no other of the PC."""
+    names = {"GPU-1": "NVIDIA GeForce RTX 3090", "GPU-2": "NVIDIA GeForce RTX 3060"}
+    cards = tuple(
+        Gpu(name=name, uuid=uuid, total=12 << 30, free=11 << 30) for uuid, name in names.items()
+    )
+    monkeypatch.setattr(machines, "read_gpus", lambda: Gpus(cards=cards, driver="590.44"))
+    options = VllmOptions(
+        folder=tmp_path, name="m", digest=Digest("d"), kind="chat", slots=1, context=1024
+    )
+    for gpus, device in (("GPU-2",), names["GPU-2"]), ((), ", ".join(names.values())):
+        one = replace(options, gpus=gpus)
+        fitting = await vllm_fitting(one, Book(tmp_path), "an image", bounded=False)
+        assert fitting._machine.device == device

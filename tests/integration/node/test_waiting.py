@@ -1,6 +1,7 @@
 """An agent that starts while something else holds the memory it needs."""
 
 import asyncio
+import os
 from pathlib import Path
 from typing import cast
 
@@ -8,7 +9,9 @@ import pytest
 from tests.parts.credentials import NODE, REGION
 from tests.parts.job_caller import until
 
+from garage_ai import __version__
 from garage_ai.cli.node_status import why
+from garage_ai.cli.node_trial import verdict
 from garage_ai.node.control import SOCKET, Op, ask_agent, glance
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import NoAgent, NoRoom, NotPossible
@@ -69,6 +72,8 @@ async def test_it_stays_up_says_why_and_serves_once_there_is_room(pc: Pc) -> Non
     await pc.answers()
     assert await pc.ask("status") == "waiting for memory: 8.6 GB needed, 2.1 GB free"
     await until(lambda: pc.plans >= 3, 30)
+    signs = await asyncio.to_thread(glance, pc.folder.run)
+    assert verdict(signs, __version__, os.getpid(), None) == "", "a good update is taken back"
     pc.holds = False
     assert await asyncio.wait_for(serving, 30) is ENGINE
     assert pc.told == [State("joining", REASON, ())]

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from garage_ai.accounts import Key
 from garage_ai.ledger import Allowances, Leases, Ledger, NanoGai, UsageWriter
 from garage_ai.ledger.charges import Price
-from garage_ai.serving import Billing, Call, Earner, RecordedCounts
+from garage_ai.serving import Billing, Call, Earner
 from garage_ai.serving.books import Quote
 from garage_ai.storage import KeyId, MemberId, Storage, UsageRecord
 from garage_ai.wire.ids import Digest, NodeId
@@ -34,6 +34,14 @@ class Flat:
         """Name the one owner."""
         del digest
         return [Earner(NodeId(node), MemberId("mbr_owner"), 500)]
+
+    def weight(self, payer: MemberId) -> float:
+        """Weigh everybody the same."""
+        del payer
+        return 1.0
+
+    def used(self, payer: MemberId, amount: NanoGai) -> None:
+        """Forget it."""
 
 
 def call(request: str, payer: str) -> Call:
@@ -77,7 +85,7 @@ async def main(url: str, payers: list[str]) -> None:
     allowances = Allowances.start(Leases(storage, gateway))
     writer = UsageWriter.start(Ledger(storage), on_end=allowances.ended)
     flat = Flat()
-    billing = Billing(allowances, flat, flat, flat, fee_permille=50, counter=RecordedCounts())
+    billing = Billing(allowances, flat, flat, flat, fee_permille=50, turns=flat)
     number = 0
     while True:
         for _ in range(10):

@@ -2,9 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pytest
 from msgspec import structs
@@ -15,6 +14,7 @@ from tests.integration.serving.test_service import CHAT, KEY, Records, call, go_
 from tests.parts.gangs import keys_of, signed, terms_among
 from tests.parts.money import grant
 from tests.parts.scripted_node import DONE, ROLE, STOP, Job, event
+from tests.parts.unbilled import EvenTurns, NoLimits
 
 from garage_ai.accounts import SCOPES, KeyRing, Members, MemberSuspended
 from garage_ai.gateway.economy import NodeOwners
@@ -34,7 +34,7 @@ from garage_ai.ledger import (
 )
 from garage_ai.ledger.charges import Price
 from garage_ai.ledger.counting.rule import count_by_rule
-from garage_ai.ledger.metering import Counted, RuleMeter
+from garage_ai.ledger.metering import Counted, Meter, RuleMeter
 from garage_ai.ledger.priority import Standings
 from garage_ai.ledger.reward_book import Probation
 from garage_ai.ledger.rewards import Rules
@@ -44,16 +44,16 @@ from garage_ai.serving import (
     Billing,
     Call,
     Earner,
-    RecordedCounts,
     Recount,
     Service,
     ServingError,
 )
 from garage_ai.serving.billing import parts_of
-from garage_ai.storage import OPERATOR, MemberId, Storage, sqlite_url
+from garage_ai.serving.recount import Done
+from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.tables import transfers, usage
 from garage_ai.storage.usage import UsageRecord
-from garage_ai.wire.frames import Accepted, Data, End, Fail
+from garage_ai.wire.frames import Accepted, Data, End, Fail, Route
 from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
@@ -83,41 +83,59 @@ class Owners:
         return [] if self.gone else [Earner(NodeId(node), MemberId("mbr_owner"), self.escrow)]
 
 
+class Unknown:
+    """Nobody can tell whose nodes they are."""
+
+    def earners(self, node: str, digest: str) -> Sequence[Earner]:
+        raise RuntimeError("no registry")
+
+
 @dataclass
 class Played:
-    """A counter that does as it is told."""
+    """A meter that counts as it is told."""
 
-    counted: Counted | Exception
+    found: Counted
 
-    def count(self, call: Call, record: UsageRecord, delivered: Sequence[Delivered]) -> Counted:
-        if isinstance(self.counted, Exception):
-            raise self.counted
-        return self.counted
+    def begin(
+        self,
+        digest: str | None,
+        route: Route,
+        body: bytes,
+        texts: Sequence[str],
+        done: Callable[[Counted], None],
+    ) -> None:
+        done(self.found)
 
 
-class Believing:
-    """A counter that counts as the engine says, or else pieces and the bytes of the prompt."""
+class Believing(Recount):
+    """A recount that counts as the engine says, or else pieces and the bytes of the prompt."""
 
-    def count(self, call: Call, record: UsageRecord, delivered: Sequence[Delivered]) -> Counted:
-        del delivered
-        parts = parts_of(record)
+    def begin(
+        self, call: Call, record: UsageRecord, delivered: Sequence[Delivered], done: Done
+    ) -> None:
+        told = [each.completion_tokens for each in parts_of(record)]
         # Embeddings are no text: an engine that tells no completion has told all there is.
-        none = 0 if call.route == "embeddings" else None
-        told = [
-            none if each.completion_tokens is None else each.completion_tokens for each in parts
-        ]
-        each = tuple(
+        if call.route == "embeddings":
+            told = [count or 0 for count in told]
+        each = [
             part.content_events if count is None else count
-            for part, count in zip(parts, told, strict=True)
-        )
+            for part, count in zip(parts_of(record), told, strict=True)
+        ]
         prompt = record.prompt_tokens
-        known = prompt is not None and None not in told
-        return Counted(
-            len(call.body) // 4 if prompt is None else prompt,
-            sum(each),
-            "tokenizer" if known else "rule",
-            each,
+        parts = zip(record.parts, each, strict=False)
+        done(
+            record.but(
+                parts=tuple(structs.replace(part, counted_tokens=count) for part, count in parts),
+                counted_prompt_tokens=len(call.body) // 4 if prompt is None else prompt,
+                counted_completion_tokens=sum(each),
+                count_source="rule" if prompt is None or None in told else "tokenizer",
+            )
         )
+
+
+def counting(meter: Meter) -> Recount:
+    """Count by a meter."""
+    return Recount(meter, FigureJudge())
 
 
 @dataclass
@@ -150,8 +168,12 @@ class Books:
 
     async def settled(self) -> UsageRecord:
         """Wait until all is in the books, and give the record."""
-        await until(lambda: not self.records.waiting)
+        await self.written(1)
         return self.records.one
+
+    async def written(self, count: int) -> None:
+        """Wait until so many records are in the books."""
+        await until(lambda: len(self.records.records) == count and not self.records.waiting)
 
     async def has(self, account: AccountId) -> int:
         """Tell what an account has."""
@@ -178,24 +200,29 @@ def owners() -> Owners:
 
 @pytest.fixture
 async def economy(
-    network: Network, records: Written, owners: Owners, tmp_path: Path
+    network: Network, records: Written, owners: Owners, storage: Storage
 ) -> AsyncIterator[Books]:
-    storage = await Storage.open(sqlite_url(tmp_path / "garage.db"))
     ledger = Ledger(storage)
     await ledger.post([grant("g", PAYER, GAI)])
     allowances = Allowances.start(Leases(storage, "g1"))
     records.writer = UsageWriter.start(ledger, on_end=allowances.ended)
     billing = Billing(
-        allowances, FlatPrices(), network, owners, fee_permille=100, counter=Believing()
+        allowances,
+        FlatPrices(),
+        network,
+        owners,
+        fee_permille=100,
+        turns=EvenTurns(),
     )
-    service = Service(network, records, books=billing)
+    service = Service(
+        network, records, NoLimits(), billing, recount=Believing(RuleMeter(), FigureJudge())
+    )
     yield Books(storage, ledger, allowances, billing, service, records)
     await records.writer.close()
     await allowances.close()
     await charged_is_paid(storage)
     seen = await ledger.verify()
     assert (seen.findings, seen.open_leases) == ([], 0)
-    await storage.close()
 
 
 @pytest.fixture
@@ -306,11 +333,11 @@ async def test_parts_pay_each_node(economy: Books, make_node: MakeNode) -> None:
     record = await economy.settled()
     # No figure of the first part: by the rule, so that nobody earns; three pieces and the prompt.
     assert (record.charge, await economy.has(POOL)) == (37, 37)
-    economy.billing._counter = Played(Counted(7, 3, "tokenizer", (2, 1)))
+    economy.service._recount = counting(Played(Counted(7, 3, "tokenizer", (2, 1))))
     for node in nodes:
         node.scripts = [yield_midway]
     await read(await economy.service.open(structs.replace(call(), request_id="req_2")))
-    await until(lambda: not economy.records.waiting)
+    await economy.written(2)
     uses = (await economy.ledger.statement(OWNER)).transfers
     assert sorted((each.id, each.amount) for each in uses) == [
         ("use:req_2:0", 24),  # 27, less a tenth
@@ -339,7 +366,7 @@ async def test_a_batch_answer_that_gave_way_pays_each_token_once(
         job.say(Fail("preempted"))
 
     node.scripts = [give_way, give_way, go_on(event("c") + STOP + usage + DONE)]
-    economy.billing._counter = Played(Counted(7, 5, "tokenizer", (2, 2, 1)))
+    economy.service._recount = counting(Played(Counted(7, 5, "tokenizer", (2, 2, 1))))
     reply = await economy.service.open(structs.replace(call(stream=False), priority="batch"))
     assert b'"content":"ababc"' in await read(reply)
     record = await economy.settled()
@@ -381,8 +408,7 @@ async def test_a_fault_earns_nothing(economy: Books, make_node: MakeNode) -> Non
 async def test_what_was_delivered_is_recounted(economy: Books, make_node: MakeNode) -> None:
     """Whatever the engine says of it; by the rule alone no node earns."""
     await make_node()
-    economy.billing._counter = RecordedCounts()
-    economy.service._recount = Recount(RuleMeter(), FigureJudge())
+    economy.service._recount = counting(RuleMeter())
     await read(await economy.service.open(call(stream=False)))
     record = await economy.settled()
     counted = count_by_rule("chat", CHAT, ["a"])
@@ -460,7 +486,7 @@ async def test_the_operators_key_is_free(economy: Books, make_node: MakeNode) ->
 async def test_no_charge_is_above_the_promise(economy: Books, make_node: MakeNode) -> None:
     """Whatever is counted afterwards."""
     await make_node()
-    economy.billing._counter = Played(Counted(10**9, 10**9, "tokenizer"))
+    economy.service._recount = counting(Played(Counted(10**9, 10**9, "tokenizer")))
     await read(await economy.service.open(call(stream=False)))
     record = await economy.settled()
     assert record.charge is not None
@@ -468,10 +494,10 @@ async def test_no_charge_is_above_the_promise(economy: Books, make_node: MakeNod
     assert await economy.has(PAYER) == GAI - record.charge
 
 
-async def test_a_counter_that_fails_bills_nothing(economy: Books, make_node: MakeNode) -> None:
+async def test_books_that_fail_bill_nothing(economy: Books, make_node: MakeNode) -> None:
     """It is counted, the promise ends, and the record is written without a charge."""
     await make_node()
-    economy.billing._counter = Played(RuntimeError("no vocabulary"))
+    economy.billing._earners = Unknown()
     await read(await economy.service.open(call(stream=False)))
     record = await economy.settled()
     assert (record.charge, economy.billing.failures, economy.allowances.held) == (None, 1, 0)
@@ -480,8 +506,7 @@ async def test_a_counter_that_fails_bills_nothing(economy: Books, make_node: Mak
 async def test_a_count_that_fails_ends_the_promise(economy: Books, make_node: MakeNode) -> None:
     """At once: nothing is held for two hours of a record that nobody writes."""
     await make_node()
-    economy.billing._counter = RecordedCounts()
-    economy.service._recount = Recount(BrokenMeter(), FigureJudge())
+    economy.service._recount = counting(BrokenMeter())
     await read(await economy.service.open(call(stream=False)))
     record = await economy.settled()
     assert (record.outcome, record.charge, economy.allowances.held) == ("ok", 0, 0)
@@ -499,7 +524,7 @@ async def test_a_hundred_at_once_are_all_paid(economy: Books, make_node: MakeNod
             await read(await economy.service.open(each))
 
     await asyncio.gather(*map(one, calls))
-    await until(lambda: not economy.records.waiting)
+    await economy.written(100)
     records = economy.records.records
     charged = sum(record.charge or 0 for record in records)
     served = sum(record.outcome == "ok" for record in records)

@@ -1,23 +1,22 @@
 """A request is admitted before any node hears of it, and gives back what it did not use."""
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import pytest
 from msgspec.structs import replace
-from tests.integration.network.conftest import MakeNode, until
+from tests.integration.network.conftest import SMALL, MakeNode, until
 from tests.integration.serving.test_service import CHAT, Records, read
 from tests.parts.scripted_node import Job, event
+from tests.parts.unbilled import NoBooks
 
 from garage_ai.accounts import Demand, Key, ModelForbidden, RateLimited, Ticket
 from garage_ai.ledger import NanoGai, Receipt
 from garage_ai.ledger.charges import Price
-from garage_ai.network import Delivered
+from garage_ai.network.names import KnownModel
 from garage_ai.network.network import Network
 from garage_ai.serving import Bound, Call, RegionForbidden, Service, ServingError
-from garage_ai.serving.admission import UNKNOWN_CONTEXT
 from garage_ai.serving.books import Bill, Quote, Write
 from garage_ai.serving.service import BYTES_A_TOKEN
 from garage_ai.storage.ids import KeyId, MemberId
@@ -88,7 +87,7 @@ class Cashier:
         """Promise it."""
         return self
 
-    def close(self, record: UsageRecord, write: Write, delivered: Sequence[Delivered] = ()) -> None:
+    def close(self, record: UsageRecord, write: Write) -> None:
         """Take the end of a call, and charge it when the test says."""
         self.kept.append((record, write))
 
@@ -105,7 +104,7 @@ def rules() -> Rules:
 
 @pytest.fixture
 def service(network: Network, records: Records, rules: Rules) -> Service:
-    return Service(network, records, limits=rules)
+    return Service(network, records, rules, NoBooks())
 
 
 def call(
@@ -148,7 +147,7 @@ async def test_a_charge_is_counted_when_it_is_known(
     """The worst case is told at admission; the slot is free at the end, the charge comes later."""
     await make_node()
     cashier = Cashier()
-    service = Service(network, records, limits=rules, books=cashier)
+    service = Service(network, records, rules, cashier)
     await read(await service.open(call()))
     [ticket], [(record, write)] = rules.tickets, cashier.kept
     assert rules.demands[0].charge == 700
@@ -158,14 +157,25 @@ async def test_a_charge_is_counted_when_it_is_known(
     assert records.one.charge == 400
 
 
+async def test_what_is_allowed_beyond_the_context_is_never_used(
+    service: Service, rules: Rules, make_node: MakeNode, network: Network
+) -> None:
+    """A client that always allows a million tokens is refused for no limit above the context."""
+    await make_node()
+    network.catalogue_is([KnownModel("small", SMALL.digest, "chat", 700, rank=1)])
+    await read(await service.open(call(bound=Bound(1_000_000, 2))))
+    [demand] = rules.demands
+    assert (demand.tokens, demand.completion) == (len(CHAT) + 1400, 1400)
+
+
 async def test_without_a_bound_the_context_is_the_worst_case(
     service: Service, rules: Rules, make_node: MakeNode, network: Network
 ) -> None:
-    """Nobody writes more than fits; where no node tells its context there is a usual one."""
+    """Nobody writes more than fits: where no node tells its context, into the catalogue's."""
     await make_node()
-    assert network.context("small") == 0
+    network.catalogue_is([KnownModel("small", SMALL.digest, "chat", 700, rank=1)])
     await read(await service.open(call()))
-    assert rules.demands == [Demand(len(CHAT) + UNKNOWN_CONTEXT)]
+    assert rules.demands == [Demand(len(CHAT) + 700)]
 
 
 async def test_a_refusal_is_recorded(

@@ -8,6 +8,7 @@ import pytest
 from tests.integration.network.conftest import MakeNode, until
 from tests.integration.serving.test_service import Records, call, go_on, read
 from tests.parts.scripted_node import DONE, ROLE, STOP, Job, answer_plainly, event
+from tests.parts.unbilled import NoBooks, NoLimits
 
 from garage_ai.ledger import Counted, FigureJudge, Figures
 from garage_ai.network.network import Network
@@ -26,12 +27,6 @@ class LetterMeter:
     exact: bool = True
     holds: bool = False
     held: list[Callable[[], None]] = field(default_factory=list)
-
-    async def count(
-        self, digest: str | None, route: Route, body: bytes, texts: Sequence[str]
-    ) -> Counted:
-        each = tuple(map(len, texts))
-        return Counted(PROMPT, sum(each), "tokenizer", each, exact=self.exact)
 
     def begin(
         self,
@@ -63,7 +58,7 @@ def judge() -> FigureJudge:
 @pytest.fixture
 def service(network: Network, records: Records, meter: LetterMeter, judge: FigureJudge) -> Service:
     """Serving that counts."""
-    return Service(network, records, recount=Recount(meter, judge))
+    return Service(network, records, NoLimits(), NoBooks(), recount=Recount(meter, judge))
 
 
 @pytest.fixture
@@ -238,6 +233,10 @@ async def test_a_record_that_cannot_be_counted_is_written_as_it_is(
 ) -> None:
     """Once, whatever fails behind the last bytes."""
     await make_node()
-    await read(await Service(network, records, recount=recount).open(call(stream=False)))
+    await read(
+        await Service(network, records, NoLimits(), NoBooks(), recount=recount).open(
+            call(stream=False)
+        )
+    )
     record = records.one
     assert (record.outcome, record.counted_prompt_tokens) == ("ok", None)

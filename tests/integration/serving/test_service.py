@@ -16,6 +16,7 @@ from tests.parts.scripted_node import (
     answer_plainly,
     event,
 )
+from tests.parts.unbilled import NoBooks, NoLimits
 
 from garage_ai.accounts import Key
 from garage_ai.gateway.metrics import Metrics
@@ -58,7 +59,7 @@ def records() -> Records:
 @pytest.fixture
 def service(network: Network, records: Records) -> Service:
     """Serving over a real network."""
-    return Service(network, records)
+    return Service(network, records, NoLimits(), NoBooks())
 
 
 def call(*, stream: bool = True, model: str = "small", region: str | None = None) -> Call:
@@ -259,7 +260,7 @@ async def test_who_was_asked_in_vain_is_recorded(
     metrics = Metrics()
 
     with pytest.raises(ServingError) as raised:
-        await Service(network, records, metrics.observe).open(call())
+        await Service(network, records, NoLimits(), NoBooks(), observe=metrics.observe).open(call())
     assert raised.value.code == "engine_error"
     record = records.one
     assert record.node in {node.id for node in nodes}
@@ -293,7 +294,7 @@ async def test_a_key_bound_to_a_region_stays_there(
     """A request cannot leave its key's region, and none outside it serves."""
     await make_node(region="SE-O")
     bound = Key(KEY.id, KEY.member, "k", KEY.scopes, "SE-AB", KEY.created_at)
-    service = Service(network, records)
+    service = Service(network, records, NoLimits(), NoBooks())
     with pytest.raises(ServingError) as raised:
         await service.open(Call("r", "chat", bound, "small", b"{}", True, include_usage=False))
     assert raised.value.code == "region_unavailable"

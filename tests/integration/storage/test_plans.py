@@ -1,5 +1,6 @@
 """Pages of long tables are found by an index, in its order: page a thousand costs as page one."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,10 @@ from tests.parts.plans import plans_of
 
 from garage_ai.ledger import Ledger
 from garage_ai.ledger.models import member_account
+from garage_ai.ledger.proxied.calls import ProxiedCalls
 from garage_ai.ledger.reward_book import RewardBook
 from garage_ai.storage import MemberId, Storage, usage_list
+from garage_ai.storage.tables import CALLERS, litellm_mappings, members
 
 pytestmark = pytest.mark.anyio
 
@@ -39,3 +42,17 @@ async def test_turns_of_nodes(file_storage: Storage, sqlite_file: Path) -> None:
     with plans_of(file_storage, sqlite_file) as steps:
         assert await RewardBook(file_storage, Ledger(file_storage)).turns() == {}
     assert steps == ["SCAN rewards USING COVERING INDEX ix_rewards_turns"]
+
+
+async def test_calls_of_a_member_behind_a_proxy(file_storage: Storage, sqlite_file: Path) -> None:
+    """By whom they were passed on to and by each of its names, among millions of others'."""
+    now = datetime.now(UTC)
+    async with file_storage.write() as connection:
+        await connection.execute(members.insert().values(id=ANNA, name="Anna", created_at=now))
+        for kind in CALLERS:
+            row = {"kind": kind, "value": "anna", "member_id": ANNA, "created_at": now}
+            await connection.execute(litellm_mappings.insert().values(row))
+    with plans_of(file_storage, sqlite_file) as steps:
+        assert await ProxiedCalls(file_storage).of_member(ANNA, 0, 100) == []
+    assert "MULTI-INDEX OR" in steps
+    assert not [step for step in steps if step.startswith("SCAN litellm_calls")]

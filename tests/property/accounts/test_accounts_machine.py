@@ -21,13 +21,14 @@ from garage_ai.accounts import (
     InvalidToken,
     KeyId,
     KeyRing,
-    NodeId,
+    Nodes,
     TokenExpired,
     TokenId,
     TokenRevoked,
     TokenUsed,
 )
 from garage_ai.storage import Storage, sqlite_url
+from garage_ai.wire.nkey import KeyPair, Role
 
 T = TypeVar("T")
 MINUTE = timedelta(minutes=1)
@@ -90,6 +91,7 @@ class TokenMachine(OnSql):
     @initialize()
     def open(self) -> None:
         self.sides = [EnrolmentTokens(storage, self.clock) for storage in self.storages]
+        self.nodes = [Nodes(storage, self.clock) for storage in self.storages]
 
     @rule(target=tokens, side=st.integers(0, 1), minutes=st.integers(1, 30))
     def create(self, side: int, minutes: int) -> Token:
@@ -110,8 +112,8 @@ class TokenMachine(OnSql):
     def redeem(self, token: Token, callers: list[int]) -> None:
         async def together() -> list[object]:
             calls = [
-                self.sides[side].redeem(token.secret, NodeId(f"n{caller}"))
-                for caller, side in enumerate(callers)
+                self.nodes[side].enrol(token.secret, KeyPair.generate(Role.USER).public, "PC")
+                for side in callers
             ]
             return await asyncio.gather(*calls, return_exceptions=True)
 

@@ -11,14 +11,15 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from garage_ai.audit.chain import Verdict
-from garage_ai.audit.models import Action, Actor, Entry
+from garage_ai.audit.models import Action, Actor, Entry, Noted
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import Storage, sqlite_url
 from garage_ai.wire.nkey import KeyPair, Role
 
 SIGNER: Final = KeyPair.generate(Role.OPERATOR)
 SIZE: Final = 8
-SIGNED: Final = 6
+HEADS: Final = (3, 6)
+"""The sizes over which a head was signed."""
 COLUMNS: Final = (
     "seq",
     "at",
@@ -36,6 +37,7 @@ VALUES: Final = st.one_of(
     st.none(), st.integers(-(2**63), 2**63 - 1), st.text(max_size=40), st.binary(max_size=40)
 )
 ROWS: Final = st.integers(1, SIZE)
+ROWS_IN_ORDER: Final = tuple(range(1, SIZE + 1))
 
 
 class AnotherHand:
@@ -47,6 +49,9 @@ class AnotherHand:
         self.storage = self.runner.run(Storage.open(sqlite_url(path)))
         self.log = AuditLog(self.storage)
         self.runner.run(self._write())
+        newest = self.runner.run(self.log.head())
+        assert newest is not None
+        self.noted = Noted(newest.size, newest.root)
         self.sql = sqlite3.connect(path)
         self._unguard()
         self._kept = {
@@ -58,7 +63,7 @@ class AnotherHand:
         for number in range(SIZE):
             by = Actor.key(f"key_{number}", "mbr_1") if number % 2 else Actor.node("n1")
             await self.record(Entry(Action.NODE_DRAINED, by, f"n{number}", "m2", {"n": number}))
-            if number + 1 == SIGNED:
+            if number + 1 in HEADS:
                 await self.log.sign(SIGNER)
 
     async def record(self, entry: Entry) -> None:
@@ -90,9 +95,9 @@ class AnotherHand:
             assume(False)
         assume(self.sql.execute(cell, (row,)).fetchone() != before)
 
-    def verdict(self) -> Verdict:
+    def verdict(self, noted: Noted | None = None) -> Verdict:
         self.sql.commit()
-        return self.runner.run(self.log.verify(SIGNER.public))
+        return self.runner.run(self.log.verify(SIGNER.public, noted))
 
     def close(self) -> None:
         self.sql.close()
@@ -112,7 +117,7 @@ def test_an_untouched_log_is_whole(hand: AnotherHand) -> None:
     """The other tests find what was done, not what was there."""
     hand.restore()
     found = hand.verdict()
-    assert (found.size, found.signed, found.findings) == (SIZE, SIGNED, ())
+    assert (found.size, found.signed, found.findings) == (SIZE, HEADS[-1], ())
 
 
 @given(row=ROWS, column=st.sampled_from(COLUMNS), value=VALUES)
@@ -131,7 +136,7 @@ def test_any_other_value_in_any_column_is_found(
 def test_entries_that_are_gone_are_found(hand: AnotherHand, rows: set[int]) -> None:
     """In the middle by the gap, at the end by the head; what nobody signed yet may be cut off."""
     cut_off = all(row in rows for row in range(min(rows), SIZE + 1))
-    assume(not cut_off or min(rows) <= SIGNED)
+    assume(not cut_off or min(rows) <= HEADS[-1])
     hand.restore()
     hand.sql.executemany("DELETE FROM audit WHERE seq = ?", [(row,) for row in rows])
     assert not hand.verdict().is_whole
@@ -159,7 +164,7 @@ def test_an_entry_that_was_put_in_is_found(hand: AnotherHand, like: int, seq: in
     assert not hand.verdict().is_whole
 
 
-@given(row=st.integers(1, SIGNED))
+@given(row=st.integers(1, HEADS[-1]))
 def test_a_log_that_was_written_anew_is_found(hand: AnotherHand, row: int) -> None:
     """From some entry on, all hashes made to fit again: the signed head does not."""
     hand.restore()
@@ -170,9 +175,30 @@ def test_a_log_that_was_written_anew_is_found(hand: AnotherHand, row: int) -> No
     assert not hand.verdict().is_whole
 
 
-@given(column=st.sampled_from(HEAD_COLUMNS), value=VALUES)
-def test_a_head_that_was_changed_is_found(hand: AnotherHand, column: str, value: object) -> None:
-    """A head is as hard to change as an entry."""
+@given(head=st.sampled_from(HEADS), column=st.sampled_from(HEAD_COLUMNS), value=VALUES)
+def test_a_head_that_was_changed_is_found(
+    hand: AnotherHand, head: int, column: str, value: object
+) -> None:
+    """A head is as hard to change as an entry, the older ones too."""
     hand.restore()
-    hand.change("audit_heads", column, SIGNED, value)
+    hand.change("audit_heads", column, head, value)
     assert not hand.verdict().is_whole
+
+
+@given(entries=st.sets(ROWS), heads=st.sets(st.sampled_from(HEADS)))
+@example(entries={7, 8}, heads=set())
+@example(entries={4, 5, 6, 7, 8}, heads={6})
+@example(entries=set(ROWS_IN_ORDER), heads=set(HEADS))
+def test_what_is_gone_with_its_heads_is_found_by_a_noted_one(
+    hand: AnotherHand, entries: set[int], heads: set[int]
+) -> None:
+    """Cut back to an earlier head the log is whole by itself, and not against a noted head."""
+    hand.restore()
+    noted = hand.noted
+    hand.sql.executemany("DELETE FROM audit WHERE seq = ?", [(row,) for row in entries])
+    hand.sql.executemany("DELETE FROM audit_heads WHERE size = ?", [(size,) for size in heads])
+    left = SIZE - len(entries)
+    is_cut = entries == set(ROWS_IN_ORDER[left:])
+    by_itself = is_cut and all(size <= left for size in {*HEADS} - heads)
+    assert hand.verdict().is_whole is by_itself
+    assert hand.verdict(noted).is_whole is (by_itself and left >= noted.size)

@@ -5,7 +5,7 @@ from random import Random
 from typing import assert_never
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from garage_ai.catalog import (
@@ -20,7 +20,8 @@ from garage_ai.catalog import (
     Wish,
     plan_group,
 )
-from garage_ai.catalog.group_layouts import TENSOR_GBIT, TRIP_LIMIT_MS
+from garage_ai.catalog.group_layouts import MOST_RIGS, TENSOR_GBIT, TRIP_LIMIT_MS
+from garage_ai.catalog.group_memory import SPARE
 from garage_ai.catalog.groups import (
     CardTooOld,
     ExpertsTooNarrow,
@@ -30,6 +31,7 @@ from garage_ai.catalog.groups import (
     MemoryShort,
     NoCard,
     NoForm,
+    NoSuchSet,
     ProcessorsInARow,
     TooManyStages,
     TripTooLong,
@@ -58,7 +60,7 @@ def groups(draw: st.DrawFn) -> tuple[list[Rig], list[Link]]:
     rigs = [Rig(f"rig {n}", tuple(each)) for n, each in enumerate(held)]
     links = []
     for one, other in combinations([rig.name for rig in rigs], 2):
-        gbit = draw(st.sampled_from([None, 0.9, 2.5, 10.0, 25.0]))
+        gbit = draw(st.sampled_from([None, 0.9, 4.7, 8.6, 9.4, 25.0]))
         if gbit is not None:
             rtt_ms = draw(st.sampled_from([0.05, 0.3, 2.0, 7.0]))
             links.append(Link(one, other, gbit, rtt_ms))
@@ -68,9 +70,9 @@ def groups(draw: st.DrawFn) -> tuple[list[Rig], list[Link]]:
 Group = tuple[list[Rig], list[Link]]
 
 
-def planned(known: Known, group: Group, wish: Wish) -> GroupFit | GroupRefusal:
+def planned(known: Known, group: Group, wish: Wish, tensor: int = 0) -> GroupFit | GroupRefusal:
     forms = [form for name, form in QUANTISATIONS.items() if name in known.quantisations]
-    return plan_group(known.shape, forms, *group, wish)
+    return plan_group(known.shape, forms, *group, wish, tensor=tensor)
 
 
 def with_more(group: Group, more: list[int]) -> Group:
@@ -102,6 +104,8 @@ def test_a_plan_keeps_within_the_group(known: Known, group: Group, wish: Wish) -
     assert min(found.layers) >= 1
     assert 1 <= found.sequences <= wish.sequences
     assert found.context <= min(wish.context, known.shape.context)
+    if (found.context, found.sequences) != (min(wish.least, wish.context, known.shape.context), 1):
+        assert all(rank.room - rank.needed >= SPARE for rank in found.ranks)
     # Nothing of the model is left out.
     whole = QUANTISATIONS[found.form].weights(known.shape)
     assert sum(rank.weights for rank in found.ranks) >= whole
@@ -116,6 +120,19 @@ def test_a_plan_keeps_within_the_group(known: Known, group: Group, wish: Wish) -
         assert link.rtt_ms <= TRIP_LIMIT_MS
         if found.pipeline == 1:
             assert link.gbit >= TENSOR_GBIT
+
+
+@given(knowns, groups(), wishes, st.sampled_from([1, 2, 3, 4, 8, 13]))
+def test_a_wished_set_is_had_or_refused(
+    known: Known, group: Group, wish: Wish, tensor: int
+) -> None:
+    """Of just so many cards; why not is true."""
+    found = planned(known, group, wish, tensor)
+    if isinstance(found, GroupFit):
+        assert found.tensor == tensor
+    assert found.obstacles or isinstance(found, GroupFit)
+    for told in found.obstacles:
+        assert is_true(told, known, group), told
 
 
 @given(knowns, groups(), wishes, st.randoms(use_true_random=False))
@@ -141,6 +158,41 @@ def test_more_room_is_never_worse(known: Known, group: Group, wish: Wish, more: 
     assert order.index(larger.form) <= order.index(found.form)
     if larger.form == found.form:
         assert (larger.sequences, larger.context) >= (found.sequences, found.context)
+
+
+FEW_BITS = Known(KNOWN["Qwen3-30B-A3B"].shape, "", 30.0, ("int4-experts",))
+
+
+@st.composite
+def large_groups(draw: st.DrawFn) -> tuple[Group, Group]:
+    """Draw more rigs than are looked at, of a card each, and the same with larger cards.
+
+    Those that can work together all grow alike, so that the same ones are the roomiest; those too
+    old for the model, and those without a link, by anything.
+    """
+    count = draw(st.integers(MOST_RIGS + 1, MOST_RIGS + 3))
+    idle = draw(st.lists(st.sampled_from(["", "", "", "old", "alone"]), min_size=count))[:count]
+    more = draw(st.integers(0, 4 * GIB))
+    small, large = [], []
+    for n, why in enumerate(idle):
+        compute = (6, 1) if why == "old" else (8, 6)
+        card = Place("one", draw(st.integers(2 * GIB, 6 * GIB)), None, compute)
+        grown = draw(st.integers(0, 30 * GIB)) if why else more
+        small.append(Rig(f"rig {n:02}", (card,)))
+        large.append(Rig(f"rig {n:02}", (card._replace(room=card.room + grown),)))
+    linked = [rig.name for rig, why in zip(small, idle, strict=True) if why != "alone"]
+    links = [Link(one, other, 1.0, 0.3) for one, other in combinations(linked, 2)]
+    return (small, links), (large, links)
+
+
+@settings(max_examples=10)
+@given(large_groups())
+def test_more_room_is_never_worse_among_many_rigs(group: tuple[Group, Group]) -> None:
+    """Of more rigs than are looked at none that cannot take part keeps another one out."""
+    small, large = (planned(FEW_BITS, each, Wish(4096, 2)) for each in group)
+    if isinstance(small, GroupFit):
+        assert isinstance(large, GroupFit)
+        assert (large.sequences, large.context) >= (small.sequences, small.context)
 
 
 @given(knowns, groups(), wishes)
@@ -196,6 +248,8 @@ def is_true(told: Obstacle, known: Known, group: Group) -> bool:  # noqa: PLR091
             return any(card.processor for rig in rigs.values() for card in rig.cards)
         case MemoryShort(form=form, weights=weights):
             return weights == QUANTISATIONS[form].weights(known.shape)
+        case NoSuchSet(tensor=tensor, cards=held):
+            return tensor > 0 and held == sum(len(rig.cards) for rig in rigs.values())
         case NoCard() | NoForm():
             return False
     assert_never(told)

@@ -4,10 +4,12 @@ import asyncio
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeVar
 
 import pytest
 from hypothesis import settings
@@ -20,10 +22,13 @@ from hypothesis.stateful import (
     invariant,
     multiple,
     rule,
+    run_state_machine_as_test,
 )
 from msgspec.structs import replace
+from tests.databases import ON_BOTH, Server
 from tests.parts.money import A, B, C, fee, grant, receipt, settlement, use
 
+from garage_ai.audit.models import COMMAND_LINE
 from garage_ai.ledger import (
     ISSUANCE,
     AccountId,
@@ -45,6 +50,9 @@ pytestmark = pytest.mark.timeout(240)  # a failure takes its time to become a sh
 
 T = TypeVar("T")
 
+Fresh = Callable[[], AbstractContextManager[str]]
+"""Makes a database that nobody has used, for the length of a block."""
+
 PAYERS = st.sampled_from([A, B, C])
 AMOUNTS = st.integers(1, 40)
 
@@ -63,14 +71,13 @@ class ModelLease:
 class BooksMachine(RuleBasedStateMachine):
     """Every call is made of the real ledger, and what it must have done is done to the model."""
 
-    template: ClassVar[Path | None] = None
     entries = Bundle("entries")
     leases = Bundle("leases")
 
-    def __init__(self) -> None:
+    def __init__(self, fresh: Fresh) -> None:
         super().__init__()
         self.loop = asyncio.new_event_loop()
-        self.folder = tempfile.TemporaryDirectory()
+        self.fresh = fresh()
         self.number = 0
         self.has: Counter[AccountId] = Counter()
         self.known: dict[str, Transfer] = {}
@@ -81,15 +88,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @initialize()
     def open(self) -> None:
-        path = Path(self.folder.name) / "garage.db"
-        if BooksMachine.template is not None:
-            shutil.copy(BooksMachine.template, path)
-        self.storage = self.run(Storage.open(sqlite_url(path)))
-        if BooksMachine.template is None:
-            BooksMachine.template = Path(tempfile.mkdtemp()) / "garage.db"
-            self.run(self.storage.close())
-            shutil.copy(path, BooksMachine.template)
-            self.storage = self.run(Storage.open(sqlite_url(path)))
+        self.storage = self.run(Storage.open(self.fresh.__enter__()))
         self.ledger = Ledger(self.storage)
         self.live = Leases(self.storage, "live")
         self.dead = Leases(self.storage, "dead", seconds=-3600)
@@ -101,7 +100,7 @@ class BooksMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.run(self.storage.close())
         self.loop.close()
-        self.folder.cleanup()
+        self.fresh.__exit__(None, None, None)
 
     def name(self) -> str:
         self.number += 1
@@ -248,7 +247,7 @@ class BooksMachine(RuleBasedStateMachine):
 
     @rule()
     def make_again(self) -> None:
-        assert self.run(rebuild(self.storage)) == 0
+        assert self.run(rebuild(self.storage, by=COMMAND_LINE)) == []
 
     @invariant()
     def balances_agree(self) -> None:
@@ -270,5 +269,27 @@ class BooksMachine(RuleBasedStateMachine):
         assert seen.open_leases == sum(each.state == "open" for each in self.lent.values())
 
 
-TestBooks = BooksMachine.TestCase
-TestBooks.settings = settings(max_examples=30, stateful_step_count=30, deadline=None)
+@contextmanager
+def copied(file: Path) -> Iterator[str]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield sqlite_url(Path(shutil.copy(file, folder)))
+
+
+@pytest.mark.parametrize("kind", ON_BOTH)
+def test_books(kind: str, request: pytest.FixtureRequest) -> None:
+    if kind == "sqlite":
+        fresh = partial(copied, request.getfixturevalue("migrated_file"))
+        examples = 30
+    else:
+        server: Server = request.getfixturevalue("postgresql")
+        fresh = partial(server.cluster.database, server.template)
+        examples = 10
+
+    class OnThis(BooksMachine):
+        def __init__(self) -> None:
+            super().__init__(fresh)
+
+    run_state_machine_as_test(
+        OnThis,
+        settings=settings(max_examples=examples, stateful_step_count=30, deadline=None),
+    )

@@ -1,9 +1,13 @@
 """An attempt never raises and always ends, whatever a node says."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from garage_ai.network.attempt import Attempt, Limits, Step
+from garage_ai.network.answer import Request
+from garage_ai.network.attempt import OUT_OF_TIME, Attempt, Limits, Step, Verdict
+from garage_ai.network.limits import DispatchLimits
 from garage_ai.network.plain_replies import reader_for
 from garage_ai.network.replies import DONE
 from garage_ai.wire.frames import (
@@ -42,7 +46,7 @@ frames: st.SearchStrategy[Frame] = st.one_of(
 )
 
 
-def attempt(body: bytes = b"{}", *, stream: bool = True) -> Attempt:
+def attempt(body: bytes = b"{}", *, stream: bool = True, limits: Limits = LIMITS) -> Attempt:
     """Begin an attempt."""
     reader = reader_for("chat", stream=stream, include_usage=False, max_bytes=1000)
     return Attempt(
@@ -50,9 +54,18 @@ def attempt(body: bytes = b"{}", *, stream: bool = True) -> Attempt:
         NodeId("n"),
         body=body,
         reader=reader,
-        limits=LIMITS,
+        limits=limits,
         max_answer=1 << 20,
         now=0.0,
+    )
+
+
+def test_a_request_that_has_no_time_left_is_no_silence_of_the_node() -> None:
+    """What is left for another try may be less than a node has for its first word."""
+    tried = attempt(limits=replace(LIMITS, total=LIMITS.accepted / 2))
+    tried.start(OPENING)
+    assert tried.late(LIMITS.accepted / 2).verdict == Verdict(
+        "timeout", "the answer took too long", OUT_OF_TIME
     )
 
 
@@ -110,6 +123,25 @@ def test_a_plain_answer_has_the_whole_time_and_not_the_first_bytes() -> None:
     assert (verdict.kind, verdict.code) == ("timeout", "total")
 
 
+def test_a_batch_answer_has_the_whole_time_for_its_first_byte() -> None:
+    """Though it is heard as a stream: a prompt on a full card is no failure; a dead node is one."""
+    request = Request("chat", "m", b"", stream=True, include_usage=True, priority="batch")
+    limits = DispatchLimits(attempt=LIMITS).of(request)
+    tried = attempt(limits=limits)
+    tried.start(OPENING)
+    for seq in range(int(LIMITS.total)):
+        frame: Frame = Alive() if seq else Accepted()
+        assert tried.late(float(seq)).verdict is None
+        tried.received(Packet(AttemptId("a"), seq, (frame,)), float(seq))
+    assert tried.due == LIMITS.total
+    said = (Head(200, "text/event-stream"), Data(WORD))
+    tried.received(Packet(AttemptId("a"), int(LIMITS.total), said), LIMITS.total - 0.5)
+    assert tried.late(LIMITS.total + 1).verdict is None
+    assert tried.late(LIMITS.total + LIMITS.silence).verdict == Verdict(
+        "lost", "the node is silent", "silence"
+    )
+
+
 @given(st.integers(0, 4 * WINDOW), st.integers(1, WINDOW))
 def test_a_body_goes_out_whole_and_within_the_window(size: int, chunk: int) -> None:
     """Whatever credit comes, the body arrives once, in order, ended once."""
@@ -131,3 +163,15 @@ def test_a_body_goes_out_whole_and_within_the_window(size: int, chunk: int) -> N
         sent = tried.received(Packet(AttemptId("a"), seq, (Credit(credited),)), 0.0).send
         seq += 1
     assert got == body
+
+
+@given(st.integers(100, 599))
+def test_only_success_is_an_answer(status: int) -> None:
+    """What is said under any other status is a complaint, and never reaches the client."""
+    trial = attempt()
+    step = trial.received(
+        Packet(AttemptId("a"), 0, (Accepted(), Head(status, "text/event-stream"))), 1.0
+    )
+    step = trial.received(Packet(AttemptId("a"), 1, (Data(WORD),)), 1.0)
+    given_out = b"".join(out for out, _ in step.deliver)
+    assert given_out == (WORD if 200 <= status < 300 else b"")

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garage_ai.network.enrolment_errors import NonceUnusable
-from garage_ai.network.nonces import NONCE_SECONDS, Nonces
+from garage_ai.network.nonces import NONCE_SECONDS, SKEW_SECONDS, Nonces
 
 KEY = b"k" * 32
 
@@ -17,14 +17,33 @@ def at(moment: float, key: bytes = KEY) -> Nonces:
 
 @given(st.integers(0, 2**40), st.integers(-1000, 1000))
 def test_good_for_two_minutes_at_every_gateway(made: int, later: int) -> None:
-    """Fresh is good, old is not, and from the future is not."""
+    """Fresh is good, old is not; a little ahead is good, as the clocks of two gateways are."""
     nonce = at(made).make()
     checker = at(max(0, made + later))
-    if 0 <= max(0, made + later) - made <= NONCE_SECONDS:
+    if -SKEW_SECONDS <= max(0, made + later) - made <= NONCE_SECONDS:
         checker.check(nonce)
     else:
         with pytest.raises(NonceUnusable):
             checker.check(nonce)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [(0.0, ""), (1.0, ""), (30.0, ""), (31.0, "clocks"), (-120.0, ""), (-121.0, "too old")],
+)
+def test_gateways_whose_clocks_differ(ahead: float, words: str) -> None:
+    """One that is ahead makes nonces that the others take, while both clocks go on."""
+    moment = 1_000_000.25
+    fast, slow = Nonces(KEY, lambda: moment + ahead), Nonces(KEY, lambda: moment)
+    nonce = fast.make()
+    if not words:
+        slow.check(nonce)
+    else:
+        with pytest.raises(NonceUnusable, match=words):
+            slow.check(nonce)
+    moment += SKEW_SECONDS
+    if ahead > 0:
+        slow.check(nonce)
 
 
 @given(st.data())

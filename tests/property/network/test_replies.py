@@ -24,7 +24,13 @@ PIECES = st.sampled_from(
         b'data: {"choices":\ndata: []}\n\n',
         b'data: {"choices":[]}\n{"choices":[]}\n\n',
         b"data: {not json}\n\n",
+        b'data: {"choices":[]}\r\r',
+        b'data: {"choices":[{"delta":{"content":"r"}}]}\r\n\r\n',
+        b'data: {"choices":[],\r\r"x":1}\n\n',
+        b'data: {"choices":[{"index":1,"delta":{"content":"o"}}]}\n\n',
         b"\n",
+        b"\r",
+        b"\n\r",
         b"data: {",
         b"\n\ndata: {",
     ]

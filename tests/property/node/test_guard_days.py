@@ -1,6 +1,6 @@
 """Whole days of an owner's life go past the guard's machine."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from hypothesis import given
@@ -95,6 +95,28 @@ def test_a_release_is_at_once_when_it_must_be(
     for moment in lived(day, drain, resume_after):
         if moment.at % EVERY == 0.0 and "game" in moment.busy:
             assert moment.decision.action == "release"
+
+
+@given(DAYS, SECONDS, SECONDS)
+def test_not_to_know_ends_no_hold_earlier_than_freedom_would(
+    day: list[Stretch], drain: float, resume_after: float
+) -> None:
+    """A node that stands back stays back at least as long as if all the unknown had been free."""
+    sure = [replace(each, unknown=frozenset()) for each in day]
+    pairs = zip(lived(day, drain, resume_after), lived(sure, drain, resume_after), strict=True)
+    assert all(serves(known) for blind, known in pairs if serves(blind))
+
+
+@given(DAYS, st.sampled_from(ORDER), SECONDS)
+def test_a_signal_that_held_and_is_not_known_any_more_goes_on_holding(
+    day: list[Stretch], signal: SignalName, resume_after: float
+) -> None:
+    """Until its bound, whatever came before; then a node comes back unless a limit was set."""
+    held = Stretch(15.0, frozenset({signal}), frozenset(), urgent=False, working=False)
+    blind = Stretch(40.0, frozenset(), frozenset({signal}), urgent=False, working=False)
+    *_, last = lived([*day, held, blind], 0.0, resume_after)
+    assert not serves(last)
+    assert last.decision.signal == signal
 
 
 @given(DAYS, SECONDS, SECONDS)

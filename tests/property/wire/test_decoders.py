@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import decode
-from garage_ai.wire.messages import decode_beat, decode_control, decode_renew
+from garage_ai.wire.ids import SessionId
+from garage_ai.wire.messages import (
+    Beat,
+    decode_beat,
+    decode_control,
+    decode_renew,
+    encode_message,
+)
 
 DECODERS = [decode, decode_beat, decode_control, decode_renew]
 
@@ -46,6 +53,15 @@ def test_random_messagepack(decoder: Callable[[bytes], object], value: Any) -> N
     """Well-formed MessagePack of any shape never raises anything but Malformed."""
     with contextlib.suppress(Malformed):
         decoder(msgspec.msgpack.encode(value))
+
+
+@pytest.mark.parametrize("clock", [float("nan"), float("inf"), -1.0, 1e300])
+def test_a_clock_that_shows_no_moment(clock: float) -> None:
+    """It would stand in lists that say it is a number of seconds."""
+    beat = Beat(SessionId("s"), 0, clock, "ready", ())
+    with pytest.raises(Malformed):
+        decode_beat(encode_message(beat))
+    assert decode_beat(encode_message(msgspec.structs.replace(beat, sent_at=1.8e9))).seq == 0
 
 
 @given(attempt=st.text(max_size=70), seq=st.integers(-3, 2**33), frames=almost_frames)

@@ -13,7 +13,7 @@ from garage_ai.wire.window import CREDIT_EVERY, WINDOW, Receiver, Sender
 
 A = AttemptId("a")
 MB = 1 << 20
-sizes = st.lists(st.integers(0, MAX_DATA), min_size=1, max_size=40)
+sizes = st.lists(st.integers(1, MAX_DATA), min_size=1, max_size=40)
 
 
 def packets(count: int) -> list[Packet]:
@@ -81,6 +81,12 @@ def test_the_window_bounds_what_is_under_way(wanted: list[int], data: st.DataObj
                 # A sign of life: the credit as it stands, though it is not due.
                 sender.credited(receiver.credit())
     assert receiver.consumed == sum(wanted)
+
+
+def test_data_that_is_empty_is_none() -> None:
+    """It would be work and a sign of life that no bound counts."""
+    with pytest.raises(OutOfTurn):
+        Receiver(MB).accept(Sender(A).pack(Data(b"")))
 
 
 @given(st.integers(1, WINDOW))

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 
 from garage_ai.audit.chain import NOTHING, Check, Verdict, hash_of, is_signed, signed_head
-from garage_ai.audit.models import Action, Actor, Entry, Head, Recorded
+from garage_ai.audit.models import Action, Actor, Entry, Head, Noted, Recorded
 from garage_ai.wire.nkey import KeyPair, Role
 
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
@@ -31,9 +31,9 @@ def log(size: int) -> list[Recorded]:
     return entries
 
 
-def checked(entries: list[Recorded], *heads: Head) -> Verdict:
+def checked(entries: list[Recorded], *heads: Head, noted: Noted | None = None) -> Verdict:
     """The verdict over a log."""
-    check = Check(heads, SIGNER.public)
+    check = Check(heads, SIGNER.public, noted)
     for each in entries:
         check.take(each)
     return check.finish()
@@ -121,3 +121,21 @@ def test_no_secret_gets_into_an_entry(secret: str) -> None:
         Entry(Action.KEY_MADE, by, f"the key {secret}")
     with pytest.raises(AssertionError, match="secret"):
         Entry(Action.KEY_MADE, by, "key_1", details={"key": secret})
+
+
+def test_what_was_noted_shows_an_end_that_was_cut_off_with_its_head() -> None:
+    """The log alone cannot know that there was more."""
+    entries = log(5)
+    earlier, noted = signed_head(3, entries[2].hash, NOON, SIGNER), Noted(5, entries[4].hash)
+    assert checked(entries[:3], earlier).is_whole
+    cut = checked(entries[:3], earlier, noted=noted)
+    assert [found.seq for found in cut.findings] == [5]
+    assert checked(entries, earlier, noted=noted).is_whole
+    other = [*entries[:4], entry(5, entries[3].hash, subject="key_9")]
+    assert [found.seq for found in checked(other, earlier, noted=noted).findings] == [5]
+
+
+def test_what_stands_before_the_first_entry_is_found() -> None:
+    """No number below 1 is given; those behind are checked as ever."""
+    hidden = [replace(entry(1, NOTHING), seq=seq) for seq in (-7, 0)]
+    assert [found.seq for found in checked([*hidden, *log(2)]).findings] == [-7, 0]

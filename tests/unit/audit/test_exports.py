@@ -7,7 +7,8 @@ from tests.unit.audit.test_chain import NOON, SIGNER, log
 
 from garage_ai.audit.chain import Check, signed_head
 from garage_ai.audit.errors import BadExport
-from garage_ai.audit.exports import Export, read_export
+from garage_ai.audit.exports import Export, noted_head, read_export
+from garage_ai.audit.models import Noted
 
 ENTRIES = tuple(log(3))
 HEAD = signed_head(3, ENTRIES[-1].hash, NOON, SIGNER)
@@ -50,3 +51,23 @@ def test_rubbish_is_no_export(text: bytes) -> None:
     """One error, whatever the bytes."""
     with pytest.raises(BadExport):
         read_export(text)
+
+
+def test_a_head_is_noted_as_whoever_shows_it_writes_it() -> None:
+    """Alone, with an export behind it, as text or bytes, or as the gateway's own log tells it."""
+    first, *_ = lines = list(Export(HEAD, ENTRIES).lines())
+    alone = json.dumps(json.loads(first)["head"], indent=2)
+    noted = Noted(3, ENTRIES[-1].hash, SIGNER.public)
+    assert noted_head(b"".join(lines)) == noted_head(first) == noted_head(alone) == noted
+    told = json.dumps({"event": "audit_head", "size": 3, "root": ENTRIES[-1].hash.hex()})
+    assert noted_head(told) == Noted(3, ENTRIES[-1].hash)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "3", "{}", '{"head":null}', '{"size":0,"root":"00"}', '{"size":3,"root":"x"}', "\udcff"],
+)
+def test_what_is_no_head_is_told(text: str) -> None:
+    """One error, whatever the text."""
+    with pytest.raises(BadExport):
+        noted_head(text)

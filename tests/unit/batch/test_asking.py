@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import cast
@@ -90,7 +91,12 @@ async def test_what_runs_holds_so_many_bytes(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(asking_module, "MOST_BYTES", 2500)
     world = World()
     asking = world.asking()
-    tasks = [asyncio.create_task(asking.ask(job(1000))) for _ in range(5)]
+
+    async def ask() -> bytes:
+        with ExitStack() as kept:
+            return await asking.ask(job(1000), kept)
+
+    tasks = [asyncio.create_task(ask()) for _ in range(5)]
     await settle()
     assert len(world.asked) == 2
     world.go_on.set()
@@ -105,7 +111,7 @@ async def test_long_lines_are_read_beside_the_loop() -> None:
     world.go_on.set()
     for length in (SHORT_LINE, SHORT_LINE + 1):
         with pytest.raises(NoNode):
-            await world.asking().ask(job(length))
+            await world.asking().ask(job(length), ExitStack())
     here = threading.get_ident()
     assert [thread == here for thread in world.threads] == [True, False]
 
@@ -121,7 +127,7 @@ async def memory() -> AsyncIterator[Memory]:
     """Room for ten bytes, all of which is free in the end."""
     made = Memory(10)
     yield made
-    async with made.hold(10):
+    with await made.hold(10):
         assert made.held == 10
     assert made.held == 0
 
@@ -139,7 +145,7 @@ def holder(memory: Memory, size: int) -> Holder:
     has, done = asyncio.Event(), asyncio.Event()
 
     async def hold() -> None:
-        async with memory.hold(size):
+        with await memory.hold(size):
             has.set()
             await done.wait()
 
@@ -183,3 +189,23 @@ async def test_who_is_cancelled_leaves_its_room(memory: Memory, had_its_turn: bo
     await asyncio.wait([first.task, second.task, third.task])
     assert second.task.cancelled()
     assert third.has.is_set()
+
+
+async def test_only_the_eldest_goes_on_where_answers_have_filled_it(memory: Memory) -> None:
+    """Those behind it wait with what they have, and nothing begins; each has its turn."""
+    first, second = await memory.hold(2), await memory.hold(2)
+    await second.grow(4)
+    await first.grow(10)
+    assert memory.held == 18
+    grown = asyncio.create_task(second.grow(1))
+    begun = holder(memory, 1)
+    await settle()
+    assert not grown.done()
+    await first.grow(1)
+    first.release()
+    await settle()
+    assert grown.done()
+    assert begun.has.is_set()
+    second.release()
+    begun.done.set()
+    await begun.task

@@ -24,6 +24,17 @@ def test_an_answer_is_one_line() -> None:
     assert flat in answered(BATCH, 1, "a", status=200, request_id="req_1", body=flat)
 
 
+def test_text_readers_see_one_line_too() -> None:
+    """What Python and the official client take for the end of a line is written as its escape."""
+    said = "å\x85b\u2028c\u2029d"
+    body = json.dumps({"x": said}, ensure_ascii=False).encode()
+    line = answered(BATCH, 1, said, status=200, request_id="req_1", body=body).decode()
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["response"]["body"] == {"x": said}
+    assert json.loads(line)["custom_id"] == said
+    assert "å" in line
+
+
 def test_what_was_never_answered() -> None:
     """There is an error and no response."""
     read = json.loads(unanswered(BATCH, 2, "b", "batch_expired", "Too late."))

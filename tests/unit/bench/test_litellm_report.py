@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import pytest
-from bench.litellm_calls import Call, Fault, kinds_of
+from bench.litellm_calls import LONG, MOST_READ, Call, Fault, kinds_of
 from bench.litellm_report import Accounts, LiteLlmReport, Reconciled, Side, check, verdicts
 from bench.report import Machine
 
@@ -71,6 +71,13 @@ def test_an_abort_has_a_tolerance(theirs: int | None, met: bool) -> None:
     told = Side("left", 10, theirs, 11.0)
     report = judged([LEFT], {"c1": told}, {"c1": [Side("client_closed", 3, 5)]})
     assert missed(report) == ([] if met else ["aborts beyond the tolerance"])
+
+
+def test_an_abort_that_the_engine_never_hears_of_is_beyond_the_tolerance() -> None:
+    """The answers that clients leave are long enough for that."""
+    told = Side("left", 16, MOST_READ, 11.0)
+    report = judged([LEFT], {"c1": told}, {"c1": [Side("client_closed", 16, LONG)]})
+    assert missed(report) == ["aborts beyond the tolerance"]
 
 
 @pytest.mark.parametrize(("ended", "lost"), [(297.0, 0), (299.0, 1), (302.0, 1)])

@@ -1,5 +1,7 @@
 """Planning for a group of rigs: the reference model, how work is divided, and what is refused."""
 
+from itertools import combinations
+
 import msgspec
 import pytest
 
@@ -18,6 +20,7 @@ from garage_ai.catalog import (
     plan_group,
 )
 from garage_ai.catalog.group_layouts import TENSOR_GBIT, TRIP_LIMIT_MS
+from garage_ai.catalog.group_memory import SPARE
 from garage_ai.catalog.groups import (
     CardTooOld,
     ExpertsTooNarrow,
@@ -109,9 +112,10 @@ def test_two_pcs_of_two_cards_are_a_pipeline_of_two_sets() -> None:
 
 
 def test_four_reference_cards_hold_it_in_eight_bits() -> None:
-    """4 x 24 GB: more bits come before more speed."""
+    """4 x 24 GB: more bits come before more speed, and a card is not filled to its brim."""
     found = fit(NEXT, rig("a", *[TWENTY_FOUR] * 4))
-    assert (found.form, found.tensor, found.context) == ("fp8", 4, 32_768)
+    assert (found.form, found.tensor, found.context) == ("fp8", 4, 16_384)
+    assert all(rank.room - rank.needed >= SPARE for rank in found.ranks)
 
 
 @pytest.mark.parametrize(
@@ -165,6 +169,18 @@ def test_a_fast_link_carries_a_set_over_both_rigs_where_that_is_faster() -> None
     assert over.pace.exchange_ms > slow.pace.exchange_ms
 
 
+@pytest.mark.parametrize(
+    ("gbit", "tensor"), [(10.0, 2), (9.41, 2), (8.6, 2), (5.0, 1), (4.7, 1), (0.94, 1)]
+)
+def test_a_cable_of_ten_gigabits_carries_a_set_by_what_it_delivers(
+    gbit: float, tensor: int
+) -> None:
+    """Measured it is never all of what the cable is sold as; the next narrower cable is refused."""
+    rigs = rig("a", TWENTY_FOUR), rig("b", TWENTY_FOUR)
+    links = (Link("a", "b", gbit, 0.05),)
+    assert fit("Qwen3-32B", *rigs, links=links, forms="fp8").tensor == tensor
+
+
 def test_unequal_cards_make_no_set_but_a_pipeline() -> None:
     """More layers go where more room is."""
     found = fit(NEXT, rig("a", "RTX 5090", TWENTY_FOUR))
@@ -190,6 +206,26 @@ def test_a_card_too_old_for_a_form_is_left_out_and_named() -> None:
     assert [rank.card for rank in found.ranks] == [1, 2]
     (told,) = found.obstacles
     assert told == CardTooOld(rig="a", card="RTX 2060", compute=(7, 5), form="bf16", wanted=(8, 0))
+
+
+@pytest.mark.parametrize("ninth", [3, 24])
+@pytest.mark.parametrize(("compute", "linked"), [((6, 1), True), ((8, 6), False)])
+def test_a_rig_that_cannot_take_part_keeps_no_other_out(
+    ninth: int, compute: tuple[int, int], linked: bool
+) -> None:
+    """Of nine rigs eight are looked at: never one too old or without a link, however large."""
+    room = int(3.65 * GIB)
+    rigs = [Rig(f"rig {n}", (Place("one", room, None, (8, 6)),)) for n in range(8)]
+    rigs.append(Rig("rig 8", (Place("another", ninth * GIB, None, compute),)))
+    names = [each.name for each in rigs[: 9 if linked else 8]]
+    links = tuple(Link(one, other, 1.0, 0.3) for one, other in combinations(names, 2))
+    wish = Wish(4096, 1)
+    found = planned("Qwen3-30B-A3B", *rigs, links=links, forms="int4-experts", wish=wish)
+    assert isinstance(found, GroupFit)
+    if linked or ninth == 3:
+        assert found.rigs == tuple(f"rig {n}" for n in range(8))
+    else:
+        assert found.rigs == ("rig 8",)
 
 
 def test_experts_are_cut_only_along_their_blocks() -> None:

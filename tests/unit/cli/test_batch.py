@@ -1,6 +1,7 @@
 """`gai batch`: its templates, its tables, how far a batch is, its words."""
 
 import json
+import os
 import string
 from pathlib import Path
 
@@ -114,6 +115,13 @@ def test_a_folder_is_a_table(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     form = Form(Template.of("{name}: {prompt}"), "m")
     assert requests(tmp_path, form) == [("a.md", "a: one"), ("b.txt", "b: two")]
+
+
+def test_a_name_in_another_encoding(tmp_path: Path) -> None:
+    """An archive from an old PC may hold one: it is named, as far as it can be read."""
+    (tmp_path / os.fsdecode(b"br\xe4v.txt")).write_text("hej", "utf-8")
+    with pytest.raises(Failed, match="The name br\ufffdv\\.txt is not text in UTF-8"):
+        requests(tmp_path)
 
 
 def test_what_a_folder_may_not_hold(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_people_get_a_table_and_a_warning() -> None:
     lines = done.output.splitlines()
     assert lines[0].startswith(f"{NEXT} as int4-experts on rig-1, rig-2: tensor parallel 2")
     assert sum(line.startswith("rig-") for line in lines) == 4
-    assert any("needs 10 Gbit/s, there are 1;" in line for line in lines)
+    assert any("needs 8 Gbit/s, there are 1;" in line for line in lines)
     assert "not measured" in done.output
 
 
@@ -120,7 +120,7 @@ def test_what_makes_no_sense_is_told_with_a_way_out(arguments: tuple[str, ...], 
 
 EXAMPLES: list[tuple[Obstacle, str]] = [
     (TripTooLong(one="a", other="b", rtt_ms=8.0, limit_ms=2.0), "takes 8 ms, 2 is the limit"),
-    (LinkTooNarrow(one="a", other="b", gbit=2.5, limit_gbit=10.0), "10 Gbit/s, there are 2.5"),
+    (LinkTooNarrow(one="a", other="b", gbit=2.5, limit_gbit=8.0), "8 Gbit/s, there are 2.5"),
     (
         UnequalCards(rigs=("a",), cards=("RTX 3090", "RTX 3060"), rooms=(23 << 30, 11 << 30)),
         "RTX 3090 (23.0 GiB), RTX 3060 (11.0 GiB)",

@@ -5,14 +5,18 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import structlog
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from garage_ai.cli import image_words, member_words, node, node_words, price_words, update_words
 from garage_ai.cli.node_choice import Said, choose
-from garage_ai.cli.node_run import NodeFailed
+from garage_ai.cli.node_run import NodeFailed, configure_logs
 from garage_ai.cli.node_screen import NodeScreen
+from garage_ai.cli.node_status import lines
 from garage_ai.node import errors
+from garage_ai.node.bench.drift import Change, Drift, Trend
 from garage_ai.node.engines.port import Device
 from garage_ai.node.events import (
     Begun,
@@ -24,8 +28,10 @@ from garage_ai.node.events import (
     State,
     Step,
     Stopping,
+    Unlisted,
 )
-from garage_ai.node.folder import Choice
+from garage_ai.node.folder import Choice, NodeFolder, Record
+from garage_ai.node.pauses import Pause
 from garage_ai.node.preflight.models import Finding
 from garage_ai.node.status import (
     EngineStatus,
@@ -35,6 +41,7 @@ from garage_ai.node.status import (
     Status,
     TotalsStatus,
 )
+from garage_ai.wire.ids import NodeId
 from garage_ai.wire.messages import REFUSED, AgentState, EngineImage
 
 COMMANDS = [
@@ -138,6 +145,18 @@ def test_every_failure_has_a_status_of_its_own() -> None:
         assert failed.message == "what went wrong"
 
 
+def test_who_resumes_without_an_agent_is_told_when_it_holds(tmp_path: Path) -> None:
+    """The pause is over for the next start, which is said and not done in silence."""
+    folder = NodeFolder(tmp_path / "node")
+    folder.prepare()
+    folder.save(Record(node=NodeId("n1"), member="m", name="rig", gateway="http://g", urls=()))
+    folder.pause = Pause()
+    done = CliRunner().invoke(node.app, ["resume", "--data-dir", str(folder.path)])
+    assert done.exit_code == 0, done.output
+    assert "gai node run" in done.output
+    assert folder.pause is None
+
+
 def test_what_is_not_said_stays() -> None:
     """Options replace what was chosen before; another engine begins anew."""
     before = Choice(engine="external", engine_url="http://h", models=("a",), slots=3)
@@ -160,8 +179,11 @@ def test_a_path_holds_wherever_the_node_is_run_from_next(
 
 
 def test_there_is_an_option_for_all_that_is_chosen() -> None:
-    """What the record keeps can be said, and what is said is kept."""
-    assert Said.__annotations__.keys() == set(Choice.__struct_fields__)
+    """What the record keeps can be said, and what is said is kept; who has said it is noted."""
+    assert Said.__annotations__.keys() == set(Choice.__struct_fields__) - {"picked"}
+    picked = Choice(models=("best",), picked=True)
+    assert choose(picked, Said(slots=2)).picked
+    assert not choose(picked, Said(models=["best"])).picked
 
 
 def test_shows_a_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -183,6 +205,15 @@ def test_shows_what_the_container_is_made_from(capsys: pytest.CaptureFixture[str
     shown = capsys.readouterr().out
     for digest in (image.digest, image.content, image.base, STATUS.models[0].digest):
         assert str(digest) in shown
+
+
+def test_what_has_become_slower_is_shown_with_the_state() -> None:
+    """What a measurement found by itself, and what else is not as it was."""
+    drift = (Drift("decode", 4, 300.0, 200.0, -0.333),)
+    trend = Trend(drift, (Change("driver", "570", "580"),))
+    text = "\n".join(lines(replace(STATUS, trend=trend)))
+    assert "-33% tokens/s at 4 streams against the last runs: 300 then, 200 now" in text
+    assert "since then the driver: 570 → 580" in text
 
 
 def test_says_why_the_network_gives_no_work(
@@ -214,6 +245,14 @@ def test_what_a_pc_lacks_is_told_with_its_remedy(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "Podman" in shown
     assert "sudo apt install podman" in shown
+
+
+def test_says_that_the_list_of_models_could_not_be_read(capsys: pytest.CaptureFixture[str]) -> None:
+    """With what is served meanwhile, and what would change it."""
+    NodeScreen().tell(Unlisted("small"))
+    shown = capsys.readouterr().err
+    assert "could not be read; small is served" in shown
+    assert "--model" in shown
 
 
 def test_tells_its_story_in_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,3 +295,14 @@ def test_a_pause_without_an_agent_needs_a_node(tmp_path: Path) -> None:
     shown = CliRunner().invoke(node.app, ["pause", "--data-dir", str(tmp_path)])
     assert isinstance(shown.exception, NodeFailed)
     assert shown.exception.exit_code == errors.NotEnrolled.exit_code
+
+
+def test_the_logs_of_a_command_are_not_kept_for_good(capsys: pytest.CaptureFixture[str]) -> None:
+    """What logged once in a command logs by whatever is set up afterwards."""
+    log = structlog.get_logger()
+    configure_logs()
+    log.warning("first")
+    assert "event=first" in capsys.readouterr().err
+    with capture_logs() as told:
+        log.warning("second")
+    assert [line["event"] for line in told] == ["second"]

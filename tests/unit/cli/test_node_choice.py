@@ -20,6 +20,17 @@ def test_cards_are_kept_until_others_are_said() -> None:
     assert choose(said, {"engine": "external"}).gpus == ()
 
 
+def test_what_was_picked_for_a_card_is_not_kept_for_others() -> None:
+    """Nor for the processor; a model that its owner named stays wherever it is to run."""
+    picked = Choice(models=("big",), picked=True, gpus=(FIRST,))
+    for cards in (["none"], [SECOND]):
+        other = choose(picked, {"gpus": cards})
+        assert (other.models, other.picked) == ((), False)
+    assert choose(picked, {"gpus": [FIRST], "slots": 2}).models == ("big",)
+    assert choose(picked, {"gpus": ["none"], "models": ["small"]}).models == ("small",)
+    assert choose(Choice(models=("big",)), {"gpus": ["none"]}).models == ("big",)
+
+
 @pytest.mark.parametrize("word", ["0", "all", "GPU-1", "--privileged"])
 def test_what_is_no_card_is_refused_before_anything_is_done(word: str) -> None:
     """With the words that there are, and without a look at the network."""

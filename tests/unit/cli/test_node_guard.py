@@ -37,7 +37,7 @@ GUARD = GuardStatus(
     signals=(
         SignalStatus("game", "busy", GAME, fails_closed=True),
         SignalStatus("gpu", "unknown", NO_CARD, fails_closed=False),
-        SignalStatus("price", "unknown", sentence("no_price", area="SE3"), fails_closed=True),
+        SignalStatus("price", "unknown", sentence("no_area"), fails_closed=True),
     ),
     pauses=(PauseStatus(0.0, 60.0, GAME, "game"), PauseStatus(120.0, None, GAME, "game")),
     today=DayStatus(sent_this_month=1_500_000_000, tokens=1234),
@@ -78,7 +78,8 @@ def test_says_in_one_line_why_it_does_not_serve() -> None:
     assert f"it does not serve since {time.strftime('%Y', time.localtime(0))}" in text
     assert ": factorio is running" in text
     assert "graphics card: no NVIDIA card that could be asked; it serves all the same" in text
-    assert "electricity price: no price is known for SE3; it does not serve meanwhile" in text
+    where = "say where you are with --price-area"
+    assert f"electricity price: {where}; it does not serve meanwhile" in text
     assert text.count("factorio is running") == 3
     assert "1234 tokens made" in text
     assert "1.5 GB sent" in text
@@ -129,6 +130,9 @@ def test_kronor_say_whose_price_they_rest_on() -> None:
     text = shown(today=day)
     assert "0.99 kr today, at spot prices without tax and fees (prices.example, SE3)" in text
     assert "0.45 kr/kWh now" in text
+    cases = {"before": "kr/kWh now by another day's", "table": "kr/kWh by a table of usual prices"}
+    for basis, words in cases.items():
+        assert f"0.45 {words}" in shown(today=msgspec.structs.replace(day, price_basis=basis))
 
 
 def test_says_whom_it_serves_and_what_its_models_take() -> None:
@@ -193,15 +197,17 @@ def test_every_limit_has_an_option_and_help() -> None:
         assert f"--{name.replace('_', '-')}" in told
 
 
-def test_what_is_typed_becomes_a_limit() -> None:
+def test_what_is_typed_becomes_a_limit(tmp_path: Path) -> None:
     """Decimal commas too; `off` is the default again."""
+    folder = NodeFolder(tmp_path)
     limits = node_limits.with_changes(
+        folder,
         Limits(max_cpu=10.0),
         {"max_price": "1,5", "price_area": "SE4", "max_cpu": "off", "idle": "1h", "gpu": False},
     )
     assert limits == Limits(max_price=1.5, price_area="SE4", idle=3600.0, gpu=False)
     with pytest.raises(NotPossible, match="not a number"):
-        node_limits.with_changes(Limits(), {"max_cpu": "half"})
+        node_limits.with_changes(folder, Limits(), {"max_cpu": "half"})
 
 
 def test_limits_need_a_node_to_be_set_and_none_to_be_seen(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ UP = LinkSigns("connected")
         (Signs(7, "0.2.0", "paused", UP), ""),
         (Signs(7, "0.2.0", "draining", UP), ""),
         (Signs(7, "0.2.0", "joining", UP), None),
+        (Signs(7, "0.2.0", "joining", LinkSigns("closed"), waits_for_room=True), ""),
+        (Signs(7, "0.1.0", "joining", LinkSigns("closed"), waits_for_room=True), None),
         (Signs(7, "0.2.0", "ready", LinkSigns("connecting")), None),
         (Signs(7, "0.1.0", "ready", UP), None),
         (Signs(8, "0.2.0", "ready", UP), None),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from garage_ai.cli.errors import Misused, Refused, Unreachable
-from garage_ai.cli.target import find_target
+from garage_ai.cli.target import find_target, kept_ca
 from garage_ai.local import whereabouts
 from garage_ai.local.folders import Folders
 from garage_ai.local.processes import ProcessMark, UpRecord, own_mark
@@ -108,6 +108,19 @@ def test_what_is_no_url(home: Path, url: str) -> None:
         return
     with pytest.raises(Misused):
         find_target(gateway=url, api_key="k")
+
+
+def test_the_ca_that_an_invite_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is trusted at that address alone, and where SSL_CERT_FILE says nothing else."""
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    path = kept_ca("https://gai.example:8000/")
+    path.parent.mkdir(parents=True)
+    path.write_text("a CA")
+    assert find_target(gateway="https://gai.example:8000/v1", api_key="k").ca == path
+    for url in ("https://gai.example", "http://gai.example:8000", f"https://{'x' * 300}:8000"):
+        assert find_target(gateway=url, api_key="k").ca is None
+    monkeypatch.setenv("SSL_CERT_FILE", "/etc/ssl/other.pem")
+    assert find_target(gateway="https://gai.example:8000", api_key="k").ca is None
 
 
 def test_a_pointer_of_somebody_else_is_not_believed(

@@ -1,5 +1,6 @@
 """What `gai up` says of events and errors."""
 
+import os
 import shlex
 from pathlib import Path
 
@@ -64,6 +65,22 @@ def test_curl_is_fit_for_a_shell() -> None:
     assert argv[3:5] == ["-H", "Authorization: Bearer gai_k"]
     assert argv[-1] == "https://h:1/v1/chat/completions"
     assert curl(event).isascii()
+
+
+def test_the_journal_never_gets_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a service writes is kept where others read it; what goes into a file is not."""
+    ready = Ready("http://h:1", "gai_k", "garage-chat", None, 1.0)
+    for kept in (True, False):
+        with (tmp_path / f"{kept}").open("w") as stream:
+            there = os.fstat(stream.fileno())
+            journal = f"{there.st_dev}:{there.st_ino if kept else 0}"
+            monkeypatch.setenv("JOURNAL_STREAM", journal)
+            monkeypatch.setattr("sys.stdout", stream)
+            Screen(Folders(DIR)).tell(ready)
+    assert "gai_k" in (tmp_path / "False").read_text()
+    told = (tmp_path / "True").read_text()
+    assert "gai_k" not in told
+    assert "/data/admin.key" in told
 
 
 def test_changes_of_children(capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,9 @@ SHORTER = {
     "docs/node/uppdatera.md": "docs/node/update.md",
     "docs/ekonomi.md": "docs/economy.md",
     "docs/how-to/medlem.md": "docs/how-to/members.md",
+    "docs/how-to/models.sv.md": "docs/how-to/models.md",
     "docs/how-to/litellm.sv.md": "docs/how-to/litellm.md",
+    "docs/explanation/skydd.md": "docs/explanation/protection.md",
 }
 """Pages that tell in Swedish only what an owner or a member needs."""
 

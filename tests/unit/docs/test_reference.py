@@ -4,12 +4,16 @@ import re
 from typing import get_args
 
 import pytest
-from docs.generate import http_api
+from docs.generate import command, errors, http_api, settings
 from tests.parts.documents import Document
 from tests.parts.tree import ROOT
 
+from garage_ai.gateway.problems import PROBLEMS
+from garage_ai.network.errors import ClientGone, DispatchError
+from garage_ai.serving.errors import InsufficientQuota
 from garage_ai.storage.tables import metadata
 from garage_ai.wire import frames, messages, subjects, window
+from garage_ai.wire.identity import Purpose
 from garage_ai.wire.ids import AttemptId, GatewayId, NodeId
 
 WIRE = ROOT / "docs/reference/wire.md"
@@ -82,6 +86,35 @@ def test_every_limit_is_told(name: str) -> None:
     assert float(row[1]) == LIMITS[name]
 
 
+def test_all_that_a_node_signs_is_told() -> None:
+    """Each kind of signed text is on the page, and each purpose of a proof."""
+    sources = (ROOT / "src/garage_ai/wire").glob("*.py")
+    signed = {kind for path in sources for kind in re.findall(r"gai-\w+-v\d", path.read_text())}
+    assert "gai-enrol-v1" in signed
+    assert {*signed, *get_args(Purpose)} - Document(WIRE).code() == set()
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [("docs/explanation/architecture.md", "The house"), ("CONTRIBUTING.md", "Where things live")],
+)
+def test_every_room_is_told(page: str, title: str) -> None:
+    """The house is drawn with all its rooms."""
+    parts = re.split(r"^## ", (ROOT / page).read_text(), flags=re.MULTILINE)
+    drawn = next(part for part in parts if part.startswith(title))
+    inside = (ROOT / "src/garage_ai").glob("[a-z]*")
+    rooms = {path.stem for path in inside if path.suffix in ("", ".py")}
+    assert rooms - set(re.findall(r"\w+", drawn)) == set()
+
+
+def test_what_a_setting_may_be_is_told() -> None:
+    """A setting of a few words names them; no cell for the kind is empty."""
+    rows = table_rows(settings.made())
+    kinds = {row[0]: row[1] for row in rows if len(row) == 4}
+    assert kinds["`GAI_LIMITS_FAIL`"] == "one of `open`, `closed`"
+    assert all(kinds.values())
+
+
 def test_every_subject_is_told() -> None:
     """The table holds the subjects that the code makes, with names in the places of ids."""
     node, attempt = NodeId("<node>"), AttemptId("<request>")
@@ -135,3 +168,33 @@ def test_every_route_is_told() -> None:
     page = http_api.made().splitlines()
     assert routes
     assert routes - set(page) == set()
+
+
+@pytest.mark.parametrize("group", ["models", "usage", "me", "litellm"])
+def test_a_group_that_does_something_itself_is_told(group: str) -> None:
+    """`gai models` lists the models, and has commands below it."""
+    assert f"## gai {group}" in command.made().splitlines()
+
+
+def test_every_type_of_error_is_told() -> None:
+    """Each stands above the table of its code."""
+    page = errors.made().split("\n## ")
+    for each in PROBLEMS.values():
+        told = next(part for part in page if f"| `{each.code}` |" in part)
+        assert f"`{each.type}`" in told.partition("| ---")[0], each.code
+
+
+def test_every_refusal_of_a_request_is_told() -> None:
+    """What dispatching and paying can end in stands with the routes that ask a model."""
+    api = http_api.described()
+    # A client that left is told nothing.
+    ends = {each.code for each in _leaves(DispatchError)} - {ClientGone.code}
+    ends.add(InsufficientQuota.code)
+    for path in ("/v1/chat/completions", "/v1/completions", "/v1/embeddings"):
+        told = str(api["paths"][path]["post"]["responses"])
+        assert [code for code in sorted(ends) if f"`{code}`: " not in told] == []
+
+
+def _leaves(kind: type[DispatchError]) -> list[type[DispatchError]]:
+    below = [leaf for each in kind.__subclasses__() for leaf in _leaves(each)]
+    return below or [kind]

@@ -30,7 +30,6 @@ def test_no_place_and_no_secret_is_told() -> None:
         port=8443,
         data_dir=Path("/srv/garage"),
         cors_origins="https://example.org",
-        public_url="https://ai.example.org",
     )
     now, defaults = kept_settings(settings)
     assert now == defaults

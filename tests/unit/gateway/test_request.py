@@ -243,12 +243,20 @@ def test_nested_internals_are_dropped() -> None:
     assert reading.include_usage
 
 
-def test_kept_fields() -> None:
-    """What is the caller's own stays here, in silence."""
-    kept = [field.name for field in FIELDS["chat"].values() if field.fate == "keep"]
-    private = [name for name in kept if name not in ("stream", "stream_options", "modalities")]
-    reading = read(**dict.fromkeys(private, "private"))
-    assert sent(reading) == BASE["chat"]
+def test_what_engines_need_not_see_is_named() -> None:
+    """What is the caller's own stays here, and he is told so."""
+    private = ("user", "metadata", "store", "service_tier", "safety_identifier")
+    caching = ("prompt_cache_key", "prompt_cache_retention", "prompt_cache_options")
+    for route in FIELDS:
+        reading = read(route, **dict.fromkeys((*private, *caching), "private"))
+        assert sent(reading) == BASE[route]
+        assert reading.dropped == {*private, *caching}
+
+
+def test_what_the_gateway_does_itself_is_not_named() -> None:
+    """A stream, and the usage of one, are what the client asked for."""
+    reading = read(stream=True, stream_options={"include_usage": True}, modalities=["text"])
+    assert (reading.stream, reading.include_usage) == (True, True)
     assert not reading.dropped
 
 
@@ -377,11 +385,41 @@ def test_depth() -> None:
     tool = {"type": "function", "function": {"name": "f", "parameters": _nested(40)}}
     assert refused(tools=[tool]).code == "json_too_deep"
     assert refused(unknown=_nested(40)).code == "json_too_deep"
+    assert refused(metadata=_nested(40)).code == "json_too_deep"
     assert read(unknown=_nested(MAX_DEPTH - 1)).dropped == {"unknown"}
     body = b'{"model":"m","x":' + b"[" * 100_000
     with pytest.raises(BadRequest) as caught:
         read_request("chat", body)
     assert caught.value.code == "json_too_deep"
+
+
+def test_more_fields_than_anybody_means_are_refused_before_they_are_read() -> None:
+    """At the top, in a message, and in what is left out: each took seconds of everybody's time."""
+    many = {f"k{number}": 1 for number in range(300)}
+    assert refused(**many).code == "too_many_fields"
+    message = {"role": "user", "content": "x"}
+    assert refused(messages=[message | many]).code == "too_many_fields"
+    assert len(read(messages=[message | dict(list(many.items())[:200])]).dropped) == 200
+    names = b",".join(b'"k%d":1' % number for number in range(600_000))
+    with pytest.raises(BadRequest) as caught:
+        read_request("chat", b'{"model":"m",' + names + b"}")
+    assert caught.value.code == "too_many_fields"
+
+
+def test_what_is_left_out_of_a_message_is_not_read() -> None:
+    """However much it is; the rest of the message goes on as it came."""
+    junk = b"[" + b",".join([b"[]"] * 1_000_000) + b"]"
+    body = b'{"model":"m","messages":[{"role":"user","x":' + junk + b',"content":"h\\u00e9"}]}'
+    reading = read_request("chat", body)
+    assert reading.dropped == {"messages.x"}
+    assert json.loads(reading.body)["messages"] == [{"role": "user", "content": "h\u00e9"}]
+
+
+def test_too_many_messages_with_unknown_fields_are_told_as_too_many() -> None:
+    """The number is what is wrong, not the field."""
+    error = refused(messages=[{"role": "user", "content": "x", "k": 1}] * 5000)
+    assert (error.code, error.param) == ("invalid_value", "messages")
+    assert "length" in error.message
 
 
 def test_brackets_in_text_do_not_nest() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from garage_ai.ledger import NanoGai
 from garage_ai.ledger.proxied import Comparison, ProxiedCall, compare
-from garage_ai.storage import KeyId, MemberId, UsageRecord
+from garage_ai.storage import OPERATOR, KeyId, MemberId, UsageRecord
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 CALL = ProxiedCall(
@@ -121,3 +121,10 @@ def test_an_abort_of_an_engine_that_told_nothing_is_compared_by_the_gateways_cou
         counted_completion_tokens=counted,
     )
     assert compare(call, [record])[0] == verdict
+
+
+def test_a_call_that_is_free_by_its_key_is_equal() -> None:
+    """The operator's own pays nothing, whatever LiteLLM reckons; of others that is a difference."""
+    assert compare(CALL, [RECORD.but(member=OPERATOR, charge=0)]) == ("equal", [])
+    assert compare(CALL, [RECORD.but(member=OPERATOR, charge=27_000)])[0] == "cost"
+    assert compare(CALL, [RECORD.but(charge=0)])[0] == "cost"

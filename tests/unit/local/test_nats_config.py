@@ -11,7 +11,6 @@ from garage_ai.local.nats_server import (
     TlsFiles,
     find_program,
     render,
-    urls_for,
     version_of,
 )
 from garage_ai.wire.nkey import PublicKey
@@ -79,10 +78,6 @@ def test_off_loopback_both_listeners_have_tls() -> None:
     assert text.count(block) == 2
     assert text.count('min_version: "1.2"') == 2
     assert "no_tls" not in text
-    assert urls_for(public(), "garage.example") == [
-        "tls://garage.example:4222",
-        "wss://garage.example:4223",
-    ]
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "garage.example"])  # noqa: S104
@@ -93,9 +88,10 @@ def test_off_loopback_without_tls_is_refused(host: str) -> None:
     assert "no_tls: true" in render(public(host=host, tls=None, insecure=True))
 
 
-def test_an_ipv6_address_is_bracketed() -> None:
-    """As URLs want it."""
-    assert urls_for(PLAIN, "::1") == ["nats://[::1]:4222", "ws://[::1]:4223"]
+@pytest.mark.parametrize("host", ["127.0.0.2", "127.0.1.1", "localhost", "::1"])
+def test_every_address_of_this_machine_alone_goes_without_tls(host: str) -> None:
+    """As `gai up` has it."""
+    assert "tls {" not in render(public(host=host, tls=None))
 
 
 def program(path: Path, says: str) -> Path:

@@ -14,7 +14,6 @@ from garage_ai.local.places import (
     bind_host,
     check_options,
     gateway_environment,
-    is_loopback,
 )
 from garage_ai.local.tls import Certificates
 
@@ -117,23 +116,6 @@ def test_any_free_ports_never_collide() -> None:
     check_options(UpOptions(FOLDER, port=0, nats_port=0))
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("127.0.0.1", True),
-        ("127.8.8.8", True),
-        ("::1", True),
-        ("localhost", True),
-        (EVERYWHERE, False),
-        ("10.0.0.1", False),
-        ("localhost.example", False),
-    ],
-)
-def test_what_is_loopback(host: str, expected: bool) -> None:
-    """Names other than localhost may lead anywhere."""
-    assert is_loopback(host) is expected
-
-
 def test_the_gateway_is_told_where_it_lives() -> None:
     """What the owner set beyond that stays; stale TLS settings do not."""
     place = Place("127.0.0.1", 8000, 4222, "127.0.0.1", None)
@@ -148,7 +130,6 @@ def test_the_gateway_is_told_where_it_lives() -> None:
         "GAI_AUTHORITY_DIR": "/data/nats",
         "GAI_NATS_URLS": "nats://127.0.0.1:4222,ws://127.0.0.1:4223",
         "GAI_NODE_NATS_URLS": "nats://127.0.0.1:4222,ws://127.0.0.1:4223",
-        "GAI_PUBLIC_URL": "http://127.0.0.1:8000",
         "GAI_INSECURE": "false",
     }
 

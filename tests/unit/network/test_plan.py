@@ -5,13 +5,17 @@ from typing import get_args
 
 import pytest
 
-from garage_ai.network.attempt import LINK_LOST, REPLACED, Verdict, VerdictKind
+from garage_ai.network.attempt import LINK_LOST, OUT_OF_TIME, REPLACED, Verdict, VerdictKind
 from garage_ai.network.errors import (
     ContextLengthExceeded,
+    EngineFailed,
+    EngineFull,
     EngineRejected,
     ModelLoading,
     NoCapacity,
+    NodeLost,
     NodeTimeout,
+    NodeUnheard,
     NodeYielded,
     NoNode,
 )
@@ -38,7 +42,9 @@ def after(plan: Plan, kind: VerdictKind, code: str = "") -> object:
     return plan.after(Verdict(kind, "why", code), N, CHANCE)
 
 
-@pytest.mark.parametrize("kind", ["engine_failed", "bad_reply", "lost", "unwilling", "yielded"])
+@pytest.mark.parametrize(
+    "kind", ["engine_failed", "bad_reply", "lost", "unwilling", "yielded", "timeout"]
+)
 def test_a_failed_node_is_followed_by_another_within_bounds(kind: VerdictKind) -> None:
     """Three more tries with growing, jittered pauses; then the error."""
     plan = Plan(retries=3)
@@ -58,10 +64,20 @@ def test_a_node_that_is_well_is_only_avoided(code: str) -> None:
     assert (plan.excluded, plan.avoided) == (set(), {N})
 
 
-@pytest.mark.parametrize("kind", ["timeout", "cancelled"])
-def test_what_another_node_would_not_mend_is_final(kind: VerdictKind) -> None:
+@pytest.mark.parametrize(("kind", "code"), [("timeout", OUT_OF_TIME), ("cancelled", "")])
+def test_what_another_node_would_not_mend_is_final(kind: VerdictKind, code: str) -> None:
     """Spent time and a client that left are not tried again."""
-    assert isinstance(after(Plan(retries=3), kind), GiveUp)
+    assert isinstance(after(Plan(retries=3), kind, code), GiveUp)
+
+
+@pytest.mark.parametrize("code", ["first_byte", "engine_timeout"])
+def test_one_that_is_too_slow_to_begin_is_followed_by_another(code: str) -> None:
+    """It is that node's card that hangs, or is too small; the request has time left."""
+    plan = Plan(retries=3)
+    assert isinstance(after(plan, "timeout", code), Again)
+    assert (plan.excluded, plan.tries) == ({N}, 1)
+    # Whoever asks again by himself is told at once: it would be three times as many otherwise.
+    assert isinstance(after(Plan(retries=3, once_slow=True), "timeout", code), GiveUp)
 
 
 @pytest.mark.parametrize("second", [kind for kind in KINDS if kind != "answered"])
@@ -127,7 +143,7 @@ def test_blame(kind: VerdictKind) -> None:
     """Only the node's own failures count against it."""
     failures = {"engine_failed", "bad_reply", "lost", "timeout"}
     expected = "failure" if kind in failures else "success" if kind == "answered" else "none"
-    assert blame(Verdict(kind)) == expected
+    assert blame(Verdict(kind), committed=True) == expected
 
 
 def test_a_lost_link_is_nobodys_fault() -> None:
@@ -137,8 +153,13 @@ def test_a_lost_link_is_nobodys_fault() -> None:
 
 def test_a_request_that_wants_more_than_all_the_time_is_no_nodes_fault() -> None:
     """A client may ask for an answer of any length."""
-    assert blame(Verdict("timeout", code="total")) == "none"
-    assert blame(Verdict("timeout", code="first_byte")) == "failure"
+    assert blame(Verdict("timeout", code=OUT_OF_TIME)) == "none"
+
+
+@pytest.mark.parametrize("code", ["first_byte", "engine_timeout"])
+def test_one_that_is_slow_to_begin_is_in_doubt(code: str) -> None:
+    """A prompt may be so long that nobody is done with it in time."""
+    assert blame(Verdict("timeout", code=code)) == "doubt"
 
 
 @pytest.mark.parametrize(
@@ -165,6 +186,13 @@ def test_an_engine_that_speaks_is_in_doubt(code: str, committed: bool, expected:
         (Verdict("away", code="loading"), ModelLoading, 503),
         (Verdict("away", code="paused"), NoNode, 503),
         (Verdict("yielded"), NodeYielded, 502),
+        (Verdict("lost", code="silence"), NodeLost, 502),
+        (Verdict("lost", code=LINK_LOST), NodeUnheard, 502),
+        (Verdict("lost", code=REPLACED), NodeUnheard, 502),
+        (Verdict("unwilling", code="engine_429"), EngineFull, 502),
+        (Verdict("engine_failed", code="engine_503"), EngineFull, 502),
+        (Verdict("unwilling", code="engine_401"), EngineFailed, 502),
+        (Verdict("engine_failed", code="engine_500"), EngineFailed, 502),
     ],
 )
 def test_the_error_a_client_sees(verdict: Verdict, error: type[Exception], status: int) -> None:

@@ -4,6 +4,7 @@ import pytest
 from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
 from garage_ai.network.models import EnrolledNode, Node, Target
+from garage_ai.network.names import KnownModel
 from garage_ai.network.registry import (
     GONE_AFTER,
     SUSPECT_AFTER,
@@ -46,6 +47,45 @@ def test_a_node_that_does_not_serve_is_no_choice(
     registry.heard(N0, beat(1, state=state), 11.0, WALL)
     assert node(registry).state == (state if state != "no such state" else "joining")
     assert registry.pool("small") is None
+
+
+def test_another_catalogue_is_known_at_once(registry: Registry, beat: BeatMaker) -> None:
+    """A model that was added needs no claim from then on, one that was taken out does."""
+    own = KnownModel("own", Digest("sha256:" + "c" * 64), "chat", 8192, rank=99)
+    [asked] = registry.heard(N0, beat(model=own), 10.0, WALL)
+    assert isinstance(asked, Claim)
+    assert registry.catalogue_is([SMALL, own]) == [RoomMade(Target("own"))]
+    assert serving(registry, "own") == {N0}
+    assert registry.names.best_chat({"own": 1, "small": 9}) == "own"
+    assert registry.catalogue_is([SMALL]) == [Claim(N0, "mbr_0", "own", own.digest)]
+    assert serving(registry, "own") == set()
+    assert registry.settle(asked, admitted=True) == [RoomMade(Target("own"))]
+
+
+def test_a_claimed_name_that_the_catalogue_takes_is_decided_anew(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """Whoever served something else under it needs an administrator's word; other names stay."""
+    mine = KnownModel("own", Digest("sha256:" + "d" * 64), "chat", 8192, rank=0)
+    theirs = KnownModel("theirs", Digest("sha256:" + "e" * 64), "chat", 8192, rank=0)
+    for node_id, model in ((N0, mine), (N1, theirs)):
+        [asked] = registry.heard(node_id, beat(model=model), 10.0, WALL)
+        assert isinstance(asked, Claim)
+        registry.settle(asked, admitted=True)
+    added = KnownModel("own", Digest("sha256:" + "c" * 64), "chat", 8192, rank=0)
+    [again] = [each for each in registry.catalogue_is([added]) if isinstance(each, Claim)]
+    assert again == Claim(N0, "mbr_0", "own", mine.digest)
+    assert (serving(registry, "own"), serving(registry, "theirs")) == (set(), {N1})
+    registry.settle(again, admitted=False)
+    assert registry.pool("own") is None
+
+
+def test_a_silent_node_is_judged_by_its_next_beat(registry: Registry, beat: BeatMaker) -> None:
+    """A new catalogue does not bring it back to life."""
+    registry.heard(N0, beat(), 10.0, WALL)
+    registry.tick(10.0 + GONE_AFTER + 1)
+    assert registry.catalogue_is([SMALL]) == []
+    assert node(registry).state == "gone"
 
 
 def test_a_loading_engine_is_no_choice(registry: Registry, beat: BeatMaker) -> None:

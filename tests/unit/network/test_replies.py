@@ -13,6 +13,7 @@ from garage_ai.network.replies import (
     StreamReader,
     Usage,
 )
+from garage_ai.wire.frames import Route
 
 
 def event(**fields: object) -> bytes:
@@ -130,6 +131,41 @@ def test_two_data_lines_cannot_smuggle_a_second_event() -> None:
         reader.feed(b'data: {"choices": []}\ndata: {"choices": []}\n\n')
 
 
+@pytest.mark.parametrize(
+    "event_of_two",
+    [
+        b'data: {"choices":[{"delta":{"content":"a"}}],\r\r"x":1}\n\n',
+        b'data: {"choices":[]}\rdata: {"choices":[]}\n\n',
+        WORD + b'data: {"choices":[],\r\r"x":1}\n\n' + WORD + WORD,
+    ],
+)
+def test_a_bare_cr_ends_a_line_here_as_at_the_client(event_of_two: bytes) -> None:
+    """JSON lets it stand between two members; to a client it would be the end of the event."""
+    with pytest.raises(BadNodeReply):
+        StreamReader(include_usage=False).feed(event_of_two)
+
+
+def test_an_event_in_a_million_pieces_is_read_once() -> None:
+    """What came before is not looked through again with each piece: this took an hour."""
+    reader = StreamReader(include_usage=False)
+    long = event(choices=[{"index": 0, "delta": {"content": "x" * 1_000_000}}])
+    out = [reader.feed(long[place : place + 1]) for place in range(len(long))]
+    assert b"".join(out) == long
+    assert out[-1] == long
+
+
+def test_every_choice_that_began_must_end() -> None:
+    """The first of two to finish is not the end of both."""
+    reader = StreamReader(include_usage=False)
+    for index, ends in ((0, None), (1, None), (0, "stop")):
+        delta = {} if ends else {"content": "a"}
+        reader.feed(event(choices=[{"index": index, "delta": delta, "finish_reason": ends}]))
+    with pytest.raises(BadNodeReply):
+        reader.finish()
+    reader.feed(event(choices=[{"index": 1, "delta": {}, "finish_reason": "stop"}]))
+    assert reader.finish() == DONE
+
+
 @pytest.mark.parametrize("end", [b"", WORD, WORD + b"data: {"], ids=["none", "open", "cut"])
 def test_a_stream_that_only_stops_is_a_bad_reply(end: bytes) -> None:
     """An end without a finish or [DONE] is no end."""
@@ -155,14 +191,50 @@ def test_a_plain_answer_is_checked_when_it_is_whole() -> None:
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"{}", b"[]", b'{"choices": []}', b'{"error": {}}', b'{"data": [1]}', b"\xff"]
+    ("route", "body"),
+    [
+        ("chat", b""),
+        ("chat", b"{}"),
+        ("chat", b"[]"),
+        ("chat", b'{"choices": []}'),
+        ("chat", b'{"error": {}}'),
+        ("chat", b'{"data": [1]}'),
+        ("chat", b"\xff"),
+        ("chat", b'{"choices": [{}]}'),
+        ("chat", b'{"choices": [{"text": "Hej"}]}'),
+        ("chat", b'{"choices": [{"message": {"content": 5}}]}'),
+        ("completions", b'{"choices": [{"message": {"content": "Hej"}}]}'),
+        ("completions", b'{"choices": [{"text": null}]}'),
+        ("embeddings", b'{"data": [1]}'),
+        ("embeddings", b'{"data": [{"embedding": 1}]}'),
+        ("embeddings", b'{"data": [{"embedding": null}]}'),
+        ("embeddings", b'{"choices": [{"text": "Hej"}]}'),
+    ],
 )
-def test_a_plain_answer_without_a_result_is_a_bad_reply(body: bytes) -> None:
+def test_a_plain_answer_without_a_result_is_a_bad_reply(route: Route, body: bytes) -> None:
     """Whatever came instead stays here."""
-    reader = PlainReader("chat", 1000)
+    reader = PlainReader(route, 1000)
     reader.feed(body)
     with pytest.raises(BadNodeReply):
         reader.finish()
+
+
+@pytest.mark.parametrize(
+    ("route", "body"),
+    [
+        ("chat", b'{"choices": [{"message": {"content": null, "tool_calls": [{"id": "1"}]}}]}'),
+        ("chat", b'{"choices": [{"message": {"role": "assistant"}, "finish_reason": "stop"}]}'),
+        ("completions", b'{"choices": [{"text": ""}]}'),
+        ("embeddings", b'{"data": [{"embedding": [0.5], "index": 0}], "model": "m"}'),
+        ("embeddings", b'{"data": [{"embedding": "AAAAPw=="}]}'),
+    ],
+)
+def test_plain_answers_of_every_route(route: Route, body: bytes) -> None:
+    """As engines give them, empty ones too."""
+    reader = PlainReader(route, 1000)
+    reader.feed(body)
+    assert reader.finish() == body
+    assert reader.seen.content_events == 1
 
 
 def test_a_plain_answer_is_bounded() -> None:

@@ -382,6 +382,17 @@ def test_a_silent_stream_is_given_up_unless_it_is_the_gateway_that_waits() -> No
     assert core.tick(ENGINE_SECONDS + 1).stop == [(exchange, "engine_timeout")]
 
 
+def test_a_batch_answer_may_take_all_its_time_for_its_first_word() -> None:
+    """Its prompt may wait long in a full card; once it speaks, silence ends it as any stream."""
+    core = ready()
+    exchange = greeted(core, job(time_limit=5000.0, batch_age=0.0), 0.0).run
+    assert exchange is not None
+    core.credit(credit_packet(exchange.id, 0), ENGINE_SECONDS)
+    assert core.tick(ENGINE_SECONDS + 1).stop == []
+    exchange.pack(ENGINE_SECONDS + 1, Data(b"x"))
+    assert core.tick(ENGINE_SECONDS + 1).stop == [(exchange, "engine_timeout")]
+
+
 def test_a_plain_answer_may_take_all_its_time() -> None:
     """An engine says nothing until a plain answer is ready."""
     core = ready()

@@ -9,13 +9,21 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.parts.weights import weights_of
 
-from garage_ai.catalog import KNOWN, QUANTISATIONS, FolderConfig, find_card
+from garage_ai.catalog import KNOWN, QUANTISATIONS, FolderConfig, Unweighed, Weighed, find_card
+from garage_ai.catalog.group_memory import EXCHANGE
+from garage_ai.catalog.planner import other_bytes
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.engines.vllm_plan import Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Card, Facts
 from garage_ai.node.errors import NoRoom, NotPossible
-from garage_ai.wire.ids import Digest
+from garage_ai.node.group import messages as lent
+from garage_ai.node.group.by_cards import by_cards
+from garage_ai.node.group.gang import Refusal
+from garage_ai.node.group.messages import Measured, Member, Wished
+from garage_ai.node.group.planning import Division
+from garage_ai.wire.ids import Digest, NodeId
 
 GIB = 1 << 30
 METHODS = {"bf16": "", "fp8": "fp8", "int4": "awq", "mxfp4": "mxfp4"}
@@ -33,7 +41,7 @@ def cards(*names: str) -> tuple[Card, ...]:
 
 
 def model(name: str, form: str) -> Model:
-    shape = KNOWN[name].shape
+    shape, published = KNOWN[name].shape, QUANTISATIONS[form]
     return Model(
         folder=Path("/m"),
         files=(),
@@ -41,9 +49,11 @@ def model(name: str, form: str) -> Model:
         digest=Digest("sha256:" + "0" * 64),
         kind="chat",
         context=shape.context,
-        config=FolderConfig("A", "a", shape.heads, shape.context, "bfloat16", METHODS[form]),
+        config=FolderConfig(
+            "A", "a", shape.heads, shape.context, "bfloat16", METHODS[form], published.block
+        ),
         shape=shape,
-        size=QUANTISATIONS[form].weights(shape),
+        weights=weights_of(shape, published),
     )
 
 
@@ -145,6 +155,60 @@ def test_the_best_kind_of_card_is_taken_by_its_uuid() -> None:
     assert on(model("Llama-3.1-8B-Instruct", "int4"), nameless).tensor_parallel == 1
 
 
+def test_eight_bits_are_cut_along_their_blocks() -> None:
+    """768 wide experts in blocks of 128 go on two cards, not on four; a group makes two sets."""
+    experts, four = model("Qwen3-30B-A3B", "fp8"), cards(*["RTX 3090"] * 4)
+    assert on(experts, four).tensor_parallel == 2
+    with pytest.raises(NotPossible, match="no whole blocks of 128, which fp8 needs"):
+        on(experts, four, tensor_parallel=4)
+    found = on(experts, four, grouped=True).lent
+    assert found
+    assert len(found.cards) == 4
+
+
+def rigs_of(of: Model, *rooms: tuple[int, ...]) -> tuple[Member, ...]:
+    """Make rigs of so many MiB on each card, all linked to each other, which lend for a model."""
+    names = [f"rig-{n}" for n in range(len(rooms))]
+    return tuple(
+        Member(
+            NodeId(name),
+            of.digest,
+            willing=True,
+            cards=tuple(lent.Card("RTX 3080", each << 20, (8, 6)) for each in held),
+            links=tuple(Measured(NodeId(other), 0.3, 1.0) for other in names if other != name),
+            wish=Wished(context=4096, slots=1),
+        )
+        for name, held in zip(names, rooms, strict=True)
+    )
+
+
+def divided(of: Model, *rooms: tuple[int, ...]) -> Division | Refusal:
+    found = on(of, cards("RTX 3090"), grouped=True).lent
+    assert found
+    return by_cards(found.model)(rigs_of(of, *rooms))
+
+
+def test_a_group_of_real_files_cuts_along_their_blocks() -> None:
+    """Where vLLM refuses a set of four, two sets of two follow each other."""
+    found = divided(model("Qwen3-30B-A3B", "fp8"), (11 * 1024,) * 4)
+    assert isinstance(found, Division)
+    assert (found.tensor, found.pipeline) == (2, 2)
+
+
+@pytest.mark.parametrize(("rigs", "mebi"), [(3, 7885), (6, 4710)])
+def test_a_table_of_sixteen_bits_is_planned_where_it_lies(rigs: int, mebi: int) -> None:
+    """The ends of a pipeline take as much as they truly do of a model of four bits."""
+    found = divided(model("Qwen3-32B", "int4"), *[(mebi,)] * rigs)
+    if isinstance(found, Refusal):
+        assert "GiB short each" in found.reason
+        return
+    shape, truly = KNOWN["Qwen3-32B"].shape, QUANTISATIONS["int4"]
+    for at in (0, -1):
+        part = replace(shape, layers=found.layers[at])
+        taken = truly.weights(part, 1) + part.cache_bytes(4096) + other_bytes(shape, truly, 1, 1)
+        assert taken + EXCHANGE <= mebi << 20
+
+
 def test_key_heads_that_do_not_divide_are_not_cut() -> None:
     """40 heads go into five parts, their 8 keys do not."""
     five = cards(*["RTX 3090"] * 5)
@@ -167,8 +231,12 @@ def test_a_pc_of_a_group_says_what_it_lends_and_leaves_the_size_to_the_group() -
     assert found.lent
     assert [card.name for card in found.lent.cards] == ["RTX 3090", "RTX 3090"]
     assert all(20 * GIB < card.room < 24 * GIB for card in found.lent.cards)
-    assert found.lent.form.weights(large.shape or found.lent.shape) == pytest.approx(
-        large.size, rel=0.001
-    )
+    assert isinstance(found.lent.model, Weighed)
+    shape, form = found.lent.model
+    assert shape == large.shape
+    assert form.weights(shape) == pytest.approx(sum(large.weights), rel=0.001)
     assert found.context == large.context
     assert on(model("Qwen3-32B", "int4"), cards("RTX 3090")).lent is None
+    unknown = on(replace(large, shape=None), cards("RTX 3090", "RTX 3090"), grouped=True)
+    assert unknown.lent
+    assert (len(unknown.lent.cards), unknown.lent.model) == (2, Unweighed(large.config.heads))

@@ -1,6 +1,7 @@
 """Put one item to the network, as a request of chat is put."""
 
 import asyncio
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -13,7 +14,7 @@ from garage_ai.batch.worker.memory import Memory
 from garage_ai.serving import Call, Reply
 
 MOST_BYTES: Final = 64 * 1024 * 1024
-"""Lines of items that run, whatever there are of them; an engine's request is about as long."""
+"""Lines of items that run, and answers until they are written; a request is as long as its line."""
 
 SHORT_LINE: Final = 64 * 1024
 """Bytes that are read at once; more would hold up chats, and are read in a thread."""
@@ -27,13 +28,12 @@ class Serving(Protocol):
         ...
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Job:
-    """An item and the batch that it is of; its line, once it is read, may name another model."""
+    """An item and the batch that it is of."""
 
     item: Item
     queue: Queue
-    is_of_other_model: bool = False
 
 
 class Asking:
@@ -48,17 +48,23 @@ class Asking:
         self._desk = desk
         self._memory = Memory(MOST_BYTES)
 
-    async def ask(self, job: Job) -> bytes:
+    async def ask(self, job: Job, kept: ExitStack) -> bytes:
         """Put an item to the network; give the whole body of its answer.
+
+        Memory is held for both until `kept` is closed.
 
         Raises: ServingError, LimitReached, LineRefused, FileStoreUnavailable.
         """
-        async with self._memory.hold(job.item.length):
-            reply = await self._serving.open(await self._call(job))
-            try:
-                return b"".join([piece async for piece in reply])
-            finally:
-                await reply.aclose()
+        held = kept.enter_context(await self._memory.hold(job.item.length))
+        reply = await self._serving.open(await self._call(job))
+        pieces: list[bytes] = []
+        try:
+            async for piece in reply:
+                pieces.append(piece)
+                await held.grow(len(piece))
+        finally:
+            await reply.aclose()
+        return b"".join(pieces)
 
     async def _call(self, job: Job) -> Call:
         """Make a request of an item's line, which nobody holds after that."""
@@ -68,7 +74,6 @@ class Asking:
             asked = read_line(data, queue.endpoint, self._read)
         else:
             asked = await asyncio.to_thread(read_line, data, queue.endpoint, self._read)
-        job.is_of_other_model = asked.reading.model != queue.model
         return Call(
             item.request_id,
             ROUTES[queue.endpoint],

@@ -50,6 +50,7 @@ class Ender:
         self.counts = EndCounts()
         self._items = items
         self._queue: deque[Ended] = deque()
+        self._free: deque[Callable[[], None]] = deque()
         self._wake = asyncio.Event()
         self._closing = False
         self._task: asyncio.Task[None] | None = None
@@ -71,9 +72,10 @@ class Ender:
         """The items of these ends, which are still leased."""
         return [ended.item for ended in self._queue]
 
-    def put(self, ended: Ended) -> None:
-        """Take the end of an item; never waits."""
+    def put(self, ended: Ended, free: Callable[[], None] = lambda: None) -> None:
+        """Take the end of an item, and `free` what it holds once it is committed; never waits."""
         self._queue.append(ended)
+        self._free.append(free)
         self._wake.set()
 
     async def close(self) -> None:
@@ -97,6 +99,7 @@ class Ender:
                 await self._write(group)
                 for _ in group:
                     self._queue.popleft()
+                    self._free.popleft()()
 
     def _group(self) -> list[Ended]:
         group: list[Ended] = []

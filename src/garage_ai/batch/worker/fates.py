@@ -1,7 +1,7 @@
 """What becomes of an item that got no answer. Pure.
 
 An error that is the client's ends it. An error of the network's is an attempt, of which there are
-MAX_ATTEMPTS. No room is none: the item waits.
+MAX_ATTEMPTS. No room is none, nor is what was nobody's fault: the item waits.
 """
 
 from collections.abc import Mapping
@@ -10,12 +10,20 @@ from typing import Final, Literal
 
 import msgspec
 
-from garage_ai.accounts import LimitReached
+from garage_ai.accounts import BudgetExceeded, LimitReached, RateLimited
 from garage_ai.batch.errors import FileStoreUnavailable, LineRefused
 from garage_ai.serving import ServingError
 
 MAX_ATTEMPTS: Final = 3
 """After so many failures an item is at fault, not those who were asked."""
+
+AGAIN_SECONDS: Final = 3.0
+"""Pause before the second attempt; the third's is AGAIN_TIMES as long: engines are restarted."""
+
+AGAIN_TIMES: Final = 4.0
+
+ENGINES_WORDS: Final = frozenset({"context_length_exceeded", "engine_rejected"})
+"""Refusals that an engine itself has said: it is alive."""
 
 Fate = Literal["over", "again", "wait"]
 
@@ -40,7 +48,10 @@ _WAITS: Final[Mapping[str, Cause]] = {
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why there is no answer, as a client of the API would have been told it."""
+    """Why there is no answer, as a client of the API would have been told it.
+
+    `cause` is what an item waits for that is not at fault.
+    """
 
     code: str
     message: str
@@ -48,36 +59,50 @@ class Failure:
     type: str = "server_error"
     param: str | None = None
     retry_after: float | None = None
+    cause: Cause | None = None
 
     @classmethod
     def of(cls, error: Exception) -> "Failure":
         """Say what an error is; one that nobody foresaw is the gateway's."""
         match error:
             case ServingError():
+                cause = "batch" if error.is_nobodys else _WAITS.get(error.code)
+                cause = "model" if error.has_no_room else cause
                 told = (error.code, error.message, error.status, error.type, error.param)
-                return cls(*told)
+                return cls(*told, cause=cause)
             case LineRefused():
-                return cls(error.code, error.message, 400, "invalid_request_error", error.param)
+                told = (error.code, error.message, 400, "invalid_request_error", error.param)
+                return cls(*told, cause=_WAITS.get(error.code))
             case LimitReached():
-                told = (error.code, str(error), 403, "invalid_request_error", error.param)
-                return cls(*told, retry_after=error.retry_after)
+                return cls._of_limit(error)
             case FileStoreUnavailable():
-                return cls(error.code, "The input file cannot be read now.", 503)
+                words = "The input file cannot be read now."
+                return cls(error.code, words, 503, cause=_WAITS[error.code])
             case TimeoutError():
                 return cls("timeout", "The request took too long.", 504)
             case _:
                 return cls("internal_error", "The gateway failed; its log says more.")
 
+    @classmethod
+    def _of_limit(cls, error: LimitReached) -> "Failure":
+        wait, cause = error.retry_after, _WAITS.get(error.code)
+        if isinstance(error, RateLimited | BudgetExceeded):
+            # Where no time helps, more is asked for than the limit ever allows.
+            cause = cause if wait is not None else None
+            return cls(error.code, str(error), 429, "rate_limit_error", None, wait, cause)
+        told = (error.code, str(error), 403, "invalid_request_error", error.param)
+        return cls(*told, retry_after=wait, cause=cause)
+
     def fate(self, attempts: int) -> Fate:
         """Decide after so many attempts, this one included."""
-        if self.code in _WAITS:
+        if self.cause is not None:
             return "wait"
-        return "over" if self.status < 500 or attempts >= MAX_ATTEMPTS else "again"
+        return "over" if self.is_clients or attempts >= MAX_ATTEMPTS else "again"
 
     @property
-    def cause(self) -> Cause:
-        """Tell what an item waits for whose fate that is."""
-        return _WAITS[self.code]
+    def is_clients(self) -> bool:
+        """Tell whether the same would come of it again, for the request's own sake."""
+        return self.cause is None and self.status < 500
 
     def envelope(self, attempts: int) -> bytes:
         """Write the body of OpenAI's error answer; it tells that it was tried before."""
@@ -88,4 +113,17 @@ class Failure:
         return msgspec.json.encode({"error": told})
 
 
-__all__ = ["MAX_ATTEMPTS", "Cause", "Failure", "Fate"]
+def pause_after(attempts: int) -> float:
+    """Give the seconds, without jitter, until an item is tried again that failed so often."""
+    return AGAIN_SECONDS * AGAIN_TIMES ** (attempts - 1)
+
+
+__all__ = [
+    "AGAIN_SECONDS",
+    "ENGINES_WORDS",
+    "MAX_ATTEMPTS",
+    "Cause",
+    "Failure",
+    "Fate",
+    "pause_after",
+]

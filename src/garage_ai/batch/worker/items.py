@@ -33,10 +33,16 @@ LOST: Final = 20
 
 
 class Line(NamedTuple):
-    """What items are put to: a model, by the name in their batch, in everybody's engines or not."""
+    """What items are put to, and by whom: all items of a line may be served by the same nodes.
+
+    `model` is its served name, in the engines of a `job` where that has any. `regions` None:
+    anywhere. `asker` stands for all who are served alike, empty where everybody is.
+    """
 
     model: str
     job: str = ""
+    regions: frozenset[str] | None = None
+    asker: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +67,6 @@ class Queue:
     def job(self) -> str:
         """What its requests bear where engines are made for them alone; empty where they share."""
         return self.batch if self.isolation == DEDICATED else ""
-
-    @property
-    def line(self) -> "Line":
-        """Whose slots its items are begun in."""
-        return Line(self.model, self.job)
 
 
 @dataclass(frozen=True, slots=True)

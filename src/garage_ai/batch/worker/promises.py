@@ -16,7 +16,7 @@ from garage_ai.ledger import Leases, in_gai, member_account
 from garage_ai.ledger.books import LeaseId
 from garage_ai.ledger.charges import Price, charge
 from garage_ai.ledger.leases import Request, Wish
-from garage_ai.serving import ServingError, is_free, worst_case
+from garage_ai.serving import UNKNOWN_CONTEXT, ServingError, is_free, worst_case
 from garage_ai.storage import MemberId, Storage
 from garage_ai.wire.ids import Digest
 
@@ -38,7 +38,7 @@ class Models(Protocol):
         """Name the manifest that a served name stands for."""
 
     def context(self, model: str) -> int | None:
-        """Tell the longest context in which a model is served, in tokens."""
+        """Tell the longest context of a model, in tokens."""
 
 
 class Entry(Protocol):
@@ -87,7 +87,8 @@ class Promises:
         except ServingError:
             model = reading.model  # nobody serves it now; it is known by its name
         price = self._prices.entry(self._models.digest(model), model).batch_price
-        return charge(price, *worst_case(reading, self._models.context(model)))
+        context = self._models.context(model) or _unknown_context(reading)
+        return charge(price, *worst_case(reading, context))
 
     async def take(self, batch: Batch) -> None:
         """Set `batch.reserved` nGAI aside. Raises: ReservationRefused, StorageError."""
@@ -104,6 +105,15 @@ class Promises:
     async def release(self, batch: Batch) -> None:
         """Give back what the items did not use. Raises: StorageError."""
         await self._leases.close([LeaseId(batch.id)])
+
+
+def _unknown_context(reading: Reading) -> int:
+    """Bound an item's context where it is only known when it runs: by its bytes and what it asks.
+
+    A text has no more tokens than bytes; a picture has far fewer, and is billed by the piece.
+    """
+    prompt = 0 if reading.bound.media else len(reading.body)
+    return max(UNKNOWN_CONTEXT, prompt, reading.bound.tokens or 0)
 
 
 def _short(needed: int, available: int) -> str:

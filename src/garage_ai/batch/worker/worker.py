@@ -8,10 +8,10 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass, field
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Final, Protocol, Self
 
 import structlog
@@ -19,17 +19,16 @@ import structlog
 from garage_ai.accounts import LimitReached
 from garage_ai.batch.models import BatchId
 from garage_ai.batch.requests import ReadRequest
-from garage_ai.batch.results import answered, unanswered
 from garage_ai.batch.store import FileStore
 from garage_ai.batch.validation import Desk
 from garage_ai.batch.worker.asking import Asking, Job, Serving
 from garage_ai.batch.worker.bills import ItemBill, ItemBills
 from garage_ai.batch.worker.ender import Ender
-from garage_ai.batch.worker.fates import Failure
-from garage_ai.batch.worker.items import Ended, Item, Items, Line, Lost, Queue
+from garage_ai.batch.worker.fates import ENGINES_WORDS, Failure, pause_after
+from garage_ai.batch.worker.items import Ended, Item, Items, Queue
+from garage_ai.batch.worker.lines import given_up, line_of
 from garage_ai.batch.worker.pauses import Pauses
-from garage_ai.batch.worker.turns import Turns, Waiting
-from garage_ai.batch.worker.window import Window
+from garage_ai.batch.worker.rooms import Capacity, Room, Rooms, Work
 from garage_ai.ledger import Receipt
 from garage_ai.serving import ServingError
 from garage_ai.storage import MemberId
@@ -42,9 +41,6 @@ LOOK_SECONDS: Final = 0.5
 IDLE_SECONDS: Final = 2.0
 """How often they are where none waits; what this gateway itself lets begin is told at once."""
 
-MOST_AHEAD: Final = 512
-"""Most items of one model that are claimed before their turn."""
-
 MOST_PAUSED: Final = 5000
 """Most keys and batches that the database is told not to look at."""
 
@@ -54,21 +50,14 @@ RECORD_SECONDS: Final = 30.0
 ITEM_SECONDS: Final = 6 * 3600.0
 """Longest an item may run: on a network busy with chat it is moved again and again."""
 
-AGAIN_SECONDS: Final = 1.0
-"""Pause before the second attempt, doubled before the third."""
-
 WAIT_SECONDS: Final = 5.0
 """How long an item stays behind the others of its batch when nobody could be asked."""
 
 CLOSE_SECONDS: Final = 60.0
 
 
-class Capacity(Protocol):
-    """What the network could do at once."""
-
-    def slots(self, line: Line) -> int:
-        """Count the slots of all nodes that serve a model or alias now."""
-        ...
+class Engines(Capacity, Protocol):
+    """What the network could do at once, and what is made for batches alone."""
 
     def want(self, queue: Queue, *, hungry: bool) -> None:
         """Have engines made for a batch alone; `hungry` where it has items to begin."""
@@ -80,15 +69,6 @@ class Weights(Protocol):
     def weight(self, payer: MemberId) -> float:
         """Weigh a member beside others."""
         ...
-
-
-@dataclass(slots=True)
-class _Work:
-    """The items of one line: whose turn it is, how many run, and which are next."""
-
-    turns: Turns = field(default_factory=Turns)
-    window: Window = field(default_factory=Window)
-    ready: deque[Job] = field(default_factory=deque)
 
 
 class Worker:
@@ -103,7 +83,7 @@ class Worker:
         store: FileStore,
         read: ReadRequest,
         desk: Desk,
-        capacity: Capacity,
+        capacity: Engines,
         weights: Weights,
     ) -> None:
         self.failures = 0
@@ -112,7 +92,7 @@ class Worker:
         self._bills = bills
         self._capacity = capacity
         self._weights = weights
-        self._lines: dict[Line, _Work] = {}
+        self._rooms = Rooms(capacity)
         self._pauses = Pauses()
         self._returning: dict[Item, datetime | None] = {}  # until when they wait
         self._running: dict[asyncio.Task[None], Job] = {}
@@ -148,8 +128,8 @@ class Worker:
         """Stop, and give back what was not ended."""
         left = {**dict.fromkeys(self._held()), **self._returning}
         self._returning.clear()
-        for line in self._lines.values():
-            line.ready.clear()
+        for work in self._rooms.works:
+            work.ready.clear()
         tasks = [*self._tasks, *self._running]
         for task in tasks:
             task.cancel()
@@ -160,8 +140,8 @@ class Worker:
 
     def _held(self) -> list[Item]:
         """Give the items that run here, those that are next, and those that go back."""
-        ready = [job for line in self._lines.values() for job in line.ready]
-        return [*(job.item for job in (*self._running.values(), *ready)), *self._returning]
+        jobs = (*self._running.values(), *self._rooms.ready)
+        return [*(job.item for job in jobs), *self._returning]
 
     async def _feed(self) -> None:
         while True:
@@ -170,7 +150,7 @@ class Worker:
                 await _wait(self._wanted, LOOK_SECONDS)
                 continue
             # Several gateways look; they need not meet.
-            seconds = LOOK_SECONDS if self._lines else IDLE_SECONDS
+            seconds = LOOK_SECONDS if self._rooms else IDLE_SECONDS
             await _wait(self._told, seconds * random.uniform(0.8, 1.2))  # noqa: S311
             self._told.clear()
 
@@ -185,35 +165,33 @@ class Worker:
             for queue in await self._items.waiting(paused)
             if not self._is_paused(queue, now)
         }
-        self._forget(queues)
+        self._rooms.look(queues, now)
         self._want_engines(queues)
-        wanted: dict[str, int] = {}
-        for line in {queue.line for queue in queues.values()}:
-            mine = [queue for queue in queues.values() if queue.line == line]
-            wanted |= self._share(line, mine, now)
+        wanted = self._rooms.share(queues.values(), self._weigh, now)
         claimed = await self._items.claim(wanted) if wanted else []
         for item in claimed:
-            queue = queues[item.batch]
-            self._lines[queue.line].ready.append(Job(item, queue))
-        self._begin_all()
+            self._rooms.put(Job(item, queues[item.batch]))
+        for room in self._rooms:
+            self._begin(room, *room.works.values())
         return len(claimed)
+
+    def _weigh(self, queue: Queue) -> float:
+        return self._weights.weight(queue.member)
 
     async def _sort_out(self) -> None:
         """Give back what was claimed and cannot be begun here.
 
         Its batch is over or pauses, or nobody serves its model now.
         """
-        ready = {job.queue.batch for line in self._lines.values() for job in line.ready}
+        ready = {job.queue.batch for job in self._rooms.ready}
         going_on, now = await self._items.going_on(ready), time.monotonic()
-        for model, line in self._lines.items():
-            jobs, line.ready = line.ready, deque()
-            served = bool(jobs) and self._capacity.slots(model) > 0
-            for job in jobs:
-                is_on = job.queue.batch in going_on and not self._is_paused(job.queue, now)
-                if served and is_on:
-                    line.ready.append(job)
-                else:
-                    self._returning[job.item] = None
+
+        def is_on(job: Job) -> bool:
+            return job.queue.batch in going_on and not self._is_paused(job.queue, now)
+
+        for work in self._rooms.works:
+            gone = work.sift(is_on if work.slots else lambda _: False)
+            self._returning |= dict.fromkeys(job.item for job in gone)
         back = dict(self._returning)
         await self._items.put_back(back)
         for item in back:
@@ -224,95 +202,65 @@ class Worker:
 
     def _want_engines(self, queues: Mapping[BatchId, Queue]) -> None:
         """Want engines for batches that are to have their own, as long as they have work here."""
-        ready = [job.queue for work in self._lines.values() for job in work.ready]
-        here = {
-            queue.batch: queue for queue in (*ready, *(j.queue for j in self._running.values()))
-        }
+        here = {job.queue.batch: job.queue for job in (*self._rooms.ready, *self._running.values())}
         for batch, queue in {**here, **queues}.items():
             if queue.job:
                 self._capacity.want(queue, hungry=batch in queues)
 
-    def _share(self, of: Line, queues: list[Queue], now: float) -> dict[str, int]:
-        """Say how many items of each batch of a line are wanted."""
-        line = self._lines.setdefault(of, _Work())
-        slots = self._capacity.slots(of)
-        room = line.window.room(slots, now)
-        if line.window.is_paused(now):
-            return {}
-        room += min(slots, MOST_AHEAD) - len(line.ready)
-        waiting = [
-            Waiting(q.batch, q.member, self._weights.weight(q.member), q.deadline, q.items)
-            for q in queues
-        ]
-        return line.turns.share(max(0, room), waiting)
-
-    def _forget(self, queues: Mapping[BatchId, Queue]) -> None:
-        """Forget lines of which nothing waits or runs."""
-        kept = {queue.line for queue in queues.values()}
-        for of, line in list(self._lines.items()):
-            if of not in kept and not line.ready and not line.window.running:
-                del self._lines[of]
-
-    def _begin_all(self) -> None:
-        for of, line in self._lines.items():
-            self._begin(of, line)
-
-    def _begin(self, of: Line, line: _Work) -> None:
-        """Begin with those that are next, as far as there is room."""
-        if not line.ready:
-            self._wanted.set()
-            return
-        now = time.monotonic()
-        room = line.window.room(self._capacity.slots(of), now)
-        while line.ready and room > 0:
-            job = line.ready.popleft()
-            if self._is_paused(job.queue, now):
-                self._returning[job.item] = None
+    def _begin(self, room: Room, *works: Work) -> None:
+        """Begin with those that are next, as far as there is room; `works` have just changed."""
+        now, changed = time.monotonic(), set(works)
+        while (work := room.next(now)) is not None:
+            changed.add(work)
+            if self._is_paused(work.ready[0][1].queue, now):
+                self._returning[work.ready.popleft()[1].item] = None
                 continue
-            room -= 1
-            line.window.running += 1
-            task = asyncio.create_task(self._run(job, line), name="batch-item")
+            job = work.begin()
+            task = asyncio.create_task(self._run(job, work), name="batch-item")
             self._running[task] = job
-            task.add_done_callback(self._ended)
-        if len(line.ready) <= min(self._capacity.slots(of), MOST_AHEAD) // 2:
+            task.add_done_callback(partial(self._ended, room, work))
+        if any(work.wants_more for work in changed):
             self._wanted.set()
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        job = self._running.pop(task)
-        line = self._lines[job.queue.line]
-        line.window.running -= 1
-        self._begin(job.queue.line, line)
+    def _ended(self, room: Room, work: Work, task: "asyncio.Task[None]") -> None:
+        work.ended(self._running.pop(task))
+        self._begin(room, work)
 
-    async def _run(self, job: Job, line: _Work) -> None:
+    async def _run(self, job: Job, work: Work) -> None:
         """Do one item, whatever becomes of it."""
         item = job.item
-        with self._bills.begin(item, job.queue.created_at) as bill:
+        with self._bills.begin(item, job.queue.created_at) as bill, ExitStack() as kept:
             try:
                 async with asyncio.timeout(ITEM_SECONDS):
-                    body = await self._asking.ask(job)
-                result = _line(item, 200, body)
+                    body = await self._asking.ask(job, kept)
+                result = line_of(item, 200, body)
             except Exception as error:
-                await self._failed(job, line, bill, error)
+                kept.close()
+                await self._failed(job, work, bill, error)
                 return
-            self._served(job, line)
-            self._ender.put(Ended(item, True, result, await self._receipt(bill)))
+            self._served(job, work)
+            ended = Ended(item, True, result, await self._receipt(bill))
+            self._ender.put(ended, kept.pop_all().close)
 
-    async def _failed(self, job: Job, line: _Work, bill: ItemBill, error: Exception) -> None:
+    async def _failed(self, job: Job, work: Work, bill: ItemBill, error: Exception) -> None:
         """Let an item wait, be tried again, or end."""
         item, attempts = job.item, job.item.attempts + 1
         failure = Failure.of(error)
         if failure.code == "internal_error":
             _log.error("batch_item_failed", request=item.request_id, error=type(error).__name__)
+        if failure.code in ENGINES_WORDS:
+            work.window.heard()
+        waits_until = None if failure.is_clients else self._pause(job, work, failure)
         match failure.fate(attempts):
             case "wait":
-                self._returning[item] = self._pause(job, line, failure)
+                self._returning[item] = waits_until
             case "again":
-                later = _later(AGAIN_SECONDS * 2 ** (attempts - 1))
+                later = _later(pause_after(attempts))
                 await self._tried("batch_item_not_put_back", self._items.again(item, later))
             case "over":
                 was_asked = isinstance(error, ServingError | LimitReached)
                 receipt = await self._receipt(bill) if was_asked else None
-                told = _line(item, failure.status, failure.envelope(attempts))
+                told = line_of(item, failure.status, failure.envelope(attempts))
                 self._ender.put(Ended(item, is_answer=False, result=told, receipt=receipt))
 
     async def _receipt(self, bill: ItemBill) -> Receipt | None:
@@ -324,20 +272,24 @@ class Worker:
             _log.error("batch_item_not_counted")
             return None
 
-    def _served(self, job: Job, line: _Work) -> None:
-        line.window.served()
+    def _served(self, job: Job, work: Work) -> None:
+        work.window.served()
         self._pauses.served(job.queue.key)
         self._pauses.served(job.queue.batch)
 
-    def _pause(self, job: Job, line: _Work, failure: Failure) -> datetime | None:
-        """Ask for less where the line's model has no room, else for nothing of that key or batch.
+    def _pause(self, job: Job, work: Work, failure: Failure) -> datetime | None:
+        """Ask for less where the line's model fails or has no room, else nothing of key or batch.
 
         Gives when the item may be tried again, where others of its batch may go before it.
         """
         now, chance = time.monotonic(), random.random()  # noqa: S311 - jitter
         match failure.cause:
-            case "model" if not job.is_of_other_model:
-                line.window.refused(now, chance)
+            case None if not work.is_alone(job.queue.batch):  # whose requests may well be answered
+                self._pauses.refused(job.queue.batch, now, chance)
+            case None:
+                work.window.failed(now, chance)
+            case "model":
+                work.window.refused(now, chance)
             case "key":
                 self._pauses.refused(job.queue.key, now, chance, failure.retry_after)
             case _:
@@ -356,15 +308,15 @@ class Worker:
     async def _renew(self) -> None:
         """Go on with the own leases; stop what would be refused, and let others have the slots."""
         lost = set(await self._items.renew([*self._held(), *self._ender.items]))
-        for line in self._lines.values():
-            line.ready = deque(job for job in line.ready if job.item not in lost)
+        for work in self._rooms.works:
+            work.sift(lambda job: job.item not in lost)
         for task, job in self._running.items():
             if job.item in lost:
                 task.cancel()
 
     async def _sweep(self) -> None:
         for lost in await self._items.sweep():
-            await self._items.give_up(lost, _given_up(lost))
+            await self._items.give_up(lost, given_up(lost))
 
     async def _tried(self, failure: str, work: Awaitable[int | None]) -> int:
         """Do it, or count that it failed: what died of it would leave all items as they are."""
@@ -382,19 +334,8 @@ async def _wait(event: asyncio.Event, seconds: float) -> None:
             await event.wait()
 
 
-def _line(item: Item, status: int, body: bytes) -> bytes:
-    request = item.request_id
-    place = item.batch, item.line, item.custom_id
-    return answered(*place, status=status, request_id=request, body=body)
-
-
 def _later(seconds: float) -> datetime:
     return datetime.now(UTC) + timedelta(seconds=seconds * random.uniform(0.5, 1.5))  # noqa: S311
 
 
-def _given_up(lost: Lost) -> bytes:
-    words = f"{lost.losses} gateways began this request and stopped before it ended."
-    return unanswered(lost.batch, lost.line, lost.custom_id, "worker_lost", words)
-
-
-__all__ = ["Capacity", "Weights", "Worker"]
+__all__ = ["Engines", "Weights", "Worker"]

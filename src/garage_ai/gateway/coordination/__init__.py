@@ -21,6 +21,7 @@ from garage_ai.gateway.coordination.batches import batch_routes, file_routes
 from garage_ai.gateway.coordination.images import image_routes
 from garage_ai.gateway.coordination.ledger import ledger_routes
 from garage_ai.gateway.coordination.litellm import litellm_routes
+from garage_ai.gateway.coordination.manifests import manifest_routes
 from garage_ai.gateway.coordination.me import me_routes
 from garage_ai.gateway.coordination.members import member_routes
 from garage_ai.gateway.coordination.nodes import joining_routes, node_routes
@@ -56,6 +57,7 @@ def create_coordination(services: Services, doorkeeper: Doorkeeper) -> Coordinat
         joining_routes,
         node_routes,
         image_routes,
+        manifest_routes,
         member_routes,
         me_routes,
         account_routes,

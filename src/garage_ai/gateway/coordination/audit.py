@@ -16,7 +16,8 @@ from garage_ai.gateway.coordination.schemas import Given
 from garage_ai.gateway.errors import GatewayError
 from garage_ai.gateway.services import Services
 
-Number = Annotated[int | None, Query(ge=0, le=2**63 - 1)]
+Number = Annotated[int | None, Query(ge=-(2**63), le=2**63 - 1)]
+"""Those below 1 are given to no entry; what stands there is of another hand, and is shown."""
 Word = Annotated[str | None, Query(min_length=1, max_length=64)]
 
 
@@ -63,6 +64,15 @@ class HeadGiven(Given):
         )
 
 
+class HeadsGiven(Given):
+    public_key: str = Field(description="The key that this gateway signs with, whatever is kept.")
+    data: list[HeadGiven]
+    remembered: HeadGiven | None = Field(
+        description="The last that this gateway signed or saw, kept outside of its database."
+    )
+    before: int | None = Field(description="For the next page of older ones; null at the end.")
+
+
 def audit_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     """Make the routes of the log."""
     admin = Depends(needs(doorkeeper, "admin"))
@@ -97,6 +107,20 @@ def audit_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         if head is None:
             raise GatewayError("nothing_signed")
         return HeadGiven.of(head)
+
+    @routes.get("/heads", responses=errors(), openapi_extra=SECURITY)
+    async def list_heads(
+        *, limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100, before: Number = None
+    ) -> HeadsGiven:
+        """List all signed heads, newest first, for whoever checks them."""
+        found = await services.audit.latest_heads(limit, before)
+        last = services.last_head()
+        return HeadsGiven(
+            public_key=services.audit_key,
+            data=[HeadGiven.of(head) for head in found],
+            remembered=None if last is None else HeadGiven.of(last),
+            before=found[-1].size if len(found) == limit else None,
+        )
 
     return routes
 

@@ -88,7 +88,7 @@ def file_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
     @routes.delete(
         "/{file_id}",
-        responses=errors("file_not_found", "file_in_use", "file_store_unavailable"),
+        responses=errors("file_not_found", "file_in_use"),
         openapi_extra=SECURITY,
     )
     async def delete_file(file_id: IdPath, key: Annotated[Key, Depends(caller)]) -> FileDeleted:

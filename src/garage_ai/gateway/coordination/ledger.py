@@ -19,7 +19,6 @@ from garage_ai.ledger import (
     NanoGai,
     Transfer,
     class_of,
-    escrow_account,
     member_account,
 )
 from garage_ai.ledger.export import EXPORTS
@@ -153,15 +152,16 @@ async def _seen_by(services: Services, key: Key, account: str | None) -> Account
     if account is None or account == own:
         await give_grant(services, key)
         return own
-    if "admin" not in key.scopes and account not in _held_back_of(services, key):
+    if "admin" not in key.scopes and not await _is_held_back_of(services, key, account):
         raise GatewayError("insufficient_scope", "Another account is shown to administrators.")
     class_of(AccountId(account))
     return AccountId(account)
 
 
-def _held_back_of(services: Services, key: Key) -> set[AccountId]:
-    """Name the accounts that hold back what the key's member's nodes earned."""
-    return {escrow_account(v.id) for v in services.network.nodes() if v.member == key.member}
+async def _is_held_back_of(services: Services, key: Key, account: str) -> bool:
+    """Tell whether an account holds back what a node of the key's member earned, removed or not."""
+    node = node_of(AccountId(account))
+    return node is not None and await services.rewards.owner(node) == key.member
 
 
 async def _check_owner(services: Services, account: AccountId) -> None:

@@ -74,6 +74,8 @@ class VerificationGiven(Given):
     open_leases: int
     unaccounted_leases: int = Field(description="Leases whose gateways were gone.")
     unaccounted: Nano = Field(description="Bound of what those may have served without a bill.")
+    adjustments: int = Field(description="How many there are, all with a reason.")
+    adjusted: Nano = Field(description="What they made, less what they took.")
     faults: int
     findings: list[FindingGiven] = Field(description="The first of the faults.")
 

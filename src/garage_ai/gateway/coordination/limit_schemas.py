@@ -20,7 +20,7 @@ NanoGai = Annotated[
 ModelName = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 
 
-class MemberLimitsAsked(BaseModel):
+class LimitsAsked(BaseModel):
     """What is not named stays as it is; null takes a limit away."""
 
     model_config = ConfigDict(extra="forbid")
@@ -38,14 +38,13 @@ class MemberLimitsAsked(BaseModel):
     regions: Annotated[list[County], Field(max_length=32)] | None = Field(
         None, description="Regions that may answer; null for all."
     )
+    expires_at: Moment | None = Field(
+        None, description="From then on the key is refused; of a member, all its keys."
+    )
 
     def changes(self) -> dict[str, object]:
         """Give what was named, as accounts take it."""
         return {name: _taken(getattr(self, name)) for name in self.model_fields_set}
-
-
-class LimitsAsked(MemberLimitsAsked):
-    expires_at: Moment | None = Field(None, description="From then on the key is refused.")
 
 
 class LimitsGiven(BaseModel):
@@ -112,4 +111,4 @@ def _shown(name: str, value: object) -> object:
     return str(value) if name.endswith("_gai") and value is not None else value
 
 
-__all__ = ["LimitsAsked", "LimitsGiven", "LimitsShown", "MemberLimitsAsked", "UsedGiven"]
+__all__ = ["LimitsAsked", "LimitsGiven", "LimitsShown", "UsedGiven"]

@@ -11,7 +11,6 @@ from garage_ai.gateway.coordination.limit_schemas import (
     LimitsAsked,
     LimitsGiven,
     LimitsShown,
-    MemberLimitsAsked,
     UsedGiven,
 )
 from garage_ai.gateway.coordination.paths import IdPath
@@ -60,11 +59,11 @@ def limit_routes(services: Services, admin: Admitted) -> APIRouter:
     @routes.patch(
         "/members/{member}/limits",
         tags=["members"],
-        responses=errors("member_not_found", "invalid_field"),
+        responses=errors("member_not_found", "operator_needed", "invalid_field"),
         openapi_extra=SECURITY,
     )
     async def limit_member(
-        member: IdPath, asked: MemberLimitsAsked, caller: Annotated[Key, Depends(admin)]
+        member: IdPath, asked: LimitsAsked, caller: Annotated[Key, Depends(admin)]
     ) -> LimitsGiven:
         """Change what a member may use with all its keys together."""
         changed = await book.change_member(MemberId(member), asked.changes(), by=acting(caller))

@@ -225,7 +225,7 @@ class NodeGiven(Given):
     clock_skew: float = Field(description="Seconds by which the node's clock is ahead.")
     agent: str
     free_memory: int = Field(description="Bytes.")
-    free_vram: int = Field(description="Bytes.")
+    free_vram: int = Field(description="Bytes of its graphics cards together; 0 if none tells.")
     electricity: ElectricityGiven
     benchmark: BenchmarkGiven | None = Field(description="The node's own word, signed; the newest.")
 

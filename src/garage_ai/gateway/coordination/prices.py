@@ -39,7 +39,8 @@ def price_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         model: Annotated[ModelText | None, Query()] = None,
     ) -> PriceHistoryGiven:
         """List every price there was or will be, newest first, of one model or of all."""
-        found = prices.history(None if model is None else subject_of(model))
+        catalog = services.catalogue.catalog
+        found = prices.history(None if model is None else subject_of(model, catalog))
         return PriceHistoryGiven(data=[PriceGiven.of(entry) for entry in found])
 
     @routes.put("", responses=errors("invalid_price", "price_too_soon"), openapi_extra=SECURITY)
@@ -48,7 +49,7 @@ def price_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     ) -> PriceGiven:
         """Add a price to the list; those before it stay in the history."""
         entry = await prices.set(
-            subject_of(asked.model),
+            subject_of(asked.model, services.catalogue.catalog),
             asked.price,
             by=Actor.key(key.id, key.member),
             effective_from=asked.effective_from,
@@ -60,9 +61,9 @@ def price_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     return routes
 
 
-def subject_of(model: str) -> str:
+def subject_of(model: str, catalog: Catalog) -> str:
     """Give what a price is for: of a model of the catalogue its digest, else the name itself."""
-    manifest = Catalog.load().by_name(model)
+    manifest = catalog.by_name(model)
     return model if manifest is None else str(digest_of(manifest))
 
 

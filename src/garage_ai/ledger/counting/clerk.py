@@ -182,6 +182,8 @@ class Clerk:
                 await self._live()
             except OSError as error:
                 _log.warning("counting_not_started", detail=str(error))
+            except Exception:  # without this task nothing would ever be counted again
+                _log.exception("counting_failed")
             self._give_up()
             lasted = self._loop.time() - began
             pause = _FIRST_PAUSE if lasted > _LONGEST_PAUSE else min(pause * 2, _LONGEST_PAUSE)

@@ -23,7 +23,10 @@ from garage_ai.wire.frames import Route
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """What counts for one model. `adds` is how many tokens its engine puts around a prompt."""
+    """What counts for one model.
+
+    `adds_bos` and `adds_eos` tell whether the engine puts those tokens around a prompt.
+    """
 
     tokenizer: Tokenizer
     engine: Engine

@@ -34,6 +34,8 @@ LOOKS: Final = (4 * 1024**2, 16 * 1024**2, MAX_HEADER_BYTES)
 """Bytes of a GGUF file that are read, in turn, until its header is among them."""
 MAX_FILE: Final = 64 * 1024**2
 """Bytes of a `tokenizer.json`; the largest in use take a third."""
+KEEP_SECONDS: Final = 300.0
+"""Longest that one model's tokenizer may take to come; others wait for it."""
 LOOK_SECONDS: Final = 1.0
 """How often is looked for a served model of which nothing is ready."""
 FIRST_PAUSE: Final = 15.0
@@ -57,10 +59,15 @@ class Library:
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._folder = folder
-        self._manifests: Mapping[str, Manifest] = {digest_of(each): each for each in manifests}
+        self._manifests: Mapping[str, Manifest] = {}
+        self.catalogue_is(manifests)
         self._stores = stores
         self._hub = hub or Hub.from_environment()
         self._tls = tls
+
+    def catalogue_is(self, manifests: Iterable[Manifest]) -> None:
+        """Know another catalogue; what is kept stays."""
+        self._manifests = {digest_of(each): each for each in manifests}
 
     def knows(self, digest: str) -> bool:
         """Tell whether a manifest names the model and its tokenizer."""
@@ -78,11 +85,11 @@ class Library:
 
     async def keep(self, digest: str) -> None:
         """Keep what counts for a model. Raises: CountingError, CatalogError, OSError."""
-        if not self.knows(digest):
+        manifest = self._manifests.get(digest)
+        if manifest is None or manifest.tokenizer_digest is None:
             raise TokenizerAbsent("no manifest names a tokenizer for this model")
         if await asyncio.to_thread(self.is_kept, digest):
             return
-        manifest = self._manifests[digest]
         local = await asyncio.to_thread(self._local, manifest)
         if local is not None:
             files = await _gathered(manifest, _reader_of(local))
@@ -154,6 +161,12 @@ class Librarian:
         """Begin, with what is here already."""
         self._task = asyncio.create_task(self._run(), name="tokenizers")
 
+    def catalogue_is(self, manifests: Iterable[Manifest]) -> None:
+        """See to another catalogue; sources that failed may be others now."""
+        self._library.catalogue_is(manifests)
+        self._tries.clear()
+        self._due.clear()
+
     async def close(self) -> None:
         """Stop."""
         if self._task is not None:
@@ -161,7 +174,11 @@ class Librarian:
             await asyncio.wait({self._task})
 
     async def _run(self) -> None:
-        wanted: Iterable[str] = await self._library.here()
+        wanted: Iterable[str] = ()
+        try:
+            wanted = await self._library.here()
+        except OSError as error:
+            _log.warning("tokenizers_not_listed", detail=str(error))
         while True:
             now = asyncio.get_running_loop().time()
             for digest in {*wanted} - self._ready:
@@ -172,14 +189,18 @@ class Librarian:
 
     async def _prepare(self, digest: str) -> None:
         try:
-            await self._library.keep(digest)
+            async with asyncio.timeout(KEEP_SECONDS):
+                await self._library.keep(digest)
             if await self._loads.load(digest):
                 self._ready.add(digest)
                 return
         except (CountingError, CatalogError, OSError) as error:
-            _log.warning("tokenizer_not_had", digest=digest, detail=str(error)[:500])
+            detail = str(error)[:500] or type(error).__name__
+            _log.warning("tokenizer_not_had", digest=digest, detail=detail)
+        except Exception:  # without this task no other model would ever be counted
+            _log.exception("tokenizer_not_had", digest=digest)
         tries = self._tries[digest] = self._tries.get(digest, 0) + 1
-        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** (tries - 1))
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries - 1, 16))
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._due[digest] = asyncio.get_running_loop().time() + pause
 

@@ -6,7 +6,7 @@ Bodies were checked by the gateway before; whatever is not as it should be is ta
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -24,8 +24,6 @@ Engine = Literal["llama.cpp", "vllm"]
 
 # A template that goes through the parts of a message itself is given them, another their texts.
 _READS_PARTS: Final = re.compile(r"\bfor\s+\w+\s+in\s+\w+(?:\.content|\[['\"]content['\"]\])")
-
-Tokens = Annotated[list[int], msgspec.Meta(min_length=1)]
 
 
 class _Body(msgspec.Struct, frozen=True):

@@ -11,7 +11,6 @@ from garage_ai.ledger.proxied.errors import (
 )
 from garage_ai.ledger.proxied.mappings import Mappings
 from garage_ai.ledger.proxied.models import (
-    MAPPING_KINDS,
     CallOutcome,
     Mapping,
     MappingKind,
@@ -22,7 +21,6 @@ from garage_ai.ledger.proxied.reconciliation import Page, Reconciliation
 from garage_ai.ledger.proxied.service import Proxied
 
 __all__ = [
-    "MAPPING_KINDS",
     "Booker",
     "Books",
     "CallOutcome",

@@ -11,15 +11,14 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import structlog
-from sqlalchemy import ScalarSelect, exists, func, or_, select, update
+from sqlalchemy import exists, func, select, update
 
 from garage_ai.ledger.errors import LedgerError, Overdraft
 from garage_ai.ledger.grants import Before, no_grants
 from garage_ai.ledger.models import Kind, NanoGai, Transfer, member_account
 from garage_ai.ledger.proxied.calls import BOOKED, NOTHING, WAITING
-from garage_ai.ledger.proxied.models import MappingKind
 from garage_ai.storage import MemberId, Storage
-from garage_ai.storage.tables import litellm_calls, litellm_mappings, usage
+from garage_ai.storage.tables import litellm_calls, litellm_payer, usage
 
 _log = structlog.get_logger(__name__)
 
@@ -34,27 +33,6 @@ class Books(Protocol):
     async def post(self, transfers: Sequence[Transfer]) -> int:
         """Enter transfers, each id once. Raises: LedgerError."""
         ...
-
-
-def _owner(kind: MappingKind, *columns: str) -> ScalarSelect[str]:
-    table = litellm_mappings
-    values = [litellm_calls.c[column] for column in columns]
-    return (
-        select(table.c.member_id)
-        .where(table.c.kind == kind, or_(*(table.c.value == value for value in values)))
-        .limit(1)
-        .correlate(litellm_calls)
-        .scalar_subquery()
-    )
-
-
-# The most exact one decides: a key's hash, its alias, its user, its team.
-_PAYER: Final = func.coalesce(
-    _owner("key", "key_hash"),
-    _owner("alias", "key_alias"),
-    _owner("user", "key_user_id"),
-    _owner("team", "key_team_id", "key_team_alias"),
-)
 
 
 class _Waiting(NamedTuple):
@@ -161,7 +139,6 @@ class Booker:
         same = (usage.c.caller_id == table.c.call_id) | (
             (usage.c.request_id == table.c.request_id) & usage.c.caller_id.is_(None) & ~named_before
         )
-        payer = func.coalesce(table.c.booked_to, _PAYER)
         statement = (
             select(
                 table.c.seq,
@@ -170,11 +147,11 @@ class Booker:
                 usage.c.request_id,
                 usage.c.at,
                 usage.c.charge,
-                payer,
+                litellm_payer,
             )
             .select_from(table)
             .join(usage, same & (usage.c.member_id == table.c.proxy_id))
-            .where(table.c.state == WAITING, table.c.seq > after, payer.is_not(None))
+            .where(table.c.state == WAITING, table.c.seq > after, litellm_payer.is_not(None))
             .order_by(table.c.seq)
         )
         if last is not None:

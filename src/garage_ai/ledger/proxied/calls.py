@@ -1,21 +1,18 @@
 """The calls that proxies told of, in the database."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Row, Select, func, or_, select
+from sqlalchemy import Row, Select, or_, select
 
-from garage_ai.ledger.models import Kind, member_account
+from garage_ai.audit.models import Clock, utc_now
 from garage_ai.ledger.proxied.models import ProxiedCall, TellResult, ToldCall
 from garage_ai.storage import KeyId, MemberId, Storage
-from garage_ai.storage.tables import litellm_calls, transfers
+from garage_ai.storage.tables import litellm_calls, litellm_mappings, litellm_payer, may_be_of
 
 _OWN: Final = ("seq", "proxy_id", "proxy_key_id", "received_at", "state", "booked_to", "booked")
-
-_PREFIX: Final = len("litellm:") + 1
-"""Where in the id of a transfer the call's own begins."""
 
 WAITING: Final = "waiting"
 """It may still have to be passed on."""
@@ -24,14 +21,10 @@ NOTHING: Final = "nothing"
 """It cost nothing, or it is the proxy's own."""
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class ProxiedCalls:
     """Keep calls: each once, whoever tells how often."""
 
-    def __init__(self, storage: Storage, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._clock = clock
 
@@ -83,22 +76,18 @@ class ProxiedCalls:
             statement = statement.where(table.c.begun_at < until)
         return await self._read(statement)
 
-    async def paid_by(self, member: MemberId, after: int, limit: int) -> list[tuple[int, ToldCall]]:
-        """Give calls that were passed on to a member, with the numbers of their transfers.
+    async def of_member(self, member: MemberId, after: int, limit: int) -> list[ToldCall]:
+        """Give calls that are a member's, paid or not, in the order of their coming.
 
-        In the order of those, behind number `after`. Raises: StorageError.
+        Behind number `after`. Raises: StorageError.
         """
-        paid = transfers.c.kind == Kind.PASSED_ON, transfers.c.debit == member_account(member)
-        statement = (
-            select(transfers.c.seq.label("paid"), litellm_calls)
-            .join(litellm_calls, litellm_calls.c.call_id == func.substr(transfers.c.id, _PREFIX))
-            .where(*paid, transfers.c.seq > after)
-            .order_by(transfers.c.seq)
-            .limit(limit)
-        )
+        table, mappings = litellm_calls, litellm_mappings
+        mapped = select(mappings.c.kind, mappings.c.value).where(mappings.c.member_id == member)
         async with self._storage.read() as connection:
-            rows = await connection.execute(statement)
-            return [(int(row.paid), told(row)) for row in rows]
+            known = [(row.kind, row.value) for row in await connection.execute(mapped)]
+        own = select(table).where(may_be_of(member, known), litellm_payer == member)
+        page = own.where(table.c.seq > after).order_by(table.c.seq).limit(limit)
+        return await self._read(page)
 
     async def keys(self) -> dict[KeyId, MemberId]:
         """Give the keys that proxies have, and whose they are. Raises: StorageError."""
@@ -125,7 +114,6 @@ def _row(call: ProxiedCall, proxy: MemberId, key: KeyId, now: datetime) -> dict[
 def told(row: Row[tuple[object, ...]]) -> ToldCall:
     """Read a row of the table."""
     fields = row._asdict()
-    fields.pop("paid", None)
     own = {name: fields.pop(name) for name in _OWN}
     return ToldCall(
         seq=own["seq"],

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from garage_ai.ledger.proxied.models import ProxiedCall
-from garage_ai.storage import UsageRecord
+from garage_ai.storage import OPERATOR, UsageRecord
 
 DifferenceKind = Literal[
     "only_litellm",
@@ -80,7 +80,8 @@ def _both(call: ProxiedCall, record: UsageRecord) -> tuple[Comparison, list[Diff
     whole = call.outcome == "ok"
     found = _tokens(call, record, whole=whole)
     recounted = _is_recounted(record)
-    if whole and not recounted and not _same_cost(call.cost, record.charge):
+    costs = whole and not recounted and not _is_free(record)
+    if costs and not _same_cost(call.cost, record.charge):
         found.append(_difference("cost", call, record, str(call.cost), str(record.charge)))
     if found:
         return _verdict(found)
@@ -96,6 +97,11 @@ def _is_recounted(record: UsageRecord) -> bool:
         return False
     told = (record.prompt_tokens, record.completion_tokens)
     return [each or 0 for each in counted] != [each or 0 for each in told]
+
+
+def _is_free(record: UsageRecord) -> bool:
+    """Tell whether it cost nothing by its key, of which LiteLLM's prices know nothing."""
+    return record.member == OPERATOR and record.charge == 0
 
 
 def _same_cost(theirs: int | None, ours: int | None) -> bool:

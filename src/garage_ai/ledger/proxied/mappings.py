@@ -1,12 +1,10 @@
 """Which member pays for the calls of which LiteLLM key, user or team."""
 
 import hashlib
-from collections.abc import Callable
-from datetime import UTC, datetime
 
 from sqlalchemy import delete, select
 
-from garage_ai.audit.models import GATEWAY, Action, Actor, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.ledger.proxied.errors import InvalidMapping, MappingNotFound, UnknownMember
 from garage_ai.ledger.proxied.models import Mapping, MappingKind
@@ -14,14 +12,10 @@ from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import litellm_mappings, members
 
 
-def _now() -> datetime:
-    return datetime.now(UTC)
-
-
 class Mappings:
     """The mappings of this network; they hold for every proxy in front of it."""
 
-    def __init__(self, storage: Storage, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(self, storage: Storage, clock: Clock = utc_now) -> None:
         self._storage = storage
         self._clock = clock
         self._log = AuditLog(storage, clock)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Literal
 
 from garage_ai.ledger.models import NanoGai
 from garage_ai.storage import KeyId, MemberId
@@ -12,8 +12,6 @@ CallOutcome = Literal["ok", "failed", "left", "lost"]
 
 MappingKind = Literal["key", "alias", "user", "team"]
 """What of LiteLLM stands for a member, the most exact first: that one decides."""
-
-MAPPING_KINDS: Final[tuple[MappingKind, ...]] = get_args(MappingKind)
 
 TellResult = Literal["new", "known", "taken"]
 """`known`: this proxy told of it before. `taken`: another member's proxy did; it is not kept."""
@@ -75,7 +73,6 @@ class Mapping:
 
 
 __all__ = [
-    "MAPPING_KINDS",
     "CallOutcome",
     "Mapping",
     "MappingKind",

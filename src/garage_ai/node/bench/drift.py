@@ -34,6 +34,13 @@ class Change(msgspec.Struct, frozen=True):
     now: str
 
 
+class Trend(msgspec.Struct, frozen=True):
+    """What the last run found changed, and what may have caused it."""
+
+    drift: tuple[Drift, ...] = ()
+    changes: tuple[Change, ...] = ()
+
+
 class _Limit(NamedTuple):
     """The share, and the amount, that a figure must differ by to be told."""
 
@@ -91,6 +98,14 @@ def changes(history: Sequence[Benchmark], now: Benchmark) -> tuple[Change, ...]:
     return tuple(Change(*each) for each in pairs if each[1] != each[2] and each[1] and each[2])
 
 
+def latest(history: Sequence[Benchmark], engine: str, digest: str) -> Trend:
+    """Compare the last run of a model on an engine with those before it."""
+    mine = [each for each in history if (each.engine, each.digest) == (engine, digest)]
+    if not mine:
+        return Trend()
+    return Trend(drift(mine[:-1], mine[-1]), changes(mine[:-1], mine[-1]))
+
+
 def _alike(history: Sequence[Benchmark], now: Benchmark) -> list[Benchmark]:
     key = (now.engine, now.digest, now.slots)
     return [each for each in history if (each.engine, each.digest, each.slots) == key]
@@ -117,4 +132,14 @@ def _said(run: Benchmark, what: Fact) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
-__all__ = ["COMPARED", "Change", "Drift", "Fact", "Figure", "changes", "drift"]
+__all__ = [
+    "COMPARED",
+    "Change",
+    "Drift",
+    "Fact",
+    "Figure",
+    "Trend",
+    "changes",
+    "drift",
+    "latest",
+]

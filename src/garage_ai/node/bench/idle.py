@@ -1,4 +1,7 @@
-"""Measure a node once while it serves: when nobody asks it anything, giving way to whoever does."""
+"""Measure a node while it serves and nobody asks it anything, giving way to whoever does.
+
+Once for each version of what it stands on: an engine or a driver that was updated is measured anew.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,8 +10,9 @@ from typing import Final
 import structlog
 
 from garage_ai.node.agent import Agent
+from garage_ai.node.bench.drift import Trend, latest
 from garage_ai.node.bench.history import keep, load_history
-from garage_ai.node.bench.measure import measure, send, text_offer
+from garage_ai.node.bench.measure import Footing, footing_of, measure, send, text_offer
 from garage_ai.node.engines.port import Engine, Offer
 from garage_ai.node.errors import NodeError
 from garage_ai.node.folder import NodeFolder, Record
@@ -43,6 +47,8 @@ class IdleBench:
         self._engine = engine
         self._agent = agent
         self._idle_seconds = idle_seconds
+        self.trend = Trend()
+        """What the last measurement found changed, for the owner; known once it was looked at."""
         self._loop = asyncio.get_running_loop()
 
     async def run(self) -> None:
@@ -52,13 +58,23 @@ class IdleBench:
             await self._idle()
             try:
                 offer = text_offer(self._engine)
-                if was_measured(load_history(self._folder.path), self._engine.kind, offer):
-                    return
-                if await self._measure():
+                if await self._is_known(offer) or await self._measure():
+                    self._compare(offer)
                     return
             except NodeError as error:
                 failed += 1
                 _log.warning("not_measured", detail=str(error)[:200])
+
+    async def _is_known(self, offer: Offer) -> bool:
+        history, footing = load_history(self._folder.path), await footing_of(self._engine)
+        return was_measured(history, self._engine.kind, offer, footing)
+
+    def _compare(self, offer: Offer) -> None:
+        """Tell the owner if it has become slower or quicker, in its status and in the log."""
+        history = load_history(self._folder.path)
+        self.trend = latest(history, self._engine.kind, offer.digest)
+        for each in self.trend.drift:
+            _log.warning("speed_drifted", figure=each.figure, was=each.before, now=each.now)
 
     async def _idle(self) -> None:
         """Wait until the node has served for so long without a request."""
@@ -105,10 +121,18 @@ class IdleBench:
         return True
 
 
-def was_measured(history: Sequence[Benchmark], engine: str, offer: Offer) -> bool:
-    """Tell whether this model was measured on this engine, as it is run now."""
+def was_measured(history: Sequence[Benchmark], engine: str, offer: Offer, footing: Footing) -> bool:
+    """Tell whether this model was measured on this engine, its driver and as it is run now.
+
+    A version that nobody tells now is no other one.
+    """
     now = (engine, offer.digest, offer.context, offer.slots)
-    return any((each.engine, each.digest, each.context, each.slots) == now for each in history)
+    return any(
+        (each.engine, each.digest, each.context, each.slots) == now
+        and footing.engine in ("", each.engine_version)
+        and footing.driver in ("", each.driver)
+        for each in history
+    )
 
 
 __all__ = ["IDLE_SECONDS", "TRIES", "IdleBench", "was_measured"]

@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -16,7 +16,7 @@ from garage_ai.node.bench.drive import Progress, Size, run_level, size_for
 from garage_ai.node.bench.line import LineSpeed, measure_line
 from garage_ai.node.bench.power import PowerMeter
 from garage_ai.node.bench.timing import level_of
-from garage_ai.node.engines.port import Engine, Offer
+from garage_ai.node.engines.port import Engine, Offer, computes_on
 from garage_ai.node.errors import NodeError, NotPossible
 from garage_ai.node.events import Begun, Done, Event
 from garage_ai.node.folder import NodeFolder, Record
@@ -36,6 +36,22 @@ STREAMS: Final = (1, 4, 16)
 Tell = Callable[[Event], None]
 
 
+class Footing(NamedTuple):
+    """What an engine stands on beside its model: its version and its cards; empty: nobody tells."""
+
+    engine: str = ""
+    driver: str = ""
+    cards: tuple[Gpu, ...] = ()
+
+
+async def footing_of(engine: Engine) -> Footing:
+    """Look at what an engine stands on; its version is known once it was ready."""
+    gpus = await asyncio.to_thread(read_gpus)
+    cards = tuple(card for card in gpus.cards if computes_on(engine.device, card.uuid))
+    version = engine.memory.subject.engine if engine.memory is not None else ""
+    return Footing(version[:200], gpus.driver[:200] if cards else "", cards)
+
+
 async def measure(
     engine: Engine,
     record: Record,
@@ -52,7 +68,7 @@ async def measure(
     """
     loop = asyncio.get_running_loop()
     offer = text_offer(engine)
-    meter = PowerMeter()
+    meter = PowerMeter(device=engine.device)
     await meter.start()
     try:
         levels, tokens = await _levels(engine, offer, began, progress)
@@ -64,7 +80,7 @@ async def measure(
     reach = await look(record)
     line = await _line(folder, record, reach.round_trip)
     tell(Done("line", record.gateway))
-    gpus = await asyncio.to_thread(read_gpus)
+    footing = await footing_of(engine)
     energy = power.watt_hours(tokens)
     return Benchmark(
         at=round(time.time(), 3),
@@ -75,13 +91,13 @@ async def measure(
         context=offer.context,
         slots=offer.slots,
         cpu=await asyncio.to_thread(read_cpu, Path("/")),
-        gpus=tuple(card.name for card in gpus.cards[:16]),
+        gpus=tuple(card.name for card in footing.cards[:16]),
         levels=levels,
         seconds=round(loop.time() - began, 3),
         load=load,
         round_trip=reach.round_trip,
-        engine_version=held.subject.engine[:200] if held is not None else "",
-        driver=gpus.driver[:200],
+        engine_version=footing.engine,
+        driver=footing.driver,
         memory=held.peak if held is not None else None,
         memory_on="" if held is None else "cards" if held.on_cards else "pc",
         watts=None if power.watts is None else round(power.watts, 1),
@@ -89,7 +105,7 @@ async def measure(
         watt_hours=None if energy is None else round(energy, 4),
         up=line.up,
         down=line.down,
-        factor=class_factor(gpus.cards),
+        factor=class_factor(footing.cards),
     )
 
 
@@ -165,4 +181,13 @@ async def send(folder: NodeFolder, record: Record, result: Benchmark) -> str:
     return ""
 
 
-__all__ = ["STREAMS", "Tell", "class_factor", "measure", "send", "text_offer"]
+__all__ = [
+    "STREAMS",
+    "Footing",
+    "Tell",
+    "class_factor",
+    "footing_of",
+    "measure",
+    "send",
+    "text_offer",
+]

@@ -63,8 +63,8 @@ class Child:
         """
         # Nothing is ever written to the pipe; the kernel closes our end whatever we die of.
         stdin = asyncio.subprocess.PIPE if hold_stdin else asyncio.subprocess.DEVNULL
-        try:
-            process = await asyncio.create_subprocess_exec(
+        starting = asyncio.ensure_future(
+            asyncio.create_subprocess_exec(
                 *argv,
                 stdin=stdin,
                 stdout=asyncio.subprocess.PIPE,
@@ -74,9 +74,16 @@ class Child:
                 start_new_session=True,
                 limit=_MAX_LINE,
             )
+        )
+        try:
+            return cls(await asyncio.shield(starting), log, on_line)
         except OSError as error:
             raise EngineLost(f"the engine cannot be started: {error.strerror}") from error
-        return cls(process, log, on_line)
+        except asyncio.CancelledError:
+            # Broken off half-way, asyncio would wait for as long as any grandchild has its pipe.
+            with contextlib.suppress(OSError):
+                await cls(await starting, log, on_line).stop()
+            raise
 
     @property
     def pid(self) -> int:
@@ -141,12 +148,15 @@ class Child:
         self.first_inside = None
         for how in (signal.SIGTERM, signal.SIGKILL):
             self.was_killed = self.was_killed or how == signal.SIGKILL
+            if self.was_killed and self._process.stdin is not None:
+                self._process.stdin.close()  # what it started, and did not end, ends by that
             with contextlib.suppress(ProcessLookupError):
                 self._process.send_signal(how)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
                 break
         # A grandchild that keeps the pipe open must not keep us.
+        self._process._transport.close()  # type: ignore[attr-defined]  # no other way to it
         self._reader.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._reader

@@ -1,8 +1,9 @@
 """A supervised engine that a launcher starts, bare or in a container, and leaves nothing of."""
 
+import time
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import structlog
 
@@ -10,9 +11,12 @@ from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.launch import BareLauncher, Launcher, OnLine, Startable
 from garage_ai.node.engines.port import Dedicates, Fence, Offer
 from garage_ai.node.engines.supervised import SupervisedEngine
-from garage_ai.node.errors import EngineError
+from garage_ai.node.errors import EngineError, EngineLost, NoRoom, NotPossible
 
 _log = structlog.get_logger(__name__)
+
+FRESH_SECONDS: Final = 10.0
+"""A plan older than this, or tried once, says nothing of the memory that is free now."""
 
 
 class LaunchedEngine(SupervisedEngine):
@@ -24,6 +28,7 @@ class LaunchedEngine(SupervisedEngine):
         super().__init__(offer, run=run, logs=logs, **more)
         self._launcher = launcher or BareLauncher()
         self._socket_folder = run
+        self._planned_at: float | None = time.monotonic()
 
     @property
     @abstractmethod
@@ -53,9 +58,20 @@ class LaunchedEngine(SupervisedEngine):
     async def _fit(self) -> None:
         # What an earlier run has left holds memory, which is counted now.
         await self._launcher.clear()
+        if self._planned_at is None or time.monotonic() - self._planned_at > FRESH_SECONDS:
+            try:
+                await self._plan_anew()
+            except NotPossible as error:
+                waits = error.reason if isinstance(error, NoRoom) else ""
+                raise EngineLost(waits or str(error)) from error
+            self._planned_at = time.monotonic()
         await super()._fit()
 
+    async def _plan_anew(self) -> None:
+        """Decide again how it is run, by what is free now. Raises: NotPossible."""
+
     async def _launch(self) -> Child:
+        self._planned_at = None
         return await self._launcher.launch(
             self._startable, self._socket_folder, self._log, self._on_line
         )

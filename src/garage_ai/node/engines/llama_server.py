@@ -137,7 +137,7 @@ AT_WORK: Final = re.compile(rb"^[\d.]+ E ")
 
 _DEVICE: Final = re.compile(r"using device (\w+) \((.{1,80}?)\)")
 _LAYERS: Final = re.compile(r"offloaded (\d{1,5})/(\d{1,5}) layers to GPU")
-_BUFFER: Final = re.compile(r"(\w+) +(model|KV|RS|compute) buffer size = +(\d{1,9}\.\d\d) MiB")
+_WEIGHTS: Final = re.compile(r"(\w+) +model buffer size = ")
 _ERROR: Final = re.compile(r"^[\d.]+ E (?:\w+ +)?(.{1,300})$")
 _NO_MEMORY: Final = re.compile(
     r"out of memory|OutOfDeviceMemory|unable to allocate \w+ buffer|failed to allocate"
@@ -155,7 +155,7 @@ class Story:
         self.of = 0
         self.cause = ""
         self._devices: set[str] = set()
-        self._buffers: dict[tuple[str, str], int] = {}
+        self._loaded: set[str] = set()
 
     def hear(self, line: str) -> None:
         """Take a line."""
@@ -163,8 +163,8 @@ class Story:
             self._devices.add(device[1])
         elif layers := _LAYERS.search(line):
             self.layers, self.of = int(layers[1]), int(layers[2])
-        elif buffer := _BUFFER.search(line):
-            self._buffers[buffer[1], buffer[2]] = round(float(buffer[3]) * _MIB)
+        elif holder := _WEIGHTS.search(line):
+            self._loaded.add(holder[1])
         elif not self.cause and (found := _NO_MEMORY.search(line) or _NO_CUDA.search(line)):
             self.cause = found[0]
         elif not self.cause and (error := _ERROR.search(line)):
@@ -175,20 +175,14 @@ class Story:
         """Whether a card had less room than was planned with."""
         return _NO_MEMORY.search(self.cause) is not None
 
-    @property
-    def on_cards(self) -> int:
-        """Bytes of all its buffers on the cards."""
-        return sum(size for (device, _), size in self._buffers.items() if device in self._devices)
-
     def complaint(self, plan: Offload) -> str:
         """Say what of the plan is not so; empty where all of it is."""
-        loaded = {device for (device, what) in self._buffers if what == "model"} & self._devices
         if len(self._devices) < len(plan.split):
             return (
                 f"llama.cpp found {len(self._devices)} of {len(plan.split)} cards; "
                 "what would be on them is on the processor"
             )
-        if len(loaded) < sum(1 for count in plan.split if count):
+        if len(self._loaded & self._devices) < sum(1 for count in plan.split if count):
             return "llama.cpp put no weights on a card it was given"
         if (self.layers, self.of) != (plan.layers, plan.of):
             return f"llama.cpp put {self.layers} of {self.of} layers on cards, not {plan.layers}"

@@ -18,10 +18,10 @@ from garage_ai.node.engines.launched import LaunchedEngine
 from garage_ai.node.engines.link import HttpAnswer
 from garage_ai.node.engines.llama_server import ServerOptions
 from garage_ai.node.engines.llamacpp_options import LlamaOptions
-from garage_ai.node.engines.port import ROUTES, Answer, Device, Offer
+from garage_ai.node.engines.port import Answer, Device, Offer, offer_of
 from garage_ai.node.engines.tally import OneUsage
 from garage_ai.node.engines.told import Told, read_whole
-from garage_ai.node.errors import EngineLost, NotPossible
+from garage_ai.node.errors import EngineLost, NoRoom, NotPossible
 from garage_ai.node.fitting.fitting import Fitting
 from garage_ai.node.fitting.sizes import Size
 from garage_ai.node.speeds import Pace
@@ -45,8 +45,11 @@ _CHAT_BODY: Final = b'{"prompt":"1","max_tokens":1,"cache_prompt":false}'
 _EMBEDDING_BODY: Final = b'{"input":"1"}'
 
 
-LesserForm = Callable[[], Awaitable[LlamaOptions]]
-"""Fetches a smaller form of a model and says how it is run. Raises: NotPossible."""
+LesserForm = Callable[[], Awaitable[LlamaOptions | ServerOptions]]
+"""Fetches a smaller form of a model and says how it is run, where the one before was.
+
+Raises: NotPossible.
+"""
 
 
 class LlamaEngine(LaunchedEngine):
@@ -69,7 +72,7 @@ class LlamaEngine(LaunchedEngine):
         fitting: Fitting | None = None,
         lesser: Sequence[LesserForm] = (),
     ) -> None:
-        super().__init__(_offer(options), run=run, logs=logs, launcher=launcher, fitting=fitting)
+        super().__init__(offer_of(options), run=run, logs=logs, launcher=launcher, fitting=fitting)
         self._options: LlamaOptions | ServerOptions = options
         self._lesser = list(lesser)
 
@@ -117,12 +120,20 @@ class LlamaEngine(LaunchedEngine):
             try:
                 options = await form()
             except NotPossible as error:
+                if isinstance(error, NoRoom) and error.reason:
+                    # Another holds the room just now: this form's turn comes.
+                    self._lesser.insert(0, form)
+                    raise EngineLost(error.reason) from error
                 _log.warning("lesser_form_unavailable", detail=str(error)[:200])
                 continue
-            self._options, self._offer = options, _offer(options)
-            self._planned = Size(options.context, options.slots)
+            self._adopt(options)
             return True
         return False
+
+    def _adopt(self, options: LlamaOptions | ServerOptions) -> None:
+        """Take over what was planned anew."""
+        self._options, self._offer = options, offer_of(options)
+        self._planned = Size(options.context, options.slots)
 
     async def _fill(self, tokens: int) -> bool:
         if self._options.kind == "embedding":
@@ -187,18 +198,6 @@ class GatheredAnswer:
     def close(self) -> None:
         """Let go of it; a stream that is not at its end is stopped."""
         self._answer.close()
-
-
-def _offer(options: LlamaOptions | ServerOptions) -> Offer:
-    return Offer(
-        options.name,
-        options.digest,
-        options.name,
-        kind=options.kind,
-        context=options.context,
-        slots=options.slots,
-        routes=ROUTES[options.kind],
-    )
 
 
 async def _complaint(answer: HttpAnswer) -> Told:

@@ -1,6 +1,7 @@
 """llama.cpp on cards: its own server, believed to be there only when its log shows it."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -8,7 +9,7 @@ from typing import Final
 from garage_ai.node.engines.child import Child, describe
 from garage_ai.node.engines.launch import Launcher, OnLine
 from garage_ai.node.engines.llama_server import AT_WORK, ServerOptions, Story
-from garage_ai.node.engines.llamacpp import LOAD_SECONDS, LlamaEngine
+from garage_ai.node.engines.llamacpp import LOAD_SECONDS, LesserForm, LlamaEngine
 from garage_ai.node.engines.port import Device
 from garage_ai.node.errors import EngineError, EngineLost, EngineTimeout
 from garage_ai.node.fitting.fitting import Fitting
@@ -17,6 +18,10 @@ from garage_ai.node.fitting.sizes import Size
 LOOK_SECONDS: Final = 0.25
 _ANSWER_SECONDS: Final = 5.0
 _OK: Final = 200
+
+
+PlanAgain = Callable[[str], Awaitable[tuple[ServerOptions, Fitting]]]
+"""Plans the model of that name once more, by what is free now. Raises: NotPossible."""
 
 
 class LlamaOnCards(LlamaEngine):
@@ -33,25 +38,35 @@ class LlamaOnCards(LlamaEngine):
         logs: Path,
         launcher: Launcher,
         fitting: Fitting | None = None,
+        lesser: Sequence[LesserForm] = (),
+        plan_again: PlanAgain | None = None,
     ) -> None:
-        super().__init__(options, run=run, logs=logs, launcher=launcher, fitting=fitting)
-        self._server = options
-        self._plan = options.plan
-        self._gpus = options.gpus
+        super().__init__(
+            options, run=run, logs=logs, launcher=launcher, fitting=fitting, lesser=lesser
+        )
+        self._plan_again = plan_again
         self._story = Story()
 
     @property
     def device(self) -> Device:
         """The cards it computes on, and how much of the model is there."""
-        return Device(self._gpus, self._plan.layers, self._plan.of, self._plan.slowdown)
+        plan = self._server.plan
+        return Device(self._server.gpus, plan.layers, plan.of, plan.slowdown)
 
     @property
-    def _startable(self) -> ServerOptions:
-        return self._server
+    def _server(self) -> ServerOptions:
+        if not isinstance(self._options, ServerOptions):
+            raise AssertionError("a smaller form was planned for the processor")
+        return self._options
 
     def _take_on(self, size: Size) -> None:
-        self._plan = replace(self._plan, context=size.context, slots=size.slots)
-        self._server = replace(self._server, plan=self._plan)
+        plan = replace(self._server.plan, context=size.context, slots=size.slots)
+        self._options = replace(self._server, plan=plan)
+
+    async def _plan_anew(self) -> None:
+        if self._plan_again is not None:
+            options, self._fitting = await self._plan_again(self._options.name)
+            self._adopt(options)
 
     async def _launch(self) -> Child:
         self._story = Story()
@@ -71,7 +86,7 @@ class LlamaOnCards(LlamaEngine):
                 await self._until_it_answers(child)
         except TimeoutError as error:
             raise EngineTimeout(f"the engine was not ready within {LOAD_SECONDS:g} s") from error
-        complaint = self._story.complaint(self._plan)
+        complaint = self._story.complaint(self._server.plan)
         if complaint:
             raise EngineLost(complaint)
         # From here on its lines may quote requests.
@@ -108,4 +123,4 @@ class LlamaOnCards(LlamaEngine):
         )
 
 
-__all__ = ["LlamaOnCards"]
+__all__ = ["LlamaOnCards", "PlanAgain"]

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 from garage_ai.catalog import (
     DEFAULT_MODEL,
-    Catalog,
     CatalogError,
     Demand,
     Manifest,
@@ -23,12 +23,14 @@ from garage_ai.catalog import (
     read_gguf,
     shape_of,
 )
+from garage_ai.node.catalogue import is_own, known_models, suited
 from garage_ai.node.engines.cards import Seat, cdi_names, place_of, seat
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.llama_server import ServerOptions, listed_devices, look_inside
 from garage_ai.node.engines.llamacpp import DEFAULT_SLOTS, LesserForm, LlamaEngine
 from garage_ai.node.engines.llamacpp_cards import LlamaOnCards
 from garage_ai.node.engines.llamacpp_options import LlamaOptions
+from garage_ai.node.engines.llamacpp_room import check_memory, too_large
 from garage_ai.node.errors import CardUnusable, NoImage, NoRoom, NotPossible
 from garage_ai.node.fitting.book import Book
 from garage_ai.node.fitting.fitting import Fitting
@@ -49,6 +51,8 @@ from garage_ai.node.sandbox.spec import Runtime
 from garage_ai.node.weights import room_for
 from garage_ai.wire.ids import Digest
 
+_log = structlog.get_logger(__name__)
+
 DEFAULT_CONTEXT: Final = 4096
 """Tokens of a slot on the processor unless the owner says otherwise; memory grows with it."""
 
@@ -57,11 +61,6 @@ IMAGE: Final = "llamacpp-cuda"
 
 _LIST_SECONDS: Final = 120
 _ROOT: Final = Path("/")
-_GIB: Final = 1 << 30
-_CACHE_SHARE: Final = 0.35
-"""Memory beside the weights, as a share of them, for small models a fixed sum at least."""
-
-_CACHE_LEAST: Final = 512 * 1024 * 1024
 
 
 async def check_llamacpp(choice: Choice) -> None:
@@ -145,26 +144,37 @@ async def make_llama(
 ) -> LlamaEngine:
     """Make the engine; fetches the model's files if they are not here. `launcher` None: bare.
 
-    To be called by who holds the node's folder. Raises: NotPossible, EngineLost.
+    Raises: NotPossible.
     """
-    if launcher is not None:
-        # What an agent that died has left holds memory of the cards, which is counted next.
-        await launcher.clear()
     options = await llama_options(choice, folder, on_progress)
     if isinstance(launcher, ContainerLauncher):
         # What keeps it from ever starting is better said now.
         launcher.argv(options)
+    meant = choice.models[0] if choice.picked else ""
+    lesser = _lesser(choice, options, folder)
+    book = Book(folder.path)
     if isinstance(options, ServerOptions):
         if launcher is None:
             raise CardUnusable("llama.cpp on a card needs its sandbox.")
         image = launcher.image if isinstance(launcher, ContainerLauncher) else ""
-        machine = await asyncio.to_thread(lambda: OnCards(read_gpus(), uuids=options.gpus))
+
+        async def plan_again(name: str) -> tuple[ServerOptions, Fitting]:
+            # A form that was taken stays; only what the owner named has a name of its own.
+            form = msgspec.structs.replace(choice, models=(name,), picked=False)
+            own = choice.models and not choice.picked
+            again = await llama_options(choice if own else form, folder)
+            if not isinstance(again, ServerOptions):
+                raise CardUnusable("The card that llama.cpp is to compute on is gone.")
+            return again, await _fitting_on(again, book, image, meant)
+
         return LlamaOnCards(
             options,
             run=folder.run,
             logs=folder.logs,
             launcher=launcher,
-            fitting=Fitting(Book(folder.path), machine, f"llamacpp {image}"),
+            fitting=await _fitting_on(options, book, image, meant),
+            lesser=lesser,
+            plan_again=plan_again,
         )
     bounded = launcher is not None and launcher.fence.limits
     processor = Processor(memory_limit() if bounded else None)
@@ -174,31 +184,47 @@ async def make_llama(
         run=folder.run,
         logs=folder.logs,
         launcher=launcher,
-        fitting=Fitting(Book(folder.path), processor, f"llamacpp {version}"),
-        lesser=_lesser(choice, options, folder),
+        fitting=Fitting(book, processor, f"llamacpp {version}", meant=meant),
+        lesser=lesser,
     )
 
 
-def _lesser(choice: Choice, options: LlamaOptions, folder: NodeFolder) -> list[LesserForm]:
-    """Give smaller forms of the model, if it was not the owner who chose this one."""
-    if choice.models:
-        return []
-    catalog = Catalog.load()
-    known = catalog.by_name(options.name)
-    smaller = lesser_forms(catalog, known) if known is not None else ()
-
-    def form(manifest: Manifest) -> LesserForm:
-        named = msgspec.structs.replace(choice, models=(manifest.name,))
-        return lambda: _lesser_options(named, folder)
-
-    return [form(manifest) for manifest in smaller]
+async def _fitting_on(options: ServerOptions, book: Book, image: str, meant: str) -> Fitting:
+    """Give what remembers how much llama.cpp may take on on these cards."""
+    machine = await asyncio.to_thread(lambda: OnCards(read_gpus(), uuids=options.gpus))
+    return Fitting(book, machine, f"llamacpp {image}", meant=meant)
 
 
-async def _lesser_options(choice: Choice, folder: NodeFolder) -> LlamaOptions:
-    options = await llama_options(choice, folder)
+def _lesser(
+    choice: Choice, options: LlamaOptions | ServerOptions, folder: NodeFolder
+) -> list[LesserForm]:
+    """Give smaller forms of the model on the same cards, if it was not the owner who chose it."""
     if isinstance(options, ServerOptions):
+        choice = msgspec.structs.replace(choice, gpus=options.gpus)
+
+    def form(smaller: Choice) -> LesserForm:
+        return lambda: _lesser_options(smaller, folder, type(options))
+
+    return [form(each) for each in _smaller(choice, options.name, folder.path)]
+
+
+async def _lesser_options(
+    choice: Choice, folder: NodeFolder, kind: type[LlamaOptions | ServerOptions]
+) -> LlamaOptions | ServerOptions:
+    options = await llama_options(choice, folder)
+    if not isinstance(options, kind):
         raise NotPossible("A card has come since the engine began on the processor.")
     return options
+
+
+def _smaller(choice: Choice, name: str, folder: Path) -> list[Choice]:
+    """Choose smaller forms of a model, the largest first; none if its owner chose it."""
+    if choice.models and not choice.picked:
+        return []
+    catalog = known_models(folder)
+    known = catalog.by_name(name)
+    forms = lesser_forms(catalog, known) if known is not None else ()
+    return [msgspec.structs.replace(choice, models=(each.name,), picked=False) for each in forms]
 
 
 async def llama_options(
@@ -206,14 +232,38 @@ async def llama_options(
 ) -> LlamaOptions | ServerOptions:
     """Decide how llama.cpp is run; fetches the model's files if they are not here.
 
+    Of a model that can never fit, and that its owner did not choose, a smaller form is taken.
     Raises: NotPossible.
     """
+    try:
+        return await _options(choice, folder, on_progress)
+    except NoRoom as error:
+        if error.reason:
+            raise
+        refused = error
+    for smaller in _smaller(choice, _named(choice), folder.path):
+        try:
+            return await _options(smaller, folder, on_progress)
+        except NotPossible as error:
+            if isinstance(error, NoRoom) and error.reason:
+                raise
+            _log.warning("lesser_form_unavailable", detail=str(error)[:200])
+    raise refused
+
+
+def _named(choice: Choice) -> str:
+    return choice.models[0] if choice.models else DEFAULT_MODEL
+
+
+async def _options(
+    choice: Choice, folder: NodeFolder, on_progress: OnProgress | None
+) -> LlamaOptions | ServerOptions:
     _check_choice(choice)
     where = await find_seat(choice)
-    name = choice.models[0] if choice.models else DEFAULT_MODEL
+    name = _named(choice)
     try:
         store = ModelStore(folder.path, room=room_for(folder, choice))
-        manifest = await _manifest(name, store, on_progress)
+        manifest = await _manifest(name, folder.path, store, on_progress)
         files = await store.ensure(manifest, on_progress)
         weights = files[manifest.weights.path]
         beside = tuple(files[each.path] for each in manifest.files[1:])
@@ -225,7 +275,7 @@ async def llama_options(
         ) from error
     digest = Digest(digest_of(manifest))
     if not Book(folder.path).knows(digest):
-        _check_memory(manifest)
+        check_memory(manifest)
     return LlamaOptions(
         weights=weights,
         name=manifest.name,
@@ -250,9 +300,7 @@ async def _on_cards(
     if isinstance(plan, TooLarge):
         emptied = [place_of(msgspec.structs.replace(card, free=card.total)) for card in where.cards]
         ever = not isinstance(offload(shape, burden, emptied, demand), TooLarge)
-        raise _too_large(
-            manifest.name, plan, where, lacking(plan.needed, plan.room) if ever else ""
-        )
+        raise too_large(manifest.name, plan, where, lacking(plan.needed, plan.room) if ever else "")
     uuids = tuple(where.cards[n].uuid for n in plan.places)
     runtime = await find_runtime("auto" if choice.sandbox == "none" else choice.sandbox)
     return ServerOptions(
@@ -265,34 +313,6 @@ async def _on_cards(
         devices=await _devices(runtime, uuids),
         plan=plan,
         beside=beside,
-    )
-
-
-def _too_large(name: str, found: TooLarge, where: Seat, reason: str) -> NoRoom:
-    cards = " + ".join(card.name for card in where.cards)
-    needed, room = found.needed / _GIB, found.room / _GIB
-    if not found.layers:
-        return NoRoom(
-            "{name} needs {needed:.1f} GiB at the least; {cards} has room for {room:.1f} now. "
-            "Close what uses the card, or take a smaller quantisation or model.",
-            reason=reason,
-            name=name,
-            needed=needed,
-            cards=cards,
-            room=room,
-        )
-    return NoRoom(
-        "{name} needs {needed:.1f} GiB at the least; {cards} has room for {room:.1f} now. Close "
-        "what uses the card, or take a smaller quantisation or model. {layers} of {of} layers "
-        "would fit: with --gpu-layers {layers} the rest is on the processor, and every answer "
-        "takes several times longer.",
-        reason=reason,
-        name=name,
-        needed=needed,
-        cards=cards,
-        room=room,
-        layers=found.layers,
-        of=found.of,
     )
 
 
@@ -320,37 +340,22 @@ def _check_choice(choice: Choice) -> None:
         raise NotPossible("--engine-url belongs to --engine external.")
 
 
-async def _manifest(name: str, store: ModelStore, on_progress: OnProgress | None) -> Manifest:
-    """Find a model by its name in the catalogue, or describe the owner's GGUF file."""
-    known = Catalog.load().by_name(name)
+async def _manifest(
+    name: str, folder: Path, store: ModelStore, on_progress: OnProgress | None
+) -> Manifest:
+    """Find a model by its name among those known, or describe the owner's GGUF file."""
+    catalog = known_models(folder)
+    known = catalog.by_name(name)
     if known is not None:
-        return known
-    path = Path(name)
-    if path.suffix == ".gguf" and await asyncio.to_thread(path.is_file):
-        return await store.adopt(path, on_progress=on_progress)
-    names = ", ".join(sorted(manifest.name for manifest in Catalog.load()))
+        return suited("llamacpp", known)
+    if await asyncio.to_thread(is_own, "llamacpp", name):
+        return await store.adopt(Path(name), on_progress=on_progress)
+    names = ", ".join(sorted(manifest.name for manifest in catalog))
     raise NotPossible(
         "There is no model {name}. Known: {known}; or give a .gguf file.",
         name=repr(name),
         known=names,
     )
-
-
-def _check_memory(manifest: Manifest) -> None:
-    import psutil
-
-    needed = manifest.size + max(int(manifest.size * _CACHE_SHARE), _CACHE_LEAST)
-    bounds, memory = read_bounds(), psutil.virtual_memory()
-    available = bounds.free(memory.available)
-    if available < needed:
-        ever = needed <= bounds.total(memory.total)
-        raise NoRoom(
-            "{name} needs about {needed:.1f} GB of memory; {free:.1f} GB are free.",
-            reason=lacking(needed, available) if ever else "",
-            name=manifest.name,
-            needed=needed / 1e9,
-            free=available / 1e9,
-        )
 
 
 def _threads() -> int:

@@ -46,6 +46,11 @@ class Device:
     slowdown: float = 1.0
 
 
+def computes_on(device: Device | None, card: str) -> bool:
+    """Tell whether an engine uses a card, by its UUID; any of them, where nobody says which."""
+    return device is None or card in device.cards
+
+
 @dataclass(frozen=True, slots=True)
 class Offer:
     """A model an engine serves, to the network and (`engine_name`) to the engine itself.
@@ -62,6 +67,34 @@ class Offer:
     slots: int = 1
     external: bool = False
     routes: frozenset[Route] = frozenset(PATHS)
+
+
+class Planned(Protocol):
+    """How an engine of ours is run with one model, as far as the network is told."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def digest(self) -> Digest: ...
+    @property
+    def kind(self) -> ModelKind: ...
+    @property
+    def context(self) -> int: ...
+    @property
+    def slots(self) -> int: ...
+
+
+def offer_of(options: Planned) -> Offer:
+    """Give what an engine that is run so serves."""
+    return Offer(
+        options.name,
+        options.digest,
+        options.name,
+        kind=options.kind,
+        context=options.context,
+        slots=options.slots,
+        routes=ROUTES[options.kind],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,4 +238,7 @@ __all__ = [
     "EngineLoad",
     "Fence",
     "Offer",
+    "Planned",
+    "computes_on",
+    "offer_of",
 ]

@@ -89,6 +89,7 @@ class SupervisedEngine(ABC):
         self._child: Child | None = None
         self._listener_pid: int | None = None
         self._last_answer = 0.0
+        self._launched_at = self._load_seconds = 0.0
         self._look_seconds = look_seconds
         self._idle_seconds = idle_seconds
 
@@ -151,8 +152,11 @@ class SupervisedEngine(ABC):
 
     @property
     def seconds_left(self) -> float:
-        """Its guess how long it still loads; 0 when it has none."""
-        return 0.0
+        """Its guess how long it still loads, by the last time; 0 when it has none."""
+        if self._state != "loading" or not self._load_seconds:
+            return 0.0
+        gone = asyncio.get_running_loop().time() - self._launched_at
+        return max(1.0, self._load_seconds - gone)
 
     @property
     def smaller(self) -> Sentence:
@@ -243,12 +247,14 @@ class SupervisedEngine(ABC):
             ready_at = child = None
             try:
                 await self._fit()
+                self._launched_at = loop.time()
                 child = self._child = await self._launch()
                 try:
                     await self._until_ready(child)
                     await self._prove()
                     self._listener_pid = listener_of(self._socket())
                     ready_at = loop.time()
+                    self._load_seconds = ready_at - self._launched_at
                     self._become("ready", "")
                     await self._watch(child)
                 finally:

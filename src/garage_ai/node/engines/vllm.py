@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,7 @@ from garage_ai.node.engines.launch import SOCKET, Launcher, OnLine
 from garage_ai.node.engines.launched import LaunchedEngine
 from garage_ai.node.engines.link import HttpAnswer
 from garage_ai.node.engines.orphans import end_orphans
-from garage_ai.node.engines.port import ROUTES, Device, EngineLoad, Offer
+from garage_ai.node.engines.port import Device, EngineLoad, Offer, offer_of
 from garage_ai.node.engines.supervised import CANARY_SECONDS
 from garage_ai.node.engines.vllm_log import Story
 from garage_ai.node.engines.vllm_metrics import read_load
@@ -33,6 +34,10 @@ _TOOK: Final = "vllm-load-seconds"
 _LONG_PROMPT: Final = "The quick brown fox jumps over the lazy dog. " * 8
 
 
+PlanAgain = Callable[[], Awaitable[tuple[VllmOptions, Fitting]]]
+"""Plans once more, by what is free now. Raises: NotPossible."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patience:
     """How long vLLM may take, in seconds.
@@ -40,7 +45,8 @@ class Patience:
     `load` from the start to the first answer, `silence` without a line in its log meanwhile;
     `warm_up` for the first words, which may compile kernels; `token` for one token of an idle
     engine, asked for after `idle`; its metrics are read every `look`, and `misses` failures in a
-    row are taken for its end.
+    row are taken for its end. A gang that computes nothing for `stall`, with requests at work, is
+    over.
     """
 
     load: float = 3600.0
@@ -50,6 +56,7 @@ class Patience:
     idle: float = 60.0
     look: float = 5.0
     misses: int = 6
+    stall: float = 120.0
 
 
 class VllmEngine(LaunchedEngine):
@@ -67,19 +74,11 @@ class VllmEngine(LaunchedEngine):
         launcher: Launcher | None = None,
         patience: Patience | None = None,
         fitting: Fitting | None = None,
+        plan_again: PlanAgain | None = None,
     ) -> None:
-        offer = Offer(
-            options.name,
-            options.digest,
-            options.name,
-            kind=options.kind,
-            context=options.context,
-            slots=options.slots,
-            routes=ROUTES[options.kind],
-        )
         self._patience = patience or Patience()
         super().__init__(
-            offer,
+            offer_of(options),
             run=run,
             logs=logs,
             launcher=launcher,
@@ -88,6 +87,7 @@ class VllmEngine(LaunchedEngine):
             fitting=fitting,
         )
         self._options = options
+        self._plan_again = plan_again
         self._story = Story(0.0)
         self._heard_at = 0.0
         self._load: EngineLoad | None = None
@@ -200,6 +200,13 @@ class VllmEngine(LaunchedEngine):
     async def _prove(self) -> None:
         await self._complete("1", 1, self._patience.token)
 
+    async def _plan_anew(self) -> None:
+        if self._plan_again is not None:
+            await end_orphans(MARK, self._run_folder.absolute())
+            self._options, self._fitting = await self._plan_again()
+            self._offer = offer_of(self._options)
+            self._planned = Size(self._options.context, self._options.slots)
+
     def _take_on(self, size: Size) -> None:
         self._options = replace(self._options, context=size.context, slots=size.slots)
 
@@ -232,7 +239,14 @@ class VllmEngine(LaunchedEngine):
             self._misses = 0
             self._load = read_load(page) if status == _OK else None
             self._listener()
+            await self._heed(page)
         await super()._look()
+
+    async def _heed(self, page: bytes) -> None:
+        """See by its figures that it works on: one that runs here alone does, or has ended.
+
+        Raises: EngineError.
+        """
 
     def _took_before(self) -> float:
         """Read how long the last good start took; 0 where none is known."""
@@ -249,4 +263,4 @@ def _now() -> float:
     return asyncio.get_running_loop().time()
 
 
-__all__ = ["Patience", "VllmEngine"]
+__all__ = ["Patience", "PlanAgain", "VllmEngine"]

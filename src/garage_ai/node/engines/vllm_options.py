@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from garage_ai.catalog import Place, Quantisation, Shape
+from garage_ai.catalog import Place, Unweighed, Weighed
 from garage_ai.node.engines.launch import SOCKET, Command
 from garage_ai.node.engines.vllm_python import quiet_environment
 from garage_ai.node.engines.vllm_rank import Rank
@@ -71,8 +71,7 @@ class Lent:
     """Cards of a PC, in the order in which the engine counts them, and the model they are for."""
 
     cards: tuple[Place, ...]
-    shape: Shape
-    form: Quantisation
+    model: Weighed | Unweighed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,18 +8,24 @@ way in, since the digest that the network knows it by would then be another mode
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
 from garage_ai.catalog import (
+    NO_WEIGHTS,
     USUAL,
     FolderConfig,
     Place,
     Quantisation,
     Refusal,
     Shape,
+    Unweighed,
+    Weighed,
+    Weights,
     Wish,
     divides,
+    form_of,
     plan_on,
 )
 from garage_ai.node.engines.vllm_options import Lent, VllmOptions
@@ -86,7 +92,7 @@ class Wishes:
 class Model:
     """The model to be served: where its files are, and what they say of it.
 
-    `shape` is None where memory cannot be computed; `size` are the bytes of its weights.
+    `shape` is None where memory cannot be computed; `weights` are what its files hold.
     """
 
     folder: Path
@@ -97,7 +103,7 @@ class Model:
     context: int
     config: FolderConfig
     shape: Shape | None = None
-    size: int = 0
+    weights: Weights = NO_WEIGHTS
 
 
 def plan(python: Path | None, facts: Facts, model: Model, wishes: Wishes) -> VllmOptions:
@@ -134,7 +140,7 @@ def _on_cards(base: VllmOptions, facts: Facts, model: Model, wishes: Wishes) -> 
     if wishes.cache_gib is not None:
         raise NotPossible("--kv-cache-gib is for the CPU; --memory-share bounds a card.")
     wished = None if wishes.grouped else wishes.tensor_parallel
-    cards = _cards(facts.cards, model, wished)
+    cards = _cards(facts.cards, model, wished, grouped=wishes.grouped)
     dtype = _dtype(cards, model.config)
     share = wishes.memory_share or _share(cards)
     return replace(
@@ -150,12 +156,12 @@ def _sized(
     base: VllmOptions, cards: Sequence[Card], share: float, model: Model, wishes: Wishes
 ) -> VllmOptions:
     """Choose context and sequences by the room on the cards. Raises: NotPossible."""
+    places = _places(cards, share)
+    if wishes.grouped:
+        return replace(base, lent=Lent(tuple(places), _weighed(model)))
     if model.shape is None:
         return base
     form = _form(model.shape, model)
-    places = _places(cards, share)
-    if wishes.grouped:
-        return replace(base, lent=Lent(tuple(places), model.shape, form))
     wish = Wish(wishes.context or USUAL.context, wishes.slots or DEFAULT_SLOTS)
     if wishes.context is not None:
         wish = wish._replace(least=wishes.context)
@@ -184,13 +190,16 @@ def _places(cards: Sequence[Card], share: float) -> list[Place]:
     return [Place(card.name, int(share * card.total), None, card.capability) for card in cards]
 
 
+def _weighed(model: Model) -> Weighed | Unweighed:
+    if model.shape is None:
+        return Unweighed(model.config.heads)
+    return Weighed(model.shape, _form(model.shape, model))
+
+
 def _form(shape: Shape, model: Model) -> Quantisation:
-    """Say what a weight takes, by the size of the files; as float32 they are loaded as half."""
     name = model.config.quantisation or model.config.dtype
-    size = model.size // 2 if name == "float32" else model.size
-    bits = 8 * size / shape.parameters
     needed = LEAST_CAPABILITY.get(name, (0, 0))
-    return Quantisation(name, "vllm", bits, bits, bits, bits, needed, "its own files")
+    return form_of(name, model.weights, shape, needed, model.config.block)
 
 
 def _context(model: Model, wished: int | None) -> int:
@@ -204,11 +213,15 @@ def _context(model: Model, wished: int | None) -> int:
     return wished or model.context
 
 
-def _cards(cards: Sequence[Card], model: Model, wished: int | None) -> Sequence[Card]:
+def _cards(
+    cards: Sequence[Card], model: Model, wished: int | None, *, grouped: bool
+) -> Sequence[Card]:
     """Give the cards that hold a part of the model each. Raises: NotPossible.
 
     Unless the owner says how many: of equal ones as many as divide it, where they have most room.
+    A group makes several sets of them where the model's blocks ask for it.
     """
+    divided = partial(_heads_divide if grouped else _divides, model)
     if wished is not None:
         if wished > len(cards):
             raise NotPossible(
@@ -216,16 +229,11 @@ def _cards(cards: Sequence[Card], model: Model, wished: int | None) -> Sequence[
                 wished=wished,
                 count=len(cards),
             )
-        if not _divides(model, wished):
-            raise NotPossible(
-                "--tensor-parallel {wished} does not divide the model's {heads} heads.",
-                wished=wished,
-                heads=model.config.heads,
-            )
+        _check_divides(model, wished)
         return _most_room(cards)[:wished]
     groups = [[each for each in cards if _alike(each, card)] for card in cards]
     counted = [
-        _most_room(group)[: max(n for n in range(1, len(group) + 1) if _divides(model, n))]
+        _most_room(group)[: max(n for n in range(1, len(group) + 1) if divided(n))]
         for group in groups
         # PyTorch counts cards, and vLLM takes the first; only by UUID can others be chosen.
         if group[0].uuid or group[0] is cards[0]
@@ -243,9 +251,31 @@ def _alike(one: Card, other: Card) -> bool:
 
 
 def _divides(model: Model, count: int) -> bool:
+    """Tell whether so many cards of one PC run the model as one set."""
+    return _weighed(model).uncut(count) is None
+
+
+def _heads_divide(model: Model, count: int) -> bool:
     if model.shape is not None:
         return divides(model.shape, count)
     return model.config.heads % count == 0
+
+
+def _check_divides(model: Model, wished: int) -> None:
+    if not _heads_divide(model, wished):
+        raise NotPossible(
+            "--tensor-parallel {wished} does not divide the model's {heads} heads.",
+            wished=wished,
+            heads=model.config.heads,
+        )
+    if not _divides(model, wished):
+        raise NotPossible(
+            "--tensor-parallel {wished} cuts the model into parts that are no whole blocks of "
+            "{block}, which {form} needs.",
+            wished=wished,
+            block=model.config.block,
+            form=model.config.quantisation,
+        )
 
 
 def _dtype(cards: Sequence[Card], config: FolderConfig) -> str:

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from garage_ai.catalog import (
-    CONFIG,
-    Catalog,
+    NO_WEIGHTS,
     CatalogError,
     Manifest,
     ModelStore,
@@ -14,7 +13,9 @@ from garage_ai.catalog import (
     digest_of,
     read_folder_config,
     read_folder_shape,
+    read_folder_weights,
 )
+from garage_ai.node.catalogue import is_own, known_models, suited
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.engines.vllm_plan import Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Facts, ask_facts, ask_version, find_python
@@ -39,7 +40,7 @@ async def check_vllm(choice: Choice) -> None:
 
 
 async def vllm_fitting(
-    options: VllmOptions, folder: NodeFolder, image: str | None, *, bounded: bool
+    options: VllmOptions, book: Book, image: str | None, *, bounded: bool
 ) -> Fitting:
     """Give what remembers how much vLLM may take on here.
 
@@ -49,9 +50,11 @@ async def vllm_fitting(
     """
     on_cards = not options.on_cpu
     limit = memory_limit() if bounded else None
-    machine = await asyncio.to_thread(machine_for, on_cards=on_cards, limit=limit)
+    machine = await asyncio.to_thread(
+        machine_for, on_cards=on_cards, limit=limit, uuids=options.gpus
+    )
     version = image or await ask_version(find_python(str(options.python)))
-    return Fitting(Book(folder.path), machine, f"vllm {version}", takes_all=on_cards)
+    return Fitting(book, machine, f"vllm {version}", takes_all=on_cards)
 
 
 async def vllm_options(
@@ -71,7 +74,8 @@ async def vllm_options(
     name = _check_choice(choice)
     python = find_python(choice.vllm_python) if inside is None else None
     facts = inside or await ask_facts(find_python(choice.vllm_python))
-    model = await _model(name, ModelStore(folder.path, room=room_for(folder, choice)), on_progress)
+    store = ModelStore(folder.path, room=room_for(folder, choice))
+    model = await _model(name, folder.path, store, on_progress)
     return plan(python, facts, model, await asyncio.to_thread(_wishes, choice, grouped))
 
 
@@ -89,13 +93,17 @@ def _check_choice(choice: Choice) -> str:
     return choice.models[0]
 
 
-async def _model(name: str, store: ModelStore, on_progress: OnProgress | None) -> Model:
+async def _model(name: str, home: Path, store: ModelStore, on_progress: OnProgress | None) -> Model:
     try:
-        manifest = await _manifest(name, store, on_progress)
+        manifest = await _manifest(name, home, store, on_progress)
         files = await store.ensure(manifest, on_progress)
         folder = _folder_of(manifest, files)
         config = await asyncio.to_thread(read_folder_config, folder)
         shape = await asyncio.to_thread(read_folder_shape, folder, manifest.name)
+        weights = NO_WEIGHTS
+        if shape is not None:
+            quantised = bool(config.quantisation)
+            weights = await asyncio.to_thread(read_folder_weights, files, quantised=quantised)
     except CatalogError as error:
         raise NotPossible(
             "The model {name} cannot be used: {error}", name=name, error=error
@@ -109,18 +117,19 @@ async def _model(name: str, store: ModelStore, on_progress: OnProgress | None) -
         context=manifest.context_length,
         config=config,
         shape=shape,
-        size=sum(each.size for each in manifest.files if each.path.endswith(".safetensors")),
+        weights=weights,
     )
 
 
-async def _manifest(name: str, store: ModelStore, on_progress: OnProgress | None) -> Manifest:
-    """Find a model by its name in the catalogue, or describe the owner's folder."""
-    known = Catalog.load().by_name(name)
+async def _manifest(
+    name: str, home: Path, store: ModelStore, on_progress: OnProgress | None
+) -> Manifest:
+    """Find a model by its name among those known, or describe the owner's folder."""
+    known = known_models(home).by_name(name)
     if known is not None:
-        return known
-    path = Path(name)
-    if await asyncio.to_thread((path / CONFIG).is_file):
-        return await store.adopt_folder(path, on_progress)
+        return suited("vllm", known)
+    if await asyncio.to_thread(is_own, "vllm", name):
+        return await store.adopt_folder(Path(name), on_progress)
     raise NotPossible(
         "There is no model {name} for vLLM. Give a folder with config.json and weights as "
         ".safetensors files, as Hugging Face has them.",
@@ -131,12 +140,6 @@ async def _manifest(name: str, store: ModelStore, on_progress: OnProgress | None
 def _folder_of(manifest: Manifest, files: Mapping[str, Path]) -> Path:
     """Give the one folder that holds all files by their paths. Raises: NotPossible."""
     folders = {file.parents[len(Path(path).parts) - 1] for path, file in files.items()}
-    if CONFIG not in files or not any(path.endswith(".safetensors") for path in files):
-        raise NotPossible(
-            "{name} has no weights as .safetensors files, which vLLM needs; serve it with "
-            "--engine llamacpp.",
-            name=manifest.name,
-        )
     if len(folders) > 1:
         raise NotPossible(
             "The files of {name} lie in several folders: {folders}. Remove the incomplete one.",

@@ -31,7 +31,8 @@ T = TypeVar("T")
 class Fitting:
     """What one engine may take on. `takes_all`: it reserves what it is given, like vLLM on a card.
 
-    Of such an engine the measured peak says nothing about the least it needs.
+    Of such an engine the measured peak says nothing about the least it needs. `meant` is the model
+    that was to be served, where it may be another one that is.
     """
 
     def __init__(
@@ -41,6 +42,7 @@ class Fitting:
         engine: str,
         *,
         takes_all: bool = False,
+        meant: str = "",
         clock: Callable[[], float] = time.time,
         kills: Callable[[], int] = kills_so_far,
     ) -> None:
@@ -54,7 +56,7 @@ class Fitting:
         self._model = ""
         self._subject = self._subject_of(Digest(""))
         self._planned = self._size = Size(1, 1)
-        self._first_model = ""
+        self._first_model = meant
         self._looking: asyncio.Future[Any] | None = None
         self.why: Sentence = NOTHING
         """Why less is served than was planned, or nothing at all; empty where all of it is."""

@@ -87,9 +87,14 @@ class OnCards:
         return sum(found) if found else None
 
 
-def machine_for(*, on_cards: bool, limit: int | None = None) -> Machine:
-    """Give the machine that an engine runs on; asks the driver where that is a card."""
-    return OnCards(read_gpus()) if on_cards else Processor(limit)
+def machine_for(
+    *, on_cards: bool, limit: int | None = None, uuids: Collection[str] = ()
+) -> Machine:
+    """Give the machine that an engine runs on; asks the driver where that is a card.
+
+    `uuids` are the cards it is given, none: all of them.
+    """
+    return OnCards(read_gpus(), uuids=uuids) if on_cards else Processor(limit)
 
 
 def resident_peak(pid: int, proc: Path = _PROC) -> int | None:

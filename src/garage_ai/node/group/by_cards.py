@@ -1,21 +1,23 @@
 """How the rigs of a group divide a model, by their cards and by what lies between them. Pure."""
 
 from collections.abc import Sequence
-from typing import Final
 
 from garage_ai import catalog
 from garage_ai.catalog import (
     USUAL,
+    GroupFit,
     GroupRefusal,
     Link,
     Obstacle,
-    Quantisation,
     Rig,
-    Shape,
+    Unweighed,
+    Weighed,
     Wish,
     find_card,
     plan_group,
+    plan_unweighed,
 )
+from garage_ai.catalog.group_layouts import Layout
 from garage_ai.catalog.groups import (
     CardTooOld,
     ExpertsTooNarrow,
@@ -25,45 +27,51 @@ from garage_ai.catalog.groups import (
     MemoryShort,
     NoCard,
     NoForm,
+    NoSuchSet,
     ProcessorsInARow,
     TooManyStages,
     TripTooLong,
     UnequalCards,
 )
+from garage_ai.catalog.planner import GIB
 from garage_ai.node.engines.vllm_options import Lent
 from garage_ai.node.group.gang import Refusal
 from garage_ai.node.group.messages import Card, Member, Wished
-from garage_ai.node.group.planning import Divide, Division, evenly, wished
+from garage_ai.node.group.planning import Divide, Division, wished
 from garage_ai.node.group.reasons import say
 
-_GIB: Final = 1 << 30
 
+def by_cards(model: Weighed | Unweighed) -> Divide:
+    """Divide a model as the planner finds best, or say what stands in the way.
 
-def by_cards(shape: Shape, form: Quantisation) -> Divide:
-    """Divide a model of this shape, whose files are in this form, as the planner finds best.
-
-    Within what owners wish: of a context that is wished for nothing is given up, and more requests
-    at a time than fit at that length wait their turn.
+    Within what owners wish: of a context that is wished for nothing is given up, more requests at a
+    time than fit at that length wait their turn, and sets have as many cards as are wished for.
+    Whatever is wished for, the planner refuses as ever.
     """
 
     def divide(free: tuple[Member, ...]) -> Division | Refusal:
         wish = wished(free)
-        if wish.tensor:
-            return evenly(free)
         rigs = [Rig(member.node, tuple(map(_place, member.cards))) for member in free]
-        found = plan_group(shape, [form], rigs, _links(free), _hope(wish))
+        links = _links(free)
+        found: GroupFit | Layout | GroupRefusal
+        if isinstance(model, Weighed):
+            shape, form = model
+            found = plan_group(shape, [form], rigs, links, _hope(wish), tensor=wish.tensor)
+        else:
+            found = plan_unweighed(model.heads, rigs, links, wish.tensor)
         if isinstance(found, GroupRefusal):
             return Refusal(_reason(found.obstacles[0]))
-        return Division(
-            found.rigs,
-            found.tensor,
-            found.pipeline,
-            found.context,
-            wish.slots or found.sequences,
-            found.layers if found.pipeline > 1 else (),
-        )
+        return _division(found, wish)
 
     return divide
+
+
+def _division(found: GroupFit | Layout, wish: Wished) -> Division:
+    if isinstance(found, Layout):
+        return Division(found.rigs, found.tensor, found.pipeline, wish.context, wish.slots)
+    layers = found.layers if found.pipeline > 1 else ()
+    slots = wish.slots or found.sequences
+    return Division(found.rigs, found.tensor, found.pipeline, found.context, slots, layers)
 
 
 def _hope(wish: Wished) -> Wish:
@@ -92,7 +100,7 @@ def _links(free: Sequence[Member]) -> list[Link]:
     ]
 
 
-def _reason(told: Obstacle) -> str:  # noqa: PLR0911 - one for each obstacle
+def _reason(told: Obstacle) -> str:  # noqa: PLR0911, PLR0912 - one for each
     match told:
         case NoCard():
             return say("no_card")
@@ -110,6 +118,8 @@ def _reason(told: Obstacle) -> str:  # noqa: PLR0911 - one for each obstacle
             return say("too_many_stages", n=pipeline, m=layers)
         case ProcessorsInARow(pipeline=pipeline):
             return say("processors_in_a_row", n=pipeline)
+        case NoSuchSet(tensor=tensor, cards=cards, rigs=held):
+            return say("no_such_set", k=tensor, n=cards, m=held)
         case LinkUnmeasured(one=one, other=other):
             return say("link_unmeasured", node=one, other=other)
         case TripTooLong(one=one, other=other, rtt_ms=rtt_ms, limit_ms=limit_ms):
@@ -117,7 +127,7 @@ def _reason(told: Obstacle) -> str:  # noqa: PLR0911 - one for each obstacle
         case LinkTooNarrow(one=one, other=other, gbit=gbit, limit_gbit=limit):
             return say("link_too_narrow", node=one, other=other, n=f"{gbit:g}", m=f"{limit:g}")
         case MemoryShort(cards=cards, short=short):
-            return say("memory_short", n=cards, m=f"{short / _GIB:.1f}")
+            return say("memory_short", n=cards, m=f"{short / GIB:.1f}")
 
 
 __all__ = ["by_cards", "cards_of"]

@@ -1,7 +1,6 @@
 """A group's engine behind the port of any other: one rig answers, the others lend their cards."""
 
 import asyncio
-import contextlib
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -13,11 +12,10 @@ import structlog
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.port import Answer, Device, EngineLoad, Fence, Offer
 from garage_ai.node.engines.vllm import Patience
-from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import EngineLost
 from garage_ai.node.fitting.book import Peak
-from garage_ai.node.group.errors import GroupError
 from garage_ai.node.group.gang import EndRank, Gang, Instruction, Planner, Send, StartRank
+from garage_ai.node.group.lending import Lending
 from garage_ai.node.group.messages import (
     Bulk,
     Came,
@@ -29,7 +27,8 @@ from garage_ai.node.group.messages import (
     Ping,
     Pong,
 )
-from garage_ai.node.group.rank import HeadlessRank, LeadingRank, seated
+from garage_ai.node.group.part import Part
+from garage_ai.node.group.rank import LeadingRank
 from garage_ai.node.group.reasons import say
 from garage_ai.node.group.rigs import Rigs
 from garage_ai.node.group.seat import Seat
@@ -58,7 +57,7 @@ class GroupEngine:
     def __init__(
         self,
         seat: Seat,
-        options: VllmOptions,
+        lending: Lending,
         planner: Planner,
         tunnel: TunnelKeeper,
         *,
@@ -68,20 +67,18 @@ class GroupEngine:
         patience: Patience | None = None,
     ) -> None:
         self._seat = seat
-        self._options = options
+        self._lending = lending
         self._tunnel = tunnel
-        self._folders = (run, logs)
+        self._part = Part(
+            seat.node, lending, tunnel, run=run, logs=logs, launcher=launcher, patience=patience
+        )
         self._launcher = launcher
-        self._patience = patience
-        self._me = Member(seat.node, options.digest, cards=seat.cards, wish=seat.wish)
+        self._me = Member(seat.node, lending.options.digest, cards=lending.cards, wish=seat.wish)
         self._told = self._me
+        self._wants = False
         self._gang = Gang(self._me, planner)
         self._rigs = Rigs(seat.node, seat.choice, seat.secret, self)
-        self._rank: LeadingRank | None = None
         self._life: asyncio.Task[None] | None = None
-        self._end = asyncio.Event()
-        self._apart = asyncio.Event()
-        self._apart.set()
         self._tasks: list[asyncio.Task[None]] = []
         self._looked_at = -LOOK_SECONDS
         self._listener: Callable[[], None] = lambda: None
@@ -96,8 +93,11 @@ class GroupEngine:
 
     @property
     def device(self) -> Device | None:
-        """What this rig's part computes on."""
-        return Device() if self._options.on_cpu else Device(self._options.gpus)
+        """What this rig's part computes on; bare it takes cards that nobody has named."""
+        options = self._lending.options
+        if options.on_cpu:
+            return Device()
+        return Device(options.gpus) if options.gpus else None
 
     @property
     def state(self) -> EngineState:
@@ -120,7 +120,7 @@ class GroupEngine:
         if gang.phase in ("reserved", "working"):
             return say("grouped", node=gang.epoch.leader)
         own = self._rank.reason if self._rank is not None and gang.leads else ""
-        words = own or gang.reason or say(gang.phase)
+        words = own or self._lending.lacks or gang.reason or say(gang.phase)
         if self._rigs.blind:
             words = f"{words}; {self._rigs.blind}"
         return say("of_group", node=self._seat.choice.name, words=words)
@@ -169,12 +169,17 @@ class GroupEngine:
         if not self._tasks:
             run = asyncio.create_task(self._rigs.run(), name="group")
             self._tasks = [run, asyncio.create_task(self._tick_for_ever(), name="group-ticks")]
-        self._lend(willing=True)
+        self._wants = True
+        self._lending.doubt()
+        self._look_if_due()
+        self._lend()
 
     async def release(self) -> None:
         """Take this rig back at once; returns when nothing of the gang runs here."""
-        self._lend(willing=False)
-        await self._apart.wait()
+        self._wants = False
+        self._lend()
+        self._lending.break_off()
+        await self._part.apart.wait()
 
     async def stop(self) -> None:
         """Leave the group; idempotent."""
@@ -183,7 +188,7 @@ class GroupEngine:
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, self._lending.stop(), return_exceptions=True)
         self._changed()
 
     async def ask(
@@ -232,6 +237,8 @@ class GroupEngine:
     def went(self, node: NodeId) -> None:
         """Do without a rig."""
         self._do(self._gang.lost(node, self._now()))
+        # It may come back over another cable.
+        self._tell(links=self._rigs.links)
 
     def heard(self, node: NodeId, message: Message) -> None:
         """Take a rig's word."""
@@ -258,11 +265,23 @@ class GroupEngine:
             there = await self._tunnel.is_there()
             self._tell(tunnel=self._tunnel.end if there else None)
             self._agree()
+        self._look_if_due()
         chance = random.random()  # noqa: S311 - jitter
         self._do(self._gang.tick(self._now(), chance))
 
-    def _lend(self, *, willing: bool) -> None:
-        self._tell(willing=willing)
+    def _lend(self) -> None:
+        willing = self._wants and not self._lending.lacks
+        self._tell(willing=willing, cards=self._lending.cards)
+
+    def _look_if_due(self) -> None:
+        """Look at the cards while no gang has them; none begins before that is done."""
+        gang = self._gang
+        if self._wants and gang.phase == "apart" and not gang.held:
+            gang.held = self._lending.begin(self._looked)
+
+    def _looked(self) -> None:
+        self._gang.held = False
+        self._lend()
 
     def _tell(self, **news: object) -> None:
         changed = msgspec.structs.replace(self._me, **news)
@@ -297,71 +316,35 @@ class GroupEngine:
                 case Send(to, message):
                     self._rigs.send(to, message)
                 case StartRank(epoch, plan):
-                    self._end.clear()
-                    self._apart.clear()
+                    self._part.begin()
                     self._life = asyncio.create_task(self._live(epoch, plan), name="rank")
                 case EndRank():
-                    self._end.set()
+                    self._part.end()
         if self._gang.myself != self._told:
             self._told = self._gang.myself
             self._rigs.tell_all(Facts(self._told))
+        self._look_if_due()
         self._changed()
 
     async def _live(self, epoch: Epoch, plan: GangPlan) -> None:
         """Run this rig's part of a gang until it is told to end, or has ended."""
-        reason = ""
+        reason = say("agent_failed")
         try:
-            reason = await self._compute(epoch, plan)
-        except GroupError as error:
-            reason = str(error)
-        except Exception:  # what it is is told; the gang must not wait for ever
-            _log.exception("rank_broke")
-            reason = say("agent_failed")
+            reason = await self._part.run(plan, lambda: self._rank_changed(epoch))
         finally:
-            self._rank = None
-            self._apart.set()
             self._do(self._gang.rank_ended(epoch, reason, self._now()))
 
-    async def _compute(self, epoch: Epoch, plan: GangPlan) -> str:
-        """Run it; give why it ended, empty when it was told to. Raises: GroupError."""
-        await self._reach(plan)
-        if self._end.is_set():
-            return ""
-        rank = self._rank = self._make(plan)
-        failed = asyncio.Event()
-        rank.on_change(lambda: self._rank_changed(epoch, failed))
-        try:
-            await rank.start()
-            await _first_of(failed, self._end)
-            return rank.reason if failed.is_set() else ""
-        finally:
-            try:
-                await rank.release()
-            finally:
-                await rank.stop()
-
-    async def _reach(self, plan: GangPlan) -> None:
-        """Let the gang's other ranks, and nobody else, be reached. Raises: GroupError."""
-        if len(plan.places) > 1:
-            others = [place.tunnel for place in plan.places if place.node != self._seat.node]
-            await self._tunnel.admit([end for end in others if end is not None])
-
-    def _make(self, plan: GangPlan) -> LeadingRank:
-        me = self._seat.node
-        options = seated(self._options, plan, me, self._tunnel.tunnel)
-        kind = HeadlessRank if plan.rank_of(me) else LeadingRank
-        run, logs = self._folders
-        return kind(options, run=run, logs=logs, launcher=self._launcher, patience=self._patience)
-
-    def _rank_changed(self, epoch: Epoch, failed: asyncio.Event) -> None:
+    def _rank_changed(self, epoch: Epoch) -> None:
         if self._rank is None:
             return
         if self._rank.state == "ready":
             self._do(self._gang.rank_up(epoch, self._now()))
             self._agree()
-        elif self._rank.state == "failed":
-            failed.set()
         self._changed()
+
+    @property
+    def _rank(self) -> LeadingRank | None:
+        return self._part.rank
 
     @property
     def _answers(self) -> bool:
@@ -376,18 +359,6 @@ class GroupEngine:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-async def _first_of(*events: asyncio.Event) -> None:
-    """Wait until one of them is set."""
-    waits = [asyncio.ensure_future(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for each in waits:
-            each.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*waits, return_exceptions=True)
 
 
 __all__ = ["GroupEngine"]

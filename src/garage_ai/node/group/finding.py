@@ -10,6 +10,7 @@ import contextlib
 import hmac
 import importlib.util
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -34,6 +35,9 @@ _RESOLVE_MS: Final = 3000
 _CLOSE_SECONDS: Final = 5.0
 _MAX_ASKED: Final = 64
 """Names of anybody's that are asked about at a time; a LAN has no more rigs than that."""
+
+_MAX_WAITING: Final = 1024
+"""Names that wait to be asked about; further ones are not heard."""
 
 _LABEL: Final = b"garage-ai group rig at "
 
@@ -71,6 +75,7 @@ class Finder:
         self._secret = secret
         self._places: dict[str, HostPort] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._waiting: dict[str, None] = {}
         self._tell: Callable[[HostPort], None] = lambda _: None
 
     def knows(self, place: HostPort) -> bool:
@@ -115,6 +120,7 @@ class Finder:
             ) from error
 
     async def _end(self, close: Callable[[], Awaitable[None]]) -> None:
+        self._waiting.clear()
         for task in self._asking.values():
             task.cancel()
         self._places.clear()
@@ -133,10 +139,22 @@ class Finder:
 
         if state_change is ServiceStateChange.Removed:
             self._places.pop(name, None)
-        elif name not in self._asking and len(self._asking) < _MAX_ASKED:
-            task = asyncio.create_task(self._ask(zeroconf, service_type, name), name="group-find")
+            self._waiting.pop(name, None)
+        elif name not in self._asking and len(self._waiting) < _MAX_WAITING:
+            self._waiting[name] = None
+            self._ask_next(zeroconf, service_type)
+
+    def _ask_next(self, zeroconf: "Zeroconf", kind: str) -> None:
+        while self._waiting and len(self._asking) < _MAX_ASKED:
+            name = next(iter(self._waiting))
+            del self._waiting[name]
+            task = asyncio.create_task(self._ask(zeroconf, kind, name), name="group-find")
             self._asking[name] = task
-            task.add_done_callback(lambda _: self._asking.pop(name, None))
+            task.add_done_callback(partial(self._asked, zeroconf, kind, name))
+
+    def _asked(self, zeroconf: "Zeroconf", kind: str, name: str, _: "asyncio.Task[None]") -> None:
+        self._asking.pop(name, None)
+        self._ask_next(zeroconf, kind)
 
     async def _ask(self, zeroconf: "Zeroconf", kind: str, name: str) -> None:
         """Ask for the address behind a name, which anybody in the LAN may have made."""

@@ -18,6 +18,7 @@ from typing import Final, Literal
 import msgspec
 
 from garage_ai.node.group.messages import (
+    MAX_HEARD,
     NEVER,
     End,
     Ended,
@@ -45,6 +46,9 @@ END_SECONDS: Final = 15.0
 
 GOOD_SECONDS: Final = 60.0
 """A gang that served so long failed for a new reason."""
+
+_AHEAD: Final = 1 << 20
+"""How far a gang's epoch may be beyond all that others may tell of."""
 
 _FIRST_WAIT: Final = 1.0
 _LONGEST_WAIT: Final = 60.0
@@ -100,6 +104,8 @@ class Gang:
         self.reason = ""
         """Why nothing is served here, for the owner; empty while a gang is at work."""
         self.highest = NEVER
+        self.held = False
+        """Whether this rig can begin nothing for a moment: it looks at its cards."""
         self._me = me.node
         self._digest = me.digest
         self._members = {me.node: me}
@@ -132,7 +138,7 @@ class Gang:
         """What the other rigs are to be told of this one, whenever it changes."""
         engaged = None if self.phase == "apart" else self.epoch
         known = self._members[self._me]
-        return msgspec.structs.replace(known, engaged=engaged, highest=self.highest)
+        return msgspec.structs.replace(known, engaged=engaged, highest=self._heard_of)
 
     # --- events
 
@@ -218,7 +224,7 @@ class Gang:
 
     def _try(self, now: float) -> list[Instruction]:
         me = self._members[self._me]
-        if self.phase != "apart" or not me.willing:
+        if self.phase != "apart" or self.held or not me.willing:
             return []
         if self._retry_at is None or now < self._retry_at:
             return []
@@ -267,14 +273,16 @@ class Gang:
             return []
         # That one is the highest is no reason: others may have told of it before its leader did.
         if epoch < self.highest or epoch == self.epoch:
-            return [Send(node, Refused(epoch, self.highest, say("later_gang")))]
+            return [Send(node, Refused(epoch, self._heard_of, say("later_gang")))]
+        if epoch.number > max(self.highest.number, MAX_HEARD) + _AHEAD:
+            return []
         gives_way: list[Instruction] = []
         if self.phase == "reserving":
             # Two began at once: the later one goes first, once this one's ranks are free.
             gives_way = self._leave(say("led_elsewhere"), now)
         why = self._why_not(asked)
         if why:
-            return [*gives_way, Send(node, Refused(epoch, self.highest, why))]
+            return [*gives_way, Send(node, Refused(epoch, self._heard_of, why))]
         self.epoch = self.highest = epoch
         self._enter("reserved", plan, now + RESERVE_SECONDS)
         return [*gives_way, Send(node, Reserved(epoch))]
@@ -284,6 +292,8 @@ class Gang:
             return say("engaged")
         if not self._members[self._me].willing:
             return say("not_lent")
+        if self.held:
+            return say("looking")
         return "" if asked.digest == self._digest else say("other_model")
 
     def _start_as_told(self, node: NodeId, message: Start) -> list[Instruction]:
@@ -329,6 +339,10 @@ class Gang:
         return told
 
     # --- what is known
+
+    @property
+    def _heard_of(self) -> Epoch:
+        return min(self.highest, Epoch(MAX_HEARD, self.highest.leader))
 
     @property
     def _planned(self) -> GangPlan:

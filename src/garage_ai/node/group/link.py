@@ -26,10 +26,14 @@ SILENCE_SECONDS: Final = 7.0
 within ten seconds. One whose agent dies is lost at once, since its link is closed."""
 
 BULK_BYTES: Final = 16 * 1024 * 1024
-"""Sent once in each direction to see how wide the way is: 130 ms at 1 Gbit/s."""
+"""Sent once in each direction, one after the other, to see how wide the way is: 130 ms at 1 Gbit/s.
+"""
+
+READ_LIMIT: Final = 1024 * 1024
+"""For readers of links: with asyncio's own a bulk is read in steps so small that they show."""
 
 BULK_SECONDS: Final = 15.0
-_CHUNK: Final = 256 * 1024
+_CHUNK: Final = bytes(256 * 1024)
 _MAX_WAITING: Final = 1024 * 1024
 _MAX_HELD: Final = 1000
 """Messages that wait for the end of a bulk; in its seconds a rig says some dozens."""
@@ -62,6 +66,8 @@ class Link:
         self._gbit: dict[Role, float] = {}
         self._waiting: list[Message] | None = None
         """What is to be said once the bulk, which must not be broken into, has been sent."""
+        self._turn = asyncio.Event()
+        """Set once it is this side's to send a bulk: the dialer's first."""
         self._on_measured: Callable[[], None] = lambda: None
 
     @property
@@ -73,11 +79,12 @@ class Link:
         """Hear and measure until the other side is lost. Raises: BadPeer, OSError."""
         self._on_measured = on_measured
         async with asyncio.TaskGroup() as group:
-            asks = group.create_task(self._ask())
+            asks = [group.create_task(each) for each in (self._ask(), self._fill())]
             try:
                 await self._hear(heard)
             finally:
-                asks.cancel()
+                for each in asks:
+                    each.cancel()
 
     def send(self, message: Message) -> None:
         """Send without waiting; a link whose other side takes nothing is given up."""
@@ -107,6 +114,7 @@ class Link:
                     self._ponged(number)
                 case Bulk(size):
                     self.send(Came(await self._swallow(size)))
+                    self._turn.set()
                 case Came(gbit):
                     self._came("dialer" if self.dialer else "acceptor", gbit)
                 case _:
@@ -132,7 +140,7 @@ class Link:
             while left > 0:
                 # Whoever is lost meanwhile is not to be waited for any longer than later.
                 async with asyncio.timeout(SILENCE_SECONDS):
-                    part = await self._reader.read(min(left, _CHUNK))
+                    part = await self._reader.read(min(left, READ_LIMIT))
                 if not part:
                     raise BadPeer("{node} went while it was measured", node=self.node)
                 left -= len(part)
@@ -148,16 +156,21 @@ class Link:
             self._pinged = {number: self._loop.time()}
             self.send(Ping(number))
             number += 1
-            if number == _PINGS:
-                await self._send_bulk()
+            if number == _PINGS and self.dialer:
+                self._turn.set()
             await asyncio.sleep(PING_SECONDS if number >= _PINGS else PING_SECONDS / 20)
+
+    async def _fill(self) -> None:
+        await self._turn.wait()
+        await self._send_bulk()
 
     async def _send_bulk(self) -> None:
         self.send(Bulk(BULK_BYTES))
         self._waiting = []
+        self._writer.transport.set_write_buffer_limits(high=_MAX_WAITING // 2)
         async with asyncio.timeout(BULK_SECONDS):
-            for _ in range(BULK_BYTES // _CHUNK):
-                self._writer.write(bytes(_CHUNK))
+            for _ in range(BULK_BYTES // len(_CHUNK)):
+                self._writer.write(_CHUNK)
                 await self._writer.drain()
         waiting, self._waiting = self._waiting, None
         for message in waiting:
@@ -241,6 +254,7 @@ __all__ = [
     "BULK_BYTES",
     "HANDSHAKE_SECONDS",
     "PING_SECONDS",
+    "READ_LIMIT",
     "SILENCE_SECONDS",
     "Link",
     "hang_up",

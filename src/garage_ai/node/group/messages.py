@@ -16,6 +16,10 @@ MAX_MESSAGE: Final = 64 * 1024
 MAX_WORDS: Final = 500
 """Characters of a reason; whoever sends one cuts it (`reasons`)."""
 
+MAX_HEARD: Final = 1 << 48
+"""The latest epoch that a rig may have heard of, by its own word, which the next one goes beyond:
+epochs themselves end much later, and no group ever comes there."""
+
 Id = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
 Words = Annotated[str, msgspec.Meta(max_length=MAX_WORDS)]
 Address = Annotated[str, msgspec.Meta(max_length=64)]
@@ -229,12 +233,18 @@ def encode(message: Message) -> bytes:
 def decode(payload: bytes) -> Message:
     """Read a message. Raises: BadPeer."""
     try:
-        return _decoder.decode(payload)
+        message = _decoder.decode(payload)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise BadPeer("another rig sent what is not understood: {why}", why=error) from error
+    heard = message.member if isinstance(message, Facts) else message
+    if isinstance(heard, Member | Refused) and heard.highest.number > MAX_HEARD:
+        why = f"epoch {heard.highest.number}"
+        raise BadPeer("another rig sent what is not understood: {why}", why=why)
+    return message
 
 
 __all__ = [
+    "MAX_HEARD",
     "MAX_MEMBERS",
     "MAX_MESSAGE",
     "MAX_WORDS",

@@ -78,14 +78,17 @@ def dtype_for(chosen: Iterable[Member]) -> Dtype:
 
 
 def evenly(free: tuple[Member, ...]) -> Division | Refusal:
-    """Divide as the owners wish, or one part to each rig: for rigs that compute on processors."""
-    wish = wished(free)
-    wanted = wish.tensor or max(len(free), 1)
-    each = max(1, min((len(member.cards) for member in free), default=1))
-    rigs = -(-wanted // each)
-    if len(free) < rigs:
-        return Refusal(say("rigs_missing", n=rigs, m=len(free)))
-    chosen = tuple(str(member.node) for member in free[:rigs])
+    """Divide as the owners wish, or one part to each rig: for rigs that compute on processors.
+
+    Nothing is known of what a processor holds, nor is any slow for it: their owners' word decides.
+    Rigs with cards are no part of it, whose division is the planner's (`by_cards`).
+    """
+    rigs = tuple(each for each in free if not each.cards)
+    wish = wished(rigs)
+    wanted = wish.tensor or max(len(rigs), 1)
+    if len(rigs) < wanted:
+        return Refusal(say("rigs_missing", n=wanted, m=len(rigs)))
+    chosen = tuple(str(member.node) for member in rigs[:wanted])
     return Division(chosen, wanted, context=wish.context, slots=wish.slots)
 
 

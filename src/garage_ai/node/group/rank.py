@@ -1,12 +1,19 @@
-"""A rig's part of a gang: the same vLLM under the same supervision, started once."""
+"""A rig's part of a gang: the same vLLM under the same supervision, started once.
 
+A rank that hangs, or whose packets are lost while the rigs' own link lives, is not heard of: the
+others wait for it in the middle of a step. So the first rank looks whether steps come to an end.
+"""
+
+import asyncio
 from dataclasses import replace
 from typing import ClassVar
 
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.vllm import VllmEngine
 from garage_ai.node.engines.vllm_options import VllmOptions
+from garage_ai.node.engines.vllm_progress import Progress
 from garage_ai.node.engines.vllm_rank import Rank
+from garage_ai.node.errors import EngineLost
 from garage_ai.node.group.messages import GangPlan
 from garage_ai.node.group.tunnel import Tunnel
 from garage_ai.wire.ids import NodeId
@@ -16,6 +23,46 @@ class LeadingRank(VllmEngine):
     """The first rank, whose API answers for all; when it fails, its gang is over."""
 
     once: ClassVar[bool] = True
+    _progress: Progress | None = None
+
+    @property
+    def cause(self) -> str:
+        """What vLLM said itself of its end; empty when it said nothing."""
+        return self._story.cause
+
+    @property
+    def story(self) -> str:
+        """Why it has failed."""
+        if not self.cause or self.cause in self.reason:
+            return self.reason
+        return f"{self.reason}; it said: {self.cause}"
+
+    async def _end(self, child: Child) -> None:
+        if child.code is not None:
+            await child.all_read()
+        await super()._end(child)
+
+    async def _heed(self, page: bytes) -> None:
+        """End a gang that waits for one of its own, whoever waits for an answer meanwhile.
+
+        A rig that computes alone takes the time it takes. Raises: EngineError.
+        """
+        if self._options.rank is None:
+            return
+        if self._progress is None:
+            self._progress = Progress()
+        still = self._progress.still(page, asyncio.get_running_loop().time())
+        load, patience = self.load, self._patience
+        if load is not None and (load.running or load.waiting):
+            if still > patience.stall:
+                raise EngineLost(
+                    f"vLLM has computed nothing for {patience.stall:g} s, with requests at work"
+                )
+        elif still > patience.idle and self._link.open_answers:
+            # It says that it has nothing to do, which a token costs little to try.
+            # Behind a long prompt that token has to wait as long as any step may take.
+            await self._complete("1", 1, patience.stall)
+            self._progress = None
 
 
 class HeadlessRank(LeadingRank):

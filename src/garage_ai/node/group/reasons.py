@@ -10,6 +10,7 @@ from garage_ai.node.group.messages import MAX_WORDS
 Reason = Literal[
     "paused",
     "not_lent",
+    "looking",
     "rig_lost",
     "rank_ended",
     "rank_late",
@@ -39,6 +40,7 @@ Reason = Literal[
     "experts_too_narrow",
     "too_many_stages",
     "processors_in_a_row",
+    "no_such_set",
     "link_unmeasured",
     "trip_too_long",
     "link_too_narrow",
@@ -49,6 +51,7 @@ REASONS: Final[dict[Reason, str]] = {
     # A gang that ends, or does not begin.
     "paused": "its owner has taken the PC back",
     "not_lent": "its owner does not lend now",
+    "looking": "it is looking at what its cards hold",
     "rig_lost": "{node} was lost",
     "rank_ended": "its part has ended",
     "rank_late": "a rank did not answer in time",
@@ -83,6 +86,7 @@ REASONS: Final[dict[Reason, str]] = {
     "experts_too_narrow": "a width of {n} cannot be cut into {m} parts of whole blocks of {k}",
     "too_many_stages": "{n} stages are more than the model's {m} layers",
     "processors_in_a_row": "vLLM has no pipeline on processors, and this needs {n} stages",
+    "no_such_set": "no set of {k} cards can be had of {n} in {m} rigs, equally many from each",
     "link_unmeasured": "{node} and {other} have not measured what lies between them",
     "trip_too_long": "{node} to {other} and back takes {n} ms, more than {m}",
     "link_too_narrow": "{node} and {other} have {n} Gbit/s between them, less than {m}",

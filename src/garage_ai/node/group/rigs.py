@@ -5,6 +5,7 @@ it breaks.
 import asyncio
 import random
 import secrets
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -14,7 +15,7 @@ import structlog
 from garage_ai.node.group.errors import BadPeer, GroupError
 from garage_ai.node.group.finding import Finder
 from garage_ai.node.group.folder import GroupChoice, HostPort
-from garage_ai.node.group.link import Link, hang_up, shake
+from garage_ai.node.group.link import READ_LIMIT, Link, hang_up, shake
 from garage_ai.node.group.messages import MAX_MEMBERS, Measured, Message
 from garage_ai.wire.ids import NodeId
 
@@ -27,6 +28,10 @@ AGAIN_SECONDS: Final = 5.0
 
 _MAX_STRANGERS: Final = 16
 """Connections at a time that have not yet shown that they are of the group."""
+
+_MAX_OF_ONE: Final = 2
+"""Of these from one address, which nobody else's are to wait for. Those from where a rig of the
+group is to be are not counted among the strangers, so that none keeps a rig out."""
 
 
 class Listener(Protocol):
@@ -55,7 +60,7 @@ class Rigs:
         self._listener = listener
         self._run = secrets.token_hex(8)
         self._links: dict[NodeId, Link] = {}
-        self._strangers = 0
+        self._strangers: Counter[str] = Counter()
         self._is_here = False
         self._known: dict[HostPort, NodeId] = {}
         self._dialled: set[HostPort] = set()
@@ -98,7 +103,7 @@ class Rigs:
         """Listen and dial until cancelled. Raises: GroupError when the address cannot be used."""
         host, port = self._choice.listen
         try:
-            server = await asyncio.start_server(self._called, host, port)
+            server = await asyncio.start_server(self._called, host, port, limit=READ_LIMIT)
         except OSError as error:
             raise GroupError(
                 "The group cannot be heard on {host}:{port}: {error}. Give an address of this "
@@ -161,7 +166,7 @@ class Rigs:
     async def _dial(self, address: HostPort) -> None:
         try:
             async with asyncio.timeout(DIAL_SECONDS):
-                streams = await asyncio.open_connection(*address)
+                streams = await asyncio.open_connection(*address, limit=READ_LIMIT)
         except OSError as error:
             _log.debug("rig_away", host=address.host, detail=str(error))
             return
@@ -175,10 +180,11 @@ class Rigs:
             await hang_up(streams[1])
 
     async def _called(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._strangers >= _MAX_STRANGERS:
+        host = str(writer.get_extra_info("peername", ("",))[0])
+        if not self._may_knock(host):
             writer.close()
             return
-        self._strangers += 1
+        self._strangers[host] += 1
         try:
             link = await shake(self._secret, "acceptor", self._me, self._run, (reader, writer))
         except (BadPeer, OSError) as error:
@@ -186,11 +192,17 @@ class Rigs:
             await hang_up(writer)
             return
         finally:
-            self._strangers -= 1
+            self._strangers -= Counter([host])
         try:
             await self._serve(link)
         finally:
             await hang_up(writer)
+
+    def _may_knock(self, host: str) -> bool:
+        ours = {place.host for place in (*self._choice.peers, *self._dialled)}
+        others = sum(self._strangers[each] for each in self._strangers if each not in ours)
+        full = host not in ours and others >= _MAX_STRANGERS
+        return self._strangers[host] < _MAX_OF_ONE and not full
 
     def _turned_away(self, error: Exception) -> None:
         self.refused = str(error)[:200] if isinstance(error, BadPeer) else self.refused

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from garage_ai.node.group.folder import GroupChoice
-from garage_ai.node.group.messages import Card, Wished
+from garage_ai.node.group.messages import Wished
 from garage_ai.wire.ids import NodeId
 
 
@@ -16,7 +16,6 @@ class Seat:
     choice: GroupChoice
     secret: bytes
     sign: Callable[[bytes], bytes]
-    cards: tuple[Card, ...] = ()
     wish: Wished = field(default_factory=Wished)
 
 

@@ -9,10 +9,11 @@ from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
-from garage_ai.node.group.by_cards import by_cards, cards_of
+from garage_ai.node.group.by_cards import by_cards
 from garage_ai.node.group.engine import GroupEngine
 from garage_ai.node.group.finding import check_installed
 from garage_ai.node.group.folder import GroupChoice, group_of, secret_of
+from garage_ai.node.group.lending import Lending, Look
 from garage_ai.node.group.messages import Wished
 from garage_ai.node.group.planning import evenly, gang_planner
 from garage_ai.node.group.seat import Seat
@@ -43,8 +44,10 @@ def group_engine(
     choice: Choice,
     options: VllmOptions,
     launcher: Launcher | None,
+    *,
+    look: Look,
 ) -> GroupEngine:
-    """Make the engine of a node that is part of a group.
+    """Make the engine of a node that is part of a group; `look` finds what it has by then.
 
     Raises: NotEnrolled, NotPossible, GroupError.
     """
@@ -53,12 +56,11 @@ def group_engine(
     lent = options.lent
     node, secret = folder.load().node, secret_of(folder)
     wish = Wished(choice.context or 0, choice.slots or 0, choice.tensor_parallel or 0)
-    cards = cards_of(lent) if lent else ()
-    seat = Seat(node, group, secret, _signer(folder), cards, wish)
-    divide = by_cards(lent.shape, lent.form) if lent else evenly
+    seat = Seat(node, group, secret, _signer(folder), wish)
+    divide = by_cards(lent.model) if lent else evenly
     return GroupEngine(
         seat,
-        options,
+        Lending(options, look if lent else None),
         gang_planner(options.digest, divide),
         TunnelKeeper(_tunnel(folder, group, fenced=isinstance(launcher, ContainerLauncher)), group),
         run=folder.run,

@@ -13,17 +13,22 @@ import base64
 import ipaddress
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+import msgspec
+import structlog
 from nacl.public import PrivateKey
 
 from garage_ai.node.group.errors import NoTunnel
 from garage_ai.node.group.folder import GroupChoice
 from garage_ai.node.group.messages import TunnelEnd
 from garage_ai.node.sandbox.command import last_words
+
+_log = structlog.get_logger(__name__)
 
 NETWORK: Final = ipaddress.IPv4Network("10.213.0.0/16")
 """Addresses inside; a rig's last two numbers are those of its address in the LAN."""
@@ -127,6 +132,29 @@ def run(argv: Sequence[str], said: str = "", *, seconds: float = _SECONDS) -> st
     return "" if done.returncode == 0 else last_words(done.stderr)
 
 
+def addresses(tunnel: Tunnel) -> frozenset[str]:
+    """Give the addresses that an end has where it is to be; none where it is not. Blocks."""
+    space = ("-n", tunnel.namespace) if tunnel.namespace is not None else ()
+    argv = ("ip", *space, "-j", "addr", "show", "dev", tunnel.interface)
+    try:
+        done = subprocess.run(argv, capture_output=True, timeout=_LOOK_SECONDS, check=False)
+        links = _links.decode(done.stdout)
+    except (OSError, subprocess.TimeoutExpired, msgspec.MsgspecError):
+        return frozenset()
+    return frozenset(each.local for link in links for each in link.addr_info)
+
+
+class _Inside(msgspec.Struct):
+    local: str = ""
+
+
+class _Link(msgspec.Struct):
+    addr_info: tuple[_Inside, ...] = ()
+
+
+_links: Final = msgspec.json.Decoder(tuple[_Link, ...])
+
+
 class TunnelKeeper:
     """Says who may be talked to through the group's network: the ranks of a gang, then nobody."""
 
@@ -143,9 +171,35 @@ class TunnelKeeper:
         return TunnelEnd(key, host, port + 1, self.tunnel.address)
 
     async def is_there(self) -> bool:
-        """Tell whether the end was made and can be spoken to."""
+        """Tell whether the end was made as it is to be now, and can be spoken to."""
+        return await asyncio.to_thread(self._is_there)
+
+    def _is_there(self) -> bool:
         argv = self._wg("show", self.tunnel.interface, "listen-port")
-        return not await asyncio.to_thread(run, argv, seconds=_LOOK_SECONDS)
+        if run(argv, seconds=_LOOK_SECONDS):
+            return False
+        # One made for another --listen or --sandbox leads nowhere. Only root sees into a namespace,
+        # and no agent but root's has its engines there.
+        hidden = self.tunnel.namespace is not None and os.geteuid() != 0
+        return hidden or self.tunnel.address in addresses(self.tunnel)
+
+    @asynccontextmanager
+    async def admitting(self, peers: Sequence[TunnelEnd]) -> AsyncIterator[None]:
+        """Let these, and nobody else, be reached, and in the end nobody. Raises: NoTunnel.
+
+        An end that cannot be closed is logged; whoever is admitted next takes these peers' place.
+        """
+        if not peers:  # who computes alone needs no tunnel
+            yield
+            return
+        try:
+            await self.admit(peers)
+            yield
+        finally:
+            try:
+                await self.admit([])
+            except NoTunnel as error:
+                _log.warning("ranks_still_admitted", reason=str(error))
 
     async def admit(self, peers: Sequence[TunnelEnd]) -> None:
         """Let these, and nobody else, be reached. Raises: NoTunnel."""
@@ -175,6 +229,7 @@ __all__ = [
     "NETWORK",
     "Tunnel",
     "TunnelKeeper",
+    "addresses",
     "check_end",
     "configuration",
     "run",

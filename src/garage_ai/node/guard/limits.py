@@ -116,7 +116,7 @@ def save_limits(folder: Path, limits: Limits) -> None:
     replace_secret(folder / LIMITS, json.dumps(msgspec.to_builtins(limits), indent=2) + "\n")
 
 
-def checked(limits: Limits) -> Limits:
+def checked(limits: Limits, known: Catalog) -> Limits:
     """Check what types cannot say, and give the limits back. Raises: NotPossible."""
     try:
         limits = msgspec.convert(msgspec.to_builtins(limits), Limits)
@@ -127,7 +127,7 @@ def checked(limits: Limits) -> Limits:
         ) from error
     schedule(limits.schedule)
     for name in limits.keep:
-        if Catalog.load().by_name(name) is None:
+        if known.by_name(name) is None:
             raise NotPossible("The catalogue has no model {name}.", name=repr(name))
     if limits.max_price is not None and limits.price_area is None:
         raise NotPossible("A price needs an area: --price-area SE1, SE2, SE3 or SE4.")

@@ -6,10 +6,13 @@ hours until 2025-09-30, quarters of an hour since. Spot prices, without tax and 
 
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import msgspec
+
+PriceBasis = Literal["today", "before", "table"]
+"""What a price is taken from: the day's own, those of a day before, or a table of means."""
 
 MAX_PRICES: Final = 200
 """A day of 25 hours has a hundred quarters."""
@@ -21,6 +24,14 @@ class Price(msgspec.Struct, frozen=True):
     SEK_per_kWh: Annotated[float, msgspec.Meta(ge=-1000, le=1000)]
     time_start: Annotated[datetime, msgspec.Meta(tz=True)]
     time_end: Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class Told(NamedTuple):
+    """A price in kronor per kWh, what it is taken from, and of which day that is."""
+
+    price: float
+    basis: PriceBasis
+    day: date
 
 
 _decoder: Final[msgspec.json.Decoder[list[Price]]] = msgspec.json.Decoder(
@@ -75,6 +86,8 @@ def days_before(day: date, count: int) -> list[date]:
 __all__ = [
     "MAX_PRICES",
     "Price",
+    "PriceBasis",
+    "Told",
     "day_of",
     "days_before",
     "price_at",

@@ -2,7 +2,9 @@
 
 A signal that cannot be read is never taken for a free PC: it is shown as unknown. Whether the node
 serves meanwhile is written here: one that the owner set a limit for fails closed (the node does not
-serve), one that is watched because it usually matters fails open (it serves, and says so).
+serve), one that is watched because it usually matters fails open (it serves, and says so). Where a
+signal has already made the node stand back, not to know keeps it there for a while: a driver that
+hangs under a game is no end of the game.
 """
 
 from dataclasses import dataclass
@@ -35,6 +37,13 @@ LEVELS: Final[tuple[Level, ...]] = get_args(Level)
 
 STALE_SECONDS: Final = 150.0
 """A reading older than this says nothing any more; every reader is asked more often."""
+
+
+BLIND_SECONDS: Final = 1800.0
+"""A signal that holds the node and can no longer be read holds it for so long after its last word.
+
+Bounded, for one that is gone for good, such as a desktop's bus that ended with its session.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +108,7 @@ TOLD: Final[dict[SignalName, str]] = {
 """What the network is told: which program somebody runs at home is nobody's business there."""
 
 __all__ = [
+    "BLIND_SECONDS",
     "LEVELS",
     "ORDER",
     "RULES",

@@ -5,6 +5,7 @@ import msgspec
 from garage_ai.node.guard.limits import Limits, PriceArea
 from garage_ai.node.guard.machine import Action
 from garage_ai.node.guard.power import Meter
+from garage_ai.node.guard.prices import PriceBasis
 from garage_ai.node.guard.signals import SignalName, Verdict
 from garage_ai.node.guard.words import Sentence
 
@@ -34,7 +35,7 @@ class DayStatus(msgspec.Struct, frozen=True):
     tell now, and `most_watts` what the cards are held to; `kwh` and `kwh_this_month` are what was
     drawn while the engine ran, None where nobody tells. `kronor` is for the part of today's whose
     price was known; `price` holds now, in kronor per kWh without tax and fees, in `price_area`, as
-    `price_source` tells it.
+    `price_source` tells it or, where it could not, as `price_basis` says.
     """
 
     sent_this_month: int
@@ -48,6 +49,7 @@ class DayStatus(msgspec.Struct, frozen=True):
     price: float | None = None
     price_area: PriceArea | None = None
     price_source: str = ""
+    price_basis: PriceBasis | None = None
 
 
 class CardStatus(msgspec.Struct, frozen=True):

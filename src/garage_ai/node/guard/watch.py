@@ -63,6 +63,10 @@ class Watch:
         for wake in self._wakes.values():
             wake.set()
 
+    def trust(self) -> None:
+        """Take the owner's word that what held and can no longer be read is over."""
+        self._machine.trust(self._clock())
+
     async def first(self) -> Decision:
         """Look around once, before anything is served."""
         reads = [asyncio.create_task(self._read(each)) for each in self._readers.values()]

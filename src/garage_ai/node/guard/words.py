@@ -49,6 +49,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "electricity cost {price:.2f} kr/kWh in {area} at this hour {day}, more than {limit:.2f}",
         "elen kostade {price:.2f} kr/kWh i {area} vid den här tiden {day}, mer än {limit:.2f}",
     ),
+    "price.table": (
+        "by a table electricity costs {price:.2f} kr/kWh in {area}, more than {limit:.2f}",
+        "enligt en tabell kostar elen {price:.2f} kr/kWh i {area}, mer än {limit:.2f}",
+    ),
     "upload": (
         "{sent} have been sent this month, and {limit} are allowed",
         "{sent} har skickats den här månaden, och {limit} är tillåtet",
@@ -81,6 +85,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "cannot tell about {signal}, which you set a limit for ({why})",
         "vet inget om {signal}, som du har satt en gräns för ({why})",
     ),
+    "unsure": (
+        "cannot tell whether it is over: {signal} ({why})",
+        "vet inte om det är över: {signal} ({why})",
+    ),
     "gpu.none": (
         "no NVIDIA card that could be asked",
         "inget NVIDIA-kort som kan tillfrågas",
@@ -92,6 +100,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "wsl": (
         "Windows' own programs cannot be seen from WSL2",
         "Windows egna program syns inte från WSL2",
+    ),
+    "idle.wsl": (
+        "whether somebody uses Windows cannot be seen from WSL2",
+        "om någon använder Windows syns inte från WSL2",
     ),
     "container": (
         "the PC's other programs cannot be seen from a container",
@@ -105,7 +117,6 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "no_busctl": ("busctl is not installed", "busctl är inte installerat"),
     "no_answer": ("nobody answers for {name}", "ingen svarar för {name}"),
     "not_told": ("the system does not tell", "systemet säger inget"),
-    "no_price": ("no price is known for {area}", "inget pris är känt för {area}"),
     "no_area": (
         "say where you are with --price-area",
         "säg var du är med --price-area",

@@ -6,14 +6,12 @@ answers as documented.
 
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 from garage_ai.node.hardware.models import Gpu, Gpus
 
 _MILLIWATTS: Final = 1000.0
 _LIBRARY_ABSENT: Final = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded")
-
-T = TypeVar("T")
 
 
 def read_nvml(library: ModuleType | None = None) -> Gpus | None:

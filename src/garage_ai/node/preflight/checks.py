@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from garage_ai.node.folder import SandboxChoice
 from garage_ai.node.preflight.container_checks import (
     check_cdi,
     check_cgroup,
@@ -48,20 +49,32 @@ def examine(
     engine: EngineKind,
     wanted: Collection[CheckId] = (),
     *,
-    bare: bool = False,
+    sandbox: SandboxChoice = "auto",
     card: bool = False,
+    own: bool = False,
 ) -> Report:
     """Go through the checklist, or what is wanted of it; what is not needed is only advice.
 
-    `bare` is an engine without a sandbox; `card` one that is to use the card if there is one.
+    `sandbox` is the one its owner chose; `card` an engine that is to use the card if there is one;
+    `own` one from an image of the owner's, of which nobody knows what driver it needs.
     """
-    facts = msgspec.structs.replace(facts, engine=engine)
-    needs = NEEDS[engine] - SANDBOX - {"cdi"} if bare else NEEDS[engine]
-    if card and (facts.pc.gpus.cards or facts.nvidia_plugged_in):
+    facts = msgspec.structs.replace(facts, engine=engine, sandbox=sandbox)
+    needs = NEEDS[engine]
+    if card and has_card(facts):
         needs |= CARD
+    if sandbox == "none":
+        # As with an environment of the owner's, which was built for what it was built for.
+        needs -= SANDBOX | CARD - {"gpu"}
+    elif own:
+        needs -= {"driver"}
     found = [check(facts) for name, check in CHECKS.items() if not wanted or name in wanted]
     findings = (_weighed(each, needs) for each in found if each is not None)
     return Report(engine, facts.pc, tuple(findings))
+
+
+def has_card(facts: Facts) -> bool:
+    """Tell whether there is an NVIDIA card, whatever its driver says."""
+    return bool(facts.pc.gpus.cards) or facts.nvidia_plugged_in
 
 
 def _weighed(finding: Finding, needs: Collection[CheckId]) -> Finding:
@@ -175,4 +188,4 @@ CHECKS: Final[dict[CheckId, Check]] = {
 }
 
 
-__all__ = ["CHECKS", "examine"]
+__all__ = ["CHECKS", "examine", "has_card"]

@@ -1,11 +1,17 @@
-"""Checks of what containers without root need. Pure."""
+"""Checks of what containers need, by the program that would run them. Pure."""
 
+import re
 from typing import Final
 
-from garage_ai.node.preflight.models import Facts, Finding
+import msgspec
 
-OLDEST_PODMAN: Final = (4, 1)
-"""The first that knows CDI names in --device (podman release notes, 4.1.0)."""
+from garage_ai.node.preflight.models import Facts, Finding, Tool
+from garage_ai.node.sandbox.detect import DOCKER_FLOOR, PODMAN_FLOOR
+from garage_ai.node.sandbox.spec import Program
+
+DOCKER_MAY_CDI: Final = (25, 0)
+DOCKER_CDI: Final = (28, 2)
+"""From here on its daemon knows CDI names unless told otherwise (release notes, 28.2.0)."""
 
 LEAST_IDS: Final = 61_000
 """Then the engine's user (sandbox/spec.py) is one of them; in a container there are hardly more."""
@@ -13,30 +19,85 @@ LEAST_IDS: Final = 61_000
 LIMITS: Final = frozenset({"memory", "pids"})
 """What a container is held to; the rest is convenience."""
 
+_FLOORS: Final[dict[Program, tuple[int, int]]] = {"podman": PODMAN_FLOOR, "docker": DOCKER_FLOOR}
 _PACKAGED: Final = "/usr/bin/podman"
 """Ubuntu's AppArmor profile lets this path, and no other, make user namespaces."""
 
+_SYSTEM_SOCKET: Final = "/var/run/docker.sock"
+"""Where the system's own Docker daemon listens, and no user's."""
+
+_NOT_RUNNING: Final = re.compile("daemon (is )?running", re.IGNORECASE)
+"""What `docker` says of a daemon that is not there, from 20.10 to 29."""
+
+
+def program_of(facts: Facts) -> Program | None:
+    """Tell which program would run the containers, as sandbox/detect.py chooses; None: neither."""
+    there = _there(facts)
+    able = [name for name, tool in there if not _too_old(name, tool) and not tool.trouble]
+    whole = [name for name, tool in there if name in able and not tool.unmapped]
+    return next(iter(whole or able), None)
+
 
 def check_container(facts: Facts) -> Finding:
-    """Tell which program would run the containers."""
-    podman, docker = facts.podman, facts.docker
-    if podman is not None and podman.version >= OLDEST_PODMAN:
-        return Finding("container", "ok", "podman", {"version": _version(podman.version)})
-    if docker is not None:
-        return Finding("container", "ok", "docker", {"version": _version(docker.version)})
-    if podman is not None:
-        values = {"version": _version(podman.version), "needed": _version(OLDEST_PODMAN)}
-        return Finding("container", "fail", "old", values)
+    """Tell which program would run the containers, or why none does."""
+    program, there = program_of(facts), _there(facts)
+    if program is not None:
+        return Finding(
+            "container", "ok", program, {"version": _version(dict(there)[program].version)}
+        )
+    for name, tool in there:
+        if not _too_old(name, tool):
+            return _troubled(name, tool, facts.user)
+    if there:
+        name, tool = there[0]
+        values = {"version": _version(tool.version), "needed": _version(_FLOORS[name])}
+        return Finding("container", "fail", "old" if name == "podman" else "old_docker", values)
+    if facts.sandbox in _FLOORS:
+        return Finding("container", "fail", "not_there", {"program": facts.sandbox.capitalize()})
     return Finding("container", "fail", "none")
 
 
+def _troubled(name: Program, tool: Tool, user: str) -> Finding:
+    said = tool.trouble
+    values = {"name": name, "said": said, "user": user}
+    if _SYSTEM_SOCKET in said:
+        if "permission denied" in said:
+            return Finding("container", "fail", "not_let", values)
+        if _NOT_RUNNING.search(said):
+            return Finding("container", "fail", "not_running", values)
+    return Finding("container", "fail", "broken" if name == "podman" else "broken_docker", values)
+
+
 def check_cdi(facts: Facts) -> Finding | None:
-    """Tell whether containers are told of the cards, and of the driver that runs now."""
-    driver = facts.pc.gpus.driver
-    if not facts.pc.gpus.cards or facts.podman is None:
+    """Tell whether containers get at the cards, and at the libraries of the driver that runs now.
+
+    Podman and a newer Docker go by CDI descriptions, an older Docker by NVIDIA's hook.
+    """
+    program, docker = program_of(facts), facts.docker
+    if not facts.pc.gpus.cards or program is None:
         return None
+    if program == "podman" or docker is None:
+        return _described(facts)
+    found = _hooked(facts) if docker.version < DOCKER_CDI else _described(facts)
+    if found.state == "fail" and facts.pc.wsl:
+        # Docker Desktop, beside WSL2, has its own of both, which nobody sees from here.
+        return msgspec.structs.replace(found, state="warn")
+    return found
+
+
+def _hooked(facts: Facts) -> Finding:
+    if facts.nvidia_hook:
+        return Finding("cdi", "ok", "toolkit")
+    # Its owner may have switched CDI on, which only the daemon tells.
+    may_know = facts.docker is not None and facts.docker.version >= DOCKER_MAY_CDI
+    could = may_know and _described(facts).state == "ok"
+    return Finding("cdi", "warn" if could else "fail", "toolkit_missing")
+
+
+def _described(facts: Facts) -> Finding:
     if not facts.cdi:
         return Finding("cdi", "fail", "none")
+    driver = facts.pc.gpus.driver
     values = {"path": facts.cdi[0].path, "spec": facts.cdi[0].driver, "driver": driver}
     names = {name for each in facts.cdi for name in each.names}
     # `all` is a name for all of them together; inside WSL there is no other.
@@ -51,9 +112,9 @@ def check_cdi(facts: Facts) -> Finding | None:
 
 
 def check_userns(facts: Facts) -> Finding | None:
-    """Tell whether ordinary users may make user namespaces."""
+    """Tell whether ordinary users may make user namespaces; Docker's daemon is none of them."""
     spaces = facts.namespaces
-    if facts.root:
+    if facts.root or program_of(facts) == "docker":
         return None
     if spaces.cloning is False:
         return Finding("userns", "fail", "forbidden")
@@ -65,20 +126,32 @@ def check_userns(facts: Facts) -> Finding | None:
 
 
 def check_subids(facts: Facts) -> Finding | None:
-    """Tell whether the user has ids to give to a container's users."""
-    if facts.root:
+    """Tell whether the user has ids to give to a container's users; Docker's daemon asks for none.
+
+    Should it be a rootless Docker, its own set-up has asked for them.
+    """
+    if facts.root or program_of(facts) == "docker":
         return None
     few = min(facts.subuids, facts.subgids)
-    values = {"user": facts.user, "count": str(few)}
+    values = {"user": facts.user, "count": str(few), "range": facts.free_ids}
     if few < LEAST_IDS:
         return Finding("subids", "fail", "few" if few else "none", values)
+    if facts.podman is not None and facts.podman.unmapped:
+        return Finding("subids", "fail", "unused", values)
     return Finding("subids", "ok", "ok", values)
 
 
 def check_cgroup(facts: Facts) -> Finding:
-    """Tell whether the system can hold a container to its memory and processes."""
+    """Tell whether the system can hold a container to its memory and processes.
+
+    A Docker daemon that is root holds it on the old cgroups as well as on the new; one that is not
+    holds what rootless Podman holds.
+    """
     if facts.bounded:
         return Finding("cgroup", "ok", "outer")
+    rootless = facts.docker is not None and facts.docker.rootless
+    if program_of(facts) == "docker" and not rootless and facts.cgroup != "none":
+        return Finding("cgroup", "ok", "docker")
     if facts.cgroup != "v2":
         return Finding("cgroup", "fail", "old", {"kind": facts.cgroup})
     missing = LIMITS - facts.controllers
@@ -96,6 +169,17 @@ def check_linger(facts: Facts) -> Finding | None:
     return Finding("linger", "warn", "off")
 
 
+def _there(facts: Facts) -> list[tuple[Program, Tool]]:
+    """List what is installed and let run the containers, the one to be tried first at the front."""
+    tools: dict[Program, Tool | None] = {"podman": facts.podman, "docker": facts.docker}
+    chosen = facts.sandbox if facts.sandbox in tools else None
+    return [(name, tool) for name, tool in tools.items() if tool and chosen in (None, name)]
+
+
+def _too_old(name: Program, tool: Tool) -> bool:
+    return tool.version < _FLOORS[name]
+
+
 def _version(version: tuple[int, int]) -> str:
     return f"{version[0]}.{version[1]}"
 
@@ -107,4 +191,5 @@ __all__ = [
     "check_linger",
     "check_subids",
     "check_userns",
+    "program_of",
 ]

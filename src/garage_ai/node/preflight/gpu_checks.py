@@ -3,6 +3,7 @@
 from typing import Final
 
 from garage_ai.catalog.cards import REFERENCE, find_card
+from garage_ai.catalog.planner import GIB
 from garage_ai.node.hardware.models import Gpu
 from garage_ai.node.preflight.models import LEAST_COMPUTE, LEAST_CUDA, Facts, Finding
 
@@ -12,8 +13,6 @@ browser stays below."""
 
 _DRIVERS: Final = {(12, 8): "570", (13, 0): "580"}
 """The first driver that speaks each (CUDA release notes, table of driver versions)."""
-
-_GIB: Final = 1 << 30
 
 
 def check_gpu(facts: Facts) -> Finding:
@@ -73,8 +72,8 @@ def check_vram(facts: Facts) -> Finding | None:
     if not cards:
         return None
     values = {
-        "free": " + ".join(f"{card.free / _GIB:.1f}" for card in cards),
-        "total": " + ".join(f"{card.total / _GIB:.1f}" for card in cards),
+        "free": " + ".join(f"{card.free / GIB:.1f}" for card in cards),
+        "total": " + ".join(f"{card.total / GIB:.1f}" for card in cards),
     }
     held = any(card.total and (card.total - card.free) / card.total > HELD for card in cards)
     return Finding("vram", "warn" if held else "ok", "held" if held else "ok", values)

@@ -4,6 +4,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from garage_ai.node.folder import SandboxChoice
 from garage_ai.node.hardware.models import Pc
 
 CheckId = Literal[
@@ -67,10 +68,16 @@ class Folder(msgspec.Struct, frozen=True):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """A program that runs containers."""
+    """A program that runs containers; what follows its version is known once it was asked.
+
+    `trouble` is why it runs none, in its own words; `unmapped`: it has no ids for their users.
+    """
 
     path: str
     version: tuple[int, int]
+    rootless: bool = False
+    trouble: str = ""
+    unmapped: bool = False
 
 
 class CdiSpec(msgspec.Struct, frozen=True):
@@ -103,22 +110,27 @@ class Reach(msgspec.Struct, frozen=True, kw_only=True):
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the checks look at.
 
-    `subuids` and `subgids` count the ids given to the user. `bounded` is whether all of this
-    runs in a container that has limits of its own.
+    `sandbox` is what the owner lets run containers. `nvidia_hook` is whether an older Docker can
+    give cards away. `subuids` and `subgids` count the ids given to the user, `free_ids` is a
+    range that nobody has. `bounded` is whether all of this runs in a container that has limits of
+    its own.
     """
 
     pc: Pc
     folder: Folder
     user: str
     engine: EngineKind = "vllm"
+    sandbox: SandboxChoice = "auto"
     root: bool = False
     nvidia_plugged_in: bool = False
     podman: Tool | None = None
     docker: Tool | None = None
+    nvidia_hook: bool = False
     cdi: tuple[CdiSpec, ...] = ()
     namespaces: Namespaces = Namespaces()
     subuids: int = 0
     subgids: int = 0
+    free_ids: str = ""
     cgroup: CgroupKind = "none"
     controllers: frozenset[str] = frozenset()
     bounded: bool = False

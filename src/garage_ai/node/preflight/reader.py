@@ -25,14 +25,25 @@ from garage_ai.node.preflight.models import (
     Reach,
     Tool,
 )
+from garage_ai.node.sandbox.subids import free_ids
 
 CDI_FOLDERS: Final = ("etc/cdi", "var/run/cdi")
 """Where podman looks (CDI specification, 0.6)."""
 
+HOOK: Final = "nvidia-container-runtime-hook"
+"""What Docker's daemon looks for before it gives a card away (moby, daemon/nvidia_linux.go)."""
+
+_DAEMONS_PATH: Final = ("usr/local/sbin", "usr/local/bin", "usr/sbin", "usr/bin")
+"""Where systemd lets a daemon find programs (systemd.exec(5), PATH)."""
+
 _GPU_CHECKS: Final[frozenset[CheckId]] = frozenset({"gpu", "driver", "compute", "vram", "cdi"})
-_TOOL_CHECKS: Final[frozenset[CheckId]] = frozenset({"container", "cdi", "userns"})
+_TOOL_CHECKS: Final[frozenset[CheckId]] = frozenset(
+    {"container", "cdi", "userns", "subids", "cgroup"}
+)
 _MOST_BYTES: Final = 4 * 1024 * 1024
-_CUDA_LIBRARY: Final = re.compile(r"/libcuda\.so\.(\d+\.\d+(?:\.\d+)?)\b")
+_CUDA_LIBRARY: Final = re.compile(r"/libcuda\.so\.(\d{3,}\.\d+(?:\.\d+)?)\b")
+"""A driver's version; inside WSL there is a `libcuda.so.1.1`, which tells none."""
+
 _CDI_NAME: Final = re.compile(r"""(?:^|[\s,{])["']?name["']?\s*:\s*["']?([\w.-]{1,64})""")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _SECRETS: Final = ("identity.json", "node.nk", "node.nk.next", "node.jwt", "service.env")
@@ -58,10 +69,12 @@ def collect(
         nvidia_plugged_in=nvidia_on_the_bus(root),
         podman=read_tool("podman", ask) if tools else None,
         docker=read_tool("docker", ask) if tools else None,
+        nvidia_hook=has_hook(root),
         cdi=read_cdi(root),
         namespaces=read_namespaces(root),
         subuids=count_ids(root / "etc/subuid", user, os.getuid()),
         subgids=count_ids(root / "etc/subgid", user, os.getuid()),
+        free_ids=free_ids(root),
         cgroup=cgroup_kind(root),
         controllers=read_controllers(root, os.getuid()),
         bounded=is_bounded(root / "sys/fs/cgroup"),
@@ -104,6 +117,12 @@ def read_tool(name: str, ask: Run) -> Tool | None:
     match = re.search(rf"^{name} version (\S+)", told.text, re.IGNORECASE | re.MULTILINE)
     version = parse_version(match[1]) if told.well and match else None
     return None if version is None else Tool(shutil.which(name) or name, version)
+
+
+def has_hook(root: Path) -> bool:
+    """Tell whether NVIDIA's toolkit is where Docker's daemon looks for it."""
+    places = os.pathsep.join(str(root / folder) for folder in _DAEMONS_PATH)
+    return shutil.which(HOOK, path=places) is not None
 
 
 def read_cdi(root: Path) -> tuple[CdiSpec, ...]:

@@ -21,6 +21,7 @@ from garage_ai.node.errors import (
 from garage_ai.node.hardware.bounds import is_bounded
 from garage_ai.node.sandbox.command import ask
 from garage_ai.node.sandbox.spec import USER, Program, Runtime
+from garage_ai.node.sandbox.subids import free_ids
 
 Wanted = Literal["auto", "podman", "docker"]
 T = TypeVar("T", bound=msgspec.Struct)
@@ -93,21 +94,24 @@ async def find_runtime(wanted: Wanted = "auto") -> Runtime:
     reasons: list[NotPossible] = []
     for name in present:
         try:
-            return replace(await _look_at(name), bounded=is_bounded())
+            return await look_at(name)
         except NotPossible as error:
             reasons.append(error)
     raise reasons[0]
 
 
-async def _look_at(name: Program) -> Runtime:
+async def look_at(name: Program) -> Runtime:
+    """Ask one of the two what it has, in bounded time. Raises: SandboxError."""
     layout = "json" if name == "podman" else "{{json .}}"
     said = await ask([name, "info", "--format", layout])
     if not said.well:
         raise _broken(name, said.words)
     if name == "docker":
-        return read_docker(said.out)
-    runc = await asyncio.to_thread(shutil.which, "runc")
-    return read_podman(said.out, has_runc=runc is not None)
+        found = read_docker(said.out)
+    else:
+        runc = await asyncio.to_thread(shutil.which, "runc")
+        found = read_podman(said.out, has_runc=runc is not None)
+    return replace(found, bounded=is_bounded())
 
 
 def read_podman(info: str, *, has_runc: bool) -> Runtime:
@@ -159,7 +163,7 @@ def read_docker(info: str) -> Runtime:
 
 def _broken(name: str, words: str) -> RuntimeBroken:
     return RuntimeBroken(
-        "`{name} info` fails: {words}. It must work for this user first.",
+        "`{name} info` fails: {words}. How to put that right: gai node doctor",
         name=name,
         words=words,
     )
@@ -200,8 +204,9 @@ def _check_ids(maps: _IdMaps) -> None:
         if not any(row.container_id <= USER < row.container_id + row.size for row in rows or ()):
             raise NoUserIds(
                 "This user has no subordinate ids, by which a container's user is nobody here. "
-                "Fix: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER "
-                "&& podman system migrate"
+                "Fix: sudo usermod --add-subuids {range} --add-subgids {range} $USER "
+                "&& podman system migrate",
+                range=free_ids(),
             )
 
 
@@ -219,6 +224,7 @@ __all__ = [
     "PODMAN_FLOOR",
     "Wanted",
     "find_runtime",
+    "look_at",
     "read_docker",
     "read_podman",
 ]

@@ -12,6 +12,7 @@ import aiohttp
 
 from garage_ai.node.errors import ReleaseAway
 from garage_ai.node.update.release import MAX_PAGE, MAX_WHEEL, Release, page_name
+from garage_ai.wire.hosts import is_loopback
 
 LATEST: Final = "latest.json"
 PAGE_SECONDS: Final = 30.0
@@ -23,7 +24,6 @@ BREATH_SECONDS: Final = 1.0
 REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _BLOCK: Final = 1 << 20
-_HERE: Final = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Source:
@@ -124,7 +124,7 @@ async def _followed(
 
 def _check_address(address: str) -> None:
     parts = urlsplit(address)
-    if parts.scheme != "https" and parts.hostname not in _HERE:
+    if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
         raise ReleaseAway(
             "Releases are fetched over https only, not from {address}.", address=address[:200]
         )

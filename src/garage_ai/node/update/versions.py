@@ -41,11 +41,6 @@ class Versions:
     def __init__(self, folder: Path) -> None:
         self.path = folder.absolute() / _FOLDER
 
-    @property
-    def are_there(self) -> bool:
-        """Whether the owner has ever updated."""
-        return (self.path / _STATE).exists()
-
     def load(self) -> State:
         """Read what is chosen; a file that cannot be read chooses nothing."""
         try:

@@ -15,6 +15,7 @@ from garage_ai.storage.tables.accounts import (
 from garage_ai.storage.tables.audit import audit, audit_heads
 from garage_ai.storage.tables.base import Utc, metadata
 from garage_ai.storage.tables.batch import batch_items, batches, files
+from garage_ai.storage.tables.catalogue import manifests
 from garage_ai.storage.tables.economy import TURNS, prices, rewards, warm_hours
 from garage_ai.storage.tables.ledger import (
     balances,
@@ -24,10 +25,17 @@ from garage_ai.storage.tables.ledger import (
     unaccounted,
 )
 from garage_ai.storage.tables.limits import limit_pools, limits
-from garage_ai.storage.tables.litellm import litellm_calls, litellm_mappings
+from garage_ai.storage.tables.litellm import (
+    CALLERS,
+    litellm_calls,
+    litellm_mappings,
+    litellm_payer,
+    may_be_of,
+)
 from garage_ai.storage.tables.requests import usage
 
 __all__ = [
+    "CALLERS",
     "TURNS",
     "Utc",
     "audit",
@@ -48,6 +56,9 @@ __all__ = [
     "limits",
     "litellm_calls",
     "litellm_mappings",
+    "litellm_payer",
+    "manifests",
+    "may_be_of",
     "members",
     "metadata",
     "nodes",

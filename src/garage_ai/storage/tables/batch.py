@@ -22,7 +22,8 @@ from sqlalchemy import (
 
 from garage_ai.storage.tables.base import Utc, member_column, metadata
 
-# A row is there before the bytes are, and until they are gone: nothing is ever left behind.
+# A row is there before the bytes are, and until they are gone: nothing is ever left behind. As
+# `deleted` it keeps a file's place in lists, until `expires_at`.
 files = Table(
     "files",
     metadata,
@@ -32,7 +33,7 @@ files = Table(
     Column("purpose", String(32), nullable=False),  # batch, batch_output
     Column("filename", String(255), nullable=False),
     Column("bytes", BigInteger, nullable=False),
-    Column("status", String(16), nullable=False),  # uploading, processed, deleting
+    Column("status", String(16), nullable=False),  # batch.models.FileStatus
     Column("created_at", Utc, nullable=False),
     Column("expires_at", Utc, index=True),
     Column("place", String(255), nullable=False),  # its key in the file store

@@ -1,6 +1,21 @@
 """What LiteLLM proxies in front of a gateway tell, and whose their keys, users and teams are."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ColumnElement,
+    Index,
+    ScalarSelect,
+    String,
+    Table,
+    func,
+    or_,
+    select,
+)
 
 from garage_ai.storage.tables.base import Utc, member_column, metadata, seq_column
 
@@ -46,4 +61,52 @@ litellm_mappings = Table(
     Column("created_at", Utc, nullable=False),
 )
 
-__all__ = ["litellm_calls", "litellm_mappings"]
+CALLERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "key": ("key_hash",),
+    "alias": ("key_alias",),
+    "user": ("key_user_id",),
+    "team": ("key_team_id", "key_team_alias"),
+}
+"""Where a call says who called, by the kind of mapping; the most exact first."""
+
+
+for _name in ("booked_to", *(name for names in CALLERS.values() for name in names)):
+    _told = litellm_calls.c[_name].is_not(None)
+    Index(
+        f"ix_litellm_calls_{_name}",
+        litellm_calls.c[_name],
+        sqlite_where=_told,
+        postgresql_where=_told,
+    )
+
+
+def may_be_of(member: str, mapped: Iterable[tuple[str, str]]) -> ColumnElement[bool]:
+    """Find by indexes what may be a member's calls; `mapped` are kinds and values that name it."""
+    calls = litellm_calls.c
+    values: dict[str, list[str]] = {}
+    for kind, value in mapped:
+        for name in CALLERS.get(kind, ()):
+            values.setdefault(name, []).append(value)
+    return or_(
+        calls.booked_to == member, *(calls[name].in_(found) for name, found in values.items())
+    )
+
+
+def _owner(kind: str, columns: Sequence[str]) -> ScalarSelect[str]:
+    table = litellm_mappings
+    values = [litellm_calls.c[column] for column in columns]
+    return (
+        select(table.c.member_id)
+        .where(table.c.kind == kind, or_(*(table.c.value == value for value in values)))
+        .limit(1)
+        .correlate(litellm_calls)
+        .scalar_subquery()
+    )
+
+
+litellm_payer: Final = func.coalesce(
+    litellm_calls.c.booked_to, *(_owner(kind, columns) for kind, columns in CALLERS.items())
+)
+"""Whose a call is: whom it was passed on to, or whom the most exact mapping of it names."""
+
+__all__ = ["CALLERS", "litellm_calls", "litellm_mappings", "litellm_payer", "may_be_of"]

@@ -6,7 +6,7 @@ from tests.unit.node.bench.test_history import measured
 
 from garage_ai.cli.node_bench_words import bench_lines, drift_lines
 from garage_ai.node.bench.budget import LONGEST, SHORTEST, TOTAL, level_seconds
-from garage_ai.node.bench.drift import Change, Drift, changes, drift
+from garage_ai.node.bench.drift import Change, Drift, Trend, changes, drift, latest
 from garage_ai.wire.benchmarks import Benchmark
 
 
@@ -80,6 +80,15 @@ def test_drift_is_told_with_what_may_have_caused_it() -> None:
     assert second.startswith("since then the driver: 570 → 580")
     assert "\x1b" not in second
     assert list(drift_lines((), driver)) == []
+
+
+def test_the_last_run_is_held_against_those_before_it() -> None:
+    """Of the same model on the same engine, whatever was measured meanwhile."""
+    before, now = measured(100.0, driver="570"), measured(50.0, driver="580")
+    found = latest([before, now, measured(1.0, engine="vllm")], now.engine, now.digest)
+    assert found == Trend(drift([before], now), (Change("driver", "570", "580"),))
+    assert found.drift
+    assert latest([], now.engine, now.digest) == Trend()
 
 
 def test_what_was_not_measured_is_said_so(monkeypatch: pytest.MonkeyPatch) -> None:

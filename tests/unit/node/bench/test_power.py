@@ -2,14 +2,15 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 import pytest
 
 from garage_ai.node.bench import power
 from garage_ai.node.bench.measure import class_factor
-from garage_ai.node.bench.power import Counter, Power, PowerMeter, joules, read_counters
+from garage_ai.node.bench.power import Power, PowerMeter
+from garage_ai.node.engines.port import Device
 from garage_ai.node.guard.readers.nvml import Card, NoCards
+from garage_ai.node.guard.readers.rapl import Counter
 from garage_ai.node.guard.words import sentence
 from garage_ai.node.hardware.models import Gpu
 
@@ -33,9 +34,11 @@ class Cards:
         return [Card(f"GPU-{n}", watts=watts) for n, watts in enumerate(self._looks.pop(0))]
 
 
-async def metered(cards: Cards, counters: Sequence[Mapping[str, Counter]]) -> Power:
+async def metered(
+    cards: Cards, counters: Sequence[Mapping[str, Counter]], device: Device | None = None
+) -> Power:
     readings = list(counters)
-    meter = PowerMeter(cards, lambda: readings.pop(0))
+    meter = PowerMeter(cards, lambda: readings.pop(0), device)
     await meter.start()
     async with asyncio.timeout(5):
         await cards.over.wait()
@@ -47,6 +50,17 @@ async def test_cards_draws_are_added_up_and_averaged(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(power, "EVERY", 0.0)
     found = await metered(Cards((200.0, 100.0), (250.0, None)), [{}])
     assert (found.watts, found.basis) == (275.0, "nvml")
+
+
+async def test_only_the_engines_own_card_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a game draws on the other one is no cost of a token."""
+    monkeypatch.setattr(power, "EVERY", 0.0)
+    looks = (200.0, 100.0), (250.0, 300.0)
+    found = await metered(Cards(*looks), [{}], Device(("GPU-0",)))
+    assert (found.watts, found.basis) == (225.0, "nvml")
+    before, after = {"intel-rapl:0": Counter(0, 10**9)}, {"intel-rapl:0": Counter(5 * 10**7, 10**9)}
+    on_the_processor = await metered(Cards(*looks), [before, after], Device())
+    assert on_the_processor.basis == "rapl"
 
 
 async def test_without_cards_the_processors_counters_count() -> None:
@@ -63,26 +77,6 @@ async def test_where_nobody_tells_nothing_is_made_up() -> None:
     assert Power().watt_hours(1000) is None
     assert Power(100.0, "nvml", 36.0).watt_hours(0) is None
     assert Power(100.0, "nvml", 36.0).watt_hours(500) == 2.0
-
-
-def test_counters_come_round() -> None:
-    """Those that have begun anew count from there; one that has gone is left out."""
-    before = {"a": Counter(900, 1000), "b": Counter(10, 1000), "c": Counter(0, 1000)}
-    after = {"a": Counter(100, 1000), "b": Counter(30, 1000)}
-    assert joules(before, after) == pytest.approx(220e-6)
-    assert joules({}, after) is None
-
-
-def test_only_whole_packages_are_read(tmp_path: Path) -> None:
-    """Parts of them would count twice; what only root may read is not there for us."""
-    zones = {"intel-rapl:0": "12\n", "intel-rapl:0:0": "5\n", "intel-rapl:1": "x"}
-    for name, energy in zones.items():
-        zone = tmp_path / name
-        zone.mkdir()
-        (zone / "energy_uj").write_text(energy)
-        (zone / "max_energy_range_uj").write_text("262143328850\n")
-    assert read_counters(tmp_path) == {"intel-rapl:0": Counter(12, 262_143_328_850)}
-    assert read_counters(tmp_path / "none") == {}
 
 
 def test_the_slowest_card_gives_the_class() -> None:

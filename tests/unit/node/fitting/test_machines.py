@@ -7,8 +7,15 @@ from pathlib import Path
 import psutil
 import pytest
 
+from garage_ai.node.fitting import machines
 from garage_ai.node.fitting.forms import lesser_forms
-from garage_ai.node.fitting.machines import OnCards, Processor, families, resident_peak
+from garage_ai.node.fitting.machines import (
+    OnCards,
+    Processor,
+    families,
+    machine_for,
+    resident_peak,
+)
 from garage_ai.node.fitting.sizes import Ruled, Size
 from garage_ai.node.fitting.words import refusal
 from garage_ai.node.guard.readers.nvml import Card, GpuProcess, NoCards
@@ -71,6 +78,18 @@ def test_on_cards_the_engines_processes_are_added_up() -> None:
     assert (machine.device, machine.driver) == ("NVIDIA GeForce RTX 3090", "575.64")
 
 
+def test_an_engine_that_is_given_one_card_has_the_room_of_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other one is its owner's; an engine that is given none by name may take all."""
+    other = Gpu(name="NVIDIA GeForce RTX 3060", uuid="GPU-2", total=12 * GIB, free=11 * GIB)
+    both = Gpus(source="nvml", driver="575.64", cards=(*GPUS.cards, other))
+    monkeypatch.setattr(machines, "read_gpus", lambda: both)
+    one = machine_for(on_cards=True, uuids=("GPU-2",))
+    assert (one.device, one.room()) == ("NVIDIA GeForce RTX 3060", 11 * GIB)
+    assert machine_for(on_cards=True).room() == 31 * GIB
+
+
 @pytest.mark.parametrize("cards", [None, [], [Card("GPU-1", (GpuProcess(10, None),))]])
 def test_where_no_card_tells_nothing_is_measured(cards: list[Card] | None) -> None:
     """As under WSL2: not zero, but not known."""
@@ -100,5 +119,7 @@ def test_a_lesser_form_is_the_same_model_with_fewer_bytes() -> None:
 
     planned, half, quarter = form("q8", 80), form("q4", 40), form("q2", 20)
     others = [form("other", 30, family="else"), form("bigger", 30, parameters=1), form("q16", 160)]
+    shards = replace(known.weights, path="m.safetensors", size=30)
+    others.append(replace(known, id="vllm", name="vllm", files=(shards,)))
     found = lesser_forms([quarter, planned, *others, half], planned)  # type: ignore[arg-type, list-item]
     assert [each.name for each in found] == ["q4", "q2"]

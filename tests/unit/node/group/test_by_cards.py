@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from tests.parts.gang_world import DIGEST
 
 from garage_ai import catalog
-from garage_ai.catalog import KNOWN, QUANTISATIONS
+from garage_ai.catalog import KNOWN, QUANTISATIONS, Unweighed, Weighed
 from garage_ai.cli.reason_words import in_swedish
 from garage_ai.node.engines.vllm_options import Lent, VllmOptions
 from garage_ai.node.group.by_cards import by_cards, cards_of
@@ -19,7 +19,8 @@ from garage_ai.node.group.tunnel import Tunnel
 from garage_ai.wire.ids import Digest, NodeId
 
 GIB = 1 << 30
-NEXT = by_cards(KNOWN["Qwen3-Next-80B-A3B-Instruct"].shape, QUANTISATIONS["int4-experts"])
+MODEL = Weighed(KNOWN["Qwen3-Next-80B-A3B-Instruct"].shape, QUANTISATIONS["int4-experts"])
+NEXT = by_cards(MODEL)
 
 
 def member(name: str, *rooms: int, gbit: float = 1.0, rtt_ms: float = 0.3) -> Member:
@@ -72,12 +73,11 @@ def test_a_refusal_is_a_sentence_with_its_numbers(members: tuple[Member, ...], s
 
 def test_what_a_pc_lends_is_what_the_others_plan_with() -> None:
     """Two PCs that lend the same plan the same, each by itself."""
-    shape, form = KNOWN["Qwen3-Next-80B-A3B-Instruct"].shape, QUANTISATIONS["int4-experts"]
     card = catalog.Place("RTX 4080", 15 * GIB, 716.8, (8, 9))
-    told = cards_of(Lent((card, card), shape, form))
+    told = cards_of(Lent((card, card), MODEL))
     assert told == (Card("RTX 4080", 15 * GIB, (8, 9)),) * 2
     rigs = [replace(member(name), cards=told) for name in "ab"]
-    assert by_cards(shape, form)(tuple(rigs)) == NEXT(tuple(reversed(rigs)))
+    assert by_cards(MODEL)(tuple(rigs)) == NEXT(tuple(reversed(rigs)))
 
 
 def test_what_owners_wish_is_planned_with() -> None:
@@ -97,10 +97,110 @@ def test_what_owners_wish_is_planned_with() -> None:
     assert isinstance(long, Refusal) or long.context == 262_144
 
 
+def wishing(tensor: int, *rigs: Member) -> tuple[Member, ...]:
+    """Let the owner of the last rig wish for sets of so many cards."""
+    return (*rigs[:-1], replace(rigs[-1], wish=Wished(tensor=tensor, context=4096)))
+
+
 def test_a_wish_for_a_set_of_cards_is_every_rigs() -> None:
-    """One owner's is enough, so that no two rigs plan differently."""
-    pair = (member("a", 15, 15), replace(member("b", 15, 15), wish=Wished(tensor=4, context=4096)))
-    assert NEXT(pair) == Division(("a", "b"), 4, context=4096)
+    """One owner's is enough, so that no two rigs plan differently; memory is dealt out as ever."""
+    fast = (member("a", 15, 15, gbit=10), member("b", 15, 15, gbit=10))
+    found = NEXT(wishing(4, *fast))
+    assert isinstance(found, Division)
+    assert (found.rigs, found.tensor, found.pipeline) == (("a", "b"), 4, 1)
+    assert found.context == 4096
+    single = NEXT(wishing(1, *fast))
+    assert isinstance(single, Division)
+    assert (single.tensor, single.pipeline, sum(single.layers)) == (1, 4, 48)
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        (
+            wishing(4, member("a", 15, 15), member("b", 15, 15)),
+            "a and b have 1 Gbit/s between them, less than 8",
+        ),
+        (wishing(4, *(member(name, 15, 15, gbit=25, rtt_ms=3) for name in "ab")), "takes 3 ms"),
+        (wishing(4, *(member(name, 15, 15, gbit=0) for name in "ab")), "have not measured"),
+        (wishing(2, member("a", 23, gbit=10), member("b", 11, gbit=10)), "are not equal"),
+        (wishing(4, *(member(name, 5, 5, gbit=10) for name in "ab")), "GiB short each"),
+        (
+            wishing(3, *(member(name, 30, 30, 30, gbit=10) for name in "ab")),
+            "16 heads cannot be divided among 3 cards",
+        ),
+        (
+            wishing(8, member("a", 15, 15), member("b", 15, 15)),
+            "no set of 8 cards can be had of 4 in 2 rigs",
+        ),
+    ],
+    ids=["bandwidth", "trip", "unmeasured", "unequal", "memory", "heads", "none"],
+)
+def test_a_wish_is_refused_for_what_any_plan_is(members: tuple[Member, ...], said: str) -> None:
+    """An owner may ask for fewer ways of dividing, not for one that the group cannot run."""
+    found = NEXT(members)
+    assert isinstance(found, Refusal)
+    assert said in found.reason
+    assert in_swedish(found.reason) != found.reason
+
+
+UNKNOWN = by_cards(Unweighed(16))
+
+
+def test_a_model_that_cannot_be_weighed_goes_over_all_cards() -> None:
+    """Whole layers in each rig, as the engine deals them out; a set over both where that is asked
+    for and the link carries it."""
+    pair = (member("a", 15, 15), member("b", 15, 15))
+    assert UNKNOWN(pair) == Division(("a", "b"), 2, 2)
+    fast = (member("a", 15, 15, gbit=10), member("b", 15, 15, gbit=10))
+    assert UNKNOWN(wishing(4, *fast)) == Division(("a", "b"), 4, context=4096)
+    assert UNKNOWN((member("a", 15, 15),)) == Division(("a",), 2)
+
+
+@pytest.mark.parametrize(
+    ("members", "said"),
+    [
+        (wishing(4, member("a", 15, 15), member("b", 15, 15)), "less than 8"),
+        (wishing(2, member("a", 15, gbit=0), member("b", 15, gbit=0)), "have not measured"),
+        (wishing(2, *(member(name, 15, gbit=25, rtt_ms=3) for name in "ab")), "takes 3 ms"),
+        (wishing(2, member("a", 23, gbit=10), member("b", 11, gbit=10)), "are not equal"),
+        (wishing(3, member("a", 15, 15, 15)), "16 heads cannot be divided among 3 cards"),
+        (wishing(5, member("a", 15, 15)), "no set of 5 cards can be had of 2 in 1 rigs"),
+        ((member("a"),), "the group has no card"),
+    ],
+    ids=["bandwidth", "unmeasured", "trip", "unequal", "heads", "none", "no card"],
+)
+def test_what_cannot_be_weighed_is_refused_for_all_else(
+    members: tuple[Member, ...], said: str
+) -> None:
+    """Links, equal cards and heads are known of any model."""
+    found = UNKNOWN(members)
+    assert isinstance(found, Refusal)
+    assert said in found.reason
+
+
+def test_on_processors_their_owners_decide() -> None:
+    """Rigs with cards are no part of that."""
+    pair = wishing(2, member("a", gbit=0.1), member("b", gbit=0.1))
+    assert evenly(pair) == Division(("a", "b"), 2, context=4096)
+    mixed = evenly((pair[0], member("c", 15, 15), pair[1]))
+    assert mixed == Division(("a", "b"), 2, context=4096)
+    assert evenly((member("a", 15), pair[1])) == Refusal("2 rigs are needed, and 1 are there")
+
+
+def test_a_rig_without_the_groups_network_is_named() -> None:
+    """A gang of several goes through the tunnel or not at all; one rig alone needs none."""
+    pair = (member("a", 15, 15), replace(member("b", 15, 15), tunnel=None))
+    found = gang_planner(DIGEST, NEXT)(pair)
+    assert isinstance(found, Refusal)
+    assert found.reason.startswith("the group's own network is not set up on b: there, as root:")
+    assert in_swedish(found.reason).startswith("gruppens eget nät är inte inrättat på b")
+    neither = gang_planner(DIGEST, NEXT)(tuple(replace(each, tunnel=None) for each in pair))
+    assert isinstance(neither, Refusal)
+    assert "not set up on a, b:" in neither.reason
+    alone = gang_planner(DIGEST, NEXT)((replace(member("a", 30, 30), tunnel=None),))
+    assert isinstance(alone, GangPlan)
+    assert alone.places[0].tunnel is None
 
 
 def _all_of_two(free: tuple[Member, ...]) -> Division:

@@ -3,6 +3,7 @@
 import pytest
 from tests.parts.gang_world import DIGEST, World, needs, rigs_of
 
+from garage_ai.node.group.errors import BadPeer
 from garage_ai.node.group.gang import (
     END_SECONDS,
     RESERVE_SECONDS,
@@ -12,10 +13,13 @@ from garage_ai.node.group.gang import (
     StartRank,
 )
 from garage_ai.node.group.messages import (
+    MAX_HEARD,
     MAX_WORDS,
+    NEVER,
     End,
     Ended,
     Epoch,
+    Facts,
     GangPlan,
     Member,
     Place,
@@ -237,3 +241,31 @@ def test_an_engines_last_words_are_cut_to_what_another_rig_takes() -> None:
     [ended] = [each.message for each in said if isinstance(each, Send)]
     assert isinstance(ended, Ended)
     assert ended.reason.endswith("ö…")
+
+
+def test_no_word_of_a_rig_takes_the_others_to_the_end_of_epochs() -> None:
+    """Neither of what it has heard, nor of a gang that it leads: later ones are understood."""
+    last, end = Epoch(MAX_HEARD, B), Epoch(1 << 62, B)
+    for lie in (Facts(Member(B, DIGEST, highest=Epoch(MAX_HEARD + 1, B))), Refused(FIRST, end, "")):
+        with pytest.raises(BadPeer, match="epoch"):
+            decode(encode(lie))
+    rig = gang(A)
+    led = GangPlan((Place(B), Place(A)), tensor=2)
+    assert rig.heard(B, Reserve(end, DIGEST, led), 0.0) == []
+    asked = rig.met(Member(B, DIGEST, willing=True, highest=last), 0.0)
+    said = Reserve(Epoch(MAX_HEARD + 1, A), DIGEST, PLAN)
+    assert asked == [Send(B, said)]
+    for message in (Facts(rig.myself), said):
+        assert decode(encode(message)) == message
+
+
+def test_nothing_begins_while_a_rig_looks_at_its_cards() -> None:
+    """It neither leads nor follows, and does as soon as it has looked."""
+    leader, rank = gang(A), met(gang(B), A)
+    leader.held = rank.held = True
+    assert leader.met(Member(B, DIGEST, willing=True), 0.0) == []
+    no = Refused(FIRST, NEVER, "it is looking at what its cards hold")
+    assert rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 1.0) == [Send(A, no)]
+    leader.held = rank.held = False
+    assert leader.tick(1.0, 0.5) == [Send(B, Reserve(FIRST, DIGEST, PLAN))]
+    assert rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 2.0) == [Send(A, Reserved(FIRST))]

@@ -1,11 +1,14 @@
 """What a rig's end of the group's own network is called, and what is told to WireGuard."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from garage_ai.node.group.errors import NoTunnel
 from garage_ai.node.group.folder import GroupChoice, HostPort
 from garage_ai.node.group.messages import TunnelEnd
-from garage_ai.node.group.tunnel import check_end, configuration, tunnel_of
+from garage_ai.node.group.tunnel import TunnelKeeper, check_end, configuration, tunnel_of
 
 KEY = "A" * 43 + "="
 PEER = TunnelEnd(KEY, "192.168.1.21", 4245, "10.213.1.21")
@@ -44,3 +47,41 @@ def test_what_another_rig_says_is_checked(end: TunnelEnd) -> None:
     with pytest.raises(NoTunnel):
         check_end(end)
     check_end(PEER)
+
+
+IP = """#!/bin/sh
+case "$*" in
+  "netns exec "*) exit 0 ;;
+  "{space}-j addr show dev gai01234567")
+    echo '[{{"ifname":"gai01234567","addr_info":[{{"family":"inet","local":"10.213.1.20"}}]}}]' ;;
+  *) echo "Device does not exist." >&2; exit 1 ;;
+esac
+"""
+
+
+@pytest.mark.parametrize("fenced", [False, True])
+@pytest.mark.anyio
+async def test_an_end_made_for_what_was_chosen_before_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fenced: bool
+) -> None:
+    """For another address, or in another namespace, it leads nowhere; root can tell."""
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    for name, text in (
+        ("ip", IP.format(space="-n gai-01234567 " if fenced else "")),
+        ("wg", "#!/bin/sh\n"),
+    ):
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o755)
+
+    async def is_there(host: str, *, fenced: bool) -> bool:
+        choice = GroupChoice("garage", HostPort(host, 4244))
+        return await TunnelKeeper(
+            tunnel_of("0123456789abcdef", choice, fenced=fenced), choice
+        ).is_there()
+
+    assert await is_there("192.168.1.20", fenced=fenced)
+    assert not await is_there("192.168.1.21", fenced=fenced)
+    assert not await is_there("192.168.1.20", fenced=not fenced)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert await is_there("192.168.1.21", fenced=True)

@@ -45,12 +45,20 @@ class Use:
 
 
 @dataclass
+class Memory:
+    """What a card says of its memory."""
+
+    free: int
+
+
+@dataclass
 class RecordedNvml:
     """The library, as far as it is used, saying what was recorded."""
 
     table: list[dict[str, object]]
     uses: list[Use] = field(default_factory=list)
     broken: bool = False
+    free: int | None = 5_000 * MIB
     begun: int = 0
     NVMLError: type[Exception] = NVMLError
     NVML_TEMPERATURE_GPU: int = 0
@@ -92,6 +100,11 @@ class RecordedNvml:
 
     def nvmlDeviceGetTemperature(self, handle: int, sensor: int) -> int:  # noqa: N802 - the library\'s name
         raise NVMLError("Not Supported")
+
+    def nvmlDeviceGetMemoryInfo(self, handle: int) -> Memory:  # noqa: N802 - the library\'s name
+        if self.free is None:
+            raise NVMLError("Not Supported")
+        return Memory(self.free)
 
     def _rows(self, kind: str) -> list[Info]:
         rows = [row for row in self.table if kind in str(row["type"])]
@@ -143,6 +156,15 @@ def test_a_process_that_draws_and_computes_is_one(tmp_path: Path) -> None:
     (card,) = cards_of("virtual machine on a GeForce GTX 1650", tmp_path).look()
     assert [each.pid for each in card.processes] == [10941, 1591]
     assert (card.watts, card.most_watts, card.temperature) == (27.0, 250.0, None)
+
+
+@pytest.mark.parametrize("free", [0, 5_000 * MIB, None])
+def test_what_is_free_of_a_card_is_told(free: int | None, tmp_path: Path) -> None:
+    """A card that shares the PC's memory does not say."""
+    cards = cards_of("desktop of a laptop", tmp_path)
+    cards._nvml.free = free
+    (card,) = cards.look()
+    assert card.free == free
 
 
 def test_memory_that_is_not_told_is_not_zero() -> None:
@@ -199,6 +221,19 @@ async def test_only_the_engines_own_cards_are_watched() -> None:
     assert await verdict(Device(("GPU-1",))) == "free"
     for device in (Device(("GPU-0",)), Device(), None):
         assert await verdict(device) == "busy"
+
+
+@pytest.mark.parametrize(
+    ("device", "lent"),
+    [(Device(("GPU-0",)), 1), (Device(("GPU-1",)), 0), (Device(), 0), (None, 1)],
+)
+async def test_watts_and_degrees_are_of_the_engines_own_cards(
+    device: Device | None, lent: int
+) -> None:
+    """None for an engine on the processor; all, where nobody says which it uses."""
+    reader = Graphics(OneCard(os.getppid()), frozenset, lambda: device)
+    await reader.read(LIMITS)
+    assert (len(reader.lent), len(reader.last)) == (lent, 1)
 
 
 async def test_a_driver_that_hangs_takes_one_thread(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from garage_ai.catalog import Catalog
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.guard.limits import LIMITS, Limits, checked, load_limits, save_limits
 from garage_ai.node.guard.quantities import duration, shown_duration, shown_size, size
@@ -45,7 +46,7 @@ def test_limits_that_cannot_be_read_are_not_ignored(text: str, tmp_path: Path) -
 def test_impossible_limits_are_refused(limits: Limits) -> None:
     """Before they are kept."""
     with pytest.raises(NotPossible):
-        checked(limits)
+        checked(limits, Catalog.load())
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import pytest
 
 from garage_ai.node.guard.machine import Machine
 from garage_ai.node.guard.signals import (
+    BLIND_SECONDS,
     ORDER,
     RULES,
     STALE_SECONDS,
@@ -154,6 +155,60 @@ def test_what_cannot_be_read_is_never_called_free(signal: SignalName) -> None:
         assert decision.reason == sentence("blind", signal=SIGNALS[signal], why=WHY)
     else:
         assert decision.action == "serve"
+
+
+def blind_in_a_game() -> Machine:
+    """Give one that a game on the card holds, of which from second 10 on nothing is known."""
+    guard = machine(resume_after=20.0)
+    say(guard, "gpu", "busy", 0.0)
+    assert guard.decide(2.0, working=False).action == "release"
+    say(guard, "gpu", "unknown", 10.0)
+    return guard
+
+
+def test_a_game_of_which_nothing_is_known_any_more_is_not_over() -> None:
+    """A driver that hangs under it brings no model back; only the word that it is free does."""
+    guard = blind_in_a_game()
+    for at in (30.0, 600.0, BLIND_SECONDS - 1):
+        say(guard, "gpu", "unknown", at)
+        decision = guard.decide(at, working=False)
+        assert decision.action == "release"
+        assert decision.reason == sentence("unsure", signal=SIGNALS["gpu"], why=WHY)
+    say(guard, "gpu", "free", 1900.0)
+    assert guard.decide(1919.0, working=False).action == "release"
+    assert guard.decide(1920.0, working=False).action == "resume"
+
+
+def test_a_signal_that_is_gone_for_good_does_not_hold_for_ever() -> None:
+    """Half an hour after its last word it is over, with the time that all must be quiet."""
+    guard = blind_in_a_game()
+    say(guard, "gpu", "unknown", BLIND_SECONDS)
+    assert guard.decide(BLIND_SECONDS, working=False).action == "release"
+    assert guard.decide(BLIND_SECONDS + 20, working=False).action == "resume"
+
+
+def test_a_reader_that_falls_silent_in_a_game_goes_on_holding() -> None:
+    """Its old word that a game runs is the last that is known."""
+    guard = machine()
+    say(guard, "gamemode", "busy", 0.0)
+    guard.decide(0.0, working=False)
+    decision = guard.decide(STALE_SECONDS + 100, working=False)
+    why = sentence("stale", seconds=STALE_SECONDS)
+    assert decision.action == "release"
+    assert decision.reason == sentence("unsure", signal=SIGNALS["gamemode"], why=why)
+
+
+def test_the_owner_ends_a_hold_of_which_nothing_is_known() -> None:
+    """`gai node resume` is his word that the game is over; what is busy or was asked for stays."""
+    guard = blind_in_a_game()
+    guard.trust(11.0)
+    assert guard.decide(11.0, working=False).action == "resume"
+    for signal, verdict in (("game", "busy"), ("game", "unknown"), ("gpu", "busy")):
+        guard = machine()
+        say(guard, signal, verdict, 0.0)  # type: ignore[arg-type]
+        guard.decide(2.0, working=False)
+        guard.trust(2.0)
+        assert guard.decide(2.0, working=False).action == "release"
 
 
 def test_a_reader_that_fell_silent_is_not_believed() -> None:

@@ -51,6 +51,7 @@ async def test_on_the_pc_itself_everything_is_believed(signal: SignalName) -> No
     [
         ("wsl", "game", "wsl"),
         ("wsl", "cpu", "wsl"),
+        ("wsl", "idle", "idle.wsl"),
         ("wsl", "gpu", "gpu.wsl"),
         ("container", "game", "container"),
         ("container", "gpu", "container"),
@@ -59,7 +60,10 @@ async def test_on_the_pc_itself_everything_is_believed(signal: SignalName) -> No
 async def test_what_is_hidden_is_never_taken_for_free(
     place: Place, signal: SignalName, why: str
 ) -> None:
-    """Windows' games are in no list of WSL2's, the PC's in none of a container's."""
+    """Windows' games are in no list of WSL2's, the PC's in none of a container's.
+
+    Nor is Windows' keyboard one of the terminals that WSL2's logind knows.
+    """
     finding = await found(place, signal, FREE)
     assert (finding.verdict, finding.why) == ("unknown", sentence(why))
 

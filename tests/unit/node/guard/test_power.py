@@ -9,7 +9,7 @@ from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.power import Draw, Power
 from garage_ai.node.guard.readers.hours import Energy
 from garage_ai.node.guard.readers.nvml import Card
-from garage_ai.node.guard.readers.rapl import LONGEST, Rapl
+from garage_ai.node.guard.readers.rapl import LONGEST, Counter, Rapl, joules, read_counters
 from garage_ai.node.guard.words import NOTHING, sentence
 
 pytestmark = pytest.mark.anyio
@@ -99,3 +99,22 @@ async def test_a_limit_on_what_nobody_measures_is_not_ignored() -> None:
     assert (await energy.read(Limits(max_kwh_day=1.0))).why == sentence("no_power")
     assert not energy.wanted(Limits())
     assert energy.wanted(Limits(max_kwh_month=1.0))
+
+
+def test_counters_come_round() -> None:
+    """Those that have begun anew count from there; one that has gone is left out."""
+    before = {"a": Counter(900, 1000), "b": Counter(10, 1000), "c": Counter(0, 1000)}
+    after = {"a": Counter(100, 1000), "b": Counter(30, 1000)}
+    assert joules(before, after) == pytest.approx(220e-6)
+    assert joules({}, after) is None
+
+
+def test_only_whole_packages_are_read(tmp_path: Path, count: Count) -> None:
+    """Parts of them, and the whole PC, would count twice; what is for root is not there for us."""
+    assert read_counters(tmp_path) == {}
+    count(12, 5)
+    wraps_at = 262_143_328_850
+    packages = {"intel-rapl:0": Counter(12, wraps_at), "intel-rapl:1": Counter(5, wraps_at)}
+    assert read_counters(tmp_path) == packages
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("x")
+    assert read_counters(tmp_path) == {}

@@ -4,8 +4,10 @@ import os
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from garage_ai.catalog.spot_prices import SPOT
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.prices import day_of, price_at, price_like, prices_in
 from garage_ai.node.guard.readers.electricity import (
@@ -105,10 +107,11 @@ async def test_compares_the_price_with_the_limit(tmp_path: Path) -> None:
 
 
 async def test_waits_longer_and_longer_for_a_source_that_is_away(tmp_path: Path) -> None:
-    """It is not asked again before its time; with no price at all the node cannot tell."""
+    """It is not asked again before its time; with no price at all a table tells."""
     source, clock = Source(None), Clock(AT)
     electricity = reader(tmp_path, source, clock)
-    assert (await electricity.read(LIMITS)).why == sentence("no_price", area="SE3")
+    finding = await electricity.read(LIMITS)
+    assert finding.why == sentence("price.table", price=SPOT["SE3"], area="SE3", limit=0.05)
     for wait in (FIRST_WAIT, 2 * FIRST_WAIT, 4 * FIRST_WAIT):
         asked = len(source.asked)
         clock.at += timedelta(seconds=wait - 1)
@@ -127,11 +130,24 @@ async def test_yesterdays_prices_stand_in(tmp_path: Path) -> None:
     source.page = None
     clock.at = AT + timedelta(days=1)
     assert (await electricity.read(LIMITS)).verdict == "free"
-    assert electricity.price is None
+    assert (electricity.price, electricity.basis) == (0.04751, "before")
     clock.at -= timedelta(minutes=15)
     finding = await electricity.read(LIMITS)
     before = sentence("price.before", price=0.05878, area="SE3", limit=0.05, day=DAY)
     assert finding.why == before
+
+
+async def test_without_any_price_a_table_says_whether_to_serve(tmp_path: Path) -> None:
+    """A source that is away costs nobody his node; who wants it for less than usual has it stop."""
+    for area, price in SPOT.items():
+        electricity = reader(tmp_path, Source(None), Clock(AT))
+        dear, cheap = price - 0.01, price + 0.01
+        limits = msgspec.convert({"max_price": dear, "price_area": area}, Limits)
+        assert (await electricity.read(limits)).verdict == "busy"
+        limits = msgspec.structs.replace(limits, max_price=cheap)
+        assert (await electricity.read(limits)).verdict == "free"
+        assert (electricity.price, electricity.basis) == (price, "table")
+    assert (await electricity.read(Limits(max_price=9.0))).why == sentence("no_area")
 
 
 async def test_a_damaged_page_in_the_folder_is_fetched_anew(tmp_path: Path) -> None:
@@ -152,4 +168,4 @@ async def test_an_area_alone_counts_kronor_and_keeps_from_nothing(tmp_path: Path
     assert electricity.price == 0.04751
     away = reader(tmp_path / "elsewhere", Source(None), Clock(AT))
     assert (await away.read(counting)).verdict == "free"
-    assert away.price is None
+    assert (away.price, away.basis) == (SPOT["SE3"], "table")

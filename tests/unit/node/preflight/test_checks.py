@@ -5,9 +5,12 @@ import pytest
 
 from garage_ai.cli.preflight_words import CASES, NAMES, sentence
 from garage_ai.node.hardware.models import Gpu, Gpus, Pc
-from garage_ai.node.preflight.checks import CHECKS, examine
+from garage_ai.node.preflight.checks import CHECKS, examine, has_card
+from garage_ai.node.preflight.container_checks import check_container, program_of
 from garage_ai.node.preflight.gpu_checks import check_gpu
+from garage_ai.node.preflight.models import CARD as CARD_CHECKS
 from garage_ai.node.preflight.models import (
+    FIRST,
     NEEDS,
     SANDBOX,
     CdiSpec,
@@ -82,6 +85,28 @@ def reach(**changes: object) -> Facts:
     return but(reach=msgspec.structs.replace(REACH, **changes))
 
 
+def on_docker(major: int, minor: int, **changes: object) -> Facts:
+    return but(podman=None, docker=Tool("/usr/bin/docker", (major, minor)), **changes)
+
+
+PODMAN = Tool("/usr/bin/podman", (4, 9))
+DOCKER = Tool("/usr/bin/docker", (28, 2))
+ROOTLESS = msgspec.structs.replace(DOCKER, rootless=True)
+SOCKET = "unix:///var/run/docker.sock"
+NOT_LET = f"permission denied while trying to connect to the Docker daemon socket at {SOCKET}: ..."
+NOT_RUNNING = f"Cannot connect to the Docker daemon at {SOCKET}. Is the docker daemon running?"
+# As docker 29 says it.
+GONE = f"failed to connect to the docker API at {SOCKET}; check if the path is correct and if the "
+GONE += "daemon is running: dial unix /var/run/docker.sock: connect: no such file or directory"
+THEIRS = "Cannot connect to the Docker daemon at unix:///run/user/1000/docker.sock. Is the docker "
+THEIRS += "daemon running?"
+
+
+def troubled(words: str) -> Facts:
+    """Docker alone, which says so."""
+    return but(podman=None, docker=msgspec.structs.replace(DOCKER, trouble=words))
+
+
 OLD = msgspec.structs.replace(CARD, compute=(6, 1))
 NO_GPUS = Gpus()
 
@@ -119,8 +144,18 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     (card(free=14 * GIB), "vram", "warn", "held"),
     (but(podman=None, docker=Tool("/usr/bin/docker", (28, 1))), "container", "ok", "docker"),
     (but(podman=Tool("/usr/bin/podman", (3, 4))), "container", "fail", "old"),
+    (on_docker(19, 3), "container", "fail", "old_docker"),
+    (but(podman=None, sandbox="podman"), "container", "fail", "not_there"),
     (but(podman=None), "container", "fail", "none"),
+    (but(podman=msgspec.structs.replace(PODMAN, trouble="no")), "container", "fail", "broken"),
+    (troubled(NOT_LET), "container", "fail", "not_let"),
+    (troubled(NOT_RUNNING), "container", "fail", "not_running"),
+    (troubled(GONE), "container", "fail", "not_running"),
+    (troubled(THEIRS), "container", "fail", "broken_docker"),
     (but(cdi=()), "cdi", "fail", "none"),
+    (on_docker(20, 10, nvidia_hook=True, cdi=()), "cdi", "ok", "toolkit"),
+    (on_docker(20, 10), "cdi", "fail", "toolkit_missing"),
+    (on_docker(28, 2, cdi=()), "cdi", "fail", "none"),
     (but(cdi=(CdiSpec("/etc/cdi/nvidia.yaml", "570.124.04"),)), "cdi", "fail", "stale"),
     (but(cdi=(CdiSpec("/var/run/cdi/nvidia.yaml", ""),)), "cdi", "ok", "undated"),
     (but(namespaces=Namespaces(most=0)), "userns", "fail", "none"),
@@ -128,9 +163,13 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     (but(podman=Tool("/home/anna/podman", (5, 0))), "userns", "warn", "restricted"),
     (but(subuids=0), "subids", "fail", "none"),
     (but(subgids=1000), "subids", "fail", "few"),
+    (but(podman=msgspec.structs.replace(PODMAN, unmapped=True)), "subids", "fail", "unused"),
     (but(subuids=65_534, subgids=65_534), "subids", "ok", "ok"),
     (but(cgroup="hybrid"), "cgroup", "warn", "old"),
     (but(controllers=frozenset({"cpu"})), "cgroup", "warn", "not_given"),
+    (on_docker(20, 10, cgroup="hybrid", controllers=frozenset()), "cgroup", "ok", "docker"),
+    (but(podman=None, docker=ROOTLESS, cgroup="v1"), "cgroup", "warn", "old"),
+    (but(podman=None, docker=ROOTLESS), "cgroup", "ok", "ok"),
     (but(cgroup="hybrid", bounded=True), "cgroup", "ok", "outer"),
     (but(linger=False), "linger", "warn", "off"),
     (reach(skew=60.0), "clock", "warn", "ahead"),
@@ -144,7 +183,11 @@ FOUND: list[tuple[Facts, str, str, str]] = [
 def of(facts: Facts, check: str) -> Finding:
     """Find it for an engine that cannot do without it, if there is one."""
     engine: EngineKind = "llamacpp" if check in SANDBOX else "vllm"
-    return next(each for each in examine(facts, engine).findings if each.check == check)
+    return next(each for each in looked(facts, engine) if each.check == check)
+
+
+def looked(facts: Facts, engine: EngineKind) -> tuple[Finding, ...]:
+    return examine(facts, engine, sandbox=facts.sandbox).findings
 
 
 def test_a_good_pc_has_nothing_to_put_right() -> None:
@@ -196,10 +239,10 @@ def test_a_pc_without_card_and_containers_serves_what_needs_none(
         subuids=0,
         cgroup="v1",
     )
-    report = examine(empty, engine, bare=bare)
+    report = examine(empty, engine, sandbox="none" if bare else "auto")
     assert report.failed == ()
     assert {each.check for each in report.findings if each.state == "warn"} >= {"gpu", "container"}
-    assert {each.check for each in examine(empty, "vllm", bare=True).failed} == {"gpu"}
+    assert {each.check for each in examine(empty, "vllm", sandbox="none").failed} == {"gpu"}
     fenced = {each.check for each in examine(empty, "vllm").failed}
     assert fenced == {"gpu", "container", "subids"}
     assert {each.check for each in examine(empty, "llamacpp").failed} == {"container", "subids"}
@@ -240,10 +283,91 @@ def test_llamacpp_needs_a_card_to_be_well_where_there_is_one(
     assert examine(facts, "llamacpp").failed == ()
 
 
-def test_docker_needs_no_cdi() -> None:
-    """It has --gpus."""
-    facts = but(podman=None, docker=Tool("/usr/bin/docker", (28, 1)), cdi=())
-    assert "cdi" not in {each.check for each in examine(facts, "vllm").findings}
+@pytest.mark.parametrize(("facts", "failed"), ON_A_CARD)
+def test_vllm_needs_a_card_to_be_well_where_there_is_one(facts: Facts, failed: set[str]) -> None:
+    """With its own, newer limits; and one where there is none is for its set-up to find out."""
+    newer = {"driver"} if facts.pc.gpus.cuda == (12, 8) else set()
+    older = {"compute"} if any(each.compute == (6, 1) for each in facts.pc.gpus.cards) else set()
+    wanted = CARD_CHECKS if has_card(facts) else FIRST
+    assert {each.check for each in examine(facts, "vllm", wanted, card=True).failed} == (
+        failed | newer | older
+    )
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+def test_an_engine_without_a_sandbox_needs_no_cdi(engine: EngineKind) -> None:
+    """It gets at the card as any program does, and was built for what it was built for."""
+    facts = but(cdi=(), pc=gpus(cuda=(12, 4)).pc)
+    report = examine(facts, engine, sandbox="none", card=True)
+    assert report.failed == ()
+    assert {"cdi", "driver"} <= {each.check for each in report.findings if each.state == "warn"}
+    assert {each.check for each in examine(facts, engine, card=True).failed} == {"cdi", "driver"}
+
+
+def test_an_image_of_the_owners_own_may_be_for_an_older_driver() -> None:
+    """So its driver is advice; with the official one it is not."""
+    facts = gpus(cuda=(12, 4))
+    assert examine(facts, "vllm", card=True, own=True).failed == ()
+    assert {each.check for each in examine(facts, "vllm", card=True).failed} == {"driver"}
+
+
+def test_where_docker_runs_nothing_is_asked_of_rootless_podman() -> None:
+    """Neither ids nor namespaces of the user's, nor what systemd lets him limit."""
+    lacking = {"subuids": 0, "namespaces": Namespaces(most=0), "controllers": frozenset()}
+    report = examine(on_docker(20, 10, nvidia_hook=True, cgroup="v1", **lacking), "vllm")
+    assert report.failed == ()
+    assert not {"userns", "subids"} & {each.check for each in report.findings}
+    assert {each.state for each in report.findings} == {"ok"}
+
+
+@pytest.mark.parametrize(
+    ("sandbox", "podman", "docker", "program"),
+    [
+        ("auto", (4, 9), (28, 1), "podman"),
+        ("auto", (3, 4), (28, 1), "docker"),
+        ("auto", (3, 4), (19, 3), None),
+        ("auto", (3, 4), None, None),
+        ("docker", (4, 9), (28, 1), "docker"),
+        ("docker", (4, 9), None, None),
+        ("podman", (3, 4), (28, 1), None),
+        ("none", (4, 9), None, "podman"),
+    ],
+)
+def test_which_program_runs_goes_by_versions_and_by_the_owners_choice(
+    sandbox: str, podman: tuple[int, int], docker: tuple[int, int] | None, program: str | None
+) -> None:
+    """As the sandbox itself decides: Podman first, if it is new enough and let."""
+    known = None if docker is None else Tool("/usr/bin/docker", docker)
+    facts = but(sandbox=sandbox, podman=Tool("/usr/bin/podman", podman), docker=known)
+    assert program_of(facts) == program
+    found = check_container(facts)
+    assert (found.state == "ok", found.case == program) == (program is not None,) * 2
+
+
+def test_what_does_not_work_gives_way_to_what_does() -> None:
+    """As the sandbox takes it; of one too old and one in trouble, the second is nearer to it."""
+    broken = msgspec.structs.replace(PODMAN, trouble="no")
+    assert program_of(but(podman=broken, docker=DOCKER)) == "docker"
+    idless = msgspec.structs.replace(PODMAN, unmapped=True)
+    assert program_of(but(podman=idless, docker=DOCKER)) == "docker"
+    assert program_of(but(podman=idless)) == "podman"
+    assert program_of(but(podman=broken, docker=DOCKER, sandbox="podman")) is None
+    older = msgspec.structs.replace(PODMAN, version=(3, 4))
+    facts = msgspec.structs.replace(troubled(NOT_LET), podman=older)
+    assert check_container(facts).case == "not_let"
+
+
+def test_docker_beside_wsl_may_have_a_toolkit_that_nobody_sees() -> None:
+    """Docker Desktop brings its own, so that this is a warning there."""
+    windows = msgspec.structs.replace(PC, wsl=True)
+    for version in ((27, 5), (28, 2)):
+        assert of(on_docker(*version, pc=windows, cdi=()), "cdi").state == "warn"
+
+
+def test_an_older_docker_needs_no_cdi() -> None:
+    """It has --gpus, and NVIDIA's hook for it."""
+    facts = on_docker(28, 1, cdi=(), nvidia_hook=True)
+    assert of(facts, "cdi").case == "toolkit"
 
 
 def test_a_pc_that_is_not_enrolled_has_no_network_to_reach() -> None:

@@ -16,6 +16,7 @@ from garage_ai.node.preflight.reader import (
     collect,
     count_ids,
     exposed_parts,
+    has_hook,
     read_cdi,
     read_controllers,
     read_folder,
@@ -23,6 +24,8 @@ from garage_ai.node.preflight.reader import (
     read_namespaces,
     read_tool,
 )
+
+RECORDED = Path(__file__).parents[3] / "recorded/cdi"
 
 # Lines of a spec as `nvidia-ctk cdi generate` writes it (NVIDIA Container Toolkit, "Support for
 # Container Device Interface"), and of one inside WSL2, whose libraries bear no version.
@@ -104,6 +107,31 @@ def test_reads_what_cdi_calls_the_cards(tmp_path: Path) -> None:
         (uuid, "all"),
         (uuid, "all"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("file", "driver", "names"),
+    [
+        ("tesla-t4.yaml", "570.133.20", ("0", "GPU-6cf00fa7-59ac-16f2-3e83-d24ccdc56f84", "all")),
+        ("wsl2.yaml", "", ("all",)),
+    ],
+)
+def test_reads_what_the_toolkit_writes(
+    tmp_path: Path, file: str, driver: str, names: tuple[str, ...]
+) -> None:
+    """Names stand below what they name; the libraries of WSL2 bear numbers that are no driver's."""
+    put(tmp_path, "etc/cdi/nvidia.yaml", (RECORDED / file).read_text())
+    (found,) = read_cdi(tmp_path)
+    assert (found.driver, found.names) == (driver, names)
+
+
+def test_finds_what_docker_gives_cards_away_with(tmp_path: Path) -> None:
+    """A program in one of the daemon's own folders."""
+    assert not has_hook(tmp_path)
+    hook = put(tmp_path, "usr/bin/nvidia-container-runtime-hook")
+    assert not has_hook(tmp_path)
+    hook.chmod(0o755)
+    assert has_hook(tmp_path)
 
 
 def test_counts_ids_by_name_and_by_number(tmp_path: Path) -> None:
@@ -188,6 +216,7 @@ def test_collects_from_a_whole_system(tmp_path: Path) -> None:
     assert facts.podman is not None
     assert (facts.podman.version, facts.docker) == ((4, 9), None)
     assert (facts.cgroup, facts.subuids) == ("v2", 65_536)
+    assert facts.free_ids == "196608-262143"
     assert [each.driver for each in facts.cdi] == ["550.163.01"]
 
 

@@ -2,7 +2,7 @@
 
 Nothing is asked of anybody unless the owner has said in which area the PC is. Where today's prices
 cannot be had, those of the nearest of the last days stand in, at the same time of day; with none of
-these the signal is unknown, and fails closed where there is a limit.
+these a table of means does. Only without an area is the signal unknown, and fails closed.
 """
 
 import random
@@ -14,9 +14,12 @@ from typing import Final
 import aiohttp
 import structlog
 
-from garage_ai.node.guard.limits import Limits
+from garage_ai.catalog.spot_prices import SPOT
+from garage_ai.node.guard.limits import Limits, PriceArea
 from garage_ai.node.guard.prices import (
     Price,
+    PriceBasis,
+    Told,
     day_of,
     days_before,
     price_at,
@@ -25,7 +28,7 @@ from garage_ai.node.guard.prices import (
 )
 from garage_ai.node.guard.readers.port import FREE, Finding, unknown
 from garage_ai.node.guard.signals import SignalName
-from garage_ai.node.guard.words import sentence
+from garage_ai.node.guard.words import Sentence, sentence
 from garage_ai.node.page import read_page
 from garage_ai.wire.secret_files import make_private_folder
 
@@ -144,7 +147,9 @@ class Electricity:
         self._wall = wall
         self._clock = clock
         self.price: float | None = None
-        """Kronor per kWh now, for those who count kronor; None when it is not known."""
+        """Kronor per kWh now, for those who count kronor; None before it was first read."""
+        self.basis: PriceBasis | None = None
+        """What that price is taken from."""
 
     def wanted(self, limits: Limits) -> bool:
         """Tell whether prices are wanted, for a limit or for counting kronor."""
@@ -155,25 +160,32 @@ class Electricity:
         area, limit = limits.price_area, limits.max_price
         if area is None:
             return unknown(sentence("no_area"))
-        at = datetime.fromtimestamp(self._wall(), UTC)
-        today = day_of(at)
-        prices = await self._book.day(today, area, self._clock())
-        self.price = price_at(prices, at) if prices else None
-        if limit is None:
+        told = await self._told(datetime.fromtimestamp(self._wall(), UTC), area)
+        self.price, self.basis = told.price, told.basis
+        if limit is None or told.price <= limit:
             return FREE
-        if self.price is not None:
-            if self.price <= limit:
-                return FREE
-            return Finding("busy", sentence("price", price=self.price, area=area, limit=limit))
-        return self._as_before(at, today, area, limit)
+        return Finding("busy", _words(told, area, limit))
 
-    def _as_before(self, at: datetime, today: date, area: str, limit: float) -> Finding:
+    async def _told(self, at: datetime, area: PriceArea) -> Told:
+        """Give the price that holds at a moment, or what stands in for it."""
+        today = day_of(at)
+        price = price_at(await self._book.day(today, area, self._clock()) or (), at)
+        if price is not None:
+            return Told(price, "today", today)
         for day in days_before(today, DAYS_KEPT):
             price = price_like(self._book.kept(day, area) or (), at)
             if price is not None:
-                words = sentence("price.before", price=price, area=area, limit=limit, day=day)
-                return FREE if price <= limit else Finding("busy", words)
-        return unknown(sentence("no_price", area=area))
+                return Told(price, "before", day)
+        return Told(SPOT[area], "table", today)
+
+
+def _words(told: Told, area: PriceArea, limit: float) -> Sentence:
+    known = {"price": told.price, "area": area, "limit": limit}
+    if told.basis == "today":
+        return sentence("price", **known)
+    if told.basis == "before":
+        return sentence("price.before", **known, day=told.day)
+    return sentence("price.table", **known)
 
 
 __all__ = [

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
-from garage_ai.node.engines.port import Device
+from garage_ai.node.engines.port import Device, computes_on
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.quantities import shown_size
 from garage_ai.node.guard.readers.nvml import Card, Cards, GpuProcess, NoCards
@@ -69,7 +69,7 @@ class Graphics:
         self._device = device
         self._proc = proc
         self.last: Sequence[Card] = ()
-        """What the cards said the last time, for those who want watts and degrees."""
+        """What the cards said the last time, for those who want to see them all."""
         self._looking: asyncio.Future[Sequence[Card]] | None = None
 
     def wanted(self, limits: Limits) -> bool:
@@ -87,13 +87,25 @@ class Graphics:
         if engine is None:
             return unknown(sentence("own_server"))
         ours = {os.getpid(), *engine}
-        return judge(self._used(), limits, lambda pid: self._is_ours(pid, ours), self._name)
+        return judge(self._watched(), limits, lambda pid: self._is_ours(pid, ours), self._name)
 
-    def _used(self) -> Sequence[Card]:
-        """Give the cards that the engine computes on; all, where it uses none of them by name."""
+    @property
+    def lent(self) -> Sequence[Card]:
+        """The cards whose watts and degrees are of lending: those the engine computes on.
+
+        None for one on the processor, whose own meters and sensors tell of it; all of them where
+        nobody says which, as with a server of the owner's.
+        """
         device = self._device()
-        uuids = device.cards if device is not None else ()
-        return [card for card in self.last if not uuids or card.uuid in uuids]
+        return [card for card in self.last if computes_on(device, card.uuid)]
+
+    def _watched(self) -> Sequence[Card]:
+        """Give the cards on which a game counts: those that are lent.
+
+        All of them for an engine on the processor: a game wants the processor as well.
+        """
+        device = self._device()
+        return self.lent if device is not None and device.cards else self.last
 
     async def _look(self) -> Sequence[Card]:
         """Look in a thread: a driver that hangs must not stop the agent, nor take more threads.

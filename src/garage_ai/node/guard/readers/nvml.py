@@ -28,7 +28,8 @@ class GpuProcess:
 class Card:
     """A card as it is now; temperature in degrees, None where it does not tell.
 
-    `watts` is what it draws, `most_watts` the limit that its driver holds it to.
+    `watts` is what it draws, `most_watts` the limit that its driver holds it to, `free` the bytes
+    of its memory that nobody has.
     """
 
     uuid: str
@@ -37,6 +38,7 @@ class Card:
     watts: float | None = None
     most_watts: float | None = None
     name: str = ""
+    free: int | None = None
 
 
 class NoCards(Exception):
@@ -102,7 +104,10 @@ class NvmlCards:
         heat = _told(nvml, lambda: float(nvml.nvmlDeviceGetTemperature(handle, sensor)))
         memories = ((int(each.pid), each.usedGpuMemory) for each in running)
         name = str(nvml.nvmlDeviceGetName(handle))
-        return Card(uuid, merged(memories, uses), heat, watts, most, name)
+        free = _told(nvml, lambda: nvml.nvmlDeviceGetMemoryInfo(handle).free)
+        processes = merged(memories, uses)
+        room = None if free is None else int(free)
+        return Card(uuid, processes, heat, watts, most, name, room)
 
     def _uses(self, nvml: Any, handle: Any, uuid: str) -> dict[int, float]:
         """Give each process's mean use since the last look; empty where the card keeps none."""

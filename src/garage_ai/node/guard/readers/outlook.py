@@ -14,7 +14,7 @@ from garage_ai.node.hardware.models import Place
 
 HIDDEN: Final[dict[Place, dict[SignalName, str]]] = {
     "pc": {},
-    "wsl": {"game": "wsl", "gpu": "gpu.wsl", "cpu": "wsl"},
+    "wsl": {"game": "wsl", "gpu": "gpu.wsl", "cpu": "wsl", "idle": "idle.wsl"},
     "container": {"game": "container", "gpu": "container"},
 }
 """Signals that are not told of the whole PC, and why. A container sees the whole processor."""

@@ -1,0 +1,33 @@
+"""`gai node leave`, where the agent does not let go."""
+
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.test_node import STATUS
+from typer.testing import CliRunner
+
+from garage_ai.cli import node, node_leave
+from garage_ai.node import control
+from garage_ai.node.service.user_manager import NodeService
+
+
+def test_a_service_that_was_stopped_runs_again_when_nothing_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An agent that does not end keeps the node in its network, so it serves there on."""
+    told = []
+
+    async def stop(_: NodeService) -> bool:
+        told.append("stop")
+        return True
+
+    async def start(_: NodeService) -> None:
+        told.append("start")
+
+    monkeypatch.setattr(NodeService, "stop", stop)
+    monkeypatch.setattr(NodeService, "start", start)
+    monkeypatch.setattr(control, "ask_agent", lambda *_, **__: STATUS)
+    monkeypatch.setattr(node_leave, "STOP_SECONDS", -1.0)
+    done = CliRunner().invoke(node.app, ["leave", "--data-dir", str(tmp_path / "node")])
+    assert done.exit_code == 1
+    assert told == ["stop", "start"]
