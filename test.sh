@@ -41,7 +41,7 @@ if [ $# = 0 ]; then
   check lint-imports lint-imports --no-logo
   [ -z "$failures" ] || printf '\nThe tests run all the same, but this run has failed:%s\n' "$failures"
   # In the order of the folders: what takes longest (e2e) begins first.
-  set -- -n 2 --dist loadgroup --no-loadscope-reorder --durations 25
+  set -- -n 2 --dist loadfile --no-loadscope-reorder --durations 25
 fi
 
 # Ours comes first, so that a `-m` among the arguments wins.

@@ -1,7 +1,4 @@
-"""What every test gets: event loop, hypothesis profiles, and a look at what it left behind.
-
-And, of a run in several processes, which of them runs it.
-"""
+"""What every test gets: event loop, hypothesis profiles, and a look at what it left behind."""
 
 import asyncio
 import gc
@@ -11,13 +8,12 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Set
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import psutil
 import pytest
 import structlog
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
 
 settings.register_profile("dev", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True, max_examples=60)
@@ -45,20 +41,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--kills", type=int, default=6, metavar="N", help="kill an agent in a sandbox so many times"
     )
-
-
-class ByModule(LoadScopeScheduling):  # type: ignore[misc]  # xdist has no types
-    """Gives a module's tests to one process, and those of a group, whatever their modules."""
-
-    def _split_scope(self, nodeid: str) -> str:
-        # xdist puts the name of a group behind the test's own, and that one's parameters.
-        name, _, group = nodeid.rpartition("@")
-        return group if name and "]" not in group else nodeid.partition("::")[0]
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    return ByModule(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -17,13 +17,6 @@ MakeLent = Callable[..., Lent]
 MakeRelay = Callable[[int], Relay]
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Let what does something to the machine itself (users, networks, mounts) take turns."""
-    if item.get_closest_marker("system"):
-        item.add_marker(pytest.mark.xdist_group("machine"))
-
-
 @pytest.fixture(scope="package")
 def garage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A network as ./start.sh starts it, with its real small model; to be asked, not hurt."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import shutil
 import stat
 import subprocess
 import sys
@@ -13,8 +12,8 @@ from pathlib import Path
 
 import pytest
 from tests.parts.guest import BASE, none_left
-from tests.parts.hosts import run
 from tests.parts.job_caller import until
+from tests.parts.node_image import storage
 from tests.parts.tree import ROOT
 
 from garage_ai.node.engines.child import Child
@@ -86,17 +85,8 @@ except OSError as error:
 @pytest.fixture(scope="module", autouse=True)
 def own_storage(tmp_path_factory: pytest.TempPathFactory, debian_archive: Path) -> Iterator[None]:
     """Keep images and containers of these tests apart from whatever the machine has."""
-    folder = tmp_path_factory.mktemp("storage")
-    settings = folder / "storage.conf"
-    settings.write_text(
-        f'[storage]\ndriver = "vfs"\ngraphroot = "{folder}/graph"\nrunroot = "{folder}/run"\n'
-    )
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("CONTAINERS_STORAGE_CONF", str(settings))
-        run("podman", "import", "--quiet", str(debian_archive), BASE)
+    with storage(tmp_path_factory.mktemp("storage"), debian_archive):
         yield
-    # Nothing of it is mounted: this storage copies.
-    shutil.rmtree(folder)
 
 
 async def tried(tmp_path: Path, code: str, limits: Limits) -> Said:

@@ -5,7 +5,7 @@ import pytest
 from tests.parts.checkout import Checkout, Tools
 
 LINTERS = ["ruff", "mypy", "lint-imports"]
-WHOLE = "<-n><2><--dist><loadgroup><--no-loadscope-reorder><--durations><25>"
+WHOLE = "<-n><2><--dist><loadfile><--no-loadscope-reorder><--durations><25>"
 """How pytest runs everything."""
 
 

@@ -20,7 +20,8 @@ def import_image(user: Guest, archive: Path, vllm: RealVllm, folder: Path) -> No
     (packages,) = vllm.python.parents[1].glob("lib/python*/site-packages")
     whole = folder / "vllm.tar"
     shutil.copyfile(archive, whole)
-    words = ["--exclude=__pycache__", "--exclude=torch/include", "--exclude=pip"]
+    # Compiled modules go along: each process inside would compile them anew.
+    words = ["--exclude=torch/include", "--exclude=pip"]
     words += ["--owner=0", "--group=0", "--mode=a+rX", f"--transform=s,^,./{PLACE}/,rh"]
     names = sorted(each.name for each in packages.iterdir())
     run("tar", "-C", str(packages), *words, "-rf", str(whole), *names)

@@ -18,6 +18,7 @@ from garage_ai.network.models import Census, EnrolledNode, ModelView, NodeView
 from garage_ai.network.names import KnownModel, Names
 from garage_ai.network.placement import no_link
 from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade, Supersede, Tell
+from garage_ai.network.router import Wanted, region_for
 from garage_ai.network.salts import Salts
 from garage_ai.network.sharing import serves
 from garage_ai.network.views import census, node_view
@@ -163,14 +164,14 @@ class Network:
         served = None if pool is None else pool.context
         return served or self.registry.names.context(model)
 
-    def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
-        """Choose among regions: where most nodes have room for the model now."""
+    def region_for(
+        self, model: str, allowed: Collection[str], member: str = "", *, job: str = ""
+    ) -> str | None:
+        """Choose among regions for who asks: where most nodes have room, else where most could."""
         pool = self.registry.pool(model, job)
-        return max(
-            sorted(allowed),
-            key=lambda region: len(pool.free(region)) if pool is not None else 0,
-            default=None,
-        )
+        if pool is None:
+            return min(allowed, default=None)
+        return region_for(pool, allowed, Wanted(member=member), time.monotonic())
 
     def digest(self, model: str) -> Digest | None:
         """Name the manifest that a served name stands for; None where none is known."""

@@ -5,7 +5,8 @@ taken (power of two choices), so a choice costs the same with ten nodes as with 
 """
 
 import random
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import Final, Protocol
 
 import msgspec
@@ -19,6 +20,8 @@ from garage_ai.wire.ids import Digest, NodeId
 CANDIDATES: Final = 2
 DRAWS: Final = 8
 """Random draws before every free replica is looked at."""
+LOOKS: Final = 64
+"""Most free replicas of a region that are looked at where one region of several is chosen."""
 
 
 class Wanted(msgspec.Struct, frozen=True):
@@ -221,6 +224,19 @@ def could_serve(pool: Pool, wanted: Wanted, now: float) -> bool:
     return any(refusal(replica, wanted, now, FIT) is None for replica in pool)
 
 
+def region_for(pool: Pool, allowed: Collection[str], wanted: Wanted, now: float) -> str | None:
+    """Choose among regions: where most replicas have room for this, else where most could serve it.
+
+    None only where no region is allowed.
+    """
+    free = [replica for region in allowed for replica in pool.free(region)[:LOOKS]]
+    fit = [replica for replica in free if refusal(replica, wanted, now) is None]
+    if not fit:
+        fit = [replica for replica in pool if refusal(replica, wanted, now, FIT) is None]
+    counted = Counter(replica.node.enrolled.region for replica in fit)
+    return max(sorted(allowed), key=counted.__getitem__, default=None)
+
+
 def slots_for(pool: Pool, wanted: Sequence[Wanted]) -> dict[NodeId, int]:
     """Count the slots, free or not, of each node that may serve any of these requests at all."""
     return {
@@ -257,6 +273,7 @@ __all__ = [
     "CANDIDATES",
     "DRAWS",
     "FILTERS",
+    "LOOKS",
     "Filter",
     "Shared",
     "Wanted",
@@ -267,6 +284,7 @@ __all__ = [
     "could_serve",
     "expected_wait",
     "refusal",
+    "region_for",
     "relative_load",
     "slots_for",
 ]

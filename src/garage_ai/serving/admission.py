@@ -44,8 +44,10 @@ class Asked(Protocol):
 class Places(Protocol):
     """Where models are served now."""
 
-    def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
-        """Choose one of several regions; None where there are none."""
+    def region_for(
+        self, model: str, allowed: Collection[str], member: str = "", *, job: str = ""
+    ) -> str | None:
+        """Choose one of several regions, for who asks; None where there are none."""
         ...
 
 
@@ -75,7 +77,7 @@ def region_for(call: Call, model: str, limits: Limits, places: Places) -> str | 
     if allowed is None:
         return region
     if region is None:
-        region = places.region_for(model, allowed, job=call.job)
+        region = places.region_for(model, allowed, call.key.member, job=call.job)
     if region not in allowed:
         named = ", ".join(sorted(allowed)) or "no region"
         raise RegionForbidden(f"This key may only be used in {named}.")

@@ -45,8 +45,10 @@ class Network(Protocol):
     def context(self, model: str, *, job: str = "") -> int | None:
         """Tell the longest context of a model, in tokens."""
 
-    def region_for(self, model: str, allowed: Collection[str], *, job: str = "") -> str | None:
-        """Choose one of several regions."""
+    def region_for(
+        self, model: str, allowed: Collection[str], member: str = "", *, job: str = ""
+    ) -> str | None:
+        """Choose one of several regions, for who asks."""
 
     async def open(self, request: Request, trail: Trail) -> Answer:
         """Send a request; `trail` is kept up to date. Raises: DispatchError."""

@@ -30,6 +30,7 @@ from garage_ai.network.router import (
     could_be_tried,
     could_serve,
     expected_wait,
+    region_for,
 )
 from garage_ai.wire.ids import Digest, NodeId, SessionId
 from garage_ai.wire.messages import Beat, ModelServed
@@ -325,3 +326,30 @@ def test_a_choice_among_thousands_does_not_look_at_thousands() -> None:
     few = min(timeit.repeat(lambda: choose(small, ANY, 0.0, CHANCE), number=200, repeat=5))
     many = min(timeit.repeat(lambda: choose(large, ANY, 0.0, CHANCE), number=200, repeat=5))
     assert many < 50 * few
+
+
+def test_a_region_is_where_most_have_room() -> None:
+    """Of the allowed ones only; with nobody at all any is as good."""
+    many = [replica(f"m{number}", region="SE-M") for number in range(3)]
+    pool = pool_of(replica("a", region="SE-AB"), replica("c", region="SE-C"), *many)
+    assert region_for(pool, {"SE-AB", "SE-M"}, ANY, 0.0) == "SE-M"
+    assert region_for(pool, {"SE-C", "SE-AB"}, ANY, 0.0) == "SE-AB"
+    assert region_for(pool, {"SE-Z"}, ANY, 0.0) == "SE-Z"
+    assert region_for(pool, (), ANY, 0.0) is None
+
+
+def test_a_region_whose_nodes_are_busy_is_waited_for() -> None:
+    """Not one where nobody serves the model, whatever its name."""
+    pool = pool_of(replica("m", region="SE-M", slots=1, load=1))
+    assert region_for(pool, {"SE-AB", "SE-M"}, ANY, 0.0) == "SE-M"
+
+
+def test_a_region_is_of_nodes_that_are_lent_to_who_asks() -> None:
+    """Those that their owners keep to themselves count for nobody else."""
+    own = [replica(f"a{number}", region="SE-AB") for number in range(3)]
+    for each in own:
+        each.node.share = "own"
+    pool = pool_of(*own, replica("m", region="SE-M"))
+    allowed = {"SE-AB", "SE-M"}
+    assert region_for(pool, allowed, Wanted(member="mbr_2"), 0.0) == "SE-M"
+    assert region_for(pool, allowed, Wanted(member="mbr"), 0.0) == "SE-AB"
