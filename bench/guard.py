@@ -44,7 +44,7 @@ from bench.report import (
 __all__ = ["GuardReport", "Run", "main", "measure", "verdicts"]
 
 FULL_RUNS = 100
-SHORT_RUNS = 5
+SHORT_RUNS = 3
 GAME = "bench-guard-game"
 RESUME_AFTER = 1.0  # seconds; the default of twenty would only make the measurement longer
 BOUND_SECONDS = 2.0

@@ -64,7 +64,7 @@ class Plan:
 
 
 FULL = Plan(rest=15.0, watch=60.0)
-SHORT = Plan(rest=3.0, watch=8.0)
+SHORT = Plan(rest=2.0, watch=5.0)
 
 
 class Watched(msgspec.Struct, frozen=True):

@@ -87,7 +87,7 @@ PLANS = {
     "mock": (Plan("mock", 1_000, 24), Plan("mock", 30, 12)),
     "llamacpp": (
         Plan("llamacpp", 100, 4, nodes=2, patient=True),
-        Plan("llamacpp", 6, 4, nodes=2, patient=True),
+        Plan("llamacpp", 4, 4, nodes=2, patient=True),
     ),
 }
 

@@ -67,7 +67,7 @@ class Plan:
 
 
 FULL = Plan(pairs=240, segments=5, requests=3)
-SHORT = Plan(pairs=12, segments=1, requests=1)
+SHORT = Plan(pairs=6, segments=1, requests=1)
 
 
 async def measure(plan: Plan, seed: int = 1) -> RealReport:

@@ -86,7 +86,6 @@ def make_relay() -> Iterator[MakeRelay]:
 
 
 @pytest.fixture(scope="session")
-def debian_archive(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Make the base of container images, once; `podman import` takes it."""
-    with debian(tmp_path_factory.mktemp("debian")) as archive:
-        yield archive
+def debian_archive() -> Path:
+    """Give the base of container images; `podman import` takes it."""
+    return debian()

@@ -78,7 +78,7 @@ def no_container_is_left(rig: Rig) -> Iterator[None]:
         rig.agent.stop(40)
 
 
-def test_it_joins_and_serves(rig: Rig) -> None:
+def test_it_joins_serves_and_is_fenced_in_twice(rig: Rig) -> None:
     """Over TLS, from behind a router; its limits hold, so no administrator has to let it in."""
     rig.run("join", rig.product.url, rig.product.token())
     rig.product.serves(MODEL, 90)
@@ -88,11 +88,14 @@ def test_it_joins_and_serves(rig: Rig) -> None:
     (node,) = rig.product.nodes()
     assert (node["sandbox"], node["limits"]) == ("podman", True)
     assert (node["id"], node["bare_allowed"]) == (answer.headers["x-gai-node"], False)
+    _a_probe_in_the_inner_container_gets_nowhere(rig)
+    _the_outer_container_is_a_fence_too(rig)
+    _doctor_finds_it_fit_and_says_what_it_does_not_see(rig)
+    _memory_in_there_ends_at_the_outer_limit(rig)
 
 
-def test_a_probe_in_the_inner_container_gets_nowhere(rig: Rig) -> None:
+def _a_probe_in_the_inner_container_gets_nowhere(rig: Rig) -> None:
     """Neither to the PC nor to what the agent itself reaches and reads."""
-    rig.serving()
     folder = "/home/gai/.local/share/garage-ai"
     paths = [f"{folder}/identity.json", f"{folder}/node.nk"]
     places = [f"{rig.host.public}:{rig.product.port}", f"{rig.host.public}:{rig.product.nats_port}"]
@@ -113,9 +116,8 @@ def status(process: psutil.Process) -> dict[str, str]:
     return {name: text.strip() for name, _, text in (line.partition(":") for line in lines)}
 
 
-def test_the_outer_container_is_a_fence_too(rig: Rig) -> None:
+def _the_outer_container_is_a_fence_too(rig: Rig) -> None:
     """Nobody in it is root or the PC's, or has rights; the engine is behind both filters."""
-    rig.serving()
     running = rig.image.processes()
     users = {each.uids().real for each in running}
     assert users == {USER, ENGINE}
@@ -131,9 +133,8 @@ def test_the_outer_container_is_a_fence_too(rig: Rig) -> None:
     rig.image.inside("sh", "-c", shut)
 
 
-def test_doctor_finds_it_fit_and_says_what_it_does_not_see(rig: Rig) -> None:
+def _doctor_finds_it_fit_and_says_what_it_does_not_see(rig: Rig) -> None:
     """Nothing fails; the owner is told that games are not noticed from in there."""
-    rig.serving()
     report = json.loads(rig.image.inside("gai", "node", "doctor", "--json"))
     told = {each["check"]: (each["state"], each["case"]) for each in report["findings"]}
     assert told["os"] == ("warn", "container")
@@ -144,9 +145,10 @@ def test_doctor_finds_it_fit_and_says_what_it_does_not_see(rig: Rig) -> None:
     assert (card["verdict"], "container" in card["why"]["en"]) == ("unknown", True)
 
 
-def test_memory_in_there_ends_at_the_outer_limit(rig: Rig) -> None:
+def _memory_in_there_ends_at_the_outer_limit(rig: Rig) -> None:
     """Who takes more is killed, and the node goes on."""
-    agent = rig.serving()
+    agent = rig.agent
+    assert agent is not None
     greedy = "x = [b'x' * (64 << 20) for _ in range(40)]"
     with pytest.raises(AssertionError):
         rig.image.inside("python3", "-c", greedy)
@@ -156,19 +158,16 @@ def test_memory_in_there_ends_at_the_outer_limit(rig: Rig) -> None:
 
 def test_a_killed_container_leaves_nothing_and_comes_back(rig: Rig) -> None:
     """Kill -9 of it: no process of it is left, whoever started it; the next one serves again."""
-    rig.serving()
+    agent = rig.serving()
     assert len(rig.image.processes()) > 3
     rig.image.kill()
     eventually("the end of all in it", lambda: not rig.image.processes(), 30)
     eventually("the container's end", lambda: not rig.image.runs, 90)
-    agent = rig.agent
-    assert agent is not None
     eventually("the end of the command that ran it", lambda: agent.ended is not None, 20)
-    rig.serving()
+    _a_stopped_container_ends_by_itself(rig)
 
 
-def test_a_stopped_container_ends_by_itself(rig: Rig) -> None:
+def _a_stopped_container_ends_by_itself(rig: Rig) -> None:
     """SIGTERM, as `docker stop` sends it: the agent leaves the network and nothing is left."""
-    agent = rig.serving()
-    assert agent.stop(30) == 0
+    assert rig.serving().stop(30) == 0
     eventually("the end of all in it", lambda: not rig.image.processes(), 20)

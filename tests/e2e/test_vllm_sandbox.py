@@ -23,6 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.system, pytest.mark.timeout(900)]
 
 LOAD_SECONDS = 400.0
 SECRET = "MARKER-OF-A-PROMPT"
+OPTIONS = ("--kv-cache-gib", "1", "--context", "2048")
 
 
 @pytest.fixture
@@ -46,8 +47,7 @@ def rig(tmp_path: Path, debian_archive: Path) -> Iterator[Rig]:
 
 def start(rig: Rig, *words: str | Path) -> None:
     """Start the agent as the user; what it says of vLLM is shown if it does not serve."""
-    options: list[str | Path] = ["--kv-cache-gib", "1", "--context", "2048"]
-    agent = rig.run_agent(*words, *options)
+    agent = rig.run_agent(*words, *OPTIONS)
     try:
         eventually("a model", lambda: agent.line("serving "), LOAD_SECONDS)
         rig.product.serves(NAME)
@@ -70,8 +70,10 @@ def test_a_real_vllm_answers_from_its_sandbox(rig: Rig) -> None:
     _a_probe_gets_nowhere(rig)
     _no_prompt_is_in_a_log(rig)
     _nothing_outlives_the_agent(rig, with_client=False)
-    start(rig, "run")
-    assert rig.product.http.chat(NAME, "Hej.", max_tokens=2).status == 200
+    # While it loads, too.
+    rig.run_agent("run", *OPTIONS)
+    eventually("a container", rig.user.containers, 60)
+    eventually("what loads in it", lambda: running_inside(rig), 60)
     _nothing_outlives_the_agent(rig, with_client=True)
 
 

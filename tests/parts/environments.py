@@ -1,6 +1,6 @@
-"""What is made once and kept in the user's cache: environments of programs that tests only run.
+"""What is made once and kept in the user's cache, above all environments of programs for tests.
 
-They want other versions than ours. Where packages lie is for pip's own settings to say
+Those want other versions than ours. Where packages lie is for pip's own settings to say
 (PIP_FIND_LINKS, PIP_EXTRA_INDEX_URL); the locks have their hashes.
 """
 

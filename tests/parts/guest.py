@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 import psutil
+from tests.parts.environments import kept
 from tests.parts.hosts import run
 from tests.parts.program import Program
 from tests.parts.tree import ROOT
@@ -23,6 +24,7 @@ from tests.parts.tree import ROOT
 from garage_ai.node.sandbox.containers import Containers
 
 BASE = "localhost/gai-test-base:1"
+WANTED = ("python3", "libgomp1", "libnuma1")
 
 
 async def none_left(containers: Containers, seconds: float = 30.0) -> None:
@@ -104,13 +106,21 @@ asyncio.run(main())
 that is not ours."""
 
 
-@contextmanager
-def debian(folder: Path) -> Iterator[Path]:
-    """Make a Debian with what engines need of it as a tar file that `podman import` takes."""
-    root, archive = folder / "debian", folder / "debian.tar"
-    wanted = "python3,libgomp1,libnuma1"
+def debian() -> Path:
+    """Give a Debian with what engines need of it as a tar file, which `podman import` takes.
+
+    It is made if it is not there, and kept in the user's cache.
+    """
+    return kept("debian", ",".join(WANTED).encode(), _make_debian) / "debian.tar"
+
+
+def _make_debian(home: Path) -> None:
+    root, archive = home / "debian", home / "debian.tar"
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir()
+    include = f"--include={','.join(WANTED)}"
     done = subprocess.run(
-        ["debootstrap", "--variant=minbase", f"--include={wanted}", "bookworm", root, *mirror()],
+        ["debootstrap", "--variant=minbase", include, "bookworm", root, *mirror()],
         capture_output=True,
         text=True,
         timeout=600,
@@ -123,12 +133,7 @@ def debian(folder: Path) -> Iterator[Path]:
     run(
         "tar", "-C", str(root), *(f"--exclude={each}" for each in skipped), "-cf", str(archive), "."
     )
-    archive.chmod(0o644)
     shutil.rmtree(root)
-    try:
-        yield archive
-    finally:
-        archive.unlink()
 
 
 def mirror() -> list[str]:

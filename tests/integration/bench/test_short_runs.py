@@ -45,7 +45,7 @@ def test_overhead(tmp_path: Path) -> None:
 def test_real(tmp_path: Path) -> None:
     """The real model answers both ways, for one client and for eight."""
     report = run_short("real", tmp_path)
-    assert len(report["pairs"]) >= 10
+    assert len(report["pairs"]) >= 5
     assert all(pair["direct_ms"] > 0 and pair["garage_ms"] > 0 for pair in report["pairs"])
     assert {(cell["way"], cell["clients"]) for cell in report["cells"]} == {
         (way, clients) for way in ("direct", "garage") for clients in (1, 4, 8)
@@ -81,7 +81,7 @@ def test_lines(tmp_path: Path) -> None:
 def test_guard(tmp_path: Path) -> None:
     """Every game ends the engine, and every end of a game brings an answer."""
     report = run_short("guard", tmp_path)
-    assert len(report["runs"]) == 5
+    assert len(report["runs"]) == 3
     for run in report["runs"]:
         assert run["freed"] > 0
         assert run["stream_ended"] > 0
@@ -103,7 +103,7 @@ def test_moves_of_the_real_model(tmp_path: Path) -> None:
     """No stream of llama.cpp fails either, wherever in its middle the node is hurt."""
     report = run_short("moves", tmp_path, "--engine", "llamacpp")
     assert report["failed"] == 0
-    assert report["gaps"]["all"]["moves"] >= 6
+    assert report["gaps"]["all"]["moves"] >= 4
 
 
 @pytest.mark.parametrize("engine", ["mock", "llamacpp"])
