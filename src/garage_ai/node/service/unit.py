@@ -13,6 +13,7 @@ from typing import Final
 
 from garage_ai.node.errors import (
     AlreadyRunning,
+    CardUnusable,
     EnrolmentFailed,
     NodeError,
     NoImage,
@@ -31,8 +32,9 @@ ENVIRONMENT: Final = "service.env"
 STOP_SECONDS: Final = 45
 """The agent drains for 30 and then ends its engine."""
 
-_MAY_PASS: Final = (NoImage, RuntimeBroken, SandboxError)
-"""What a PC lacks only for a while: a registry is away, a daemon has not started yet."""
+_MAY_PASS: Final = (CardUnusable, NoImage, RuntimeBroken, SandboxError)
+"""What a PC lacks only for a while: a registry is away, a daemon has not started yet, and a card's
+driver and its description for containers (CDI) come up beside the service when the PC starts."""
 
 KEPT: Final = (
     *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),

@@ -11,7 +11,7 @@ import pytest
 
 from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.readers.hours import Hours, OwnersPause, Upload
-from garage_ai.node.guard.readers.machine_room import Battery, Temperature
+from garage_ai.node.guard.readers.machine_room import Battery, Temperature, on_battery
 from garage_ai.node.guard.readers.processor import ProcessorOfOthers, Sample, by_others
 from garage_ai.node.guard.readers.programs import SPREAD, YOUNG, NamedPrograms, Programs
 from garage_ai.node.guard.words import sentence
@@ -129,18 +129,44 @@ async def test_a_first_sample_says_nothing_against_anybody() -> None:
     assert (await reader.read(Limits(max_cpu=0.001))).verdict == "free"
 
 
+def supplies(folder: Path, **each: dict[str, str]) -> Path:
+    """Lay out what the kernel tells of what a PC and its devices draw from."""
+    for name, told in each.items():
+        (folder / name).mkdir(parents=True)
+        for what, value in told.items():
+            (folder / name / what).write_text(f"{value}\n")
+    return folder
+
+
+MOUSE = {"type": "Battery", "scope": "Device", "status": "Discharging", "online": "1"}
+EMPTYING = {"type": "Battery", "status": "Discharging"}
+
+
 @pytest.mark.parametrize(
-    ("plugged", "verdict"), [(True, "free"), (False, "busy"), (None, "unknown")]
+    ("told", "verdict"),
+    [
+        ({}, "free"),
+        ({"hidpp_battery_0": MOUSE}, "free"),
+        ({"BAT0": EMPTYING, "ADP1": {"type": "Mains", "online": "0"}}, "busy"),
+        ({"BAT0": EMPTYING, "hidpp_battery_0": MOUSE}, "busy"),
+        # A gaming laptop under load draws from both.
+        ({"BAT1": EMPTYING, "ADP1": {"type": "Mains", "online": "1"}}, "free"),
+        ({"BAT0": {"type": "Battery", "status": "Full"}}, "free"),
+        ({"BAT0": {"type": "Battery", "scope": "System", "status": "Not charging"}}, "free"),
+        ({"BAT0": {"type": "Battery", "status": "Unknown"}}, "unknown"),
+        ({"BAT0": {"type": "Battery"}}, "unknown"),
+        ({"ups": {"type": "UPS", "status": "Discharging"}}, "free"),
+    ],
 )
-async def test_battery(plugged: bool | None, verdict: str) -> None:
-    """A laptop on its battery does not serve."""
-    reader = Battery(lambda: SimpleNamespace(power_plugged=plugged))
+async def test_battery(tmp_path: Path, told: dict[str, dict[str, str]], verdict: str) -> None:
+    """A laptop on its own battery does not serve; a mouse's or a pad's says nothing of the PC."""
+    reader = Battery(lambda: on_battery(supplies(tmp_path, **told)))
     assert (await reader.read(Limits())).verdict == verdict
 
 
-async def test_a_pc_without_a_battery_is_not_on_it() -> None:
-    """Most gaming PCs have none."""
-    assert (await Battery(lambda: None).read(Limits())).verdict == "free"
+def test_a_pc_that_tells_of_no_supply_is_not_on_battery(tmp_path: Path) -> None:
+    """As in most containers."""
+    assert on_battery(tmp_path / "nothing") is False
 
 
 async def test_temperature_has_a_span() -> None:

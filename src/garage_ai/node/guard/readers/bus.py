@@ -20,7 +20,11 @@ from garage_ai.node.guard.words import Sentence, sentence
 ASK_SECONDS: Final = 3.0
 _MAX_ANSWER: Final = 4096
 _VALUE: Final = re.compile(r"v ([a-z]) (\S+)\s*")
-_NOBODY: Final = re.compile(r'Name "[^"]*" does not exist|was not provided by any')
+_NOBODY: Final = re.compile(
+    r'Name "[^"]*" does not exist|was not provided by any'
+    # The same by dbus-broker, which Fedora and Arch have.
+    r"|Destination does not exist|does not have an owner|not activatable"
+)
 _GET: Final = ("org.freedesktop.DBus.Properties", "Get", "ss")
 
 

@@ -1,6 +1,7 @@
 """Battery and temperature, as the kernel tells them."""
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Final, Protocol
 
 import psutil
@@ -14,18 +15,37 @@ PROCESSORS: Final = ("coretemp", "k10temp", "zenpower", "cpu_thermal")
 """The kernel's drivers for a processor's own sensors."""
 
 
-class Plug(Protocol):
-    """What is known of a battery."""
-
-    @property
-    def power_plugged(self) -> bool | None: ...
-
-
 class Heat(Protocol):
     """One sensor."""
 
     @property
     def current(self) -> float: ...
+
+
+SUPPLIES: Final = Path("/sys/class/power_supply")
+"""What the PC and its devices draw from (Documentation/ABI/testing/sysfs-class-power)."""
+
+
+def on_battery(supplies: Path = SUPPLIES) -> bool | None:
+    """Tell whether the PC draws from a battery of its own; None where that one does not tell.
+
+    A mouse and a gamepad have batteries too, of the scope `Device`; they say nothing of the PC.
+    """
+    found = [each for each in sorted(supplies.glob("*")) if _told(each, "scope") != "Device"]
+    states = [_told(each, "status") for each in found if _told(each, "type") == "Battery"]
+    mains = [_told(each, "online") for each in found if _told(each, "type") == "Mains"]
+    if not states or "1" in mains:
+        return False
+    if "Discharging" in states:
+        return True
+    return None if set(states) <= {"", "Unknown"} else False
+
+
+def _told(supply: Path, what: str) -> str:
+    try:
+        return (supply / what).read_text("ascii", "replace").strip()
+    except OSError:  # not told, or pulled out just now
+        return ""
 
 
 class Battery:
@@ -34,7 +54,7 @@ class Battery:
     signal: SignalName = "battery"
     every = 5.0
 
-    def __init__(self, look: Callable[[], Plug | None] = psutil.sensors_battery) -> None:
+    def __init__(self, look: Callable[[], bool | None] = on_battery) -> None:
         self._look = look
 
     def wanted(self, limits: Limits) -> bool:
@@ -43,12 +63,10 @@ class Battery:
 
     async def read(self, limits: Limits) -> Finding:  # noqa: ARG002 - it has no limit
         """Look at the plug."""
-        battery = self._look()
-        if battery is None or battery.power_plugged:
-            return FREE
-        if battery.power_plugged is None:
+        draws = self._look()
+        if draws is None:
             return unknown(sentence("not_told"))
-        return Finding("busy", sentence("battery"))
+        return Finding("busy", sentence("battery")) if draws else FREE
 
 
 class Temperature:
@@ -82,4 +100,4 @@ class Temperature:
         return Finding("busy", sentence("temperature", limit=limit)) if self._hot else FREE
 
 
-__all__ = ["PROCESSORS", "Battery", "Heat", "Plug", "Temperature"]
+__all__ = ["PROCESSORS", "SUPPLIES", "Battery", "Heat", "Temperature", "on_battery"]
