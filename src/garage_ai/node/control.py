@@ -121,7 +121,7 @@ class ControlServer:
             return Answer(error=f"not understood: {str(error)[:200]}")
         try:
             return Answer(status=self._act(ask))
-        except NodeError as error:
+        except (NodeError, OSError) as error:
             return Answer(error=str(error)[:500])
 
 

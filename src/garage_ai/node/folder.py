@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import msgspec
+import structlog
 
 from garage_ai.node.errors import AlreadyRunning, NotEnrolled
 from garage_ai.node.pauses import Pause, pause_in, pause_text
@@ -43,6 +44,8 @@ from garage_ai.wire.secret_files import (
     remove_secret,
     replace_secret,
 )
+
+_log = structlog.get_logger(__name__)
 
 RECORD: Final = "identity.json"
 TOKEN_VARIABLE: Final = "GAI_NODE_TOKEN"  # noqa: S105 - a name
@@ -101,6 +104,7 @@ class NodeFolder:
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
         self.identity = IdentityFolder(self.path)
+        self._unkept: Pause | None = None
 
     @property
     def run(self) -> Path:
@@ -148,7 +152,9 @@ class NodeFolder:
         try:
             pause = pause_in(read_secret(self.path / _PAUSED))
         except SecretMissing:
-            return None
+            if self._unkept is None:
+                return None
+            pause = self._unkept
         except SecretFileError:
             # There is one, whatever is the matter with it.
             return Pause()
@@ -156,10 +162,19 @@ class NodeFolder:
 
     @pause.setter
     def pause(self, pause: Pause | None) -> None:
+        self._unkept = None
         if pause is None:
             (self.path / _PAUSED).unlink(missing_ok=True)
         else:
             replace_secret(self.path / _PAUSED, pause_text(pause) + "\n")
+
+    def pause_at_once(self, pause: Pause) -> None:
+        """Pause whatever becomes of it: one that no disk keeps holds while this process lives."""
+        try:
+            self.pause = pause
+        except OSError as error:
+            self._unkept = pause
+            _log.warning("pause_not_kept", detail=str(error))
 
     @property
     def paused(self) -> bool:

@@ -299,7 +299,7 @@ class NodeSession:
         core = self.agent.core
         op = ask.op
         if op == "pause":
-            self._folder.pause = ask.pause or Pause()
+            self._folder.pause_at_once(ask.pause or Pause())
             self._guard.paused_or_resumed()
         elif op == "resume":
             self._folder.pause = None

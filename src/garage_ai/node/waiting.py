@@ -88,7 +88,7 @@ class Waiting:
             self.restart_asked = ask.op == "restart"
             self._ended.set()
         elif ask.op == "pause":
-            self._folder.pause = ask.pause or Pause()
+            self._folder.pause_at_once(ask.pause or Pause())
         elif ask.op == "resume":
             self._folder.pause = None
         elif ask.op in ("drain", "rotate"):

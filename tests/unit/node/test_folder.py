@@ -1,5 +1,6 @@
 """What a node keeps, and that only one agent keeps it."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from garage_ai.node import folder as module
 from garage_ai.node.errors import AlreadyRunning, NotEnrolled
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.pauses import Pause
@@ -88,6 +90,26 @@ def test_a_pause_is_kept(tmp_path: Path) -> None:
     folder.pause = Pause()
     assert NodeFolder(tmp_path).paused
     folder.pause = None
+    folder.pause = None
+    assert not folder.paused
+
+
+def test_a_pause_that_no_disk_keeps_holds_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The owner wants the PC now; only a restart forgets it, and a resume ends it."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = NodeFolder(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "replace_secret", full)
+        folder.pause_at_once(Pause(now=True))
+        with pytest.raises(OSError, match="No space"):
+            NodeFolder(tmp_path).pause = Pause()
+    assert folder.pause == Pause(now=True)
+    assert not NodeFolder(tmp_path).paused
     folder.pause = None
     assert not folder.paused
 
