@@ -23,6 +23,7 @@ from garage_ai.node.engines.link import EngineLink
 from garage_ai.node.engines.orphans import end_orphans
 from garage_ai.node.engines.vllm import Patience, VllmEngine
 from garage_ai.node.engines.vllm_options import MARK, VllmOptions
+from garage_ai.node.hardware.families import families
 from garage_ai.wire.frames import End, Fail, Head, Refused
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import BeatNow
@@ -248,7 +249,7 @@ async def test_release_gives_all_back_at_once(engine: VllmEngine, home: Path) ->
     await engine.start()
     await until(lambda: engine.state == "ready")
     told = fake_vllm.started(home)
-    assert {told["pid"], told["core"]} <= engine.pids
+    assert {told["pid"], told["core"]} <= families(engine.pids)
     os.kill(told["pid"], signal.SIGSTOP)
     await engine.release()
     assert engine.state == "stopped"

@@ -159,7 +159,7 @@ class Engine(Protocol):
 
     @property
     def pids(self) -> frozenset[int] | None:
-        """The processes it runs in now; None where they are not the agent's to know."""
+        """Its first processes now, of which all others come; None where they are not known."""
 
     @property
     def load(self) -> EngineLoad | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
-import psutil
 
 from garage_ai.node.body import salted
 from garage_ai.node.engines.child import Child, describe
@@ -113,18 +112,6 @@ class VllmEngine(LaunchedEngine):
     def seconds_left(self) -> float:
         """Guess how long it still loads, from the last time; 0 when there was none."""
         return self._story.left(_now()) if self.state == "loading" and self.pid else 0.0
-
-    @property
-    def pids(self) -> frozenset[int]:
-        """All that came of the one we started, or of the one that answers: workers hold the card.
-
-        In a container they come of its first one, for it is not a child of ours.
-        """
-        found = set(super().pids)
-        for pid in super().pids:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                found |= {each.pid for each in psutil.Process(pid).children(recursive=True)}
-        return frozenset(found)
 
     async def ask(
         self,

@@ -13,11 +13,12 @@ import structlog
 
 from garage_ai.node.errors import DoesNotFit
 from garage_ai.node.fitting.book import Book, Failed, Peak, Subject
-from garage_ai.node.fitting.machines import Machine, families
+from garage_ai.node.fitting.machines import Machine
 from garage_ai.node.fitting.signs import kills_so_far, ran_out
 from garage_ai.node.fitting.sizes import Ruled, Size, choose
 from garage_ai.node.fitting.words import other_form, refusal, smaller
 from garage_ai.node.guard.words import NOTHING, Sentence
+from garage_ai.node.hardware.families import families
 from garage_ai.wire.ids import Digest
 
 _log = structlog.get_logger(__name__)

@@ -3,7 +3,7 @@
 Both may wait for a driver, so they are asked from a thread.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -110,15 +110,4 @@ def resident_peak(pid: int, proc: Path = _PROC) -> int | None:
     return int(found[1]) * 1024 if found is not None and found[1].isdecimal() else None
 
 
-def families(pids: Iterable[int]) -> frozenset[int]:
-    """Give the processes and all that came of them."""
-    found: set[int] = set()
-    for pid in pids:
-        try:
-            found |= {pid, *(each.pid for each in psutil.Process(pid).children(recursive=True))}
-        except psutil.NoSuchProcess:
-            continue
-    return frozenset(found)
-
-
-__all__ = ["Machine", "OnCards", "Processor", "families", "machine_for", "resident_peak"]
+__all__ = ["Machine", "OnCards", "Processor", "machine_for", "resident_peak"]

@@ -11,6 +11,7 @@ from garage_ai.node.guard.limits import Limits
 from garage_ai.node.guard.readers.port import FREE, Finding, unknown
 from garage_ai.node.guard.signals import SignalName
 from garage_ai.node.guard.words import sentence
+from garage_ai.node.hardware.families import families
 
 _IDLE: Final = ("idle", "iowait", "guest", "guest_nice")
 """Not work of a program, or (guest) counted a second time in `user`; see proc(5)."""
@@ -75,7 +76,7 @@ class ProcessorOfOthers:
         engine = self._engine()
         if engine is None:
             return unknown(sentence("own_server"))
-        now = sample(self._clock, {os.getpid(), *engine})
+        now = sample(self._clock, families({os.getpid(), *engine}))
         before, self._before = self._before, now
         limit = limits.max_cpu
         if before is None or limit is None:
