@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -71,12 +72,13 @@ async def make_launcher(
     if choice.sandbox == "none":
         return BareLauncher()
     runtime = await find_runtime(choice.sandbox)
-    image, built = await _image(choice.engine, runtime, folder.path, where, on_pull)
+    again = partial(_image, choice.engine, runtime, folder.path, where, on_pull)
+    image, built = await again()
     seccomp = None
     if runtime.program == "podman":
         seccomp = await asyncio.to_thread(write_profile, runtime.profile, folder.path)
     containers = Containers(runtime, folder.path, node)
-    launcher = ContainerLauncher(containers, image, folder.run, seccomp, built=built)
+    launcher = ContainerLauncher(containers, image, folder.run, seccomp, built=built, again=again)
     if where.cards:
         await see_cards(launcher, where)
     return launcher

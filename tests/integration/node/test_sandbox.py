@@ -39,6 +39,7 @@ pytestmark = pytest.mark.anyio
 
 ID = "sha256:" + "1" * 64
 CONTENT = "sha256:" + "2" * 64
+OTHER = "sha256:" + "3" * 64
 PODMAN = Runtime("podman", (4, 9, 3), rootless=True, cgroups=2, controllers=CONTROLLERS)
 OLD = {"host": {"security": {"rootless": False, "seccompEnabled": True}}}
 DOCKER = {
@@ -163,6 +164,40 @@ esac""",
     await child.stop()
     assert child.first_inside is None
     log.close()
+
+
+async def test_an_image_that_was_cleared_away_is_got_again(stand_in: Stand, tmp_path: Path) -> None:
+    """While a game had the PC nothing ran it; where it cannot be got, the start says why."""
+    there, ran = tmp_path / "there", tmp_path / "ran"
+    stand_in(
+        "podman",
+        f"""
+case "$*" in
+*"image inspect"*) [ -e {there} ] && echo '[{{"Id": "1"}}]' || exit 125;;
+*inspect*) exit 125;;
+*) echo "$*" > {ran}; exec cat;;
+esac""",
+    )
+    away = [NoImage("the registry is away")]
+
+    async def again() -> tuple[str, Built | None]:
+        if away:
+            raise away.pop()
+        there.touch()
+        return OTHER, Built(OTHER, CONTENT, "debian@" + ID)
+
+    containers = Containers(PODMAN, tmp_path)
+    launcher = ContainerLauncher(containers, ID, tmp_path / "run", again=again)
+    log = BoundedLog(tmp_path / "engine.log")
+    folder = launcher.socket_folder(tmp_path / "run")
+    with pytest.raises(EngineLost, match="the registry is away"):
+        await launcher.launch(Sleeper(), folder, log)
+    child = await launcher.launch(Sleeper(), folder, log)
+    await until(ran.exists, seconds=30)
+    await child.stop()
+    log.close()
+    assert OTHER in ran.read_text()
+    assert launcher.fence.image == EngineImage(OTHER, CONTENT, "debian@" + ID)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import asyncio
 import random
 import secrets
 import shutil
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -18,11 +19,14 @@ from garage_ai.node.logs import BoundedLog
 from garage_ai.node.sandbox.argv import run_argv
 from garage_ai.node.sandbox.command import Said, ask
 from garage_ai.node.sandbox.containers import JOB_LABEL, Containers
-from garage_ai.node.sandbox.images import Built, engine_image
+from garage_ai.node.sandbox.images import Built, engine_image, inspect
 from garage_ai.node.sandbox.order import RUN, Order, memory_limit
 from garage_ai.node.sandbox.spec import ContainerSpec, Limits, Mount
 
 _log = structlog.get_logger(__name__)
+
+Again = Callable[[], Awaitable[tuple[str, Built | None]]]
+"""Gives an image, and what it was built of if it was built here. Raises: NotPossible."""
 
 _FOLDER: Final = "engine"
 _JOB: Final = "job-"
@@ -41,7 +45,8 @@ class ContainerLauncher:
 
     Inside the engine is a user without a name here, so its folder is open to all; the run folder
     around it lets nobody but the owner through. `built` tells what an image was built of that was
-    built here.
+    built here. `again` gets the image once more where it is gone: while nothing runs it, whoever
+    clears up this PC takes it along.
     """
 
     def __init__(
@@ -52,10 +57,12 @@ class ContainerLauncher:
         seccomp: Path | None = None,
         *,
         built: Built | None = None,
+        again: Again | None = None,
     ) -> None:
         self.runtime = containers.runtime
         self.image = image
         self._built = built
+        self._again = again
         self._seccomp = seccomp
         self._containers = containers
         self._run = run
@@ -104,6 +111,7 @@ class ContainerLauncher:
 
         Raises: NotPossible; RuntimeBroken when it does not end in time.
         """
+        await self._have_image()
         argv = self.argv_of(command, seconds=seconds, what=what, gpus=gpus)
         ended = False
         try:
@@ -157,12 +165,19 @@ class ContainerLauncher:
     ) -> Child:
         """Start the container. Raises: EngineLost."""
         try:
+            await self._have_image()
             argv = self.argv(what)
         except NotPossible as error:
             raise EngineLost(str(error)) from error
         child = await Child.start(argv, log, folder, on_line=on_line, hold_stdin=True)
         child.find(self._first_pid)
         return child
+
+    async def _have_image(self) -> None:
+        if self._again is None or await inspect(self.runtime, self.image) is not None:
+            return
+        _log.warning("image_gone", image=self.image)
+        self.image, self._built = await self._again()
 
     async def _first_pid(self) -> int | None:
         """Find the engine's first process: only by it can the guard tell its others from a game's.
