@@ -326,7 +326,8 @@ class Allowances:
 
     async def _give_back(self, unused: Sequence[Allowance]) -> None:
         async with self._returning:
-            ids = [each.lease for each in unused if each.is_leased and not each.lost]
+            # Also one that was never seen: the answer that it was leased may have been lost.
+            ids = [each.lease for each in unused if not each.lost]
             if ids:
                 await self._leases.close(ids)
             for allowance in unused:

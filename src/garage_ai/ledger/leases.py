@@ -171,10 +171,15 @@ class Leases:
     async def sweep(self, grace: float = GRACE_SECONDS) -> list[Lease]:
         """Take leases back whose gateways were not heard of, and book the rest `unaccounted`.
 
-        Raises: StorageError.
+        Never its own, however old: after a night of the PC or of the database what it has served
+        still waits to be settled in them. Raises: StorageError.
         """
         cutoff = utc_now() - timedelta(seconds=grace)
-        stale = leases.c.state == "open", leases.c.expires_at < cutoff
+        stale = (
+            leases.c.state == "open",
+            leases.c.expires_at < cutoff,
+            leases.c.gateway != self.gateway,
+        )
         async with self._storage.read() as connection:
             rows = select(leases).where(*stale).order_by(leases.c.expires_at).limit(_SWEPT)
             found = [lease_of(row) for row in await connection.execute(rows)]

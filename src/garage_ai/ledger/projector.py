@@ -8,7 +8,7 @@ from typing import Final, Self
 import structlog
 from sqlalchemy import select
 
-from garage_ai.ledger.leases import Leases
+from garage_ai.ledger.leases import GRACE_SECONDS, Leases
 from garage_ai.ledger.models import AccountId
 from garage_ai.ledger.pages import absorb, lock, write_positions
 from garage_ai.storage import Storage, StorageError
@@ -81,6 +81,8 @@ class Projector:
             except StorageError as error:
                 self.failures += 1
                 _log.warning("projector_delayed", code=error.code)
+                # Gateways that could not renew their leases either come first.
+                sweep_at = loop.time() + GRACE_SECONDS
             except Exception:  # without this task balances would stand still
                 self.failures += 1
                 _log.exception("projector_failed")

@@ -39,6 +39,11 @@ def leases(storage: Storage) -> CountedLeases:
 
 
 @pytest.fixture
+def others(storage: Storage) -> Leases:
+    return Leases(storage, "g2")
+
+
+@pytest.fixture
 async def allowances(ledger: Ledger, leases: CountedLeases) -> AsyncIterator[Paying]:
     await ledger.post([grant("g1", A, 1000)])
     opened = Paying.over(ledger, leases)
@@ -163,11 +168,11 @@ async def test_a_lease_in_use_is_renewed(allowances: Paying, leases: CountedLeas
 
 
 async def test_a_lease_that_was_taken_back_is_lost(
-    ledger: Ledger, allowances: Paying, leases: CountedLeases
+    ledger: Ledger, allowances: Paying, leases: CountedLeases, others: Leases
 ) -> None:
     """What was held in it cannot be billed any more; new requests get a new one."""
     held = await allowances.reserve(ANNA, NanoGai(100))
-    await leases.sweep(grace=-86_400)
+    await others.sweep(grace=-86_400)
     at(allowances).valid_until -= 0.6 * leases.seconds
     await allowances.tick()
     other = await allowances.reserve(ANNA, NanoGai(100))
@@ -180,11 +185,11 @@ async def test_a_lease_that_was_taken_back_is_lost(
 
 
 async def test_a_refused_settlement_tells_that_the_lease_is_lost(
-    ledger: Ledger, allowances: Paying, leases: CountedLeases
+    ledger: Ledger, allowances: Paying, others: Leases
 ) -> None:
     """Also before anybody renews; a request that waits gets a new one in the same call."""
     held = await allowances.reserve(ANNA, NanoGai(100))
-    await leases.sweep(grace=-86_400)
+    await others.sweep(grace=-86_400)
     allowances.pay(held, [use("u1", A, B, 30)])
     await settled(allowances)
     allowances.pay(await allowances.reserve(ANNA, NanoGai(100)), [use("u2", A, B, 20)])
@@ -193,15 +198,46 @@ async def test_a_refused_settlement_tells_that_the_lease_is_lost(
 
 
 async def test_a_lease_that_ended_unseen_is_found_when_more_is_asked(
-    ledger: Ledger, allowances: Paying, leases: CountedLeases
+    ledger: Ledger, allowances: Paying, others: Leases
 ) -> None:
     """The request that asked is served by a new lease."""
     (await allowances.reserve(ANNA, NanoGai(10))).void()
-    await leases.sweep(grace=-86_400)
+    await others.sweep(grace=-86_400)
     held = await allowances.reserve(ANNA, NanoGai(900))
     allowances.pay(held, [use("u1", A, B, 900)])
     await settled(allowances)
     assert (await ledger.balance(A)).amount == 100
+
+
+async def test_a_gateway_keeps_its_own_leases_through_an_outage(
+    ledger: Ledger, allowances: Paying, leases: CountedLeases, others: Leases
+) -> None:
+    """What it has served meanwhile is billed, however late; only others may take them back."""
+    held = await allowances.reserve(ANNA, NanoGai(100))
+    assert await leases.sweep(grace=-86_400) == []
+    allowances.pay(held, [use("u1", A, B, 30)])
+    await settled(allowances)
+    assert (await ledger.balance(A)).amount == 970
+    assert len(await others.sweep(grace=-86_400)) == 1
+
+
+async def test_a_lease_whose_answer_was_lost_is_given_back(
+    allowances: Paying, leases: CountedLeases, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody else takes it back while its gateway lives."""
+    real = leases.extend
+
+    async def committed_unheard(asked: Sequence[Request]) -> list[Granted]:
+        await real(asked)
+        raise StorageTimeout("the answer was lost")
+
+    monkeypatch.setattr(leases, "extend", committed_unheard)
+    with pytest.raises(StorageTimeout):
+        await allowances.reserve(ANNA, NanoGai(100))
+    assert (await Ledger(storage).verify()).open_leases == 1
+    at(allowances).used_at -= IDLE_SECONDS + 1
+    await allowances.tick()
+    assert (await Ledger(storage).verify()).open_leases == 0
 
 
 async def test_a_reservation_that_nobody_ends_expires(allowances: Paying) -> None:
