@@ -37,9 +37,9 @@ def make_wheel(folder: Path, mark: str = "1") -> Path:
     files = {**FILES, **carried, "garage_mark.py": f"mark = {mark!r}\n"}
     path = folder / "garage_trial-1-py3-none-any.whl"
     with zipfile.ZipFile(path, "w") as wheel:
-        for name, text in files.items():
-            wheel.writestr(name, text)
-        wheel.writestr(f"{INFO}/RECORD", record(files))
+        for name, text in {**files, f"{INFO}/RECORD": record(files)}.items():
+            # Always of the same moment, so that the same contents are the same bytes.
+            wheel.writestr(zipfile.ZipInfo(name), text)
     return path
 
 

@@ -1,7 +1,8 @@
-"""A TCP relay that stands between two parts: it delays, cuts, or loses what it carries."""
+"""A TCP relay that stands between two parts: it delays, slows, cuts, or loses what it carries."""
 
 import asyncio
 import contextlib
+import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine
@@ -11,6 +12,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 _CHUNK = 65536
+_SMALL = 16384
 
 
 @dataclass(eq=False)
@@ -36,6 +38,7 @@ class Relay:
     def __init__(self, target: int, port: int = 0) -> None:
         self._target = target
         self._delay = 0.0
+        self._rate = 0.0
         self._swallows = False
         self._pipes: set[_Pipe] = set()
         self._server: asyncio.Server | None = None
@@ -53,6 +56,13 @@ class Relay:
     def delay(self, seconds: float) -> None:
         """Carry everything so much later, each way."""
         self._delay = seconds
+
+    def upload(self, rate: float) -> None:
+        """Carry so many bytes a second at most to the port, from new connections on; 0: any."""
+        self._rate = rate
+        if rate:
+            # What the kernel holds for a line that is slow would make it look fast for long.
+            self._call(self._hold_little)
 
     def cut(self) -> None:
         """End every connection and refuse new ones."""
@@ -98,6 +108,10 @@ class Relay:
             await asyncio.gather(*pipe.tasks, return_exceptions=True)
         await asyncio.gather(*(pipe.over.wait() for pipe in list(self._pipes)))
 
+    def _hold_little(self) -> None:
+        for each in self._server.sockets if self._server is not None else ():
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SMALL)
+
     def _lose(self) -> None:
         for pipe in self._pipes:
             pipe.is_lost = True
@@ -110,7 +124,7 @@ class Relay:
             return
         pipe = _Pipe((writer, far_writer), is_lost=self._swallows)
         self._pipes.add(pipe)
-        ways = ((reader, far_writer), (far_reader, writer))
+        ways = ((reader, far_writer, self._rate), (far_reader, writer, 0.0))
         pipe.tasks = [asyncio.create_task(self._one_way(pipe, *way)) for way in ways]
         try:
             await asyncio.wait(pipe.tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -124,13 +138,19 @@ class Relay:
             pipe.over.set()
 
     async def _one_way(
-        self, pipe: _Pipe, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        pipe: _Pipe,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        rate: float,
     ) -> None:
         line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1024)
         writing = asyncio.create_task(self._write_late(pipe, line, writer))
         try:
-            while data := await reader.read(_CHUNK):
+            while data := await reader.read(_SMALL if rate else _CHUNK):
                 await line.put((time.monotonic() + self._delay, data))
+                if rate:
+                    await asyncio.sleep(len(data) / rate)
             await line.put((time.monotonic() + self._delay, b""))
             await writing
             # Who carries nothing does not carry the end either.

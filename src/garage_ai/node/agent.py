@@ -246,9 +246,8 @@ class Agent:
         self.sent += len(payload)
 
     async def relief(self) -> None:
-        """Wait while far too much waits to be sent; returns at once when not."""
-        if self._link.congested:
-            await self._link.flush()
+        """Wait while far too much waits to be sent: a slow line makes answers slow, not lost."""
+        await self._link.relief()
 
     def _do(self, step: Step) -> None:
         for subject, packet in step.send:

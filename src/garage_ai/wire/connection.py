@@ -30,6 +30,7 @@ LinkState = Literal["connecting", "connected", "refused", "closed"]
 OPEN_SECONDS: Final = 5.0
 FLUSH_SECONDS: Final = 5.0
 _HIGH_WATER: Final = 1024 * 1024
+_RELIEF_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Connection:
 
     @property
     def congested(self) -> bool:
-        """Whether more than 1 MiB waits for the socket; a bulk sender then awaits `flush`."""
+        """Whether more than 1 MiB waits for the socket; a bulk sender then awaits `relief`."""
         return self._session is not None and self._session.buffered > _HIGH_WATER
 
     async def subscribe(self, subject: str, handler: Handler) -> Subscription:
@@ -172,6 +173,14 @@ class Connection:
         if session is None:
             raise LinkDown("not connected to NATS")
         await session.flush(seconds)
+
+    async def relief(self) -> None:
+        """Wait while it is congested, however slow the line is; one that is lost is not congested.
+
+        Whoever waits sees to a limit of its own.
+        """
+        while self.congested:  # noqa: ASYNC110 - no transport tells when
+            await asyncio.sleep(_RELIEF_SECONDS)
 
     async def wait_connected(self, seconds: float | None = None) -> None:
         """Wait until the link is up. Raises: LinkError, the last one met, after `seconds`."""

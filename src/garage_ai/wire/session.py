@@ -134,6 +134,12 @@ class _Protocol(Client):
         # The server tells a JWT's own limit after the handshake; nats-py looks only before.
         self._max_payload = info.get("max_payload", self._max_payload)
 
+    async def _process_pong(self) -> None:
+        # nats-py would answer who waits no more, and end its reading with the error of that.
+        if self._pongs and self._pongs[0].done():
+            self._pongs[0] = asyncio.get_running_loop().create_future()
+        await super()._process_pong()
+
     async def _process_err(self, err_msg: str) -> None:
         # Kept here: on a WebSocket the end that follows would take its place as the reason.
         known = from_words(err_msg)

@@ -62,11 +62,13 @@ async def make_agent(nats: NatsProcess, authority: Authority) -> AsyncIterator[M
     """Make agents that have the permissions of a node and are gone at the end."""
     async with contextlib.AsyncExitStack() as stack:
 
-        async def make(engine: Engine, on_change: Callable[[], None] = lambda: None) -> Rig:
+        async def make(
+            engine: Engine, on_change: Callable[[], None] = lambda: None, url: str = nats.tcp_url
+        ) -> Rig:
             rigs: list[Rig] = []
             jwts: list[str] = []
             link = Connection(
-                [nats.tcp_url],
+                [url],
                 credentials=node_credentials(authority, NODE),
                 name="node",
                 listeners=Listeners(

@@ -110,6 +110,25 @@ async def test_ten_thousand_messages_arrive_whole_and_in_order(
     await gateway.close()
 
 
+async def test_who_gives_up_a_flush_leaves_the_link_as_it_was(nats: NatsProcess) -> None:
+    """The server's answer to it comes later, and finds nobody; all else is still heard."""
+    gateway, node = await gateway_link(nats), await node_link(nats)
+    inbox = Inbox()
+    await node.subscribe(subjects.all_to_node(NODE), inbox)
+    await node.flush()
+    for _ in range(3):
+        flushing = asyncio.create_task(node.flush())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        flushing.cancel()
+        await asyncio.wait({flushing})
+    await node.flush()
+    gateway.publish(subjects.to_node(NODE, "job"), b"still there")
+    assert (await inbox.next()).payload == b"still there"
+    await node.close()
+    await gateway.close()
+
+
 async def test_a_killed_server_that_returns_finds_everybody_back(nats: NatsProcess) -> None:
     """After kill -9 and a restart both sides reconnect and hear what they heard."""
     seen = Told()
