@@ -340,7 +340,10 @@ class Agent:
                 await self._nap(wait)
                 continue
             self._pulse.beaten(self._loop.time())
-            self._beat(self.core.state)
+            try:
+                self._beat(self.core.state)
+            except Exception:  # a node that beats no more is gone to all, and nobody would know why
+                _log.exception("beat_failed")
 
     async def _nap(self, seconds: float) -> None:
         """Wait, but no longer than until something has changed."""

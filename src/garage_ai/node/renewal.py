@@ -23,15 +23,30 @@ _UNKNOWN_NODE: Final = frozenset({"node_not_found", "proof_refused"})
 Word = Literal["renewed", "gone", "unknown"]
 
 
+def _since_boot() -> float:
+    """Count seconds that nobody sets, and that go on while the PC sleeps (clock_gettime(2))."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 class JwtKeeper:
-    """The JWT as it stands, and what is to be done about its end."""
+    """The JWT as it stands, and what is to be done about its end.
+
+    One that came while the agent runs is as old as that is long ago, whatever the PC's `clock`
+    says: that one may be weeks off.
+    """
 
     def __init__(
-        self, folder: IdentityFolder, identity: NodeIdentity, clock: Callable[[], float] = time.time
+        self,
+        folder: IdentityFolder,
+        identity: NodeIdentity,
+        clock: Callable[[], float] = time.time,
+        steady: Callable[[], float] = _since_boot,
     ) -> None:
         self._folder = folder
         self._identity = identity
         self._clock = clock
+        self._steady = steady
+        self._taken_at: float | None = None
         self._asked_at = float("-inf")
         self._claims = self._read()
 
@@ -45,11 +60,13 @@ class JwtKeeper:
         claims = self._claims
         if claims is None or claims.exp is None:
             return "no"
-        return renewal_due(claims.iat, claims.exp, self._clock(), busy)
+        taken = self._taken_at
+        now = self._clock() if taken is None else claims.iat + self._steady() - taken
+        return renewal_due(claims.iat, claims.exp, now, busy)
 
     def may_ask(self) -> bool:
         """Tell whether it is time to ask, and take it as asked if so."""
-        now = self._clock()
+        now = self._steady()
         if now - self._asked_at < ASK_SECONDS:
             return False
         self._asked_at = now
@@ -69,12 +86,14 @@ class JwtKeeper:
             return False
         self._folder.save_jwt(jwt)
         self._claims = claims
+        self._taken_at = self._steady()
         return True
 
     def follow(self, identity: NodeIdentity) -> None:
         """Look after another key's JWT from now on; it has been kept already."""
         self._identity = identity
         self._claims = self._read()
+        self._taken_at = self._steady()
 
     def _read(self) -> Claims | None:
         try:

@@ -1,6 +1,8 @@
 """An agent's life on the network: beats, orders, lost links, the end."""
 
 import asyncio
+import errno
+import os
 import signal
 
 import pytest
@@ -219,6 +221,19 @@ async def test_an_engine_without_the_model_is_not_ready(
     await make_agent(engine)
     beat = await caller.beat(lambda beat: "mine" in beat.reason, 20)
     assert beat.state == "joining"
+
+
+async def test_a_beat_that_fails_is_not_the_last(rig: Rig, caller: Caller) -> None:
+    """Whatever it failed for: a node that beats no more is gone to everybody."""
+    errors = [OSError(errno.EMFILE, os.strerror(errno.EMFILE))]
+
+    def memory() -> int:
+        if errors:
+            raise errors.pop()
+        return 4711
+
+    rig.agent._free_memory = memory
+    await caller.beat(lambda beat: beat.free_memory == 4711, 20)
 
 
 def test_knows_the_free_memory() -> None:

@@ -36,7 +36,7 @@ def jwt(key: str, issued: int = 1_000_000, days: int = 30) -> str:
 def kept(folder: IdentityFolder, clock: Clock) -> tuple[JwtKeeper, NodeIdentity]:
     identity = folder.create()
     folder.save_jwt(jwt(identity.public_key))
-    return JwtKeeper(folder, identity, clock), identity
+    return JwtKeeper(folder, identity, clock, clock), identity
 
 
 def test_is_due_after_two_thirds(folder: IdentityFolder) -> None:
@@ -59,6 +59,23 @@ def test_asks_now_and_then(folder: IdentityFolder) -> None:
     assert not keeper.may_ask()
     clock.now += ASK_SECONDS
     assert keeper.may_ask()
+
+
+@pytest.mark.parametrize(("days", "ahead"), [(30, 40), (7, 7), (1, 0.98), (30, -40)])
+def test_a_fresh_jwt_is_fresh_whatever_the_clock_says(
+    folder: IdentityFolder, days: int, ahead: float
+) -> None:
+    """Else a node whose clock is off by the life of a JWT would drain for each new one."""
+    wall, steady = Clock(), Clock()
+    identity = folder.create()
+    folder.save_jwt(jwt(identity.public_key, days=days))
+    keeper = JwtKeeper(folder, identity, wall, steady)
+    wall.now += ahead * DAY
+    assert keeper.take(jwt(identity.public_key, issued=1_000_100, days=days))
+    assert keeper.due(busy=True) == "no"
+    for clock in (wall, steady):
+        clock.now += days * DAY * 29 / 30
+    assert keeper.due(busy=True) == "drain_now"
 
 
 def test_takes_a_newer_jwt_of_its_own_key_and_no_other(folder: IdentityFolder) -> None:
