@@ -70,7 +70,7 @@ class Demand(msgspec.Struct, frozen=True):
 
     `completion` is what the client itself allows, None where it sets no bound. A `charge` of None
     is not known yet: then something has to be left, and what it was is booked at the end. One that
-    is not `live` takes no place among the requests at a time: nobody waits for it.
+    is not `live` takes no place among the requests at a time or of a minute: nobody waits for it.
     """
 
     tokens: int

@@ -27,7 +27,7 @@ from garage_ai.accounts.limit_tickets import (
 )
 from garage_ai.accounts.models import Key
 from garage_ai.accounts.shares import Share
-from garage_ai.accounts.windows import Dimension
+from garage_ai.accounts.windows import SLIDING, Dimension
 from garage_ai.audit.models import Clock, utc_now
 from garage_ai.storage import KeyId, MemberId
 
@@ -55,6 +55,16 @@ class _Rules:
         """Find the shares anew: those of before may be forgotten by now."""
         self.shares = [(id_.dimension, leases.share(id_, limit)) for id_, limit in self.limits]
         self.sharing = leases.forgotten
+
+
+def _holds_for_batches(dimension: Dimension, share: Share) -> bool:
+    """Tell whether a limit holds for what has time: budgets do, and a minute of nothing at all.
+
+    What may be asked in a minute, or at a time, is for who waits: a batch would take it all.
+    """
+    if dimension is Dimension.STREAMS:
+        return False
+    return dimension not in SLIDING or share.limit == 0
 
 
 class Limits:
@@ -106,7 +116,7 @@ class Limits:
             taken = [
                 taken_of(dimension, share, demand)
                 for dimension, share in rules.shares
-                if demand.live or dimension is not Dimension.STREAMS
+                if demand.live or _holds_for_batches(dimension, share)
             ]
             for each in taken:
                 if not each[1].has(each[2], now):

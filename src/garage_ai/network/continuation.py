@@ -185,7 +185,7 @@ class Continuation:
         self._usage = self._before().sum(usage) if seen.usage is not None else None
         if not seen.content_events:
             return
-        self.plan.given_way = 0
+        self.plan.got_on()
         if first:
             self._identity = identity_of(reader.first)
             self._prompt_tokens = usage.prompt_tokens

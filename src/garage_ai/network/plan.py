@@ -134,7 +134,7 @@ class Plan:
     """The tries of one request; `retries` other nodes may be asked after the first.
 
     `rejection` is what the first engine said that rejected it; it stands unless a second answers.
-    `given_way` counts how often a batch request has since it last got on. `once_slow`: a time-out
+    `given_way` and `bounces` count since it last got on. `once_slow`: a time-out
     ends it, since who asks will ask again.
     """
 
@@ -147,6 +147,10 @@ class Plan:
     avoided: set[Life] = field(default_factory=set)
     last: Verdict | None = None
     rejection: Verdict | None = None
+
+    def got_on(self) -> None:
+        """Take note of content: an answer of hours may wait for a slot as often as it takes."""
+        self.given_way = self.bounces = 0
 
     def after(self, verdict: Verdict, node: Life, chance: random.Random) -> Again | GiveUp:
         """Decide what follows an attempt that did not answer."""

@@ -173,23 +173,32 @@ async def test_more_than_the_worst_case_is_a_debt(gateways: Gateways, make_key: 
     await booked(book, key.id, Dimension.DAILY_TOKENS, 150)
 
 
-async def test_what_nobody_waits_for_takes_no_stream(gateways: Gateways, make_key: MakeKey) -> None:
-    """A batch leaves the requests at a time to chats; the other limits hold for it as well."""
-    key = await make_key(LimitSettings(streams=1, rpm=4))
+async def test_a_batch_leaves_the_minute_to_chats(gateways: Gateways, make_key: MakeKey) -> None:
+    """Requests and tokens of a minute, and those at a time; budgets hold for it as well."""
+    key = await make_key(LimitSettings(streams=1, rpm=2, tpm=50, daily_tokens=100))
     limits, *_ = await gateways.open()
     batch = replace(SMALL, live=False)
-    tickets = [await limits.admit(key, batch) for _ in range(2)]
+    tickets = [await limits.admit(key, batch) for _ in range(5)]
     chat = await limits.admit(key, SMALL)
     with pytest.raises(RateLimited, match="1 requests at a time"):
         await limits.admit(key, SMALL)
-    tickets.append(await limits.admit(key, batch))
-    with pytest.raises(RateLimited, match="4 requests per minute"):
-        await limits.admit(key, batch)
     for ticket in tickets:
-        ticket.finish(5)
-    with pytest.raises(RateLimited, match="4 requests per minute"):
-        await limits.admit(key, SMALL)
+        ticket.finish(15)
+    (await limits.admit(key, batch)).finish(15)
+    with pytest.raises(BudgetExceeded):
+        await limits.admit(key, batch)
     chat.finish(5)
+
+
+async def test_who_may_ask_nothing_may_not_ask_by_batch(
+    gateways: Gateways, make_key: MakeKey
+) -> None:
+    """A limit of nothing at all is how an operator stops a key."""
+    keys = [await make_key(each) for each in (LimitSettings(rpm=0), LimitSettings(tpm=0))]
+    limits, *_ = await gateways.open()
+    for key in keys:
+        with pytest.raises(RateLimited):
+            await limits.admit(key, replace(SMALL, live=False))
 
 
 async def test_slots_come_back_with_the_end(gateways: Gateways, make_key: MakeKey) -> None:

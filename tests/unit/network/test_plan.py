@@ -206,3 +206,14 @@ def test_the_error_a_client_sees(verdict: Verdict, error: type[Exception], statu
 def test_every_end_has_an_error_with_a_message(kind: VerdictKind) -> None:
     """No verdict is left without words."""
     assert as_error(Verdict(kind)).message
+
+
+def test_an_answer_that_gets_on_may_wait_for_ever() -> None:
+    """A batch request that gave way a hundred times, and met a full node each time, goes on."""
+    plan = Plan(retries=3)
+    for _ in range(2 * MAX_BOUNCES):
+        for kind in ("preempted", "busy", "busy"):
+            assert isinstance(after(plan, kind), Again)
+        plan.got_on()
+    steps = [after(plan, "busy") for _ in range(MAX_BOUNCES + 1)]
+    assert isinstance(steps[-1], GiveUp)
