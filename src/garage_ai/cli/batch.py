@@ -4,7 +4,7 @@ import contextlib
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from garage_ai.cli.batch_shapes import Batch
 
 app = typer.Typer(help=say("help"), no_args_is_help=True)
-
-_MAX_ERRORS: Final = 20
-"""Faults of an input that are shown."""
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help=say("argument.file"))]
 Id = Annotated[str, typer.Argument(metavar="BATCH", help=say("argument.batch"))]
@@ -261,7 +258,7 @@ def _show(batch: "Batch", *, as_json: bool) -> None:
     width = max(len(name) for name, _ in rows)
     for name, text in rows:
         output.write(f"{name:<{width}}  {output.harmless(text)}")
-    for error in (batch.errors.data if batch.errors else ())[:_MAX_ERRORS]:
+    for error in batch.errors.data if batch.errors else ():
         output.write(f"  {output.harmless(error_line(error))}")
 
 

@@ -22,8 +22,8 @@ MAX_PROMPT: Final = 8 * 1024 * 1024
 
 NAME: Final = "name"
 _IDS: Final = ("custom_id", "id")
-_BEYOND: Final = "\0"
-"""Where the reader puts what no column is named for."""
+_NONE: Final = "\0"
+"""Name of the column beyond the last, and text of a cell that is not there."""
 _DELIMITERS: Final = ",;\t"
 _TABLES: Final = frozenset({".csv", ".tsv"})
 
@@ -101,12 +101,20 @@ def _csv(path: Path) -> Iterator[Row]:
         # A spreadsheet in Swedish writes semicolons.
         delimiter = max(_DELIMITERS, key=head.count)
         file.seek(0)
-        reader = csv.DictReader(file, delimiter=delimiter, restkey=_BEYOND, restval="", strict=True)
+        reader = csv.DictReader(
+            file, delimiter=delimiter, restkey=_NONE, restval=_NONE, strict=True
+        )
         try:
-            own = next((name for name in _IDS if name in (reader.fieldnames or ())), None)
+            names = [name for name in reader.fieldnames or () if name]
+            twice = next((name for name in names if names.count(name) > 1), None)
+            if twice is not None:
+                raise Failed(say("error.column_twice", path=path, column=twice))
+            own = next((name for name in _IDS if name in names), None)
             for number, cells in enumerate(reader, 1):
-                if _BEYOND in cells:
+                if _NONE in cells:
                     raise Failed(say("error.too_many", path=path, line=reader.line_num))
+                if _NONE in cells.values():
+                    raise Failed(say("error.too_few", path=path, line=reader.line_num))
                 yield Row(cells[own] if own else f"row-{number}", cells)
         except csv.Error as error:
             reason = f"{error} ({reader.line_num})"

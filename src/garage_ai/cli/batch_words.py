@@ -236,6 +236,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{path}: line {line} has more cells than there are columns.",
         "{path}: rad {line} har fler celler än det finns kolumner.",
     ),
+    "error.too_few": (
+        "{path}: line {line} has fewer cells than there are columns.",
+        "{path}: rad {line} har färre celler än det finns kolumner.",
+    ),
+    "error.column_twice": (
+        "{path} has two columns named {column}: rename one of them.",
+        "{path} har två kolumner som heter {column}: byt namn på en av dem.",
+    ),
     "error.too_long": (
         "{path} is longer than {bytes} bytes, which no request may be.",
         "{path} är längre än {bytes} byte, vilket ingen förfrågan får vara.",

@@ -93,6 +93,8 @@ def test_rows_of_a_table(tmp_path: Path, text: str, expected: list[tuple[str, st
         ("prompt\n", "holds no request"),
         ("question\nx\n", "no column prompt; it has question"),
         ("prompt\na,b\n", "line 2 has more cells"),
+        ("id,prompt\n1,a\n2\n", "line 3 has fewer cells"),
+        ("prompt,town,town\na,b,c\n", "two columns named town"),
         ('prompt\n"a\n', "unexpected end of data"),
     ],
 )
