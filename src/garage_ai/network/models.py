@@ -8,6 +8,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from garage_ai.network.breaker import Breaker
+from garage_ai.network.pace import Pace
 from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import Digest, NodeId, SessionId
 from garage_ai.wire.messages import (
@@ -199,6 +200,8 @@ class Node:
     replicas: dict[Digest, Replica] = field(default_factory=dict)
     retired: deque[SessionId] = field(default_factory=lambda: deque(maxlen=SESSIONS_REMEMBERED))
     breaker: Breaker = field(default_factory=Breaker)
+    pace: Pace = field(default_factory=Pace)
+    """How often it is heard: a beat costs the gateway more than it costs the node."""
 
     def __post_init__(self) -> None:
         """Take its id, which stays."""

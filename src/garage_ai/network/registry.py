@@ -140,9 +140,12 @@ class Registry:
             node.state = "gone"
 
     def heard(self, node_id: NodeId, beat: Beat, now: float, wall: float) -> list[Effect]:
-        """Take a heartbeat; one of a replaced session, or one that came before, changes nothing."""
+        """Take a heartbeat; one of a replaced session, or one that came before, changes nothing.
+
+        Nor does one of a node that sends more than any agent does.
+        """
         node = self.nodes.get(node_id)
-        if node is None or beat.session in node.retired:
+        if node is None or beat.session in node.retired or not node.pace.takes(now):
             return []
         effects: list[Effect] = []
         if beat.session != node.session:

@@ -5,6 +5,7 @@ from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
 from garage_ai.network.models import EnrolledNode, Node, Target
 from garage_ai.network.names import KnownModel
+from garage_ai.network.pace import BURST, PER_SECOND
 from garage_ai.network.registry import (
     GONE_AFTER,
     SUSPECT_AFTER,
@@ -325,3 +326,20 @@ def test_the_end_of_a_request_does_not_bring_a_removed_node_back(
     registry.remove(N0)
     assert registry.release(replica) == []
     assert registry.pool("small") is None
+
+
+def test_a_node_that_sends_far_too_much_is_heard_now_and_then(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """Of ten thousand beats in a second a few; one that beats as agents do is heard each time."""
+    heard = 0
+    for number in range(10_000):
+        before = node(registry).beat
+        registry.heard(N0, beat(number), 10.0 + number / 10_000, WALL)
+        heard += node(registry).beat is not before
+    assert heard <= BURST + PER_SECOND
+    for number in range(100):
+        registry.heard(N1, beat(number), 10.0 + number / 10, WALL)
+        known = node(registry, N1).beat
+        assert known is not None
+        assert known.seq == number
