@@ -111,10 +111,8 @@ def _csv(path: Path) -> Iterator[Row]:
                 raise Failed(say("error.column_twice", path=path, column=twice))
             own = next((name for name in _IDS if name in names), None)
             for number, cells in enumerate(reader, 1):
-                if _NONE in cells:
-                    raise Failed(say("error.too_many", path=path, line=reader.line_num))
-                if _NONE in cells.values():
-                    raise Failed(say("error.too_few", path=path, line=reader.line_num))
+                if _NONE in cells or _NONE in cells.values():
+                    raise Failed(say("error.cells", path=path, line=reader.line_num))
                 yield Row(cells[own] if own else f"row-{number}", cells)
         except csv.Error as error:
             reason = f"{error} ({reader.line_num})"

@@ -232,13 +232,9 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Say what to ask with --template, for example 'Translate: {{column}}'.",
         "Säg vad som ska frågas med --template, till exempel 'Översätt: {{kolumn}}'.",
     ),
-    "error.too_many": (
-        "{path}: line {line} has more cells than there are columns.",
-        "{path}: rad {line} har fler celler än det finns kolumner.",
-    ),
-    "error.too_few": (
-        "{path}: line {line} has fewer cells than there are columns.",
-        "{path}: rad {line} har färre celler än det finns kolumner.",
+    "error.cells": (
+        "{path}: line {line} has more or fewer cells than there are columns.",
+        "{path}: rad {line} har fler eller färre celler än det finns kolumner.",
     ),
     "error.column_twice": (
         "{path} has two columns named {column}: rename one of them.",
