@@ -363,7 +363,7 @@ async def running_edge(
             invites=Invites(storage, limits=default_limits or LimitSettings()),
             audit=AuditLog(storage),
             audit_key=authority.audit_key.public,
-            own_data=StoredData(storage, keys, files, batches),
+            own_data=StoredData(storage, keys, book, files, batches),
             ledger=Ledger(storage),
             grants=Grants(storage, Ledger(storage), Rules()),
             prices=prices,

@@ -68,6 +68,7 @@ from garage_ai.accounts.models import (
     Node,
     RetiredKey,
     Scope,
+    TakenInvite,
     TokenState,
     Trust,
 )
@@ -150,6 +151,7 @@ __all__ = [
     "RevokedKey",
     "Scope",
     "StoredPools",
+    "TakenInvite",
     "Ticket",
     "TokenExpired",
     "TokenId",

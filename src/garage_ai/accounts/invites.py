@@ -1,5 +1,6 @@
 """Invites: the right to become a member, once or a few times, for a while."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -20,7 +21,7 @@ from garage_ai.accounts.keys import add_key, get_key
 from garage_ai.accounts.limit_book import write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
 from garage_ai.accounts.members import get_member, insert_member, require_member
-from garage_ai.accounts.models import Invite, IssuedInvite, Joined, Key, Member
+from garage_ai.accounts.models import Invite, IssuedInvite, Joined, Key, Member, TakenInvite
 from garage_ai.accounts.secrets import (
     INVITE_PREFIX,
     KEY_PREFIX,
@@ -150,6 +151,20 @@ class Invites:
             rows = await connection.execute(select(invites).order_by(invites.c.created_at))
             return [_invite(row) for row in rows]
 
+    async def given_by(self, member: MemberId) -> Sequence[Invite]:
+        """Give the invites from a member, oldest first. Raises: StorageError."""
+        given = select(invites).where(invites.c.member_id == member)
+        async with self._storage.read() as connection:
+            rows = await connection.execute(given.order_by(invites.c.created_at))
+            return [_invite(row) for row in rows]
+
+    async def taken_by(self, member: MemberId) -> Sequence[TakenInvite]:
+        """Give the invite by which a member came, if it came by one. Raises: StorageError."""
+        taken = select(invites, invited.c.key_id).join(invited, invited.c.invite_id == invites.c.id)
+        async with self._storage.read() as connection:
+            rows = await connection.execute(taken.where(invited.c.member_id == member))
+            return [_taken(row) for row in rows]
+
     async def _insert(
         self, invite: Invite, secret: str, idempotency_key: str | None, by: Actor
     ) -> Invite | None:
@@ -239,6 +254,10 @@ def _invite(row: Row[tuple[object, ...]]) -> Invite:
     del fields["digest"], fields["idempotency_key"]
     fields["member"] = fields.pop("member_id")
     return Invite(**fields)
+
+
+def _taken(row: Row[tuple[object, ...]]) -> TakenInvite:
+    return TakenInvite(InviteId(row.id), row.name, row.created_at, KeyId(row.key_id))
 
 
 __all__ = ["INVITE_LIFE", "MOST_USES", "Invites"]

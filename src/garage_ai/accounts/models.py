@@ -123,6 +123,16 @@ class IssuedInvite(NamedTuple):
     secret: str | None
 
 
+@dataclass(frozen=True, slots=True)
+class TakenInvite:
+    """An invite as who came by it may see it; `key` is the first key that was made of it."""
+
+    id: InviteId
+    name: str | None
+    created_at: datetime
+    key: KeyId
+
+
 class Joined(NamedTuple):
     """A new member with the first key, whose secret is None where an earlier call had it."""
 

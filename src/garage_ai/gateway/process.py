@@ -199,7 +199,9 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         audit=books.audit,
         audit_key=heads.public_key,
         last_head=lambda: heads.last,
-        own_data=StoredData(books.storage, books.keys, batch.files, batch.batches),
+        own_data=StoredData(
+            books.storage, books.keys, books.limit_book, batch.files, batch.batches
+        ),
         grants=economy.grants,
         prices=economy.prices,
         rewards=economy.rewards,

@@ -6,12 +6,13 @@ work, and it is as fast as the streams were that it answered for others.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
 from sqlalchemy import delete, func, insert, select, update
 
-from garage_ai.ledger.rewards import Served, together
+from garage_ai.ledger.rewards import MINUTES, Served, together
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import nodes, usage, warm_hours
 from garage_ai.wire.ids import NodeId
@@ -21,6 +22,15 @@ KEPT: Final = timedelta(days=7)
 
 LONG_ENOUGH: Final = 32
 """Tokens of a stream from which its speed is told; of fewer, the line tells more than the card."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmHour:
+    """In which minutes of an hour a node was ready to serve."""
+
+    hour: datetime
+    node: NodeId
+    minutes: tuple[int, ...]
 
 
 class WarmHours:
@@ -55,6 +65,14 @@ class WarmHours:
             rows = await connection.execute(asked)
             return {NodeId(node): int(minutes).bit_count() for node, minutes in rows}
 
+    async def of_member(self, member: MemberId) -> list[WarmHour]:
+        """Give what is written of a member's nodes, oldest first. Raises: StorageError."""
+        own = select(nodes.c.id).where(nodes.c.member_id == member)
+        asked = select(warm_hours).where(warm_hours.c.node_id.in_(own))
+        async with self._storage.read() as connection:
+            rows = await connection.execute(asked.order_by(*warm_hours.primary_key.columns))
+            return [WarmHour(row.hour, NodeId(row.node_id), _listed(row.minutes)) for row in rows]
+
     async def _write(self, seen: Mapping[tuple[datetime, NodeId], int]) -> None:
         hours = {hour for hour, _ in seen}
         async with self._storage.write(in_turn=True) as connection:
@@ -73,6 +91,10 @@ class WarmHours:
                     await connection.execute(change)
             old = warm_hours.c.hour < max(hours) - KEPT
             await connection.execute(delete(warm_hours).where(old))
+
+
+def _listed(minutes: int) -> tuple[int, ...]:
+    return tuple(minute for minute in range(MINUTES) if minutes >> minute & 1)
 
 
 def hour_of(at: datetime) -> datetime:
@@ -121,4 +143,4 @@ async def served_for_others(
     return served
 
 
-__all__ = ["KEPT", "LONG_ENOUGH", "WarmHours", "hour_of", "served_for_others"]
+__all__ = ["KEPT", "LONG_ENOUGH", "WarmHour", "WarmHours", "hour_of", "served_for_others"]

@@ -2,18 +2,26 @@
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
+from sqlalchemy import insert
 from tests.integration.gateway.test_coordination import api, enrol, new_identity, told
 from tests.parts.edge import NODE, Edge
-from tests.parts.money import A, grant
+from tests.parts.money import NOON, A, B, grant, use
 from tests.parts.raw_http import Answer, ask
+from tests.parts.tree import ROOT
 
-from garage_ai.accounts import OPERATOR, MemberId
+from garage_ai.accounts import OPERATOR, Dimension, Invites, MemberId, StoredPools
+from garage_ai.accounts.limit_models import Subject
+from garage_ai.accounts.limit_pools import PoolId
+from garage_ai.accounts.windows import Ask
 from garage_ai.batch import Submission
 from garage_ai.gateway.own_data import PAGE
-from garage_ai.ledger import Ledger, member_account
+from garage_ai.ledger import Ledger, escrow_account, member_account
+from garage_ai.ledger.warmth import WarmHours
+from garage_ai.storage.tables import leases, unaccounted
 from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
@@ -224,6 +232,58 @@ async def test_everything_is_taken_along_and_then_erased(edge: Edge) -> None:
     refused = await anna("GET", "/me")
     assert (refused.status, refused.code) == (401, "revoked_api_key")
     assert b"Anna" not in (await api(edge, "GET", "/members")).body
+
+
+async def test_the_export_has_what_is_kept_beside_the_books(edge: Edge) -> None:
+    """Invites taken and given, limits and their use, rewards, and what is lent of the balance."""
+    made = told(await api(edge, "POST", "/invites", {"name": "Anna"}), 201)
+    body = {"secret": made["secret"]}
+    anna = Person(edge, told(await api(edge, "POST", "/invites/accept", body, key=False), 201))
+    given = await Invites(edge.storage).create(MemberId(anna.id), "Bo")
+    limits = {"models": ["only-this"], "daily_gai": "7"}
+    told(await api(edge, "PATCH", f"/keys/{anna.key}/limits", limits))
+    pool = PoolId(Subject(anna.id), Dimension.DAILY_TOKENS)
+    ask_of_pool = Ask("gw", 10, used=3, held=0, room=0, want=0, need=0)
+    await StoredPools(edge.storage).exchange({pool: ask_of_pool})
+    node, account = await own_node(edge, anna), member_account(MemberId(anna.id))
+    warm = WarmHours(edge.storage)
+    warm.saw([node], NOON)
+    await warm.keep()
+    told(await anna("GET", "/me"))  # whoever comes has the month's grant
+    held = [use(name, account, escrow_account(at), 5) for name, at in (("own", node), ("as", NODE))]
+    bert = grant("berts", B, 9)
+    others = [use(name, B, each.credit, 2) for name, each in zip(("b1", "b2"), held, strict=True)]
+    await Ledger(edge.storage).post([bert, *held, *others])
+    lent = {"gateway": "gw", "payer": account, "amount": 4}
+    async with edge.storage.write() as connection:
+        lease = {"id": "lse_1", "settled": 1, "expires_at": NOON, "state": "expired"}
+        await connection.execute(insert(leases).values(lent | lease))
+        rest = {"lease": "lse_1", "amount": 3, "at": NOON}
+        await connection.execute(insert(unaccounted).values(lent | rest))
+
+    export = told(await anna("GET", "/me/export"))
+
+    assert [each["id"] for each in export["invites"]] == [given.invite.id]
+    assert [(each["id"], each["name"]) for each in export["invited"]] == [(made["id"], "Anna")]
+    told_of = {each["of"]: each for each in export["limits"]}
+    assert told_of[anna.key]["limits"]["models"] == ["only-this"]
+    assert told_of[anna.key]["limits"]["daily_gai"] == "7"
+    assert told_of[anna.id]["used"]["daily_tokens"] == 3
+    assert [(each["node"], each["minutes"]) for each in export["warm_hours"]] == [(node, [0])]
+    [reward] = export["rewards"]
+    assert (reward["kind"], reward["credit"]) == ("grant", account)
+    assert {each["id"] for each in export["ledger"]} == {reward["id"], "own", "as", "b1"}
+    assert len(export["ledger"]) == 4
+    assert [(each["id"], each["settled"]) for each in export["leases"]] == [("lse_1", "1")]
+    assert [(each["lease"], each["amount"]) for each in export["unaccounted"]] == [("lse_1", "3")]
+
+
+async def test_the_page_on_data_names_the_parts_of_the_export(edge: Edge) -> None:
+    """No part without its tables, and none that is not there."""
+    export = told(await (await come(edge, "Anna"))("GET", "/me/export"))
+    page = (ROOT / "docs/explanation/data.md").read_text()
+    table = page.partition("| part of the export |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(export)
 
 
 async def test_the_operator_is_not_erased(edge: Edge) -> None:

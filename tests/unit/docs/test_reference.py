@@ -138,6 +138,20 @@ def test_every_column_is_told(table: object) -> None:
     assert re.findall(r"`(\w+)`", row[1]) == [column.name for column in found.columns]
 
 
+def test_what_is_held_about_people_is_in_the_export_or_left_out_for_a_reason() -> None:
+    """A table about anybody stands among the export's parts, or among what it leaves out."""
+    page = (ROOT / "docs/explanation/data.md").read_text()
+    stored, taken = page.split("## Taken along, erased")
+    held = {row[0].strip("`") for row in table_rows(stored) if row[2:3] != ["nobody"]}
+    told = taken.partition("### What the export holds")[2].partition("\n### ")[0]
+    parts, left_out = told.split("Left out, and why:")
+    cells = " ".join(row[1] for row in table_rows(parts))
+    reasons = re.findall(r"^- (.*?): ", left_out, flags=re.MULTILINE)
+    named = set(re.findall(r"`(\w+)`", f"{cells} {' '.join(reasons)}"))
+    tables = {table.name for table in metadata.sorted_tables}
+    assert tables & held - named == set()
+
+
 def test_every_variable_is_told() -> None:
     """A variable of the environment that the code reads is on a page of reference."""
     sources = (ROOT / "src/garage_ai").rglob("*.py")

@@ -45,9 +45,9 @@ def me_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     async def export(key: Annotated[Key, Depends(caller)]) -> StreamingResponse:
         """Give all that is kept of the key's member, as one JSON object.
 
-        Member, keys without their secrets, tokens, nodes, measurements, model names, usage, files,
-        batches, calls by LiteLLM proxies, entries of the ledger, and the acts by and about the
-        member.
+        Member, keys without their secrets, limits and their use, tokens, invites, nodes,
+        measurements, model names, usage, files, batches, calls by LiteLLM proxies, entries of the
+        ledger and what goes with them, and the acts by and about the member.
         """
         await services.members.get(key.member)  # a database that is away says so before it begins
         named = {"content-disposition": 'attachment; filename="garage-ai.json"'}
