@@ -74,14 +74,22 @@ from garage_ai.catalog.sources import (
 )
 from garage_ai.catalog.store import ModelStore
 from garage_ai.catalog.transfer import Limits
-from garage_ai.catalog.vocabulary import Vocabulary, read_vocabulary
+from garage_ai.catalog.vocabulary import (
+    BYTE_PAIRS,
+    KNOWN_CUTS,
+    Vocabulary,
+    is_counted,
+    read_vocabulary,
+)
 
 __all__ = [
+    "BYTE_PAIRS",
     "CHAT_ALIAS",
     "CONFIG",
     "DEFAULT_MODEL",
     "FILE_KINDS",
     "KNOWN",
+    "KNOWN_CUTS",
     "NO_WEIGHTS",
     "QUANTISATIONS",
     "REFERENCE",
@@ -156,6 +164,7 @@ __all__ = [
     "divides",
     "find_card",
     "form_of",
+    "is_counted",
     "known_cards",
     "manifest_for_file",
     "manifest_for_folder",

@@ -12,6 +12,15 @@ _TOKENS: Final = "tokenizer.ggml.tokens"
 _TYPES: Final = "tokenizer.ggml.token_type"
 _MERGES: Final = "tokenizer.ggml.merges"
 
+BYTE_PAIRS: Final = "gpt2"
+"""How GGUF files call the byte-pair vocabularies that a gateway counts with."""
+
+KNOWN_CUTS: Final = frozenset({"gpt-2", "smollm", "llama-bpe", "qwen2", "deepseek-r1-qwen"})
+"""How they call the ways to cut text before it that a gateway knows."""
+
+_MODEL: Final = "tokenizer.ggml.model"
+_PRE: Final = "tokenizer.ggml.pre"
+
 _T = TypeVar("_T", str, int)
 
 
@@ -45,8 +54,8 @@ def read_vocabulary(path: Path) -> Vocabulary:
     if not tokens or len(types) != len(tokens):
         raise GgufInvalid(f"{path.name} has no whole vocabulary")
     return Vocabulary(
-        model=header.text("tokenizer.ggml.model") or "",
-        pre=header.text("tokenizer.ggml.pre") or "",
+        model=header.text(_MODEL) or "",
+        pre=header.text(_PRE) or "",
         tokens=tokens,
         types=types,
         merges=_texts(header, _MERGES),
@@ -58,6 +67,11 @@ def read_vocabulary(path: Path) -> Vocabulary:
         tokenizer_digest=header.tokenizer_digest,
         template_digest=header.template_digest,
     )
+
+
+def is_counted(header: GgufHeader) -> bool:
+    """Tell whether a gateway counts by the vocabulary of a file with this header."""
+    return header.text(_MODEL) == BYTE_PAIRS and header.text(_PRE) in KNOWN_CUTS
 
 
 def _texts(header: GgufHeader, key: str) -> tuple[str, ...]:
@@ -83,4 +97,4 @@ def _flag(header: GgufHeader, key: str) -> bool | None:
     return value if isinstance(value, bool) else None
 
 
-__all__ = ["Vocabulary", "read_vocabulary"]
+__all__ = ["BYTE_PAIRS", "KNOWN_CUTS", "Vocabulary", "is_counted", "read_vocabulary"]

@@ -19,6 +19,7 @@ from garage_ai.catalog import (
     Progress,
     Source,
     check_manifest,
+    is_counted,
     read_gguf,
 )
 from garage_ai.cli import output
@@ -28,8 +29,6 @@ from garage_ai.data_folder import default_data_dir
 
 _BRANCH: Final = "main"
 _COMMIT: Final = re.compile(r"[0-9a-f]{40}\Z")
-_COUNTED: Final = "gpt2"
-"""How GGUF files call the byte-pair vocabularies that a gateway counts with."""
 
 
 def described(
@@ -84,9 +83,9 @@ def _checked(fields: dict[str, str], text: str) -> Source:
 
 
 def _is_counted(path: Path) -> bool:
-    """Tell whether a GGUF file's vocabulary is of a kind that gateways count with."""
+    """Tell whether a GGUF file's vocabulary is one that gateways count by."""
     try:
-        return read_gguf(path).text("tokenizer.ggml.model") == _COUNTED
+        return is_counted(read_gguf(path))
     except GgufInvalid:
         return False
 

@@ -16,6 +16,7 @@ from tests.integration.cli.conftest import (
 )
 from tests.parts.counted_engine import manifest, weights
 from tests.parts.folders import model_folder
+from tests.parts.headers import PRE, rewritten
 
 from garage_ai.catalog import OnHuggingFace, OverHttps, decode_manifest, digest_of
 
@@ -114,6 +115,16 @@ def test_a_file_is_described(bare_cli: Cli) -> None:
     assert said == ""
     again, _ = described(bare_cli, str(weights()), "--name", "own", "--licence", "Apache-2.0")
     assert digest_of(again) == digest_of(made)
+
+
+@pytest.mark.parametrize(("pre", "is_warned"), [("llama-bpe", False), ("tekken", True)])
+def test_a_file_that_cannot_be_counted_is_warned_of(
+    bare_cli: Cli, tmp_path: Path, pre: str, is_warned: bool
+) -> None:
+    """A byte-pair vocabulary that is cut in a way no gateway knows earns nothing either."""
+    path = rewritten(weights(), tmp_path / "own.gguf", {PRE: pre})
+    _, said = described(bare_cli, str(path), "--hub", f"org/own@{COMMIT}")
+    assert ("nodes would earn nothing" in said) == is_warned
 
 
 def test_a_folder_is_described(bare_cli: Cli, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from aiohttp import web
+from structlog.testing import capture_logs
 from tests.parts.counted_engine import manifest, weights
 from tests.parts.mirror import Mirror, make_certificate
 
@@ -257,13 +258,16 @@ async def test_no_failure_ends_the_work(tmp_path: Path, monkeypatch: pytest.Monk
 async def test_what_is_served_is_made_ready(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is here at once, without any node; what fails again after a while."""
+    """What is here at once, without any node; what fails is told once and tried again."""
     monkeypatch.setattr(rooms, "LOOK_SECONDS", 0.01)
     monkeypatch.setattr(rooms, "FIRST_PAUSE", 0.02)
     loads = Loads(fails=2)
     librarian = Librarian(Library(tmp_path, [SHIPPED]), loads, lambda: ["sha256:x", DIGEST])
-    librarian.start()
-    async with asyncio.timeout(20):
-        await loads.done.wait()
-    await librarian.close()
+    with capture_logs() as said:
+        librarian.start()
+        async with asyncio.timeout(20):
+            await loads.done.wait()
+        await librarian.close()
     assert loads.asked == [DIGEST] * 3
+    unusable = [each["digest"] for each in said if each["event"] == "tokenizer_not_usable"]
+    assert unusable == [DIGEST]

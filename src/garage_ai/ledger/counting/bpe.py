@@ -13,7 +13,7 @@ from tokenizers import AddedToken, Regex, Tokenizer
 from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, PreTokenizer, Sequence, Split
 
-from garage_ai.catalog import Vocabulary
+from garage_ai.catalog import BYTE_PAIRS, Vocabulary
 from garage_ai.ledger.counting.errors import TokenizerBroken, TokenizerUnknown
 
 # Types of tokens as llama.cpp numbers them.
@@ -49,7 +49,7 @@ HABITS: Final[Mapping[str, _Habit]] = {
     "qwen2": _QWEN2,
     "deepseek-r1-qwen": _QWEN2,
 }
-"""What is known, by the name in the file."""
+"""What is known, by the name in the file; whoever only describes has the names as `KNOWN_CUTS`."""
 
 
 def adds_bos(vocabulary: Vocabulary) -> bool:
@@ -81,7 +81,7 @@ def tokenizer_of(vocabulary: Vocabulary) -> Tokenizer:
 
 
 def _habit(vocabulary: Vocabulary) -> _Habit:
-    if vocabulary.model != "gpt2":
+    if vocabulary.model != BYTE_PAIRS:
         raise TokenizerUnknown(f"vocabularies of the kind {vocabulary.model[:40]!r} are not known")
     habit = HABITS.get(vocabulary.pre)
     if habit is None:

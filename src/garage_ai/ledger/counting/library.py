@@ -153,6 +153,7 @@ class Librarian:
         self._loads = loads
         self._served = served
         self._ready: set[str] = set()
+        self._unusable: set[str] = set()
         self._tries: dict[str, int] = {}
         self._due: dict[str, float] = {}
         self._task: asyncio.Task[None] | None = None
@@ -194,6 +195,7 @@ class Librarian:
             if await self._loads.load(digest):
                 self._ready.add(digest)
                 return
+            self._tell_unusable(digest)
         except (CountingError, CatalogError, OSError) as error:
             detail = str(error)[:500] or type(error).__name__
             _log.warning("tokenizer_not_had", digest=digest, detail=detail)
@@ -203,6 +205,12 @@ class Librarian:
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(tries - 1, 16))
         pause *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter
         self._due[digest] = asyncio.get_running_loop().time() + pause
+
+    def _tell_unusable(self, digest: str) -> None:
+        """Say once of a model that its tokenizer is kept and does not count."""
+        if digest not in self._unusable:
+            self._unusable.add(digest)
+            _log.warning("tokenizer_not_usable", digest=digest)
 
 
 def _reader_of(folder: Path) -> Read:
