@@ -1,5 +1,6 @@
 """The routes of limits, and what a key is shown that has some."""
 
+import hashlib
 import json
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
@@ -10,6 +11,8 @@ from tests.parts.edge import Edge, running_edge
 from tests.parts.raw_http import Answer, ask
 
 from garage_ai.accounts import OPERATOR, LimitSettings
+from garage_ai.accounts.limit_fields import MAX_MODELS
+from garage_ai.audit.service import Wanted
 
 pytestmark = pytest.mark.anyio
 
@@ -54,6 +57,21 @@ async def test_limits_are_set_and_shown(edge: Edge) -> None:
     assert set(shown["used"].values()) == {0, "0"}
     [listed] = [k for k in (await told(edge, "GET", "/keys"))["data"] if k["id"] == made["id"]]
     assert listed["limits"] == changed
+
+
+async def test_the_longest_list_of_models_stands_in_the_log_by_its_digest(edge: Edge) -> None:
+    """As many names as may be, each as long as may be; a short list stands there as it is."""
+    made = await make_key(edge, {})
+    path = f"/keys/{made['id']}/limits"
+    await told(edge, "PATCH", path, {"models": ["b", "a"]})
+    names = [f"{number:03}å{'m' * 251}" for number in range(MAX_MODELS)]
+    changed = await told(edge, "PATCH", path, {"models": names})
+    assert changed["models"] == names
+    newest, first = await edge.services.audit.latest(2, wanted=Wanted(action="key.limited"))
+    written = json.dumps(names, separators=(",", ":"), ensure_ascii=False).encode()
+    digest = hashlib.sha256(written).hexdigest()
+    assert json.loads(newest.details) == {"models": f"100 names, sha256:{digest}"}
+    assert json.loads(first.details)["models"] == '["a","b"]'
 
 
 async def test_defaults_of_members_keys(edge: Edge) -> None:
