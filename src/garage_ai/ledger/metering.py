@@ -52,7 +52,10 @@ class Meter(Protocol):
         texts: Sequence[str],
         done: Callable[[Counted], None],
     ) -> None:
-        """Count without waiting: `done` is called once with what was counted, within a second."""
+        """Count without waiting: `done` is called once with what was counted.
+
+        That is within a second; what is cut into pieces may take one for each.
+        """
 
 
 def _ignore(_: CountReason) -> None:
@@ -124,7 +127,10 @@ class TokenMeter:
         texts: Sequence[str],
         done: Callable[[Counted], None],
     ) -> None:
-        """Count without waiting: `done` is called once with what was counted, within a second."""
+        """Count without waiting: `done` is called once with what was counted.
+
+        That is within a second; what is cut into pieces may take one for each.
+        """
         if digest is None or not self._knows(digest) or self._clerk.lacks(digest):
             self._on_count("absent")
             self._rule.begin(None, route, body, texts, done)

@@ -1,8 +1,8 @@
 """The recount of a request: what its record says is billed, and what its node's figures are worth.
 
-A record waits here until its tokens are counted, a few milliseconds as a rule and a second at most;
-the client has its answer by then. Where that fails the record is told as it is: what it holds of a
-balance ends with it.
+A record waits here until its tokens are counted, a few milliseconds as a rule, and a second at most
+for each piece of what is large; the client has its answer by then. Where that fails the record is
+told as it is: what it holds of a balance ends with it.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 
 DIGEST = digest_of(manifest())
 HOSTILE = "sha256:" + "b" * 64
+OTHER = "sha256:" + "c" * 64
 BODY = json.dumps({"model": "x", "messages": [{"role": "user", "content": "Hej"}]}).encode()
 BY_RULE = 1  # "Hej" is three bytes
 
@@ -142,6 +143,54 @@ async def test_a_hostile_template_ends_only_its_own_count(
             assert (await count_with(meter, DIGEST, "chat", BODY, [])).source == "tokenizer"
     finally:
         await meter.close()
+
+
+@pytest.fixture
+async def two_models(kept: Path, tmp_path: Path) -> AsyncIterator[TokenMeter]:
+    """A meter that is ready for the shipped model under two names."""
+    for digest in (DIGEST, OTHER):
+        folder_of(tmp_path, digest).parent.mkdir(parents=True, exist_ok=True)
+        folder_of(tmp_path, digest).symlink_to(folder_of(kept, DIGEST))
+    made = TokenMeter.start(tmp_path)
+    assert await made.load(DIGEST)
+    assert await made.load(OTHER)
+    yield made
+    await made.close()
+
+
+async def test_a_large_request_is_counted_and_keeps_no_other_model_waiting(
+    two_models: TokenMeter,
+) -> None:
+    """It takes the process seconds; chats are counted between its pieces."""
+    line = "A guard looks at who holds the card, and counts 1,234 of them. " * 60
+    single = json.dumps({"model": "x", "input": line}).encode()
+    one = await count_with(two_models, OTHER, "embeddings", single, [])
+    large = json.dumps({"model": "x", "input": [line] * 2000}).encode()
+    assert len(large) > 7_000_000
+    counting = asyncio.create_task(count_with(two_models, OTHER, "embeddings", large, []))
+    between = 0
+    while not counting.done():
+        chat = await count_with(two_models, DIGEST, "chat", BODY, ["Hej"])
+        assert chat.source == "tokenizer"
+        between += 1
+    assert between > 10
+    counted = await counting
+    assert (counted.source, counted.exact) == ("tokenizer", True)
+    assert counted.prompt_tokens == 2000 * one.prompt_tokens
+    assert two_models.waiting == 0
+
+
+async def test_a_large_request_ends_with_the_counting(two_models: TokenMeter) -> None:
+    """By the rule, as what else is under way; so does one that waits for another large one."""
+    large = json.dumps({"model": "x", "input": ["some words " * 400] * 2000}).encode()
+    counting = [
+        asyncio.create_task(count_with(two_models, OTHER, "embeddings", large, []))
+        for _ in range(2)
+    ]
+    await count_with(two_models, DIGEST, "chat", BODY, [])
+    await two_models.close()
+    assert [each.source for each in await asyncio.gather(*counting)] == ["rule", "rule"]
+    assert two_models.waiting == 0
 
 
 async def test_too_much_at_once_is_counted_by_the_rule(

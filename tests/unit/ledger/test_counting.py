@@ -19,10 +19,12 @@ from garage_ai.ledger.counting.errors import (
     TokenizerUnknown,
 )
 from garage_ai.ledger.counting.kept import load
-from garage_ai.ledger.counting.orders import Count, Refused, Replies, packed
+from garage_ai.ledger.counting.orders import Ask, Count, Refused, Replies, packed
+from garage_ai.ledger.counting.pieces import PIECE, added_up, is_large, pieces_of
 from garage_ai.ledger.counting.requests import MEDIUM_TOKENS, TURN_TOKENS, read_asked
 from garage_ai.ledger.counting.rule import count_by_rule
 from garage_ai.ledger.counting.templates import MAX_TEMPLATE, Template
+from garage_ai.wire.frames import Route
 
 PLAIN = "{{ bos_token }}{% for m in messages %} {{ m.role }} {{ m.content }}{% endfor %}"
 PARTS = "{% for m in messages %}{% for p in m.content %} {{ p.type }}{% endfor %}{% endfor %}"
@@ -232,3 +234,44 @@ def test_replies_come_in_any_pieces() -> None:
     replies = Replies()
     assert [r for at in range(len(data)) for r in replies.feed(data[at : at + 1])] == sent
     assert list(Replies().feed(data)) == sent
+
+
+LONG = "x " * (PIECE // 5)  # two of them fit into a piece, three do not
+
+
+@pytest.mark.parametrize("counter", [vllm(), llama(adds=True)], ids=["vllm", "llama.cpp"])
+@pytest.mark.parametrize(
+    ("route", "fields", "texts", "pieces"),
+    [
+        ("embeddings", {"input": [LONG] * 5}, (), 3),
+        ("embeddings", {"input": [LONG * 3, "x", "", LONG]}, (), 2),
+        ("completions", {"prompt": [LONG] * 4, "max_tokens": 2, "n": 2}, ("x x x",) * 7, 3),
+        ("completions", {"prompt": [LONG] * 4, "stop": "x"}, ("x x x", ""), 3),
+        ("completions", {"prompt": [LONG] * 4, "echo": True}, (LONG + "x",) * 4, 1),
+        ("completions", {"prompt": LONG * 4}, ("x",), 1),
+        ("completions", {"prompt": [LONG] * 2, "user": LONG}, (), 2),
+        ("embeddings", {"input": [[1] * PIECE, [2]]}, (), 1),
+    ],
+)
+def test_pieces_add_up_to_the_whole(
+    counter: Counter,
+    route: Route,
+    fields: dict[str, object],
+    texts: tuple[str, ...],
+    pieces: int,
+) -> None:
+    """A request is cut between its texts, where that does not change its count."""
+    whole = Ask("d", route, body(**fields), texts)
+    assert is_large(whole)
+    cut = pieces_of(whole)
+    assert len(cut) == pieces
+    counts = [counter.count(each.route, each.body, each.texts) for each in cut]
+    assert added_up(counts, whole) == counter.count(whole.route, whole.body, whole.texts)
+
+
+def test_what_is_no_request_is_one_piece() -> None:
+    """The process that counts says why; and neither a chat nor what is small is cut at all."""
+    broken = Ask("d", "embeddings", b"[" * (PIECE + 1), ())
+    assert pieces_of(broken) == [broken]
+    assert not is_large(Ask("d", "chat", chat(("user", LONG * 3)), ()))
+    assert not is_large(Ask("d", "embeddings", body(input=["x", "x"]), ()))

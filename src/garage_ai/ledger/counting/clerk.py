@@ -1,8 +1,9 @@
 """Who keeps the process that counts: sends it orders, waits for them a while, starts it anew.
 
 Orders of a few milliseconds go as one packet: so the event loop is woken and writes once for all of
-them, and a request costs it a few microseconds. A model whose requests ended the process several
-times is not counted by it any more.
+them, and a request costs it a few microseconds. Of large requests one piece waits at a time, so
+others are counted in between. A model whose requests ended the process several times is not counted
+by it any more.
 """
 
 import asyncio
@@ -17,11 +18,12 @@ from typing import Final, Literal, TypeVar
 import structlog
 
 from garage_ai.ledger.counting.orders import Ask, Count, Load, Order, Refused, Replies, packed
+from garage_ai.ledger.counting.pieces import added_up, is_large, pieces_of
 
 _log = structlog.get_logger(__name__)
 
 COUNT_SECONDS: Final = 1.0
-"""Longest wait for a count: a usage record waits as long."""
+"""Longest wait for a count: a usage record waits as long, a large one's for each piece."""
 LOAD_SECONDS: Final = 40.0
 CLOSE_SECONDS: Final = 0.5
 """Longest wait for counts under way when the gateway ends."""
@@ -82,6 +84,8 @@ class Clerk:
         self._orders: list[Order] = []
         self._waiting: deque[_Waiting] = deque()
         self._bytes = 0
+        self._large: set[asyncio.Task[Count | Reason]] = set()
+        self._one_large = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._absent: set[str] = set()
         self._strikes: Counter[str] = Counter()
@@ -100,8 +104,8 @@ class Clerk:
 
     @property
     def waiting(self) -> int:
-        """Orders that were not answered yet."""
-        return len(self._waiting)
+        """Orders and large requests that were not answered yet."""
+        return len(self._waiting) + len(self._large)
 
     def lacks(self, digest: str) -> bool:
         """Tell whether a model is known to have no tokenizer here."""
@@ -110,12 +114,44 @@ class Clerk:
     def count(self, order: Ask, done: Done) -> None:
         """Have a request counted; `done` hears the count, or why there is none, exactly once."""
         size = len(order.body) + sum(map(len, order.texts))
+        if self.waiting >= MAX_WAITING or self._bytes + size > MAX_BYTES:
+            done("overloaded")
+        elif is_large(order):
+            self._count_large(order, size, done)
+        else:
+            self._ask(order, size, done)
+
+    def _ask(self, order: Ask, size: int, done: Done) -> None:
         if self._process is None or self._strikes[order.digest] >= STRIKES:
             done("broken")
-        elif len(self._waiting) >= MAX_WAITING or self._bytes + size > MAX_BYTES:
-            done("overloaded")
         else:
             self._put(order, _Waiting(order.digest, size, self._loop.time() + COUNT_SECONDS, done))
+
+    def _count_large(self, order: Ask, size: int, done: Done) -> None:
+        def ended(task: asyncio.Task[Count | Reason]) -> None:
+            self._large.discard(task)
+            self._bytes -= size
+            self._rest()
+            failed = task.cancelled() or task.exception() is not None
+            done("broken" if failed else task.result())
+
+        task = asyncio.create_task(self._in_pieces(order), name="counting_pieces")
+        self._large.add(task)
+        self._bytes += size
+        self._idle.clear()
+        task.add_done_callback(ended)
+
+    async def _in_pieces(self, order: Ask) -> Count | Reason:
+        counts: list[Count] = []
+        async with self._one_large:
+            for piece in await asyncio.to_thread(pieces_of, order):
+                future: asyncio.Future[Count | Reason] = self._loop.create_future()
+                self._ask(piece, 0, result_of(future))
+                what = await future
+                if not isinstance(what, Count):
+                    return what
+                counts.append(what)
+        return added_up(counts, order)
 
     async def load(self, digest: str) -> bool:
         """Have a tokenizer made ready; tell whether it can be used."""
@@ -142,6 +178,10 @@ class Clerk:
             self._task.cancel()
             await asyncio.wait({self._task})
         self._give_up()
+        if large := set(self._large):
+            for task in large:
+                task.cancel()
+            await asyncio.wait(large)
 
     def _put(self, order: Order, waiting: _Waiting) -> None:
         if not self._orders:
@@ -216,8 +256,7 @@ class Clerk:
     def _take(self, reply: Count | Refused) -> None:
         waiting = self._waiting.popleft()
         self._bytes -= waiting.size
-        if not self._waiting:
-            self._idle.set()
+        self._rest()
         self._strikes.pop(waiting.digest, None)
         if isinstance(reply, Count):
             waiting.tell(reply)
@@ -230,11 +269,16 @@ class Clerk:
             self._absent.add(waiting.digest)
         waiting.tell("absent")
 
+    def _rest(self) -> None:
+        if not self.waiting:
+            self._idle.set()
+
     def _give_up(self) -> None:
         """Let nobody wait for a process that is gone; the first it had was what ended it."""
-        waiting, self._waiting, self._bytes = self._waiting, deque(), 0
+        waiting, self._waiting = self._waiting, deque()
+        self._bytes -= sum(each.size for each in waiting)
         self._orders = []
-        self._idle.set()
+        self._rest()
         if waiting and not self._closing:
             self._strikes[waiting[0].digest] += 1
         for each in waiting:
