@@ -217,6 +217,61 @@ async def test_a_count_that_comes_too_late_is_one_by_the_rule(
     assert meter.waiting == 0
 
 
+@pytest.fixture
+async def endless(
+    kept: Path, tmp_path: Path, reasons: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[TokenMeter]:
+    """A meter for the shipped model, and for one with a template that does not end for some."""
+    monkeypatch.setattr(clerk, "_LONGEST_PAUSE", 0.0)  # the next process starts soon
+    folder = tmp_path / "tokenizers"
+    template = f"{{% if messages[0].content == 'on' %}}{ENDLESS}{{% endif %}}x"
+    keep(folder, HOSTILE, rewritten(weights(), tmp_path / "model.gguf", {TEMPLATE: template}))
+    folder_of(folder, DIGEST).symlink_to(folder_of(kept, DIGEST))
+    meter = TokenMeter.start(folder, lambda reason: reasons.update([reason]))
+    yield meter
+    await meter.close()
+
+
+ON = json.dumps({"model": "x", "messages": [{"role": "user", "content": "on"}]}).encode()
+
+
+async def ready(meter: TokenMeter) -> None:
+    """Wait for a process that counts; what was asked of one that ends meanwhile is refused."""
+    async with asyncio.timeout(40):
+        while not (await meter.load(HOSTILE) and await meter.load(DIGEST)):
+            pass
+
+
+async def test_a_model_that_ended_the_process_often_is_counted_again_after_a_while(
+    endless: TokenMeter, reasons: Counter[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it was counted in between; until then it costs nobody another process."""
+    for _ in range(clerk.STRIKES):
+        await ready(endless)
+        assert (await count_with(endless, HOSTILE, "chat", BODY, [])).source == "tokenizer"
+        assert (await count_with(endless, HOSTILE, "chat", ON, [])).source == "rule"
+    await ready(endless)
+    reasons.clear()
+    assert (await count_with(endless, HOSTILE, "chat", BODY, [])).source == "rule"
+    assert (await count_with(endless, DIGEST, "chat", BODY, [])).source == "tokenizer"
+    assert reasons == {"broken": 1, "counted": 1}
+    monkeypatch.setattr(clerk, "STRIKE_SECONDS", 0.0)
+    assert (await count_with(endless, HOSTILE, "chat", BODY, [])).source == "tokenizer"
+
+
+async def test_who_ends_the_process_has_what_was_counted_before_told(
+    endless: TokenMeter, reasons: Counter[str]
+) -> None:
+    """Another model's count in the same packet is not lost with it, nor is that model blamed."""
+    await ready(endless)
+    asked = [(DIGEST, BODY), (HOSTILE, ON), (DIGEST, BODY)]
+    found = await asyncio.gather(
+        *(count_with(endless, each, "chat", body, []) for each, body in asked)
+    )
+    assert [each.source for each in found] == ["tokenizer", "rule", "rule"]
+    assert reasons["counted"] == 1
+
+
 async def test_who_waits_no_more_is_told_nothing(kept: Path) -> None:
     """Neither a load nor a count that was given up ends the counting, or keeps it from its end."""
     meter = TokenMeter.start(kept)

@@ -3,14 +3,14 @@
 Orders of a few milliseconds go as one packet: so the event loop is woken and writes once for all of
 them, and a request costs it a few microseconds. Of large requests one piece waits at a time, so
 others are counted in between. A model whose requests ended the process several times is not counted
-by it any more.
+by it for a while.
 """
 
 import asyncio
 import contextlib
 import os
 import sys
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal, TypeVar
@@ -38,7 +38,9 @@ MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_ABSENT: Final = 10_000
 """Models that are known to have no tokenizer here, and of which the process is not asked again."""
 STRIKES: Final = 3
-"""How often a model's requests may end the process."""
+"""How often a model's requests may end the process within STRIKE_SECONDS."""
+STRIKE_SECONDS: Final = 600.0
+"""How long that is held against a model: each costs all models the seconds of a new start."""
 _FIRST_PAUSE: Final = 0.2
 _LONGEST_PAUSE: Final = 30.0
 _READ: Final = 64 * 1024
@@ -88,7 +90,7 @@ class Clerk:
         self._one_large = asyncio.Lock()
         self._timer: asyncio.TimerHandle | None = None
         self._absent: set[str] = set()
-        self._strikes: Counter[str] = Counter()
+        self._strikes: dict[str, deque[float]] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._up, self._idle = asyncio.Event(), asyncio.Event()
         self._idle.set()
@@ -122,10 +124,16 @@ class Clerk:
             self._ask(order, size, done)
 
     def _ask(self, order: Ask, size: int, done: Done) -> None:
-        if self._process is None or self._strikes[order.digest] >= STRIKES:
+        if self._process is None or self._is_out(order.digest):
             done("broken")
         else:
             self._put(order, _Waiting(order.digest, size, self._loop.time() + COUNT_SECONDS, done))
+
+    def _is_out(self, digest: str) -> bool:
+        ended = self._strikes.get(digest)
+        if ended is None or len(ended) < STRIKES:
+            return False
+        return self._loop.time() - ended[0] < STRIKE_SECONDS
 
     def _count_large(self, order: Ask, size: int, done: Done) -> None:
         def ended(task: asyncio.Task[Count | Reason]) -> None:
@@ -257,7 +265,6 @@ class Clerk:
         waiting = self._waiting.popleft()
         self._bytes -= waiting.size
         self._rest()
-        self._strikes.pop(waiting.digest, None)
         if isinstance(reply, Count):
             waiting.tell(reply)
             return
@@ -280,7 +287,8 @@ class Clerk:
         self._orders = []
         self._rest()
         if waiting and not self._closing:
-            self._strikes[waiting[0].digest] += 1
+            ended = self._strikes.setdefault(waiting[0].digest, deque(maxlen=STRIKES))
+            ended.append(self._loop.time())
         for each in waiting:
             each.tell("broken")
 
@@ -302,6 +310,7 @@ __all__ = [
     "MAX_BYTES",
     "MAX_WAITING",
     "STRIKES",
+    "STRIKE_SECONDS",
     "Clerk",
     "Done",
     "Reason",

@@ -30,7 +30,7 @@ MEMORY: Final = 3 * 1024**3
 MAX_LOADED: Final = 12
 """Tokenizers at hand; the one that was unused longest leaves."""
 FLUSH_SECONDS: Final = 0.005
-"""How often replies leave while there are more orders."""
+"""How often replies leave while there are more orders of the same model."""
 NICE: Final = 5
 """Chat goes before counting where there is one processor for both."""
 
@@ -92,13 +92,13 @@ def _alarm(seconds: float) -> None:
 def serve(folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
     """Answer orders until there are no more."""
     desk = Desk(folder)
-    flushed = time.monotonic()
+    flushed, model = time.monotonic(), ""
     for orders in read_orders(source):
         for order in orders:
-            # What one costs that ends this process, those before it have had their answer.
-            if time.monotonic() - flushed > FLUSH_SECONDS:
+            # Where one ends this process, the first without an answer is blamed: that is its model.
+            if order.digest != model or time.monotonic() - flushed > FLUSH_SECONDS:
                 sink.flush()
-                flushed = time.monotonic()
+                flushed, model = time.monotonic(), order.digest
             sink.write(packed(desk.answer(order)))
         sink.flush()
 
