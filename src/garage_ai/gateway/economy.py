@@ -91,7 +91,7 @@ async def open_economy(
     grants = Grants(storage, ledger, rules)
     projector = Projector.start(storage, leases)
     stack.push_async_callback(projector.close)
-    allowances = Allowances.start(leases, before=grants.give)
+    allowances = Allowances.start(leases, grants=grants)
     stack.push_async_callback(allowances.close)
     usage = UsageWriter.start(ledger, on_end=allowances.ended, on_drop=metrics.usage_dropped)
     stack.push_async_callback(usage.close)

@@ -2,12 +2,12 @@
 
 What SQL cannot be asked is not promised: when a lease cannot be had or renewed, a request ends in
 StorageError. A payer's first request waits for its lease, and so does one that needs more than the
-lease has room for; all who wait for the same payer wait for the same call.
+lease has room for; all who wait for the same payer wait for the same call. Who has no grant of this
+month yet is given it first, with all others who come then; nobody else waits for that.
 """
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Final, Self
 
 import structlog
@@ -15,10 +15,11 @@ import structlog
 from garage_ai.ledger.allowance import Allowance, ReservationState
 from garage_ai.ledger.books import LeaseId, Settlement
 from garage_ai.ledger.errors import InsufficientBalance
-from garage_ai.ledger.grants import Before, no_grants
+from garage_ai.ledger.grants import Granting
 from garage_ai.ledger.leases import Granted, Leases, Request, Wish
 from garage_ai.ledger.models import AccountId, NanoGai, Transfer, member_account, member_of
 from garage_ai.ledger.reservation import Reservation
+from garage_ai.ledger.rounds import Payer, Rounds, Waiter
 from garage_ai.ledger.spares import Spares
 from garage_ai.ledger.usage_writer import End
 from garage_ai.storage import MemberId, StorageError, StorageTimeout
@@ -36,9 +37,6 @@ HOLD_SECONDS: Final = 7200.0
 
 TICK_SECONDS: Final = 5.0
 
-PAYERS: Final = 200
-"""Most payers whose leases are asked for in one transaction."""
-
 PATIENCE_SECONDS: Final = 1.5
 """How long a request waits for what other gateways hold of a balance and do not need."""
 
@@ -46,44 +44,27 @@ AGAIN_SECONDS: Final = 0.25
 """How long between two looks for it."""
 
 
-@dataclass(slots=True, eq=False)
-class _Waiter:
-    amount: int
-    future: asyncio.Future[Reservation]
-
-
-@dataclass(slots=True, eq=False)
-class _Payer:
-    """A payer with its lease, who waits for more of it, and whether some of it goes back."""
-
-    member: MemberId
-    account: AccountId
-    allowance: Allowance
-    waiting: list[_Waiter] = field(default_factory=list)
-    spare: bool = False
-
-
 class Allowances:
     """What this gateway may promise its payers. All methods belong to the event loop's thread."""
 
-    def __init__(self, leases: Leases, *, before: Before = no_grants) -> None:
+    def __init__(self, leases: Leases, *, grants: Granting | None = None) -> None:
         self.unaccounted = NanoGai(0)
         self._leases = leases
-        self._before = before
-        self._payers: dict[MemberId, _Payer] = {}
+        self._grants = grants
+        self._payers: dict[MemberId, Payer] = {}
         self._open: dict[LeaseId, Allowance] = {}
         self._held: dict[Reservation, None] = {}
         self._epoch = 0
         self._returning = asyncio.Lock()
-        self._short: dict[MemberId, _Payer] = {}
-        self._lending: asyncio.Task[None] | None = None
+        self._granting = Rounds("grants", self._grant)
+        self._lending = Rounds("leases", self._extend)
         self._spares = Spares(self._give_spare)
         self._task: asyncio.Task[None] | None = None
 
     @classmethod
-    def start(cls, leases: Leases, *, before: Before = no_grants) -> Self:
+    def start(cls, leases: Leases, *, grants: Granting | None = None) -> Self:
         """Start on the running loop; `close` ends it."""
-        allowances = cls(leases, before=before)
+        allowances = cls(leases, grants=grants)
         allowances._task = asyncio.create_task(allowances._run(), name="allowances")
         return allowances
 
@@ -114,11 +95,11 @@ class Allowances:
     async def close(self) -> None:
         """Give the leases back; the writer of what is settled is closed before."""
         self._spares.close()
-        tasks = [task for task in (self._task, self._lending) if task is not None]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        await self._granting.close()
+        await self._lending.close()
         # One that is not at rest stays open: what is lost of it is booked when it has expired.
         try:
             await self._give_back([each for each in self._open.values() if each.at_rest])
@@ -150,7 +131,7 @@ class Allowances:
         if before.bit_length() != self.unaccounted.bit_length():
             _log.error("unaccounted", nano_gai=self.unaccounted)
 
-    def _promise(self, mine: _Payer, amount: int, now: float) -> Reservation:
+    def _promise(self, mine: Payer, amount: int, now: float) -> Reservation:
         reservation = Reservation(self, mine.allowance, mine.member, amount, now)
         self._held[reservation] = None
         return reservation
@@ -171,9 +152,9 @@ class Allowances:
         if allowance.lost and allowance.at_rest:
             self._open.pop(allowance.lease, None)
 
-    def _new_payer(self, member: MemberId) -> _Payer:
+    def _new_payer(self, member: MemberId) -> Payer:
         account = member_account(member)
-        mine = self._payers[member] = _Payer(member, account, self._new_allowance(account))
+        mine = self._payers[member] = Payer(member, account, self._new_allowance(account))
         return mine
 
     def _new_allowance(self, account: AccountId) -> Allowance:
@@ -182,7 +163,7 @@ class Allowances:
         self._open[allowance.lease] = allowance
         return allowance
 
-    async def _ask(self, mine: _Payer, amount: int, until: float) -> Reservation:
+    async def _ask(self, mine: Payer, amount: int, until: float) -> Reservation:
         """Wait for more of the lease, and a while for what other gateways have of the balance."""
         now = asyncio.get_running_loop().time
         while not mine.allowance.is_hopeless(amount, now()):
@@ -194,8 +175,8 @@ class Allowances:
             await asyncio.sleep(AGAIN_SECONDS)
         raise InsufficientBalance(mine.account, mine.allowance.spendable)
 
-    async def _wait(self, mine: _Payer, amount: int) -> Reservation:
-        waiter = _Waiter(amount, asyncio.get_running_loop().create_future())
+    async def _wait(self, mine: Payer, amount: int) -> Reservation:
+        waiter = Waiter(amount, asyncio.get_running_loop().create_future())
         mine.waiting.append(waiter)
         self._fill(mine)
         try:
@@ -219,34 +200,19 @@ class Allowances:
             mine.spare = True
             self._fill(mine)
 
-    def _fill(self, mine: _Payer) -> None:
-        self._short[mine.member] = mine
-        if self._lending is None:
-            self._lending = asyncio.create_task(self._lend(), name="leases")
+    def _fill(self, mine: Payer) -> None:
+        """Lease what is missing: one call for all who are there when it begins."""
+        has_grant = self._grants is None or self._grants.has(mine.member)
+        (self._lending if has_grant else self._granting).put(mine)
 
-    async def _lend(self) -> None:
-        """Lease until nobody waits; who is there when a call begins is answered by it."""
-        short: list[_Payer] = []
-        try:
-            while self._short:
-                short = [*self._short.values()][:PAYERS]
-                for mine in short:
-                    del self._short[mine.member]
-                try:
-                    await self._extend(short)
-                except Exception as error:  # whoever waits hears of it
-                    if not isinstance(error, StorageError):
-                        _log.exception("lease_failed")
-                    _fail(short, error)
-                self._short |= {mine.member: mine for mine in short if mine.waiting}
-        finally:
-            self._lending = None
-            _fail([*short, *self._short.values()], StorageTimeout("the gateway stops"))
-
-    async def _extend(self, short: Sequence[_Payer]) -> None:
-        loop = asyncio.get_running_loop()
+    async def _grant(self, short: Sequence[Payer]) -> None:
+        if self._grants is not None:
+            await self._grants.give(*[mine.member for mine in short])
         for mine in short:
-            await self._before(mine.member)
+            self._lending.put(mine)
+
+    async def _extend(self, short: Sequence[Payer]) -> None:
+        loop = asyncio.get_running_loop()
         async with self._returning:
             pass  # what is on its way back is asked for when it is there
         asked = loop.time()
@@ -262,6 +228,8 @@ class Allowances:
         for mine, those, request, each in zip(short, waiting, requests, granted, strict=True):
             if self._take(mine.allowance, request.wish, each, asked):
                 self._serve(mine, those)
+            if mine.waiting:
+                self._lending.put(mine)
 
     def _take(self, allowance: Allowance, wish: Wish, granted: Granted, asked: float) -> bool:
         """Take note of a lease as it is now; False for one that has ended."""
@@ -273,7 +241,7 @@ class Allowances:
         allowance.extended(granted, wish, asked + self._leases.seconds, now)
         return True
 
-    def _serve(self, mine: _Payer, waiting: Sequence[_Waiter]) -> None:
+    def _serve(self, mine: Payer, waiting: Sequence[Waiter]) -> None:
         """Answer those who waited for a call, in the order in which they came."""
         now = asyncio.get_running_loop().time()
         for waiter in waiting:
@@ -315,7 +283,8 @@ class Allowances:
             mine
             for mine in self._payers.values()
             if mine.allowance.at_rest
-            and mine.member not in self._short
+            and mine.member not in self._granting
+            and mine.member not in self._lending
             and not mine.waiting
             and now - mine.allowance.used_at > IDLE_SECONDS
         ]
@@ -355,16 +324,8 @@ class Allowances:
         self._forget(allowance)
 
 
-def _amounts(waiting: Sequence[_Waiter]) -> list[int]:
+def _amounts(waiting: Sequence[Waiter]) -> list[int]:
     return [each.amount for each in waiting]
-
-
-def _fail(payers: Sequence[_Payer], error: BaseException) -> None:
-    for mine in payers:
-        waiting, mine.waiting = mine.waiting, []
-        for waiter in waiting:
-            if not waiter.future.done():
-                waiter.future.set_exception(error)
 
 
 __all__ = ["HOLD_SECONDS", "IDLE_SECONDS", "WAIT_SECONDS", "Allowances"]

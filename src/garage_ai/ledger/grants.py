@@ -1,6 +1,6 @@
 """The free share of every month: given when a member first needs it, never on top of savings."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -19,6 +19,18 @@ Before = Callable[[MemberId], Awaitable[None]]
 
 async def no_grants(_: MemberId) -> None:
     """Give nothing before a payer's balance is asked."""
+
+
+class Granting(Protocol):
+    """What gives members their grants."""
+
+    def has(self, member: MemberId) -> bool:
+        """Tell whether a member is known to have this month's."""
+        ...
+
+    async def give(self, *asked: MemberId) -> None:
+        """See to it that members have this month's. Raises: StorageError."""
+        ...
 
 
 class Held(Protocol):
@@ -59,37 +71,65 @@ class Grants:
         self._month = ""
         self._given: set[MemberId] = set()
 
-    async def give(self, member: MemberId) -> None:
-        """See to it that a member has this month's grant. Raises: StorageError."""
-        now = self._clock().astimezone(UTC)
-        month = f"{now:%Y-%m}"
+    def has(self, member: MemberId) -> bool:
+        """Tell whether a member is known to have this month's grant."""
+        return member in self._given_in(self._now())
+
+    async def give(self, *asked: MemberId) -> None:
+        """See to it that members have this month's grant, all in the same few transactions.
+
+        Raises: StorageError.
+        """
+        now = self._now()
+        given = self._given_in(now)
+        names = {_name(member, now): member for member in asked if member not in given}
+        if not names:
+            return
+        decided = await self._book.are_decided(names)
+        new = {member: name for name, member in names.items() if name not in decided}
+        rewards = [
+            await self._reward(new[member], member, joined, now)
+            for member, joined in (await self._joined(new)).items()
+        ]
+        if rewards:
+            await self._book.decide(rewards, now)
+        due = [*decided, *(reward.id for reward in rewards)]
+        await self._book.post(now, due)
+        given.update(names[name] for name in due)
+
+    def _now(self) -> datetime:
+        return self._clock().astimezone(UTC)
+
+    def _given_in(self, now: datetime) -> set[MemberId]:
+        """Give who is known to have the grant of the month; the last month's are forgotten."""
+        month = _month(now)
         if month != self._month:
             self._month, self._given = month, set()
-        if member in self._given:
-            return
-        name = f"grant/{month}/{member}"
-        if not await self._book.is_decided(name):
-            joined = await self._joined(member)
-            if joined is None:
-                return
-            account = member_account(member)
-            held = await self._ledger.balance(account)
-            amount = grant(self._rules, held.amount, joined.date(), now.date())
-            given = Reward(name, month, Kind.GRANT, ISSUANCE, account, amount)
-            await self._book.decide([given], now)
-        await self._book.post(now, name)
-        if month == self._month:
-            self._given.add(member)
+        return self._given
 
-    async def _joined(self, member: MemberId) -> datetime | None:
-        asked = select(members.c.created_at).where(
-            members.c.id == member,
+    async def _reward(self, name: str, member: MemberId, joined: datetime, now: datetime) -> Reward:
+        account = member_account(member)
+        held = await self._ledger.balance(account)
+        amount = grant(self._rules, held.amount, joined.date(), now.date())
+        return Reward(name, _month(now), Kind.GRANT, ISSUANCE, account, amount)
+
+    async def _joined(self, asked: Collection[MemberId]) -> dict[MemberId, datetime]:
+        """Tell since when members are there, of those who are."""
+        rows = select(members.c.id, members.c.created_at).where(
+            members.c.id.in_(asked),
             members.c.suspended_at.is_(None),
             members.c.erased_at.is_(None),
         )
         async with self._storage.read() as connection:
-            joined: datetime | None = await connection.scalar(asked)
-        return joined
+            return {MemberId(row.id): row.created_at for row in await connection.execute(rows)}
 
 
-__all__ = ["Before", "Grants", "Held", "Ledger", "no_grants"]
+def _month(now: datetime) -> str:
+    return f"{now:%Y-%m}"
+
+
+def _name(member: MemberId, now: datetime) -> str:
+    return f"grant/{_month(now)}/{member}"
+
+
+__all__ = ["Before", "Granting", "Grants", "Held", "Ledger", "no_grants"]

@@ -4,7 +4,7 @@ The amount of a reward rests on balances that move, so it is written down before
 retry then says the same as the first time.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, NamedTuple, Protocol
@@ -102,10 +102,11 @@ class RewardBook:
                 await AuditLog(self._storage).record(connection, act)
         return True
 
-    async def is_decided(self, reward: str) -> bool:
-        """Tell whether a reward was decided. Raises: StorageError."""
+    async def are_decided(self, asked: Collection[str]) -> list[str]:
+        """Name those rewards that were decided. Raises: StorageError."""
+        rows = select(rewards.c.id).where(rewards.c.id.in_(asked))
         async with self._storage.read() as connection:
-            return await _is_there(connection, reward)
+            return [*(await connection.execute(rows)).scalars()]
 
     async def decided(self, reward: str) -> Reward | None:
         """Give a reward as it was decided. Raises: StorageError."""
@@ -119,8 +120,8 @@ class RewardBook:
         kind, debit, credit = Kind(row.kind), AccountId(row.debit), AccountId(row.credit)
         return Reward(row.id, row.period, kind, debit, credit, NanoGai(row.amount), row.note)
 
-    async def post(self, now: datetime, only: str | None = None) -> int:
-        """Post what was decided and is not posted, all or one; give how many.
+    async def post(self, now: datetime, only: Collection[str] | None = None) -> int:
+        """Post what was decided and is not posted, or of it those named; give how many.
 
         Raises: StorageError.
         """
@@ -158,13 +159,13 @@ class RewardBook:
                     dropped.append(reward.id)
         return done, dropped
 
-    async def _waiting(self, only: str | None) -> list[Transfer]:
+    async def _waiting(self, only: Collection[str] | None) -> list[Transfer]:
         # A mint goes before what is paid of it: both are decided at the same moment.
         first = (rewards.c.kind != Kind.MINT, rewards.c.id)
         asked = select(rewards).where(rewards.c.posted_at.is_(None))
-        if only is not None:
-            asked = asked.where(rewards.c.id == only)
-        asked = asked.order_by(rewards.c.decided_at, *first).limit(_BATCH)
+        # Those that are named are no more than who named them could want at once.
+        asked = asked.limit(_BATCH) if only is None else asked.where(rewards.c.id.in_(only))
+        asked = asked.order_by(rewards.c.decided_at, *first)
         async with self._storage.read() as connection:
             rows = (await connection.execute(asked)).all()
         return [

@@ -7,7 +7,7 @@ import pytest
 from sqlalchemy import insert, update
 from tests.parts.money import ANNA, BERT, A, B, use
 
-from garage_ai.ledger import GAI, ISSUANCE, Kind, Ledger
+from garage_ai.ledger import GAI, ISSUANCE, Kind, Ledger, member_account
 from garage_ai.ledger.grants import Grants
 from garage_ai.ledger.rewards import Rules
 from garage_ai.storage import MemberId, Storage
@@ -67,6 +67,25 @@ async def test_savings_take_its_place(grants: Grants, ledger: Ledger) -> None:
     assert (await ledger.balance(B)).amount == RULES.grant
     [grant, _] = (await ledger.statement(B)).transfers
     assert grant.amount == 2 * GAI
+
+
+async def test_many_have_it_in_one_go(
+    grants: Grants, storage: Storage, ledger: Ledger, clock: Clock
+) -> None:
+    """Each what is missing, also where one had it, one was decided, and one is nobody."""
+    new = MemberId("mbr_cilla")
+    await add_member(storage, new, clock.now)
+    await grants.give(ANNA)
+    dying = Grants(storage, _Deaf(ledger), RULES, clock)
+    with pytest.raises(ConnectionError):
+        await dying.give(BERT)
+    some = (ANNA, BERT, new, MemberId("mbr_nobody"))
+    await grants.give(*some)
+    assert [grants.has(each) for each in some] == [True, True, True, False]
+    held = [(await ledger.balance(member_account(each))).amount for each in some]
+    assert held == [RULES.grant, RULES.grant, RULES.grant, 0]
+    clock.now += timedelta(days=31)
+    assert not any(map(grants.has, some))
 
 
 async def test_several_gateways_give_it_once(
