@@ -76,7 +76,7 @@ class ProcessorOfOthers:
         engine = self._engine()
         if engine is None:
             return unknown(sentence("own_server"))
-        now = sample(self._clock, families({os.getpid(), *engine}))
+        now = sample(self._clock, families(engine) | {os.getpid()})
         before, self._before = self._before, now
         limit = limits.max_cpu
         if before is None or limit is None:
