@@ -28,6 +28,12 @@ BODY = json.dumps({"model": "x", "messages": [{"role": "user", "content": "Hej"}
 BY_RULE = 1  # "Hej" is three bytes
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let a count wait longer than it may in service: other tests have the processor too."""
+    monkeypatch.setattr(clerk, "COUNT_SECONDS", 10.0)
+
+
 def keep(folder: Path, digest: str, model: Path) -> None:
     """Keep a model's header as the library does."""
     place = folder_of(folder, digest)
