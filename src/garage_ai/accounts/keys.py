@@ -132,7 +132,7 @@ async def revoke_key(
         before = _key(row)
         if before.revoked_at is not None:
             return before
-        if by.id == key and "admin" in before.scopes:
+        if by.kind == "key" and "admin" in before.scopes:
             await _require_another_admin(connection, key)
         await connection.execute(update(keys).where(mine).values(revoked_at=now))
         entry = Entry(Action.KEY_REVOKED, by, key, before.member)

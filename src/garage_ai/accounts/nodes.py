@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts.errors import NodeKeyStale, NodeKeyTaken, NodeNotFound, NodeRemoved
 from garage_ai.accounts.fields import checked_name, checked_public_key
+from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import EnrolmentToken, Node, RetiredKey, Trust
 from garage_ai.accounts.tokens import find_token, redeem_token
 from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Detail, Entry, utc_now
@@ -34,7 +35,8 @@ class Nodes:
         The caller has checked that the other side holds the public key's seed. The same call
         again, after a lost answer, gives the same node. A key that is a node of the token's
         member already stays that node, with the new name and trust and what the token says.
-        Raises: InvalidToken and its leaves, NodeKeyTaken, NodeRemoved, InvalidField, StorageError.
+        Raises: InvalidToken and its leaves, MemberSuspended, NodeKeyTaken, NodeRemoved,
+        InvalidField, StorageError.
         """
         name, public_key = checked_name(name), checked_public_key(public_key)
         now = self._clock()
@@ -45,9 +47,11 @@ class Nodes:
                 raise NodeRemoved("the node of this public key was removed for good")
             asked = await find_token(connection, token)
             if known is not None and asked.redeemed_by == known.id:
+                await require_member(connection, known.member, active=True)
                 return known
             node = known.id if known is not None else new_node_id()
             redeemed = await redeem_token(connection, token, now, node)
+            await require_member(connection, redeemed.member, active=True)
             if known is None:
                 fresh = Node(
                     node,

@@ -1,5 +1,6 @@
 """Members who are suspended, let in again, and erased."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,23 @@ async def test_the_last_admin_key_does_not_lock_itself_out(storage: Storage) -> 
     assert (await ring.revoke(first.id, by=by)).revoked_at is not None
     with pytest.raises(LastAdminKey):
         await ring.revoke(hers.id, by=Actor.key(hers.id, anna.id))
+    await ring.close()
+
+
+async def test_nobody_revokes_the_last_admin_key(storage: Storage) -> None:
+    """Not by another key of its member either, nor two keys each other."""
+    ring = await KeyRing.open(storage)
+    admin = (await ring.create("admin", scopes=("admin",))).key
+    plain = (await ring.create("laptop", scopes=("inference", "member"))).key
+    with pytest.raises(LastAdminKey):
+        await ring.revoke(admin.id, of=OPERATOR, by=Actor.key(plain.id, OPERATOR))
+    other = (await ring.create("other", scopes=("admin",))).key
+    pair = ((admin, other), (other, admin))
+    ends = await asyncio.gather(
+        *(ring.revoke(one.id, by=Actor.key(by.id, OPERATOR)) for one, by in pair),
+        return_exceptions=True,
+    )
+    assert sorted(isinstance(end, LastAdminKey) for end in ends) == [False, True]
     await ring.close()
 
 

@@ -193,6 +193,32 @@ async def test_a_suspended_member_is_told_so(edge: Edge) -> None:
     assert not [each.suspended for each in edge.network.enrolled if each.id == node][-1]
 
 
+async def test_a_suspended_member_enrols_nothing(edge: Edge) -> None:
+    """Neither the node that was taken out, by its old token once more, nor a new one."""
+    anna = await come(edge, "Anna")
+    identity, used = new_identity(), told(await anna("POST", "/tokens", {}), 201)["token"]
+    told(await enrol(edge, identity, used), 201)
+    fresh = told(await anna("POST", "/tokens", {}), 201)["token"]
+    told(await api(edge, "POST", f"/members/{anna.id}/suspend"))
+    before = len(edge.network.enrolled)
+    for who, token in ((identity, used), (new_identity(), fresh)):
+        refused = await enrol(edge, who, token)
+        assert (refused.status, refused.code) == (403, "member_suspended")
+    assert len(edge.network.enrolled) == before
+    told(await api(edge, "POST", f"/members/{anna.id}/resume"))
+    told(await enrol(edge, new_identity(), fresh), 201)
+
+
+async def test_an_admin_key_is_revoked_by_such_a_key_alone(edge: Edge) -> None:
+    """A member's key of the operator sees it, and may not end it."""
+    plain = told(await api(edge, "POST", "/keys", {"name": "laptop", "scopes": ["member"]}), 201)
+    other = told(await api(edge, "POST", "/keys", {"name": "other", "scopes": ["admin"]}), 201)
+    bearer = {"authorization": f"Bearer {plain['key']}"}
+    refused = await ask(edge, f"/api/v1/keys/{other['id']}", method="DELETE", headers=bearer)
+    assert (refused.status, refused.code) == (403, "insufficient_scope")
+    told(await api(edge, "DELETE", f"/keys/{other['id']}"))
+
+
 async def test_everything_is_taken_along_and_then_erased(edge: Edge) -> None:
     """The export has all of it; afterwards the key is dead, the node cut off, the name gone."""
     anna = await come(edge, "Anna")

@@ -21,7 +21,7 @@ from garage_ai.gateway.coordination.access import (
 from garage_ai.gateway.coordination.limits import first_limits, limit_routes
 from garage_ai.gateway.coordination.paths import IdPath
 from garage_ai.gateway.errors import GatewayError
-from garage_ai.gateway.services import Services
+from garage_ai.gateway.services import Keys, Services
 
 _MADE = (
     "invalid_field",
@@ -91,11 +91,23 @@ def _key_routes(services: Services, caller: Admitted) -> APIRouter:
         openapi_extra=SECURITY,
     )
     async def revoke_key(key_id: IdPath, key: Annotated[Key, Depends(caller)]) -> schemas.KeyGiven:
-        """Revoke a key: at once here, within a second at other gateways."""
-        revoked = await keys.revoke(KeyId(key_id), of=only(key), by=acting(key))
+        """Revoke a key: at once here, within a second at other gateways.
+
+        One that administers the network only such a key revokes, and never the last of them.
+        """
+        mine = only(key)
+        if mine is not None:
+            await _stays_within(keys, KeyId(key_id), mine)
+        revoked = await keys.revoke(KeyId(key_id), of=mine, by=acting(key))
         return schemas.KeyGiven.of(revoked, book.of(revoked.id))
 
     return routes
+
+
+async def _stays_within(keys: Keys, asked: KeyId, member: MemberId) -> None:
+    found = next((each for each in await keys.list(member) if each.id == asked), None)
+    if found is not None and "admin" in found.scopes:
+        raise GatewayError("insufficient_scope", "This needs a key with the scope admin.")
 
 
 def _token_routes(services: Services, caller: Admitted) -> APIRouter:

@@ -70,6 +70,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
             "token_expired",
             "token_revoked",
             "token_used",
+            "member_suspended",
             "node_key_taken",
             "node_removed",
             "too_many_failures",
