@@ -371,9 +371,7 @@ class Dispatcher:
         if verdict.kind == "preempted":
             self.preempted += 1
         elif verdict.kind == "busy" and replica.said_busy(flight.attempt.priority, now):
-            asyncio.get_running_loop().call_later(
-                BUSY_SECONDS, self.placement.room_made, replica.target
-            )
+            self.placement.room_comes(replica.target, BUSY_SECONDS)
         elif verdict.kind == "lost" and not is_well(verdict):
             self._registry.lost(node.id, now)
 

@@ -31,6 +31,8 @@ from garage_ai.wire.frames import Priority
 RETRY_AFTER: Final = 5.0
 TRIAL_SECONDS: Final = 5.0
 """How long a request waits for its turn to try nodes that failed too often, where no other is."""
+LATE_SECONDS: Final = 0.005
+"""How much later than asked one looks again: a loop counts whole milliseconds, and may be early."""
 LONGEST_RETRY: Final = 120.0
 """A node's guess how long its engine loads is believed up to here."""
 
@@ -187,9 +189,12 @@ class Placement:
 
     def tried(self, node: Node, *, pause: float = 0.0) -> None:
         """Let those in, after a pause, who wait for a node that failed too often: it was tried."""
-        loop = asyncio.get_running_loop()
         for replica in node.replicas.values():
-            loop.call_later(pause, self.room_made, replica.target)
+            self.room_comes(replica.target, pause)
+
+    def room_comes(self, target: Target, seconds: float) -> None:
+        """Let those in who wait, once so many seconds are over."""
+        asyncio.get_running_loop().call_later(seconds + LATE_SECONDS, self.room_made, target)
 
     async def _queue(
         self, target: Target, wanted: Wanted, weight: float, seconds: float, *, first: bool
@@ -212,11 +217,14 @@ class Placement:
             room.leave(target, number)
 
     def _give_back(self, waiter: _Waiter) -> None:
-        """Release a replica that was given to one who is leaving."""
+        """Release a replica that was given to one who leaves, and with it a node's one trial."""
         turn = waiter.turn
         if turn.done() and not turn.cancelled() and turn.exception() is None:
-            given = self._registry.release(turn.result(), waiter.wanted.priority)
-            self._apply_effects(given)
+            replica = turn.result()
+            replica.node.breaker.spared()
+            self._apply_effects(self._registry.release(replica, waiter.wanted.priority))
+            if replica.node.breaker.is_open:
+                self.tried(replica.node)
 
     def _offer(self, pool: Pool, waiter: _Waiter, choice: Choice) -> bool:
         if waiter.turn.done():

@@ -1,0 +1,72 @@
+"""Who waits for room, and what becomes of it when they leave."""
+
+import asyncio
+import random
+import time
+from collections.abc import Sequence
+
+import pytest
+from tests.parts.job_caller import until
+from tests.unit.network.conftest import SMALL, BeatMaker
+
+from garage_ai.network.answer import Request
+from garage_ai.network.breaker import FAILURES_TO_OPEN
+from garage_ai.network.limits import DispatchLimits
+from garage_ai.network.models import Node, Target
+from garage_ai.network.placement import Placement
+from garage_ai.network.registry import Effect, Registry, RoomMade
+from garage_ai.wire.ids import NodeId
+
+pytestmark = pytest.mark.anyio
+
+TARGET = Target(SMALL.name)
+REQUEST = Request("chat", SMALL.name, b"{}", stream=True, include_usage=False, member="m1")
+
+
+@pytest.fixture
+def node(registry: Registry) -> Node:
+    return registry.nodes[NodeId("n0")]
+
+
+@pytest.fixture
+def placement(registry: Registry, beat: BeatMaker) -> Placement:
+    """One node with room for two."""
+
+    def apply(effects: Sequence[Effect]) -> None:
+        for each in effects:
+            if isinstance(each, RoomMade):
+                made.room_made(each.target)
+
+    made = Placement(
+        registry, limits=DispatchLimits(), apply_effects=apply, chance=random.Random(1)
+    )
+    registry.heard(NodeId("n0"), beat(), time.monotonic(), 1000.0)
+    return made
+
+
+async def test_who_leaves_with_a_nodes_one_trial_gives_it_back(
+    placement: Placement, node: Node
+) -> None:
+    """Else the node would be asked by nobody again, however well it is."""
+    for _ in range(FAILURES_TO_OPEN):
+        node.breaker.failed(time.monotonic() - 0.9, time.monotonic() - 0.9)
+    leaving = asyncio.create_task(placement.find(REQUEST, excluded=(), failure=None))
+    staying = asyncio.create_task(placement.find(REQUEST, excluded=(), failure=None))
+    await until(lambda: node.breaker.allows(time.monotonic(), in_need=True))
+    placement.room_made(TARGET)
+    leaving.cancel()
+    async with asyncio.timeout(4):
+        replica = await staying
+    assert replica.node is node
+    assert leaving.cancelled()
+
+
+async def test_who_waits_is_looked_at_when_the_time_has_come(
+    placement: Placement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a moment before, as a loop's timers may be: then nobody would look again."""
+    asked = list[float]()
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "call_later", lambda seconds, *_: asked.append(seconds))
+    placement.room_comes(TARGET, 0.25)
+    assert asked[0] >= 0.252
