@@ -29,6 +29,9 @@ from garage_ai.wire.regions import COUNTIES, COUNTY
 
 _log = structlog.get_logger(__name__)
 
+_LAST_SECONDS: Final = 1.0
+"""For the last words of a stream to a client that reads slowly, when the gateway stops."""
+
 _STREAM_HEADERS: Final = ((b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no"))
 
 
@@ -129,8 +132,15 @@ async def _send_events(
     except asyncio.CancelledError:
         if watch.gone:
             raise
-        # The server stops and has waited long enough.
+        # The server stops and has waited long enough: what was said is recorded now, since a
+        # client that reads slowly may hold up its last words for as long as it likes.
+        await _stop(reply)
+        watch.disarm()
         end = _last_words(GatewayError("shutting_down"), reply.node)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                await send({"type": "http.response.body", "body": end})
+        return
     except Exception as error:
         end = _last_words(error, reply.node)
     watch.disarm()

@@ -14,6 +14,8 @@ from garage_ai.accounts import (
     Members,
     external_models,
 )
+from garage_ai.audit.models import Action
+from garage_ai.audit.service import AuditLog
 from garage_ai.storage import Storage
 from garage_ai.wire.ids import Digest
 
@@ -82,6 +84,16 @@ async def test_a_name_that_the_catalogue_takes_is_lost(models: ExternalModels) -
     """What nobody had to allow is asked again when the catalogue has the name."""
     await models.claim("qwen", OPERATOR, ONE, in_catalogue=False)
     assert (await models.claim("qwen", OPERATOR, ONE, in_catalogue=True)).state == "pending"
+
+
+async def test_other_files_under_a_name_are_no_new_act(
+    models: ExternalModels, storage: Storage
+) -> None:
+    """Two PCs of one member with other files claim it with each beat; the log is told once."""
+    for digest in (ONE, TWO, ONE, TWO):
+        await models.claim("qwen", OPERATOR, digest, in_catalogue=False)
+    acts = [each.action for each in await AuditLog(storage).following()]
+    assert acts == [Action.MODEL_CLAIMED]
 
 
 async def test_a_withdrawn_name_is_free(models: ExternalModels, anna: MemberId) -> None:

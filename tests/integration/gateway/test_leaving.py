@@ -156,6 +156,16 @@ async def test_a_stop_does_not_wait_for_ever(edge: Edge) -> None:
     await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 20)
 
 
+async def test_a_stop_does_not_wait_for_who_reads_nothing(edge: Edge) -> None:
+    """What was said to it until then is recorded while there is somebody to record it."""
+    async with raw(edge) as (_, stalled):
+        stalled.transport.pause_reading()  # type: ignore[attr-defined]
+        stalled.write(request(edge, "huge"))
+        await asyncio.wait_for(edge.serving.opened.wait(), 20)
+        edge.server.stop()
+        await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 20)
+
+
 async def test_an_idle_server_stops_at_once(tmp_path: Path) -> None:
     """Connections that are merely kept do not hold the stop up."""
     async with running_edge(tmp_path, grace_seconds=60) as edge, raw(edge) as (reader, writer):

@@ -1,5 +1,6 @@
 """The file that runs inside LiteLLM: what it says of calls, and that it loses none."""
 
+import http.client
 import json
 import os
 import subprocess
@@ -224,10 +225,19 @@ def test_calls_are_told_in_groups_and_forgotten(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_gateway_that_is_away_loses_nothing(tmp_path: Path) -> None:
-    """It is asked again and again; what it gets in the end is whole."""
+@pytest.mark.parametrize(
+    "failing",
+    [
+        urllib.error.URLError("refused"),
+        http.client.IncompleteRead(b"{"),
+        http.client.BadStatusLine("SSH-2.0"),
+        AttributeError("unforeseen"),
+    ],
+)
+def test_a_gateway_that_is_away_loses_nothing(tmp_path: Path, failing: Exception) -> None:
+    """It is asked again and again, whatever comes back; what it gets in the end is whole."""
     gateway = PlayedGateway()
-    gateway.failing = urllib.error.URLError("refused")
+    gateway.failing = failing
     reporter = Reporter(tmp_path, gateway)
     for number in range(20):
         reporter.put(call(number), has_ended=True)
@@ -373,6 +383,26 @@ def test_the_list_of_running_calls_does_not_grow_for_ever(tmp_path: Path) -> Non
     lines = (spool.folder / "running.jsonl").read_bytes().count(b"\n")
     assert lines < 3_000
     spool.close()
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_what_is_refused_is_for_its_owners_eyes(tmp_path: Path, was_there: bool) -> None:
+    """It holds whose calls they were."""
+    root = tmp_path / "spool"
+    before = os.umask(0o022)
+    try:
+        if was_there:
+            root.mkdir()
+        spool = Spool(root)
+        spool.end(call(1))
+        spool.close_group()
+        spool.done(spool.groups()[0], ["c1: model: too long"])
+        spool.close()
+    finally:
+        os.umask(before)
+    (refused,) = root.glob("refused-*")
+    assert refused.stat().st_mode & 0o077 == 0
+    assert was_there or root.stat().st_mode & 0o077 == 0
 
 
 def test_what_the_gateway_refuses_is_kept_for_a_person(

@@ -140,8 +140,9 @@ class Spool:
         self.root, self.limit = root, limit
         self.lost = self.lines = self._number = self._noted = 0
         self._running: dict[str, str] = {}
+        root.mkdir(mode=0o700, parents=True, exist_ok=True)
         new = root / f".{secrets.token_hex(8)}"
-        new.mkdir(mode=0o700, parents=True)
+        new.mkdir(mode=0o700)
         self._lock = (new / "lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
         # Locked before others can see it, so that nobody takes it over meanwhile.
@@ -199,6 +200,7 @@ class Spool:
         if refused:
             _log.error("the gateway refused %d calls: %s", len(refused), "; ".join(refused[:3]))
         if refused and len(list(self.root.glob("refused-*"))) < MAX_REFUSED:
+            group.chmod(0o600)  # it leaves the folder that is its owner's alone
             group.rename(self.root / f"refused-{secrets.token_hex(4)}.jsonl")
         else:
             group.unlink()
@@ -344,7 +346,7 @@ class Reporter:
                 try:
                     spool.done(groups[0], self._gateway.tell(list(read_lines(groups[0]))))
                     failures, pause = 0, 0.0
-                except (OSError, ValueError, KeyError, TypeError) as error:
+                except Exception as error:  # without this thread nothing is told
                     _log.warning("%d groups of calls wait for the gateway: %s", len(groups), error)
                     pause = min(PAUSES[0] * 2**failures, PAUSES[1]) * random.uniform(0.5, 1)  # noqa: S311
                     failures = min(failures + 1, 16)
