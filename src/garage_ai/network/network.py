@@ -51,14 +51,12 @@ COMPARE_SECONDS: Final = 15.0
 """Between two looks at which nodes were removed through another gateway; one short query."""
 MAX_ERRANDS: Final = 256
 """Look-ups in the books under way at once; more are dropped, since beats come again."""
+MAX_CLAIMS: Final = 64
+"""Of these for names that nodes claim, so that no node's many names keep all else out."""
 UNKNOWN_SECONDS: Final = 30.0
 MAX_UNKNOWN: Final = 10_000
 RENEW_SECONDS: Final = 10.0
 """A node may ask for a new JWT this often."""
-
-
-def _ignore(_: NodeId) -> None:
-    return None
 
 
 class Network:
@@ -76,7 +74,7 @@ class Network:
         books: Books,
         names: Names,
         limits: DispatchLimits,
-        on_beat: Callable[[NodeId], None] = _ignore,
+        on_beat: Callable[[NodeId], None] = lambda _: None,
         salts: Salts | None = None,
         terms: Terms | None = None,
     ) -> None:
@@ -325,7 +323,9 @@ class Network:
     def _claim(self, claim: Claim) -> None:
         whose = claim.name, claim.member
         # One that is dropped, since too many wait, is made anew by the next beat.
-        if whose not in self._claiming and self._errand(self._settle(claim)):
+        if whose in self._claiming or len(self._claiming) >= MAX_CLAIMS:
+            return
+        if self._errand(self._settle(claim)):
             self._claiming.add(whose)
 
     async def _settle(self, claim: Claim) -> None:

@@ -11,7 +11,8 @@ from tests.integration.network.test_dispatch import read, request
 from garage_ai.network.admission import ImageList
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.names import KnownModel
-from garage_ai.network.network import Network
+from garage_ai.network.network import MAX_CLAIMS, Network
+from garage_ai.network.registry import Claim
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineImage, Notice
 from garage_ai.wire.nkey import KeyPair, Role
@@ -87,6 +88,28 @@ async def test_a_claim_is_made_anew_if_the_catalogue_takes_its_name_meanwhile(
             await node.beat()
             await asyncio.sleep(0.01)
     assert [view for view in network.models() if view.name == "own"] == []
+
+
+async def test_no_nodes_many_names_keep_all_else_out(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a thousand claims wait for the books, a suspension elsewhere is still found in them."""
+    node = await make_node()
+    asked = list[str]()
+
+    async def claim(name: str, _member: str, _digest: Digest, *, reserved: bool) -> bool:
+        asked.append(name)
+        await asyncio.Event().wait()
+        return reserved
+
+    monkeypatch.setattr(books, "claim", claim)
+    own = Digest("sha256:" + "d" * 64)
+    network._apply([Claim(node.id, "mbr_n0", f"own-{number}", own) for number in range(1000)])
+    await until(lambda: len(asked) == MAX_CLAIMS)
+    monkeypatch.setattr("garage_ai.network.network.COMPARE_SECONDS", 0.0)
+    books.enrolled[node.id] = replace(books.enrolled[node.id], suspended=True)
+    await until(lambda: network.nodes()[0].refused is not None)
+    assert len(asked) == MAX_CLAIMS
 
 
 async def test_a_key_that_was_replaced_elsewhere_is_found_in_the_books(
