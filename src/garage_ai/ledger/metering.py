@@ -22,6 +22,7 @@ CountSource = Literal["tokenizer", "rule"]
 CountReason = Literal["counted", "absent", "late", "overloaded", "refused", "broken"]
 """Why a request was counted as it was: `counted` by the tokenizer, the rest by the rule."""
 
+_CLOSE_SECONDS: Final = 2.0
 LARGE: Final = 64 * 1024
 """Bytes of a body from which on the rule is applied in a thread: it takes a millisecond."""
 
@@ -69,6 +70,9 @@ def _every(_: str) -> bool:
 class RuleMeter:
     """Count everything by the rule."""
 
+    def __init__(self) -> None:
+        self._open: set[asyncio.Future[Count]] = set()
+
     def begin(
         self,
         digest: str | None,  # noqa: ARG002 - the port's signature
@@ -85,11 +89,18 @@ class RuleMeter:
         work = loop.run_in_executor(None, count_by_rule, route, body, texts)
 
         def told(found: asyncio.Future[Count]) -> None:
+            self._open.discard(found)
             failed = found.cancelled() or found.exception() is not None
             count = count_by_rule(route, body, texts) if failed else found.result()
             done(_counted(count, "rule"))
 
+        self._open.add(work)
         work.add_done_callback(told)
+
+    async def close(self) -> None:
+        """Wait a while for what is counted in threads: a record that comes later has no writer."""
+        if self._open:
+            await asyncio.wait(set(self._open), timeout=_CLOSE_SECONDS)
 
 
 class TokenMeter:
@@ -158,6 +169,7 @@ class TokenMeter:
     async def close(self) -> None:
         """Stop counting, once what waits was counted or is late."""
         await self._clerk.close()
+        await self._rule.close()
 
 
 def _counted(count: Count, source: CountSource) -> Counted:

@@ -17,7 +17,7 @@ from garage_ai.catalog import digest_of, read_gguf
 from garage_ai.ledger.counting import clerk
 from garage_ai.ledger.counting.layout import HEADER, folder_of
 from garage_ai.ledger.counting.orders import Count, Refused, Replies
-from garage_ai.ledger.metering import TokenMeter
+from garage_ai.ledger.metering import Counted, TokenMeter
 
 pytestmark = pytest.mark.anyio
 
@@ -197,6 +197,16 @@ async def test_a_large_request_ends_with_the_counting(two_models: TokenMeter) ->
     await two_models.close()
     assert [each.source for each in await asyncio.gather(*counting)] == ["rule", "rule"]
     assert two_models.waiting == 0
+
+
+async def test_what_is_large_is_counted_before_the_counting_ends(kept: Path) -> None:
+    """By the rule in a thread: a record that came later would find nobody to write it."""
+    meter = TokenMeter.start(kept)
+    body = json.dumps({"model": "x", "messages": [{"role": "user", "content": "å" * 3_000_000}]})
+    counted = list[Counted]()
+    meter.begin(None, "chat", body.encode(), ["Hej"], counted.append)
+    await meter.close()
+    assert [each.source for each in counted] == ["rule"]
 
 
 async def test_too_much_at_once_is_counted_by_the_rule(
