@@ -32,6 +32,12 @@ ENVIRONMENT: Final = "service.env"
 STOP_SECONDS: Final = 45
 """The agent drains for 30 and then ends its engine."""
 
+_RESTART_SECONDS: Final = 15
+_STARTS: Final = 10
+_STARTS_WITHIN_SECONDS: Final = 120
+"""Ten waits are longer than that: ends that may pass never reach systemd's limit, after which it
+would start nothing any more."""
+
 _MAY_PASS: Final = (CardUnusable, NoImage, RuntimeBroken, SandboxError)
 """What a PC lacks only for a while: a registry is away, a daemon has not started yet, and a card's
 driver and its description for containers (CDI) come up beside the service when the PC starts."""
@@ -74,15 +80,15 @@ def unit_text(argv: Sequence[str], folder: Path) -> str:
 # Made by `gai node service install`, which writes it anew; removed by `gai node service remove`.
 [Unit]
 Description=Garage AI node
-StartLimitIntervalSec=600
-StartLimitBurst=10
+StartLimitIntervalSec={_STARTS_WITHIN_SECONDS}
+StartLimitBurst={_STARTS}
 
 [Service]
 Type=exec
 ExecStart={" ".join(command)}
 EnvironmentFile=-{environment}
 Restart=on-failure
-RestartSec=10
+RestartSec={_RESTART_SECONDS}
 # These need a person: `gai node service status` says what for.
 RestartPreventExitStatus={codes}
 # The agent is asked to stop and finishes what runs; only what is left after that is killed.
