@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,12 +11,13 @@ import pytest
 from tests.integration.node.test_llamacpp import DIGEST, NAME, weights
 from tests.parts.job_caller import until
 
+from garage_ai.node.engines import supervised
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.launch import BareLauncher, OnLine, Startable
 from garage_ai.node.engines.llamacpp import LlamaEngine
 from garage_ai.node.engines.llamacpp_options import LlamaOptions
 from garage_ai.node.errors import NotPossible
-from garage_ai.node.fitting.book import FILE, Book, Subject
+from garage_ai.node.fitting.book import FILE, Book, Peak, Subject
 from garage_ai.node.fitting.fitting import Fitting
 from garage_ai.node.fitting.machines import Processor
 from garage_ai.node.fitting.sizes import Size
@@ -62,10 +64,10 @@ class Roomy(Processor):
 
     def __init__(self, room: int) -> None:
         super().__init__()
-        self._room = room
+        self.free = room
 
     def room(self) -> int:
-        return self._room
+        return self.free
 
 
 def made(
@@ -125,7 +127,7 @@ async def test_a_real_want_of_memory_ends_in_a_smaller_context_that_serves(tmp_p
         await engine.stop()
 
 
-async def test_where_nothing_fits_it_is_refused_and_not_tried_again(tmp_path: Path) -> None:
+async def test_where_nothing_fits_it_is_refused_and_nothing_starts(tmp_path: Path) -> None:
     """Every rung once, then a sentence that says what to do; the next start tries none."""
     launcher = Tight(330 * MEBI)
     engine = made(tmp_path, launcher, context=8192, slots=4)
@@ -140,6 +142,27 @@ async def test_where_nothing_fits_it_is_refused_and_not_tried_again(tmp_path: Pa
     await settled(engine)
     assert (engine.state, again.tried) == ("failed", [])
     await engine.stop()
+
+
+async def test_what_did_not_fit_is_begun_when_memory_is_free_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An owner's virtual machine has ended: nobody has to start the node anew."""
+    monkeypatch.setattr(supervised, "ROOM_SECONDS", 0.01)
+    subject = Subject(Processor().device, "", ENGINE, DIGEST)
+    held = Peak(subject=subject, context=512, slots=1, peak=1 << 30, at=time.time(), full=True)
+    Book(tmp_path).measured(held)
+    launcher, machine = Tight(AMPLE), Roomy(MEBI)
+    engine = made(tmp_path, launcher, machine=machine, context=512, slots=1)
+    try:
+        await settled(engine)
+        assert (engine.state, launcher.tried) == ("failed", [])
+        machine.free = AMPLE
+        await until(lambda: engine.state == "ready")
+        assert launcher.tried == [(512, 1)]
+        assert engine.smaller.en == ""
+    finally:
+        await engine.stop()
 
 
 async def test_memory_is_counted_when_nothing_is_left_of_an_earlier_run(tmp_path: Path) -> None:

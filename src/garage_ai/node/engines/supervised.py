@@ -2,7 +2,7 @@
 
 loading ─ready and proved→ ready ─it dies, hangs or cannot be proved→ loading
    └── it cannot be started, or not in time: again, with back-off ──┘
-   └── out of memory at every size and in every form→ failed, until it is started anew
+   └── out of memory at every size and in every form→ failed ─room again, each minute→ loading
 
 With a `Fitting` each start takes the largest size that is not known to be too large.
 """
@@ -37,6 +37,9 @@ CHECK_SECONDS: Final = 60.0
 
 CANARY_SECONDS: Final = 180.0
 """Longest request of a whole context, made once to see what memory it takes."""
+
+ROOM_SECONDS: Final = 60.0
+"""Between two looks for memory where no size of a model fits: what else took it may end."""
 
 _CANARIES: Final = 2
 """Tries in the life of one process; whoever asks for something meanwhile goes first."""
@@ -247,6 +250,8 @@ class SupervisedEngine(ABC):
             ready_at = child = None
             try:
                 await self._fit()
+                if self._state == "failed":
+                    self._become("loading", "the engine is starting")
                 self._launched_at = loop.time()
                 child = self._child = await self._launch()
                 try:
@@ -260,14 +265,13 @@ class SupervisedEngine(ABC):
                 finally:
                     self._child = self._listener_pid = None
                     await self._end(child)
-            except DoesNotFit as error:
-                _log.error("engine_does_not_fit", engine=self.kind, detail=str(error))
-                self._become("failed", str(error))
-                return
             except EngineError as error:
-                if self.once:
+                if self.once or isinstance(error, DoesNotFit):
                     self._become("failed", str(error))
-                    return
+                    if self.once:
+                        return
+                    await asyncio.sleep(ROOM_SECONDS * random.uniform(0.8, 1.2))  # noqa: S311
+                    continue
                 good = ready_at is not None and loop.time() - ready_at > _GOOD_SECONDS
                 # Less is asked for the next time, so there is no reason to wait long.
                 failures = 1 if await self._ran_out(child) or good else failures + 1
