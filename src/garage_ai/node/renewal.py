@@ -84,7 +84,10 @@ class JwtKeeper:
         if claims.sub != self._identity.public_key or stale:
             _log.warning("foreign_jwt", stale=stale)
             return False
-        self._folder.save_jwt(jwt)
+        try:
+            self._folder.hold_jwt(jwt)
+        except OSError as error:
+            _log.warning("jwt_not_kept", detail=str(error))
         self._claims = claims
         self._taken_at = self._steady()
         return True

@@ -290,8 +290,11 @@ class NodeSession:
             _log.warning("bad_addresses", detail=str(error))
             return
         self._record = record_with(self._record, urls=tuple(urls))
-        self._folder.save(self._record)
         _log.info("network_moved", urls=list(urls))
+        try:
+            self._folder.save(self._record)
+        except OSError as error:
+            _log.warning("addresses_not_kept", detail=str(error))
 
     # --- the owner
 

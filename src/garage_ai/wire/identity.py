@@ -186,10 +186,11 @@ class IdentityFolder:
     gateway's yes and the rename leaves both keys, and `pending` finds the new one.
     """
 
-    __slots__ = ("folder",)
+    __slots__ = ("_unkept", "folder")
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._unkept: str | None = None
 
     def create(self) -> NodeIdentity:
         """Make a new key. Raises: IdentityPresent."""
@@ -232,15 +233,22 @@ class IdentityFolder:
         return new
 
     def save_jwt(self, jwt: str) -> None:
-        """Keep the JWT that the network gave."""
+        """Keep the JWT that the network gave. Raises: OSError."""
         replace_secret(self.folder / JWT_FILE, jwt)
+        self._unkept = None
+
+    def hold_jwt(self, jwt: str) -> None:
+        """Go by a JWT from now on, also where the disk cannot keep it. Raises: OSError then."""
+        self._unkept = jwt
+        self.save_jwt(jwt)
 
     def load_jwt(self) -> str:
-        """Read the JWT kept last. Raises: IdentityMissing, IdentityExposed, IdentityDamaged."""
-        return self._read(JWT_FILE)
+        """Give the newest JWT. Raises: IdentityMissing, IdentityExposed, IdentityDamaged."""
+        return self._unkept or self._read(JWT_FILE)
 
     def forget(self) -> None:
         """Remove keys and JWT; the node is nobody then."""
+        self._unkept = None
         for name in (JWT_FILE, KEY_FILE + _NEXT, KEY_FILE):
             remove_secret(self.folder / name)
 

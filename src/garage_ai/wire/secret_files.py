@@ -68,10 +68,15 @@ def sync_folder(path: Path) -> None:
 def _write_beside(path: Path, content: str) -> Path:
     beside = path.with_name(f".{path.name}.{secrets.token_hex(_SUFFIX_BYTES)}")
     handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        # A disk that is full would be fuller by a file with each try.
+        beside.unlink(missing_ok=True)
+        raise
     return beside
 
 

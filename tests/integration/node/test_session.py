@@ -10,6 +10,7 @@ from bench.mock_engine import MockEngine
 from bench.mock_options import Options
 from tests.integration.node.conftest import external
 from tests.parts.credentials import NODE, REGION
+from tests.parts.full_disk import full_disk
 from tests.parts.job_caller import Caller, until
 from tests.parts.nats import NatsProcess, two_free_ports
 
@@ -128,6 +129,26 @@ async def test_renews_its_jwt_without_losing_an_answer(
         await until(lambda: session.status().link.state == "connected")
         assert not any(isinstance(event, Link) and event.error for event in node.told)
         assert isinstance((await caller.call("a2", PLAIN).over()).last, End)
+    finally:
+        await node.stop()
+
+
+async def test_it_goes_where_the_network_is_also_with_a_full_disk(
+    nats: NatsProcess,
+    authority: Authority,
+    mock: MockEngine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """New addresses that cannot be kept are dialled while the agent lives."""
+    nowhere = f"nats://127.0.0.1:{two_free_ports()[0]}"
+    node = Node(tmp_path / "node", authority, nowhere)
+    session = node.start(mock)
+    try:
+        with full_disk(monkeypatch):
+            session._move([nats.tcp_url])
+        await until(lambda: node.links == 1)
+        assert node.folder.load().urls == (nowhere,)
     finally:
         await node.stop()
 

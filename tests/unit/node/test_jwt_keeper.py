@@ -3,10 +3,11 @@
 from pathlib import Path
 
 import pytest
+from tests.parts.full_disk import full_disk
 
 from garage_ai.node.renewal import ASK_SECONDS, JwtKeeper
 from garage_ai.wire.claims import Claims, Permission, User, encode
-from garage_ai.wire.identity import IdentityFolder, NodeIdentity
+from garage_ai.wire.identity import IdentityFolder, NodeCredentials, NodeIdentity
 from garage_ai.wire.nkey import KeyPair, Role
 
 DAY = 86_400
@@ -90,6 +91,22 @@ def test_takes_a_newer_jwt_of_its_own_key_and_no_other(folder: IdentityFolder) -
     assert keeper.take(fresh)
     assert folder.load_jwt() == fresh
     assert keeper.ends_at == 1_000_100 + 30 * DAY
+
+
+def test_a_jwt_that_the_disk_cannot_keep_is_shown_all_the_same(
+    folder: IdentityFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk ends no agent, and takes no node off the network."""
+    keeper, identity = kept(folder, Clock())
+    credentials, before = NodeCredentials(folder, folder.load), folder.load_jwt()
+    first, second = (jwt(identity.public_key, issued=1_000_000 + each) for each in (100, 200))
+    with full_disk(monkeypatch):
+        assert keeper.take(first)
+    assert credentials.jwt() == first
+    assert keeper.ends_at == 1_000_100 + 30 * DAY
+    assert IdentityFolder(folder.folder).load_jwt() == before
+    assert keeper.take(second)
+    assert credentials.jwt() == IdentityFolder(folder.folder).load_jwt() == second
 
 
 def test_without_a_readable_jwt_nothing_is_due(folder: IdentityFolder) -> None:

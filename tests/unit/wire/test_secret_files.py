@@ -4,8 +4,14 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.parts.full_disk import full_disk
 
-from garage_ai.wire.secret_files import make_private_folder
+from garage_ai.wire.secret_files import (
+    create_secret,
+    make_private_folder,
+    read_secret,
+    replace_secret,
+)
 
 
 def test_a_folder_that_is_there_is_tightened(tmp_path: Path) -> None:
@@ -25,3 +31,17 @@ def test_a_folder_that_all_users_share_is_left_to_them(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="shared"):
         make_private_folder(shared)
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+def test_a_disk_that_is_full_keeps_the_old_file_and_gets_no_new_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was written beside it is removed: each try would fill the disk a little more."""
+    folder = tmp_path / "data"
+    create_secret(folder / "kept", "before")
+    with full_disk(monkeypatch):
+        for write, name in ((replace_secret, "kept"), (create_secret, "new")):
+            with pytest.raises(OSError, match="No space left"):
+                write(folder / name, "after")
+    assert list(folder.iterdir()) == [folder / "kept"]
+    assert read_secret(folder / "kept") == "before"

@@ -61,7 +61,7 @@ def narrowed(profile: bytes) -> bytes:
 
 
 def write_profile(own: Path | None, folder: Path) -> Path:
-    """Write the narrowed profile into a node's folder, and give where. Raises: NoSeccomp."""
+    """See that the narrowed profile is in a node's folder, and give where. Raises: NoSeccomp."""
     try:
         if own is None:
             raise FileNotFoundError(2, os.strerror(2))
@@ -74,7 +74,9 @@ def write_profile(own: Path | None, folder: Path) -> Path:
             error=error.strerror,
         ) from error
     path = folder.absolute() / _FILE
-    replace_secret(path, text.decode())
+    # A disk that has become full keeps nothing from starting that did before.
+    if not path.is_file() or path.read_bytes() != text:
+        replace_secret(path, text.decode())
     return path
 
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.parts.full_disk import full_disk
 
 from garage_ai.node.errors import NoSeccomp
 from garage_ai.node.sandbox.seccomp import DENIED, narrowed, write_profile
@@ -74,3 +75,14 @@ def test_the_profile_is_written_into_the_nodes_folder(tmp_path: Path) -> None:
     for missing in (None, tmp_path / "missing.json"):
         with pytest.raises(NoSeccomp, match="containers-common"):
             write_profile(missing, tmp_path)
+
+
+def test_a_profile_that_is_there_is_not_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk keeps no node from starting; another profile is written in its place."""
+    path = write_profile(OWN, tmp_path)
+    with full_disk(monkeypatch):
+        assert write_profile(OWN, tmp_path) == path
+    path.write_bytes(b"{}")
+    assert write_profile(OWN, tmp_path).read_bytes() == narrowed(OWN.read_bytes())
