@@ -106,7 +106,7 @@ class ModelStore:
         Raises FetchError.
         """
         with _os_errors(self._root):
-            folder = self._root / MODELS / digest_of(manifest).removeprefix("sha256:")
+            folder = self._folder_of(manifest)
             wants = [_Want(each, folder / each.path, on_progress) for each in manifest.files]
             found: dict[str, Path] = {}
             for want in wants:
@@ -160,6 +160,9 @@ class ModelStore:
                 sha256[file] = await self._notary.sha256(path, meter.at)
             return await asyncio.to_thread(manifest_for_folder, folder, sha256, name=name)
 
+    def _folder_of(self, manifest: Manifest) -> Path:
+        return self._root / MODELS / digest_of(manifest).removeprefix("sha256:")
+
     async def _find(self, want: _Want, manifest: Manifest) -> Path | None:
         """Look for a good copy on this machine, first in the store, then in other places."""
         if await self._problem(want.target, want) is None:
@@ -205,6 +208,10 @@ class ModelStore:
             wants = [want for want in wants if not await self._is_stored(want)]
             await self._make_room_for(manifest, wants)
             self._check_room(wants)
+            # A download that is never finished takes room too, and only what has a label leaves.
+            folder = self._folder_of(manifest)
+            folder.mkdir(parents=True, exist_ok=True)
+            mark_used(folder, manifest)
             for want in wants:
                 await self._fetch_one(downloader, want, remote)
 

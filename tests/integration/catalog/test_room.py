@@ -18,7 +18,7 @@ from garage_ai.catalog import (
 )
 from garage_ai.catalog.locks import file_lock
 from garage_ai.catalog.partial import Origin, Partial
-from garage_ai.catalog.shelf import LABEL
+from garage_ai.catalog.shelf import LABEL, MODELS
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +85,23 @@ async def test_the_longest_unused_makes_room(
             await store.ensure(model)
     assert [path.exists() for path in paths] == [False, True, True]
     assert stored_bytes(make_store.root) <= room.limit
+
+
+async def test_a_download_that_was_never_finished_makes_room(
+    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
+) -> None:
+    """Its bytes count like any other's, so they leave like any other's."""
+    store = make_store(room=Room(int(1.5 * len(mirror.content))))
+    mirror.script.append(cut_after(2_000_000))
+    mirror.always = answer(404)
+    broken = make_model(mirror.source, files={"a.gguf": mirror.content})
+    assert await causes_of(store, broken) == [SourceAbsent]
+    (begun,) = (make_store.root / MODELS).iterdir()
+    assert stored_bytes(make_store.root) > 1_000_000
+    mirror.always = None
+    model = make_model(mirror.source, files={"b.gguf": mirror.content})
+    assert (await store.ensure(model))["b.gguf"].exists()
+    assert not begun.exists()
 
 
 async def test_what_is_served_or_kept_is_never_removed(
