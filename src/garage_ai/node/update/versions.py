@@ -10,6 +10,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -32,6 +33,7 @@ UNFINISHED: Final = ".unfinished"
 _FOLDER: Final = "versions"
 _STATE: Final = "state.json"
 
+_PYTHON: Final = re.compile(r"python3\.\d+t?")
 _states: Final = msgspec.json.Decoder(State)
 
 
@@ -64,9 +66,16 @@ class Versions:
         return self.home(version) / "bin" / "python"
 
     def can_run(self, version: str) -> bool:
-        """Tell whether an environment is whole."""
-        python = self.home(version) / "bin" / "python"
-        return os.access(python, os.X_OK) and not (self.home(version) / UNFINISHED).exists()
+        """Tell whether an environment is whole, and made for the Python that is there now."""
+        home = self.home(version)
+        python = home / "bin" / "python"
+        if not os.access(python, os.X_OK) or (home / UNFINISHED).exists():
+            return False
+        # An upgrade of the system may have put another Python where the link leads: that one looks
+        # for its packages in a folder of its own.
+        name = python.resolve().name
+        packages = home / "lib" / name / "site-packages" / "garage_ai"
+        return not _PYTHON.fullmatch(name) or packages.is_dir()
 
     def is_own(self, version: str, state: State) -> bool:
         """Tell whether this process runs in a version's environment."""
