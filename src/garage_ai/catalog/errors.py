@@ -29,6 +29,8 @@ class CatalogError(Exception):
     """Root of everything this package raises on purpose."""
 
     code: ClassVar[str] = "catalog_error"
+    may_pass = False
+    """Whether the same may succeed later, with nothing changed by hand."""
 
 
 class ManifestInvalid(CatalogError):
@@ -59,6 +61,7 @@ class DiskFull(FetchError):
     """Too little room for the model; nothing was downloaded in vain."""
 
     code = "disk_full"
+    may_pass = True
 
     def __init__(self, folder: Path, needed: int, free: int, reserve: int) -> None:
         self.missing_bytes = needed + reserve - free
@@ -85,6 +88,7 @@ class StoreBusy(FetchError):
     """Another process fetched the same model for longer than we wait."""
 
     code = "store_busy"
+    may_pass = True
 
 
 class StoreBroken(FetchError):
@@ -115,6 +119,7 @@ class SourceBroken(SourceError):
     """A passing fault of the source; `retry_after` is its own wish, in seconds."""
 
     code = "source_broken"
+    may_pass = True
 
     def __init__(self, message: str, *, retry_after: float = 0.0) -> None:
         self.retry_after = retry_after
@@ -146,6 +151,7 @@ class NoSourceLeft(FetchError):
 
     def __init__(self, file: str, causes: tuple[SourceError, ...]) -> None:
         self.causes = causes
+        self.may_pass = any(cause.may_pass for cause in causes)
         told = "; ".join(str(cause) for cause in causes) or "the manifest names no source"
         super().__init__(f"no source gave {file}: {told}")
 

@@ -34,6 +34,9 @@ MODELS: Final[dict[str, str]] = {
         "{base} beskriver ingen modell {name}, men {known}. En egen fil eller mapp anges med sin "
         "sökväg."
     ),
+    "{name} is not here just now: is its disk mounted?": (
+        "{name} finns inte här just nu: är dess disk monterad?"
+    ),
     "{name} is neither a model's name nor a folder here with a config.json.": (
         "{name} är varken en modells namn eller en mapp här med en config.json."
     ),

@@ -15,6 +15,7 @@ from garage_ai.catalog import (
     CONFIG,
     FILE_KINDS,
     Catalog,
+    CatalogError,
     Manifest,
     ManifestInvalid,
     OnHuggingFace,
@@ -22,7 +23,7 @@ from garage_ai.catalog import (
     decode_manifest,
     digest_of,
 )
-from garage_ai.node.errors import BadManifest, NotPossible
+from garage_ai.node.errors import BadManifest, ModelAway, NotPossible
 from garage_ai.wire.secret_files import replace_secret
 
 _log = structlog.get_logger(__name__)
@@ -153,6 +154,12 @@ def suited(engine: str, manifest: Manifest) -> Manifest:
     return manifest
 
 
+def refusal_of(name: str, error: CatalogError) -> NotPossible:
+    """Say that a model cannot be used: for now, where time may heal what is wrong."""
+    kind = ModelAway if error.may_pass else NotPossible
+    return kind("The model {name} cannot be used: {error}", name=name, error=error)
+
+
 def is_own(engine: str, name: str) -> bool:
     """Tell whether a model's name is the path of a file, or for vLLM a folder, on this PC."""
     path = Path(name)
@@ -182,5 +189,6 @@ __all__ = [
     "keep",
     "known_models",
     "read_entry",
+    "refusal_of",
     "suited",
 ]

@@ -21,6 +21,7 @@ NodeError                  code             exit
 │   ├── CardUnusable       card_unusable     23   a card is there and the engine cannot use it
 │   ├── NoRoom             no_room           24   the model does not fit, for now or at all
 │   ├── NoSuchModel        no_such_model     25   neither this PC nor the network knows the model
+│   ├── ModelAway          model_away        27   the model's files are not here for now
 │   └── BadManifest        bad_manifest      26   what the network says of a model does not hold
 ├── GatewayAway            gateway_away      3    the gateway was not reached
 ├── EnrolmentFailed        enrolment_failed  4    the gateway refused the node, or its new key
@@ -118,6 +119,11 @@ class NoRoom(NotPossible):
 class NoSuchModel(NotPossible):
     code = "no_such_model"
     exit_code = 25
+
+
+class ModelAway(NotPossible):
+    code = "model_away"
+    exit_code = 27
 
 
 class BadManifest(NotPossible):

@@ -16,7 +16,7 @@ import structlog
 from garage_ai.catalog import DEFAULT_MODEL, Catalog, Manifest, ModelName
 from garage_ai.node.catalogue import MOST_BYTES, is_own, keep, known_models, read_entry, suited
 from garage_ai.node.engines.llamacpp_setup import find_seat
-from garage_ai.node.errors import BadManifest, GatewayAway, NodeError, NoSuchModel
+from garage_ai.node.errors import BadManifest, GatewayAway, ModelAway, NodeError, NoSuchModel
 from garage_ai.node.events import Begun, Done, Event, Unlisted
 from garage_ai.node.fitting.best import best_model
 from garage_ai.node.fitting.forms import lesser_forms
@@ -120,14 +120,17 @@ async def learn(
 ) -> None:
     """Have the chosen models known in a node's folder, and fit for the engine.
 
-    `anew` asks again for what is kept, as far as the gateway is reached: its word is newer.
-    Raises: NoSuchModel, BadManifest, GatewayAway, GatewayRefused, NotPossible.
+    `anew` asks again for what is kept, as far as the gateway is reached: its word is newer. Without
+    it a path that leads nowhere did once: its disk may come up later.
+    Raises: NoSuchModel, ModelAway, BadManifest, GatewayAway, GatewayRefused, NotPossible.
     """
     for name in choice.models if choice.engine in _ENGINES else ():
         catalog = await asyncio.to_thread(known_models, folder)
         manifest = catalog.by_name(name)
         if manifest is None and await asyncio.to_thread(is_own, choice.engine, name):
             continue
+        if manifest is None and not anew and await asyncio.to_thread(_is_away, name):
+            raise ModelAway("{name} is not here just now: is its disk mounted?", name=name)
         if manifest is None or (anew and Catalog.load().by_name(name) is None):
             manifest = await _asked(choice.engine, name, client, tell, manifest)
             await asyncio.to_thread(keep, folder, manifest, client.base)
@@ -216,6 +219,10 @@ def _unknown(base: str, name: str, known: list[str]) -> NoSuchModel:
         name=name,
         known=", ".join(known[:_NAMED]) + more,
     )
+
+
+def _is_away(name: str) -> bool:
+    return Path(name).is_absolute() and not Path(name).exists()
 
 
 def _check_name(engine: str, name: str) -> None:

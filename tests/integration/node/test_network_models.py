@@ -15,7 +15,7 @@ from tests.parts import fake_vllm
 from tests.parts.edge import Edge, running_edge
 from tests.parts.folders import model_folder
 from tests.parts.manifests import bare_manifest
-from tests.parts.mirror import Mirror, cut_after, make_certificate
+from tests.parts.mirror import Mirror, answer, cut_after, make_certificate
 from tests.parts.teller import Handler, Teller, entry, page, trickle
 
 from garage_ai.catalog import (
@@ -29,10 +29,11 @@ from garage_ai.catalog import (
     OverHttps,
     digest_of,
     manifest_for_folder,
+    transfer,
 )
-from garage_ai.node.catalogue import MANIFESTS, known_models
+from garage_ai.node.catalogue import MANIFESTS, keep, known_models
 from garage_ai.node.engines.vllm_setup import vllm_options
-from garage_ai.node.errors import BadManifest, GatewayAway, NoSuchModel, NotPossible
+from garage_ai.node.errors import BadManifest, GatewayAway, ModelAway, NoSuchModel, NotPossible
 from garage_ai.node.events import Done, Event
 from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient
@@ -66,11 +67,13 @@ async def gateway(edge: Edge) -> AsyncIterator[Teller]:
 
 @pytest.fixture
 async def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Mirror]:
-    """A mirror that stores trust, and where they look for Hugging Face."""
+    """A mirror that stores trust, where they look for Hugging Face, and again at once."""
     certificate = tmp_path / "mirror.pem"
     make_certificate(certificate)
     trusting = functools.partial(
-        ModelStore, tls=ssl.create_default_context(cafile=str(certificate))
+        ModelStore,
+        tls=ssl.create_default_context(cafile=str(certificate)),
+        limits=transfer.Limits(attempts=2, first_delay_s=0.001),
     )
     for engine in ("llamacpp", "vllm"):
         monkeypatch.setattr(f"garage_ai.node.engines.{engine}_setup.ModelStore", trusting)
@@ -244,6 +247,43 @@ async def test_run_asks_for_another_model_and_for_one_that_was_damaged(
         (folder.path / MANIFESTS / "small.json").unlink()
         with pytest.raises(GatewayAway, match="cannot be reached"):
             await learn(choice(), folder.path, client, quiet)
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+async def test_a_path_that_leads_nowhere_is_waited_for_once_it_was_joined_with(
+    gateway: Teller, tmp_path: Path, engine: str
+) -> None:
+    """A disk may come up after the service; at a join, and where it is no path, it is a mistake."""
+    gone = choice(str(tmp_path / "disk" / "model.gguf"), engine)
+    async with GatewayClient(gateway.url, first_wait=0.01) as client:
+        with pytest.raises(ModelAway, match="is its disk mounted"):
+            await learn(gone, tmp_path, client, quiet)
+        with pytest.raises(NoSuchModel, match="neither a model's name nor"):
+            await learn(gone, tmp_path, client, quiet, anew=True)
+        with pytest.raises(NoSuchModel):
+            await learn(choice("model.gguf", engine), tmp_path, client, quiet)
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm"])
+async def test_a_line_that_breaks_is_waited_for_and_a_file_that_nobody_has_is_not(
+    folder: NodeFolder, mirror: Mirror, tmp_path: Path, engine: str
+) -> None:
+    """As a service the node comes back by itself where time may heal it."""
+    folder.prepare()
+    name = "small.gguf" if engine == "llamacpp" else "small.safetensors"
+    files = tuple(ModelFile(path=each, size=9, sha256="0" * 64) for each in (name, "config.json"))
+    keep(folder.path, small(files=files), "here")
+    python = str(fake_vllm.make_python(tmp_path / "env")) if engine == "vllm" else ""
+    chosen = msgspec.structs.replace(choice(engine=engine), vllm_python=python)
+    options = llama_options if engine == "llamacpp" else vllm_options
+    for status, because in ((404, NotPossible), (503, ModelAway), (0, ModelAway)):
+        if status:
+            mirror.always = answer(status)
+        else:
+            await mirror.stop()
+        with pytest.raises(NotPossible, match="small cannot be used: no source gave") as told:
+            await options(chosen, folder)
+        assert type(told.value) is because
 
 
 async def test_joining_again_takes_the_networks_newer_word(

@@ -1,7 +1,14 @@
 from pathlib import Path
 
 from garage_ai import catalog
-from garage_ai.catalog import CatalogError, DiskFull, NoSourceLeft, WrongDigest
+from garage_ai.catalog import (
+    CatalogError,
+    DiskFull,
+    NoSourceLeft,
+    SourceAbsent,
+    SourceBroken,
+    WrongDigest,
+)
 from garage_ai.catalog import errors as errors_module
 from garage_ai.catalog.errors import GIB
 
@@ -30,6 +37,16 @@ def test_no_source_left_tells_every_cause() -> None:
     """The reader sees why each source failed, also when there was none."""
     assert "not these" in str(NoSourceLeft("f", (WrongDigest("not these"),)))
     assert "names no source" in str(NoSourceLeft("f", ()))
+
+
+def test_what_time_may_heal_is_told_from_what_it_does_not() -> None:
+    """One source whose fault may pass is enough; a file that nobody has stays away."""
+    broken, absent = SourceBroken("the line is down"), SourceAbsent("there is no such page")
+    assert NoSourceLeft("f", (absent, broken)).may_pass
+    assert not NoSourceLeft("f", (absent, WrongDigest("not these"))).may_pass
+    assert not NoSourceLeft("f", ()).may_pass
+    assert DiskFull(Path("/models"), needed=2, free=1, reserve=0).may_pass
+    assert not CatalogError().may_pass
 
 
 def test_the_public_surface_is_complete() -> None:

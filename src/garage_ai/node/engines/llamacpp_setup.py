@@ -23,7 +23,7 @@ from garage_ai.catalog import (
     read_gguf,
     shape_of,
 )
-from garage_ai.node.catalogue import is_own, known_models, suited
+from garage_ai.node.catalogue import is_own, known_models, refusal_of, suited
 from garage_ai.node.engines.cards import Seat, cdi_names, place_of, seat
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.llama_server import ServerOptions, listed_devices, look_inside
@@ -270,9 +270,7 @@ async def _options(
         if where.cards:
             return await _on_cards(choice, where, manifest, weights, beside)
     except CatalogError as error:
-        raise NotPossible(
-            "The model {name} cannot be used: {error}", name=name, error=error
-        ) from error
+        raise refusal_of(name, error) from error
     digest = Digest(digest_of(manifest))
     if not Book(folder.path).knows(digest):
         check_memory(manifest)

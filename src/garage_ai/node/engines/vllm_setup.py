@@ -15,7 +15,7 @@ from garage_ai.catalog import (
     read_folder_shape,
     read_folder_weights,
 )
-from garage_ai.node.catalogue import is_own, known_models, suited
+from garage_ai.node.catalogue import is_own, known_models, refusal_of, suited
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.engines.vllm_plan import Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Facts, ask_facts, ask_version, find_python
@@ -105,9 +105,7 @@ async def _model(name: str, home: Path, store: ModelStore, on_progress: OnProgre
             quantised = bool(config.quantisation)
             weights = await asyncio.to_thread(read_folder_weights, files, quantised=quantised)
     except CatalogError as error:
-        raise NotPossible(
-            "The model {name} cannot be used: {error}", name=name, error=error
-        ) from error
+        raise refusal_of(name, error) from error
     return Model(
         folder=folder,
         files=tuple(sorted(files.items())),

@@ -15,6 +15,7 @@ from garage_ai.node.errors import (
     AlreadyRunning,
     CardUnusable,
     EnrolmentFailed,
+    ModelAway,
     NodeError,
     NoImage,
     NotEnrolled,
@@ -38,9 +39,10 @@ _STARTS_WITHIN_SECONDS: Final = 120
 """Ten waits are longer than that: ends that may pass never reach systemd's limit, after which it
 would start nothing any more."""
 
-_MAY_PASS: Final = (CardUnusable, NoImage, RuntimeBroken, SandboxError)
-"""What a PC lacks only for a while: a registry is away, a daemon has not started yet, and a card's
-driver and its description for containers (CDI) come up beside the service when the PC starts."""
+_MAY_PASS: Final = (CardUnusable, ModelAway, NoImage, RuntimeBroken, SandboxError)
+"""What a PC lacks only for a while: a registry or a line is away, a daemon has not started yet, and
+a card's driver, its description for containers (CDI) and a disk with models come up beside the
+service when the PC starts."""
 
 KEPT: Final = (
     *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
