@@ -22,7 +22,7 @@ from garage_ai.ledger.counting.layout import folder_of
 from garage_ai.ledger.counting.orders import Count, Load, Order, Refused, packed, read_orders
 
 COUNT_SECONDS: Final = 2.0
-"""Longest for one request; 100,000 tokens take a tenth of a second."""
+"""Longest for one request, of the processor's time; 100,000 tokens take a tenth of a second."""
 LOAD_SECONDS: Final = 30.0
 """Longest to make a tokenizer ready; the largest take a second or two."""
 MEMORY: Final = 3 * 1024**3
@@ -85,8 +85,9 @@ class _Again(CountingError):
 
 
 def _alarm(seconds: float) -> None:
-    # The kernel ends the process then, whatever it is busy with: nobody handles the signal.
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    # The kernel ends the process then, whatever it is busy with: nobody handles the signal. Of its
+    # own time on a processor: on a PC that is busy with others an order is not at fault.
+    signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def serve(folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
@@ -106,7 +107,7 @@ def serve(folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
 def main() -> None:
     """Bound this process, and serve."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the gateway says when
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
