@@ -70,7 +70,7 @@ class Plan:
 PLANS: dict[Engine, tuple[Plan, Plan]] = {
     "mock": (Plan(3, 100, 20.0), Plan(1, 20, 5.0)),
     # Items of one wave end together: the short look is as long as several waves.
-    "llamacpp": (Plan(3, 30, 30.0), Plan(1, 4, 8.0, item_tokens=8)),
+    "llamacpp": (Plan(3, 30, 30.0), Plan(1, 4, 12.0, item_tokens=8)),
 }
 
 
