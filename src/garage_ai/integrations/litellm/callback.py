@@ -145,8 +145,7 @@ class Spool:
         new.mkdir(mode=0o700)
         self._lock = (new / "lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
-        # Locked before others can see it, so that nobody takes it over meanwhile.
-        self.folder = new.rename(root / f"p{new.name[1:]}")
+        self.folder = new.rename(root / f"p{new.name[1:]}")  # locked before others see it
 
     def begin(self, record: Record) -> None:
         """Note a call under way."""
@@ -174,9 +173,8 @@ class Spool:
     def close_group(self) -> None:
         """End the group that grows."""
         if self.lines:
-            self._number += 1
+            self._number, self.lines = self._number + 1, 0
             (self.folder / "open.jsonl").rename(self.folder / f"{self._number:09}.group")
-            self.lines = 0
 
     def groups(self) -> list[Path]:  # that wait, oldest first
         return sorted(self.folder.glob("*.group"))
