@@ -82,9 +82,11 @@ def no_agent_is_left(rig: Docked, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
         rig.agent.stop(20)
 
 
-def inside() -> list[psutil.Process]:
-    """List processes of the engine's user, who has no namesake on this machine."""
-    return [each for each in psutil.process_iter(["uids"]) if each.info["uids"].real == USER]
+def inside(docker: Daemon) -> list[psutil.Process]:
+    """List the processes in the daemon's only container, by their numbers on this machine."""
+    (container,) = docker.containers()
+    _, *lines = docker.well("top", container, "-eo", "pid").splitlines()
+    return [psutil.Process(int(line)) for line in lines]
 
 
 def test_a_node_with_docker_is_let_in_at_once(rig: Docked) -> None:
@@ -114,7 +116,7 @@ def test_the_daemon_was_told_what_the_owner_is_shown(rig: Docked) -> None:
     assert f"--pids-limit={told['PidsLimit']}" in argv
     image = rig.docker.well("inspect", "--format", "{{.Image}}", container).strip()
     assert image == json.loads(shown)["image"]
-    assert len(inside()) == 2
+    assert [each.uids().real for each in inside(rig.docker)] == [USER, USER]
 
 
 def test_a_probe_gets_nowhere(rig: Docked) -> None:
@@ -136,13 +138,14 @@ def test_a_probe_gets_nowhere(rig: Docked) -> None:
 def test_no_container_outlives_its_agent(rig: Docked, with_client: bool) -> None:
     """Kill -9 of the agent, alone or with its client: gone within 30 s, though the daemon lives."""
     agent = rig.serving()
-    assert rig.docker.containers()
+    started = inside(rig.docker)
+    assert started
     clients = [each for each in agent.family() if each.name() == "docker"]
     assert clients
     for each in [psutil.Process(agent.pid), *(clients if with_client else [])]:
         each.send_signal(signal.SIGKILL)
     eventually("the container's end", lambda: not rig.docker.containers(), 30)
-    assert inside() == []
+    assert [each for each in started if each.is_running()] == []
 
 
 def test_what_a_dead_agent_left_is_removed_at_the_next_start(rig: Docked) -> None:
@@ -174,10 +177,11 @@ def test_a_pause_takes_the_container_away(rig: Docked) -> None:
 def test_a_stopped_agent_leaves_no_container(rig: Docked) -> None:
     """SIGTERM: the container is stopped and removed before the agent ends."""
     agent = rig.serving()
-    assert rig.docker.containers()
+    started = inside(rig.docker)
+    assert started
     assert agent.stop(20) == 0
     assert rig.docker.containers() == []
-    assert inside() == []
+    assert [each for each in started if each.is_running()] == []
 
 
 async def tried(tmp_path: Path, code: str, limits: Limits) -> Said:
