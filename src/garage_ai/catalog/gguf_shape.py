@@ -17,6 +17,10 @@ _LAYER: Final = re.compile(r"blk\.(\d+)\.")
 _MOST_LAYERS: Final = 4096
 _MOST: Final = 1 << 32
 _INPUT: Final = "token_embd.weight"
+_OF_LAYERS: Final = "per_layer_token_embd.weight"
+"""A table for each layer beside the input's (Gemma 3n and 4), half of a small model's weights.
+llama.cpp counts it to the input (llama-arch.cpp), which no card is given."""
+
 _OUTPUT: Final = "output.weight"
 _TOKENS: Final = "tokenizer.ggml.tokens"
 
@@ -29,9 +33,9 @@ _RECURRENT: Final = 4
 
 @dataclass(frozen=True, slots=True)
 class Burden:
-    """Bytes of a file's weights: of each layer, of the table of tokens, and of all at the end.
+    """Bytes of a file's weights: of each layer, of the tables of tokens, and of all at the end.
 
-    The table stays in the PC's memory; what is at the end goes to the card first.
+    The tables stay in the PC's memory; what is at the end goes to the card first.
     """
 
     layers: tuple[int, ...]
@@ -86,7 +90,7 @@ def burden_of(header: GgufHeader, size: int) -> Burden:
     for tensor, weight in header.tensors.items():
         layer = _LAYER.match(tensor)
         if layer is None:
-            ends += weight if tensor != _INPUT else 0
+            ends += weight if tensor not in (_INPUT, _OF_LAYERS) else 0
         elif int(layer[1]) < count:
             layers[int(layer[1])] += weight
     table = header.tensors.get(_INPUT, 0)
@@ -94,7 +98,8 @@ def burden_of(header: GgufHeader, size: int) -> Burden:
         each = -(-size // (count + 1))
         return Burden((each,) * count, table, each)
     # A table that is used at both ends is there twice: the card has a copy of its own.
-    return Burden(tuple(layers), table, ends + (0 if _OUTPUT in header.tensors else table))
+    ends += 0 if _OUTPUT in header.tensors else table
+    return Burden(tuple(layers), table + header.tensors.get(_OF_LAYERS, 0), ends)
 
 
 class _Keys:

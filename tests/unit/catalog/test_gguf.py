@@ -277,6 +277,20 @@ def test_layers_weigh_what_lies_between_their_tensors() -> None:
     assert burden_of(parsed(data), len(data)) == Burden((128, 256), 64, 32 + 32)
 
 
+def test_a_table_for_each_layer_stays_off_the_card() -> None:
+    """It is of the input, as the table of tokens, of which alone the end has a copy (Gemma 3n)."""
+    tensors = (
+        described("token_embd.weight", 0),
+        described("per_layer_token_embd.weight", 64),
+        described("blk.0.attn_q.weight", 320),
+        described("output_norm.weight", 448),
+    )
+    pairs = (word("general.architecture", "gemma3n"), u32("gemma3n.block_count", 1))
+    header = gguf(*pairs, tensors=tensors)
+    data = header + bytes(-len(header) % 32) + bytes(512)
+    assert burden_of(parsed(data), len(data)) == Burden((128,), 64 + 256, 64 + 64)
+
+
 def test_a_model_in_several_files_is_dealt_out_evenly() -> None:
     """The first file tells only of its own tensors."""
     pairs = (
