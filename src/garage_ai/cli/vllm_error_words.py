@@ -40,6 +40,12 @@ VLLM: Final[dict[str, str]] = {
         "{form} behöver ett kort med beräkningsförmåga {needed}; {card} har {has}. Välj en annan "
         "kvantisering."
     ),
+    "vLLM runs a model of the kind {family} on cards of compute capability {needed} or newer, an "
+    "RTX 30 or later; {card} has {has}. Serve it as a GGUF file: --engine llamacpp": (
+        "vLLM kör en modell av sorten {family} på kort med beräkningsförmåga {needed} eller "
+        "nyare, ett RTX 30 eller senare; {card} har {has}. Kör den som en GGUF-fil: "
+        "--engine llamacpp"
+    ),
     "{card} has {free} of {total} GiB free. Close what uses the card, or wait until it is free.": (
         "{card} har {free} av {total} GiB ledigt. Stäng det som använder kortet, eller vänta tills "
         "det är ledigt."

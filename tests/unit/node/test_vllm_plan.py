@@ -7,7 +7,7 @@ import pytest
 
 from garage_ai.catalog import FolderConfig
 from garage_ai.node.engines.vllm_options import VllmOptions, argv, environment
-from garage_ai.node.engines.vllm_plan import LEAST_CAPABILITY, Model, Wishes, plan
+from garage_ai.node.engines.vllm_plan import LEAST_CAPABILITY, NEVER_HALF, Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Card, Facts
 from garage_ai.node.errors import NotPossible
 from garage_ai.wire.ids import Digest
@@ -127,6 +127,16 @@ def test_an_old_card_computes_with_halves() -> None:
     """Before compute capability 8.0 there is no bfloat16."""
     assert on(RTX_2080).dtype == "half"
     assert on(RTX_3090).dtype == "auto"
+
+
+@pytest.mark.parametrize("family", sorted(NEVER_HALF))
+def test_a_model_that_halves_do_not_hold_is_refused_on_an_old_card(family: str) -> None:
+    """vLLM would end with "does not support float16", at each start anew."""
+    config = FolderConfig("G", family, 32, 4096, "bfloat16", "")
+    model = replace(QWEN, config=config)
+    with pytest.raises(NotPossible, match=r"RTX 30 .* Ti has 7\.5.*--engine llamacpp"):
+        plan(PYTHON, Facts("0.32.0", "cuda", (RTX_2080,)), model, Wishes(grouped=True))
+    assert plan(PYTHON, Facts("0.32.0", "cuda", (RTX_3090,)), model, Wishes()).dtype == "auto"
 
 
 @pytest.mark.parametrize(("method", "least"), LEAST_CAPABILITY.items())

@@ -53,6 +53,10 @@ ON_PROCESSORS: Final = "bfloat16"
 
 _BFLOAT: Final = (8, 0)
 
+NEVER_HALF: Final = frozenset({"gemma2", "gemma3", "gemma3_text", "glm4"})
+"""Kinds of models that vLLM computes with in no `float16`, whose range they leave (vLLM,
+config/model.py, `_FLOAT16_NOT_SUPPORTED_MODELS`)."""
+
 LEAST_CAPABILITY: Final[Mapping[str, tuple[int, int]]] = {
     "awq": (7, 5),
     "awq_marlin": (7, 5),
@@ -294,7 +298,18 @@ def _dtype(cards: Sequence[Card], config: FolderConfig) -> str:
             card=oldest.name,
             has=_dotted(oldest.capability),
         )
-    return dtype_of(oldest.capability)
+    dtype = dtype_of(oldest.capability)
+    if dtype == "half" and config.family in NEVER_HALF:
+        raise NotPossible(
+            "vLLM runs a model of the kind {family} on cards of compute capability {needed} or "
+            "newer, an RTX 30 or later; {card} has {has}. Serve it as a GGUF file: "
+            "--engine llamacpp",
+            family=config.family,
+            needed=_dotted(_BFLOAT),
+            card=oldest.name,
+            has=_dotted(oldest.capability),
+        )
+    return dtype
 
 
 def dtype_of(capability: tuple[int, int]) -> Literal["auto", "half"]:
@@ -335,6 +350,7 @@ def _dotted(capability: tuple[int, int]) -> str:
 __all__ = [
     "DEFAULT_SLOTS",
     "LEAST_CAPABILITY",
+    "NEVER_HALF",
     "ON_PROCESSORS",
     "Model",
     "Wishes",
