@@ -29,8 +29,8 @@ from garage_ai.wire.secret_files import replace_secret
 
 _log = structlog.get_logger(__name__)
 
-PULL_SECONDS: Final = 1800.0
-"""Longest pull: hundreds of megabytes over a slow line."""
+PULL_SECONDS: Final = 6 * 3600.0
+"""Longest pull: the ten gigabytes of an engine for cards over a slow line."""
 
 _FILE: Final = "images.json"
 
@@ -140,7 +140,6 @@ async def pulled(
     image: Allowed,
     book: ImageBook,
     *,
-    seconds: float = PULL_SECONDS,
     on_pull: OnPull | None = None,
 ) -> str:
     """Have an image of the allow-list here, and give the name it is taken by: with its digest.
@@ -154,7 +153,7 @@ async def pulled(
         return exact
     if on_pull is not None:
         on_pull(exact)
-    said = await ask([*program(runtime), "pull", "--quiet", exact], seconds=seconds)
+    said = await ask([*program(runtime), "pull", "--quiet", exact], seconds=PULL_SECONDS)
     if not said.well:
         raise NoImage(
             "{exact} cannot be pulled: {words}. An image of your own will do as well: gai "
@@ -244,6 +243,7 @@ def image_id(image: Image) -> str:
 
 
 __all__ = [
+    "PULL_SECONDS",
     "Allowed",
     "Built",
     "Image",

@@ -22,9 +22,6 @@ from garage_ai.node.sandbox.spec import Runtime
 SECONDS: Final = 120
 """Looking into an image reads a few files; the first time its container takes longer to make."""
 
-PULL_SECONDS: Final = 6 * 3600.0
-"""Longest pull: ten gigabytes over a slow line."""
-
 OLDEST: Final = (7, 5)
 """What the official image has kernels for (vLLM, docs/getting_started/installation/gpu)."""
 
@@ -39,7 +36,7 @@ async def vllm_image(runtime: Runtime, folder: Path, on_pull: OnPull | None = No
     own = ImageBook(folder).read().own.get(runtime.program)
     if own is None:
         book = ImageBook(folder)
-        return await pulled(runtime, allowed("vllm"), book, seconds=PULL_SECONDS, on_pull=on_pull)
+        return await pulled(runtime, allowed("vllm"), book, on_pull=on_pull)
     if await inspect(runtime, own) is None:
         raise NoImage(
             "The image of your own that vLLM was to run from is gone ({image}). Name another, or "
