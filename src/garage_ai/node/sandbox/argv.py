@@ -2,7 +2,8 @@
 
 What protects the owner is said, not left to a default: containers.conf and the daemon's own
 settings may be anything. Nothing here ever widens: no `--privileged`, no `unconfined`, no host
-namespace; the profile of system calls is the runtime's own or a narrower one.
+namespace; the profile of system calls is the runtime's own or a narrower one. SELinux alone is let
+go of, where it is: a container's domain may not open the owner's files, sockets or cards.
 """
 
 from collections.abc import Iterator
@@ -77,6 +78,9 @@ def _fence(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
     yield "--security-opt=no-new-privileges" if podman else "--security-opt=no-new-privileges:true"
     if spec.seccomp is not None:
         yield f"--security-opt=seccomp={_said(spec.seccomp)}"
+    if runtime.selinux:
+        # NVIDIA's way too (cdi-support): relabelling the owner's files would outlast the engine.
+        yield "--security-opt=label=disable"
     yield f"--user={USER}:{USER}"
     yield from ("--ipc=private", "--hostname=engine", "--workdir=/", "--log-driver=none")
     # An image's own check would be run beside the engine, for ever, and ask where nobody listens.

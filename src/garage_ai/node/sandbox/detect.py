@@ -49,6 +49,7 @@ class _Security(msgspec.Struct, rename="camel"):
     rootless: bool = False
     seccomp_enabled: bool = False
     seccomp_profile_path: str = ""
+    selinux_enabled: bool = False
 
 
 class _Host(msgspec.Struct, rename="camel"):
@@ -132,6 +133,7 @@ def read_podman(info: str, *, has_runc: bool) -> Runtime:
         # crun cannot place a container where v1 and v2 are mounted beside each other.
         oci="runc" if cgroups == 1 and has_runc else None,
         profile=Path(path) if (path := host.security.seccomp_profile_path) else None,
+        selinux=host.security.selinux_enabled,
         files=_hard(resource.RLIMIT_NOFILE),
         tasks=_hard(resource.RLIMIT_NPROC),
     )
@@ -156,6 +158,7 @@ def read_docker(info: str) -> Runtime:
         controllers=frozenset(name for name, holds in held.items() if holds),
         # The daemon names these folders only where it knows devices by CDI name.
         cdi=bool(told.cdi_spec_dirs),
+        selinux="name=selinux" in options,
         files=_hard(resource.RLIMIT_NOFILE),
         tasks=_hard(resource.RLIMIT_NPROC),
     )

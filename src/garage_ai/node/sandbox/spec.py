@@ -77,6 +77,7 @@ class Runtime:
     controllers it may use. `cdi` tells whether it knows devices by CDI name. `files` and `tasks`
     are this process's own hard limits, which no container can exceed. `profile` is Podman's own
     profile of system calls. `bounded` tells that all of this runs in a container with limits.
+    `selinux` tells that SELinux puts containers into a domain that reads no file of the owner's.
     """
 
     program: Program
@@ -90,6 +91,7 @@ class Runtime:
     tasks: int = 1 << 20
     profile: Path | None = None
     bounded: bool = False
+    selinux: bool = False
 
     @property
     def enforces(self) -> bool:

@@ -49,8 +49,10 @@ CASES = {
         ),
         PODMAN,
     ),
+    "podman-gpus-selinux": (replace(SPEC, gpus=GPUS), replace(PODMAN, selinux=True)),
     "podman-for-a-while": (replace(SPEC, limits=Limits(memory=1 << 30, seconds=60)), PODMAN),
     "docker": (DOCKERS, DOCKER),
+    "docker-selinux": (DOCKERS, replace(DOCKER, selinux=True)),
     "docker-gpus": (replace(DOCKERS, gpus=GPUS), DOCKER),
     "docker-gpus-without-cdi": (replace(DOCKERS, gpus=GPUS), replace(DOCKER, cdi=False)),
 }

@@ -15,7 +15,7 @@ ROOTLESS = json.loads((HERE / "podman-rootless-v1.json").read_text())
 ROOTFUL = json.loads((HERE / "podman-rootful-v1.json").read_text())
 
 # After the daemon's API reference, GET /info.
-DOCKER = {
+DOCKER: dict[str, Any] = {
     "ServerVersion": "28.3.0",
     "CgroupVersion": "2",
     "MemoryLimit": True,
@@ -61,6 +61,16 @@ def test_rootless_podman_on_cgroup_v2_enforces_what_is_delegated() -> None:
     assert (found.cgroups, found.enforces, found.oci) == (2, True, None)
     host["cgroupControllers"] = ["memory"]
     assert not read_podman(podman(host), has_runc=True).enforces
+
+
+def test_selinux_is_seen_where_it_labels_containers() -> None:
+    """As Fedora's Podman and Docker's daemon tell of it."""
+    security = {"rootless": True, "seccompEnabled": True, "selinuxEnabled": True}
+    assert read_podman(podman({"security": security}), has_runc=True).selinux
+    assert not read_podman(podman(), has_runc=True).selinux
+    options = [*DOCKER["SecurityOptions"], "name=selinux"]
+    assert read_docker(json.dumps(DOCKER | {"SecurityOptions": options})).selinux
+    assert not read_docker(json.dumps(DOCKER)).selinux
 
 
 @pytest.mark.parametrize("version", ["3.4.4", "4.0.9", "2"])
