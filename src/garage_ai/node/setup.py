@@ -2,12 +2,14 @@
 
 import asyncio
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from garage_ai.catalog import OnProgress
 from garage_ai.node.engines.cards import NONE, Seat, chosen_cards
+from garage_ai.node.engines.devices import devices_for
 from garage_ai.node.engines.external import DEFAULT_SLOTS as EXTERNAL_SLOTS
 from garage_ai.node.engines.external import ExternalEngine
 from garage_ai.node.engines.launch import BareLauncher, Launcher, Startable
@@ -180,6 +182,7 @@ async def _vllm_options(
     gpus = await asyncio.to_thread(read_gpus)
     facts = await facts_inside(launcher, chosen_cards(choice.gpus, gpus.cards))
     options = await vllm_options(choice, folder, on_progress, facts, grouped=grouped)
+    options = replace(options, devices=await devices_for(launcher.runtime, options.gpus))
     # What keeps it from ever starting is better said now.
     launcher.argv(options)
     return options

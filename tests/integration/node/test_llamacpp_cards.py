@@ -15,7 +15,7 @@ from tests.parts.job_caller import Caller, until
 
 from garage_ai.catalog import Offload
 from garage_ai.catalog.images import Allowed
-from garage_ai.node.engines import launched, llamacpp_setup
+from garage_ai.node.engines import devices, launched, llamacpp_setup
 from garage_ai.node.engines.llama_server import ServerOptions
 from garage_ai.node.engines.llamacpp_cards import LlamaOnCards, PlanAgain
 from garage_ai.node.engines.port import Device
@@ -280,7 +280,8 @@ class CardPc:
         self._info = json.dumps(PODMAN_INFO).replace("PROFILE", str(profile))
         monkeypatch.setenv("PATH", str(self._bin))
         monkeypatch.setattr(llamacpp_setup, "look_at_cards", lambda: (HERE, True))
-        monkeypatch.setattr(llamacpp_setup, "read_cdi", lambda _: self.cdi)
+        monkeypatch.setattr(devices, "read_gpus", lambda: HERE)
+        monkeypatch.setattr(devices, "read_cdi", lambda _: self.cdi)
         # As it will be once a digest is known; until then it is pinned at the first pull.
         found = Allowed("host/llamacpp-cuda:1", IMAGE)
         monkeypatch.setattr(llamacpp_setup, "allowed", lambda _: found)

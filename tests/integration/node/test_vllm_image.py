@@ -17,11 +17,13 @@ from typer.testing import CliRunner
 
 from garage_ai.cli.node import app
 from garage_ai.node import setup
+from garage_ai.node.engines import devices
 from garage_ai.node.engines.port import Device
 from garage_ai.node.engines.vllm import VllmEngine
 from garage_ai.node.errors import EngineMissing, EngineUnfit, NoImage, NoRuntime, NotPossible
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.models import Gpu, Gpus
+from garage_ai.node.preflight.models import CdiSpec
 from garage_ai.node.sandbox.containers import Containers
 from garage_ai.node.sandbox.images import ImageBook
 from garage_ai.node.sandbox.launcher import ContainerLauncher
@@ -144,6 +146,13 @@ async def test_an_engine_is_made_for_the_container(
         await make_engine(choice, "m", folder, launcher=launcher)
 
 
+def described(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
+    """Have a description of the PC's one card that calls it so."""
+    monkeypatch.setattr(devices, "read_gpus", lambda: card_with(GIB))
+    spec = CdiSpec("/etc/cdi/nvidia.yaml", "", names)
+    monkeypatch.setattr(devices, "read_cdi", lambda _: (spec,))
+
+
 def card_with(free: int) -> Gpus:
     """Give a PC's one card with so many bytes free."""
     return Gpus(source="nvml", cards=(msgspec.structs.replace(RTX_3090, free=free),))
@@ -158,6 +167,7 @@ async def test_what_a_dead_agent_left_is_gone_before_memory_is_counted(
     gone = f"rm) rm -f {left};; ps) [ ! -e {left} ] || echo 1234;;"
     stand_in("podman", f"case $1 in {gone} *) {holds(version='0.32.0', device='cuda')}\n;; esac")
     monkeypatch.setattr(setup, "read_gpus", lambda: card_with((2 if left.exists() else 23) * GIB))
+    described(monkeypatch, RTX_3090.uuid)
     choice = Choice(engine="vllm", models=(str(model_folder(tmp_path / "Small")),))
     engine = await make_engine(choice, "m", NodeFolder(tmp_path / "node"), launcher=launcher)
     assert engine.device == Device(("GPU-1",))
@@ -176,6 +186,7 @@ async def test_each_start_takes_of_the_card_what_is_free_then(
     stand_in("podman", f"case $1 in run) {run};; container) echo 1;; esac")
     free = iter((23, 4, 17))
     monkeypatch.setattr(setup, "read_gpus", lambda: card_with(next(free) * GIB))
+    described(monkeypatch, RTX_3090.uuid)
     choice = Choice(engine="vllm", models=(str(model_folder(tmp_path / "Small")),))
     engine = await make_engine(choice, "m", NodeFolder(tmp_path / "node"), launcher=launcher)
     assert isinstance(engine, VllmEngine)
@@ -186,6 +197,32 @@ async def test_each_start_takes_of_the_card_what_is_free_then(
         await engine.stop()
     shares = re.findall("--gpu-memory-utilization ([0-9.]+)", tried.read_text())
     assert shares == ["0.92", "0.14", "0.68"]
+
+
+@pytest.mark.parametrize("name", [RTX_3090.uuid, "all"])
+async def test_the_container_gets_a_card_by_the_name_it_has_there(
+    stand_in: Stand,
+    launcher: ContainerLauncher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    """Inside WSL2 that is `all`, with the guard still watching the card by its UUID."""
+    tried = tmp_path / "tried"
+    run = f'case "$@" in *--uds*) echo $@ >> {tried}; exec sleep 60;; '
+    run += f"*) {holds(version='0.32.0', device='cuda')}\n;; esac"
+    stand_in("podman", f"case $1 in run) {run};; container) echo 1;; esac")
+    monkeypatch.setattr(setup, "read_gpus", lambda: card_with(23 * GIB))
+    described(monkeypatch, name)
+    choice = Choice(engine="vllm", models=(str(model_folder(tmp_path / "Small")),))
+    engine = await make_engine(choice, "m", NodeFolder(tmp_path / "node"), launcher=launcher)
+    assert engine.device == Device((RTX_3090.uuid,))
+    await engine.start()
+    try:
+        await until(lambda: tried.exists() and "--uds" in tried.read_text(), 30)
+    finally:
+        await engine.stop()
+    assert re.findall(r"nvidia\.com/gpu=(\S+)", tried.read_text()) == [name]
 
 
 async def test_an_environment_and_a_container_exclude_each_other(stand_in: Stand) -> None:

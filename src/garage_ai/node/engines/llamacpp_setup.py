@@ -24,7 +24,8 @@ from garage_ai.catalog import (
     shape_of,
 )
 from garage_ai.node.catalogue import is_own, known_models, refusal_of, suited
-from garage_ai.node.engines.cards import Seat, cdi_names, place_of, seat
+from garage_ai.node.engines.cards import Seat, place_of, seat
+from garage_ai.node.engines.devices import devices_for
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.llama_server import ServerOptions, listed_devices, look_inside
 from garage_ai.node.engines.llamacpp import DEFAULT_SLOTS, LesserForm, LlamaEngine
@@ -41,7 +42,6 @@ from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.bounds import read_bounds
 from garage_ai.node.hardware.models import Gpus
 from garage_ai.node.hardware.pc import nvidia_on_the_bus, read_gpus
-from garage_ai.node.preflight.reader import read_cdi
 from garage_ai.node.sandbox.build import build_image, built_image
 from garage_ai.node.sandbox.detect import find_runtime
 from garage_ai.node.sandbox.images import Built, ImageBook, OnPull, allowed, pulled
@@ -121,7 +121,7 @@ async def llama_image(
 
 async def see_cards(launcher: ContainerLauncher, where: Seat) -> None:
     """Have the engine itself list the cards it finds in its sandbox. Raises: CardUnusable."""
-    devices = await _devices(launcher.runtime, where.uuids)
+    devices = await devices_for(launcher.runtime, where.uuids)
     said = await launcher.ask(look_inside(), seconds=_LIST_SECONDS, gpus=devices)
     found = listed_devices(said.out)
     if not said.well or len(found) < len(where.cards):
@@ -308,27 +308,10 @@ async def _on_cards(
         kind=manifest.kind,
         threads=choice.threads or _threads(),
         gpus=uuids,
-        devices=await _devices(runtime, uuids),
+        devices=await devices_for(runtime, uuids),
         plan=plan,
         beside=beside,
     )
-
-
-async def _devices(runtime: Runtime, uuids: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the names by which the runtime knows cards. Raises: CardUnusable."""
-    if not runtime.cdi:
-        return uuids
-    (gpus, _), specs = await asyncio.gather(
-        asyncio.to_thread(look_at_cards), asyncio.to_thread(read_cdi, _ROOT)
-    )
-    if not specs and runtime.program == "podman":
-        raise CardUnusable(
-            "Containers are not told of the card: there is no CDI description of it. Install "
-            "nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate "
-            "--output=/etc/cdi/nvidia.yaml"
-        )
-    described = {name for spec in specs for name in spec.names}
-    return cdi_names(uuids, {card.uuid for card in gpus.cards}, described)
 
 
 def _check_choice(choice: Choice) -> None:

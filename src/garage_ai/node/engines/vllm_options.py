@@ -79,8 +79,9 @@ class VllmOptions:
     """How vLLM is run; `memory_share` None on a CPU, `cache_gib` and `threads` None elsewhere.
 
     `python` is that of vLLM's environment, None for a container's own. `files` are the model's, by
-    their paths in `folder`. `gpus` are the UUIDs of the cards that a container gets. `rank` is this
-    rig's among several that run the model together; a container's `network` is then theirs.
+    their paths in `folder`. `gpus` are the UUIDs of the cards that a container gets, `devices` what
+    the runtime calls them, if not that. `rank` is this rig's among several that run the model
+    together; a container's `network` is then theirs.
     `layers` of each stage of a pipeline, if the engine does not deal them out. `lent` is what this
     PC has for such a group to plan with.
     """
@@ -100,6 +101,7 @@ class VllmOptions:
     threads: int | None = None
     chat_template: Path | None = None
     gpus: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
     pipeline_parallel: int = 1
     layers: tuple[int, ...] = ()
     rank: Rank | None = None
@@ -141,7 +143,7 @@ class VllmOptions:
             self._limits(),
             tuple(mounts),
             tuple(own.items()),
-            self.gpus,
+            self.devices or self.gpus,
             self.network,
         )
 

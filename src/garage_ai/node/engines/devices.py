@@ -1,0 +1,35 @@
+"""By which names a container is given cards, whichever engine is to compute on them."""
+
+import asyncio
+from pathlib import Path
+from typing import Final
+
+from garage_ai.node.engines.cards import cdi_names
+from garage_ai.node.errors import CardUnusable
+from garage_ai.node.hardware.pc import read_gpus
+from garage_ai.node.preflight.reader import read_cdi
+from garage_ai.node.sandbox.spec import Runtime
+
+_ROOT: Final = Path("/")
+
+
+async def devices_for(
+    runtime: Runtime, uuids: tuple[str, ...], root: Path = _ROOT
+) -> tuple[str, ...]:
+    """Give the names by which the runtime knows cards. Raises: CardUnusable."""
+    if not uuids or not runtime.cdi:
+        return uuids
+    gpus, specs = await asyncio.gather(
+        asyncio.to_thread(read_gpus), asyncio.to_thread(read_cdi, root)
+    )
+    if not specs and runtime.program == "podman":
+        raise CardUnusable(
+            "Containers are not told of the card: there is no CDI description of it. Install "
+            "nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate "
+            "--output=/etc/cdi/nvidia.yaml"
+        )
+    described = {name for spec in specs for name in spec.names}
+    return cdi_names(uuids, {card.uuid for card in gpus.cards}, described)
+
+
+__all__ = ["devices_for"]
