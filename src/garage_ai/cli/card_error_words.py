@@ -41,11 +41,15 @@ CARDS: Final[dict[str, str]] = {
         "llama.cpp:s avbild för kort, {image}, finns inte här och går inte att hämta. Se efter "
         "anslutningen och försök igen, eller kör på processorn: --gpu none"
     ),
-    "In its sandbox llama.cpp finds {found} of {all} cards ({detail}). Update the driver and "
-    "nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml": (
-        "I sin sandlåda hittar llama.cpp {found} av {all} kort ({detail}). Uppdatera drivrutinen "
-        "och nvidia-container-toolkit, sedan: sudo nvidia-ctk cdi generate "
-        "--output=/etc/cdi/nvidia.yaml"
+    "In its sandbox llama.cpp finds {found} of {all} cards ({detail}). How to put that right: gai "
+    "node doctor. If it finds nothing amiss, update the driver and nvidia-container-toolkit.": (
+        "I sin sandlåda hittar llama.cpp {found} av {all} kort ({detail}). Hur det rättas till: "
+        "gai node doctor. Hittar den inget fel, uppdatera drivrutinen och nvidia-container-toolkit."
+    ),
+    "Podman {version} cannot read the CDI description of the card. How to put that right: gai node "
+    "doctor": (
+        "Podman {version} kan inte läsa CDI-beskrivningen av kortet. Hur det rättas till: gai node "
+        "doctor"
     ),
     "Containers are not told of the card: there is no CDI description of it. Install "
     "nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml": (

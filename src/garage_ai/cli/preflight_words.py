@@ -1,27 +1,13 @@
 """What the checklist says, in English and Swedish: a sentence, and how to put it right."""
 
 import shlex
-from typing import Final, NamedTuple
+from typing import Final
 
 import msgspec
 
+from garage_ai.cli.cdi_words import CDI, Said
 from garage_ai.cli.words import Language, language
 from garage_ai.node.preflight.models import CheckId, Finding
-
-
-class Said(NamedTuple):
-    """A case in both languages; `fix` is empty where nothing is to be done.
-
-    One that is a command has no `fix_sv`; `then` is what it does not do by itself.
-    """
-
-    text: str
-    text_sv: str
-    fix: str = ""
-    fix_sv: str = ""
-    then: str = ""
-    then_sv: str = ""
-
 
 NAMES: Final[dict[CheckId, tuple[str, str]]] = {
     "os": ("system", "system"),
@@ -55,7 +41,6 @@ _DELEGATE: Final = (
     " /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload"
 )
 _PODMAN: Final = "sudo apt install podman uidmap slirp4netns"
-_CDI: Final = "sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml"
 
 
 def _kept(setting: str) -> str:
@@ -234,34 +219,7 @@ CASES: Final[dict[str, Said]] = {
         "Varken Podman eller Docker är installerat.",
         _PODMAN,
     ),
-    "cdi.ok": Said("{path}, driver {spec}", "{path}, drivrutin {spec}"),
-    "cdi.undated": Said("{path}", "{path}"),
-    "cdi.toolkit": Said(
-        "by Docker, with NVIDIA's container toolkit",
-        "genom Docker, med NVIDIA:s container toolkit",
-    ),
-    "cdi.toolkit_missing": Said(
-        "Docker cannot give a container the card: NVIDIA's container toolkit is not installed.",
-        "Docker kan inte ge en container kortet: NVIDIA:s container toolkit är inte installerat.",
-        "Install nvidia-container-toolkit, then: sudo systemctl restart docker",
-        "Installera nvidia-container-toolkit, sedan: sudo systemctl restart docker",
-    ),
-    "cdi.none": Said(
-        "Containers are not told of the card: there is no CDI description of it.",
-        "Containrar får inte veta om kortet: det saknas en CDI-beskrivning av det.",
-        f"Install nvidia-container-toolkit, then: {_CDI}",
-        f"Installera nvidia-container-toolkit, sedan: {_CDI}",
-    ),
-    "cdi.stale": Said(
-        "{path} describes driver {spec}, and {driver} is running.",
-        "{path} beskriver drivrutin {spec}, och {driver} körs.",
-        _CDI,
-    ),
-    "cdi.unnamed": Said(
-        "{path} does not name the cards by their UUIDs.",
-        "{path} namnger inte korten med deras UUID.",
-        f"{_CDI} --device-name-strategy=index --device-name-strategy=uuid",
-    ),
+    **CDI,
     "userns.ok": Said("allowed", "tillåtna"),
     "userns.none": Said(
         "This system allows no user namespaces, so containers need root.",

@@ -332,7 +332,7 @@ async def test_what_the_owner_said_is_planned(pc: CardPc) -> None:
 async def test_a_card_that_the_engine_does_not_see_stops_it(pc: CardPc) -> None:
     """Whatever is wrong with driver, toolkit or description: the engine itself was asked."""
     pc.put(devices="Available devices:\\n  (none)\\n")
-    with pytest.raises(CardUnusable, match=r"finds 0 of 1 cards.*nvidia-ctk"):
+    with pytest.raises(CardUnusable, match=r"finds 0 of 1 cards.*gai node doctor"):
         await make_launcher(Choice(), pc.folder, "n1")
 
 
@@ -341,6 +341,16 @@ async def test_a_pc_whose_containers_know_no_card_stops_it(pc: CardPc) -> None:
     pc.cdi = ()
     with pytest.raises(CardUnusable, match=r"no CDI description.*nvidia-ctk"):
         await make_launcher(Choice(), pc.folder, "n1")
+
+
+async def test_a_description_that_this_podman_cannot_read_stops_it(pc: CardPc) -> None:
+    """As Podman 4.9 says "unresolvable CDI devices" of what NVIDIA's toolkit writes by now."""
+    unread = CdiSpec("/etc/cdi/nvidia.yaml", "590.44.01", (GPU,), gids=True)
+    pc.cdi = (unread,)
+    with pytest.raises(CardUnusable, match=r"Podman 4\.9\.3 cannot read.*gai node doctor"):
+        await make_launcher(Choice(), pc.folder, "n1")
+    pc.cdi = (unread, msgspec.structs.replace(unread, gids=False))
+    await make_launcher(Choice(), pc.folder, "n1")
 
 
 async def test_an_image_that_cannot_be_had_stops_it(pc: CardPc) -> None:

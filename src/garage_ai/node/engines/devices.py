@@ -7,6 +7,7 @@ from typing import Final
 from garage_ai.node.engines.cards import cdi_names
 from garage_ai.node.errors import CardUnusable
 from garage_ai.node.hardware.pc import read_gpus
+from garage_ai.node.preflight.container_checks import readable
 from garage_ai.node.preflight.reader import read_cdi
 from garage_ai.node.sandbox.spec import Runtime
 
@@ -19,9 +20,16 @@ async def devices_for(
     """Give the names by which the runtime knows cards. Raises: CardUnusable."""
     if not uuids or not runtime.cdi:
         return uuids
-    gpus, specs = await asyncio.gather(
+    gpus, found = await asyncio.gather(
         asyncio.to_thread(read_gpus), asyncio.to_thread(read_cdi, root)
     )
+    specs = readable(found, runtime.program, runtime.version)
+    if found and not specs:
+        raise CardUnusable(
+            "Podman {version} cannot read the CDI description of the card. How to put that right: "
+            "gai node doctor",
+            version=".".join(map(str, runtime.version)),
+        )
     if not specs and runtime.program == "podman":
         raise CardUnusable(
             "Containers are not told of the card: there is no CDI description of it. Install "

@@ -127,9 +127,9 @@ async def see_cards(launcher: ContainerLauncher, where: Seat) -> None:
     if not said.well or len(found) < len(where.cards):
         detail = said.words if not said.well else ", ".join(found) or "none"
         raise CardUnusable(
-            "In its sandbox llama.cpp finds {found} of {all} cards ({detail}). Update the driver "
-            "and nvidia-container-toolkit, then: sudo nvidia-ctk cdi generate "
-            "--output=/etc/cdi/nvidia.yaml",
+            "In its sandbox llama.cpp finds {found} of {all} cards ({detail}). How to put that "
+            "right: gai node doctor. If it finds nothing amiss, update the driver and "
+            "nvidia-container-toolkit.",
             found=len(found),
             all=len(where.cards),
             detail=detail,

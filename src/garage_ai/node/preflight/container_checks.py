@@ -1,17 +1,25 @@
 """Checks of what containers need, by the program that would run them. Pure."""
 
 import re
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 
-from garage_ai.node.preflight.models import Facts, Finding, Tool
+from garage_ai.node.preflight.models import CdiSpec, Facts, Finding, Tool
 from garage_ai.node.sandbox.detect import DOCKER_FLOOR, PODMAN_FLOOR
 from garage_ai.node.sandbox.spec import Program
 
 DOCKER_MAY_CDI: Final = (25, 0)
 DOCKER_CDI: Final = (28, 2)
 """From here on its daemon knows CDI names unless told otherwise (release notes, 28.2.0)."""
+
+PODMAN_GIDS: Final = (5, 1)
+"""From here on it reads a description with `additionalGids`; before, it passes over the whole file
+(NVIDIA/nvidia-container-toolkit, issues 1860 and 1865)."""
+
+REFRESHED: Final = "/var/run/cdi/"
+"""Where NVIDIA's own service writes a description at each start of the PC (toolkit 1.18)."""
 
 LEAST_IDS: Final = 61_000
 """Then the engine's user (sandbox/spec.py) is one of them; in a container there are hardly more."""
@@ -94,19 +102,46 @@ def _hooked(facts: Facts) -> Finding:
     return Finding("cdi", "warn" if could else "fail", "toolkit_missing")
 
 
+def readable(
+    specs: Sequence[CdiSpec], program: Program, version: tuple[int, ...]
+) -> tuple[CdiSpec, ...]:
+    """Give the descriptions that what runs the containers does not pass over."""
+    if program == "docker" or version >= PODMAN_GIDS:
+        return tuple(specs)
+    return tuple(each for each in specs if not each.gids)
+
+
 def _described(facts: Facts) -> Finding:
-    if not facts.cdi:
+    podman = facts.podman if program_of(facts) == "podman" else None
+    if podman is None:
+        return _judged(facts.cdi, facts)
+    specs = readable(facts.cdi, "podman", podman.version)
+    found = _judged(specs, facts)
+    # The service's file is the better one to mend: a new driver does not make it stale.
+    unread = sorted({each.path for each in facts.cdi} - {each.path for each in specs}, reverse=True)
+    if found.state == "fail" and unread:
+        values = {"path": unread[0], "version": _version(podman.version)}
+        return Finding("cdi", "fail", f"unread{_refreshed(unread[0])}", values)
+    return found
+
+
+def _refreshed(path: str) -> str:
+    return "_refreshed" if path.startswith(REFRESHED) else ""
+
+
+def _judged(specs: Sequence[CdiSpec], facts: Facts) -> Finding:
+    if not specs:
         return Finding("cdi", "fail", "none")
     driver = facts.pc.gpus.driver
-    values = {"path": facts.cdi[0].path, "spec": facts.cdi[0].driver, "driver": driver}
-    names = {name for each in facts.cdi for name in each.names}
+    values = {"path": specs[0].path, "spec": specs[0].driver, "driver": driver}
+    names = {name for each in specs for name in each.names}
     # `all` is a name for all of them together; inside WSL there is no other.
     if names and "all" not in names and not {card.uuid for card in facts.pc.gpus.cards} <= names:
         return Finding("cdi", "fail", "unnamed", values)
-    if any(each.driver and each.driver == driver for each in facts.cdi):
+    if any(each.driver and each.driver == driver for each in specs):
         return Finding("cdi", "ok", "ok", values)
     # Inside WSL the libraries bear no version; they change with Windows' driver by themselves.
-    if any(not each.driver for each in facts.cdi):
+    if any(not each.driver for each in specs):
         return Finding("cdi", "ok", "undated", values)
     return Finding("cdi", "fail", "stale", values)
 
@@ -192,4 +227,5 @@ __all__ = [
     "check_subids",
     "check_userns",
     "program_of",
+    "readable",
 ]

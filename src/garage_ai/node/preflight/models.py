@@ -81,11 +81,15 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 class CdiSpec(msgspec.Struct, frozen=True):
-    """A description of NVIDIA cards for containers: its driver, and what it calls the cards."""
+    """A description of NVIDIA cards for containers: its driver, and what it calls the cards.
+
+    `gids` tells of `additionalGids`, which are new in CDI 0.7.0.
+    """
 
     path: str
     driver: str
     names: tuple[str, ...] = ()
+    gids: bool = False
 
 
 class Namespaces(msgspec.Struct, frozen=True):

@@ -137,7 +137,8 @@ def read_cdi(root: Path) -> tuple[CdiSpec, ...]:
                 library = _CUDA_LIBRARY.search(text)
                 name = "/" + str(path.relative_to(root))
                 names = tuple(dict.fromkeys(_CDI_NAME.findall(text)))
-                found.append(CdiSpec(name, library[1] if library else "", names))
+                driver = library[1] if library else ""
+                found.append(CdiSpec(name, driver, names, gids="additionalGids" in text))
     return tuple(found)
 
 

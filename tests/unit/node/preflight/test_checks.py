@@ -107,6 +107,9 @@ def troubled(words: str) -> Facts:
     return but(podman=None, docker=msgspec.structs.replace(DOCKER, trouble=words))
 
 
+GIDS = CdiSpec("/etc/cdi/nvidia.yaml", "590.44.01", gids=True)
+REFRESHED = CdiSpec("/var/run/cdi/nvidia.yaml", "590.44.01", gids=True)
+STALE = CdiSpec("/etc/cdi/nvidia.yaml", "570.124.04")
 OLD = msgspec.structs.replace(CARD, compute=(6, 1))
 NO_GPUS = Gpus()
 
@@ -137,6 +140,12 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     ),
     (gpus(cuda=(12, 4)), "driver", "fail", "old"),
     (but(cdi=(CdiSpec("/etc/cdi/x", "590.44.01", ("0", "1")),)), "cdi", "fail", "unnamed"),
+    (but(cdi=(GIDS,)), "cdi", "fail", "unread"),
+    (but(cdi=(GIDS, REFRESHED)), "cdi", "fail", "unread_refreshed"),
+    (but(cdi=(STALE, REFRESHED)), "cdi", "fail", "unread_refreshed"),
+    (but(cdi=(*GOOD.cdi, GIDS)), "cdi", "ok", "ok"),
+    (but(cdi=(GIDS,), podman=Tool("/usr/bin/podman", (5, 1))), "cdi", "ok", "ok"),
+    (on_docker(28, 2, cdi=(GIDS,)), "cdi", "ok", "ok"),
     (gpus(cuda=None), "driver", "warn", "unknown"),
     (card(compute=(6, 1)), "compute", "fail", "old"),
     (card(compute=None), "compute", "warn", "unknown"),

@@ -125,6 +125,17 @@ def test_reads_what_the_toolkit_writes(
     assert (found.driver, found.names) == (driver, names)
 
 
+def test_sees_groups_that_an_older_podman_cannot_read(tmp_path: Path) -> None:
+    """The field is of device nodes, as NVIDIA's toolkit writes it from 1.19.1 on."""
+    written = (RECORDED / "tesla-t4.yaml").read_text()
+    node = "    - path: /dev/nvidia0\n"
+    put(tmp_path, "etc/cdi/nvidia.yaml", written)
+    put(
+        tmp_path, "var/run/cdi/x.yaml", written.replace(node, f"{node}      additionalGids: [44]\n")
+    )
+    assert [each.gids for each in read_cdi(tmp_path)] == [False, True]
+
+
 def test_finds_what_docker_gives_cards_away_with(tmp_path: Path) -> None:
     """A program in one of the daemon's own folders."""
     assert not has_hook(tmp_path)
