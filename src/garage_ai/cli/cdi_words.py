@@ -27,6 +27,11 @@ _UNREAD: Final = (
     "{path} cannot be read by Podman {version}: it gives the card groups of its own (CDI 0.7).",
     "{path} kan inte läsas av Podman {version}: den ger kortet egna grupper (CDI 0.7).",
 )
+_WAKE: Final = "sudo nvidia-modprobe -u -c=0"
+_NO_UVM: Final = (
+    "/dev/nvidia-uvm, without which CUDA finds no card, is not there yet or not in {path}.",
+    "/dev/nvidia-uvm, som CUDA inte hittar något kort utan, finns inte än eller inte i {path}.",
+)
 
 CDI: Final[dict[str, Said]] = {
     "cdi.ok": Said("{path}, driver {spec}", "{path}, drivrutin {spec}"),
@@ -57,6 +62,8 @@ CDI: Final[dict[str, Said]] = {
         "{path} namnger inte korten med deras UUID.",
         f"{_CDI} --device-name-strategy=index --device-name-strategy=uuid",
     ),
+    "cdi.no_uvm": Said(*_NO_UVM, f"{_WAKE} && {_CDI}"),
+    "cdi.no_uvm_refreshed": Said(*_NO_UVM, f"{_WAKE} && {_REFRESH}"),
     "cdi.unread": Said(*_UNREAD, f"{_CDI} --feature-flags={_NO_GIDS}"),
     "cdi.unread_refreshed": Said(
         *_UNREAD,

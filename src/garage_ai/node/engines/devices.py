@@ -7,6 +7,7 @@ from typing import Final
 from garage_ai.node.engines.cards import cdi_names
 from garage_ai.node.errors import CardUnusable
 from garage_ai.node.hardware.pc import read_gpus
+from garage_ai.node.hardware.uvm import have_uvm
 from garage_ai.node.preflight.container_checks import readable
 from garage_ai.node.preflight.reader import read_cdi
 from garage_ai.node.sandbox.spec import Runtime
@@ -17,9 +18,13 @@ _ROOT: Final = Path("/")
 async def devices_for(
     runtime: Runtime, uuids: tuple[str, ...], root: Path = _ROOT
 ) -> tuple[str, ...]:
-    """Give the names by which the runtime knows cards. Raises: CardUnusable."""
+    """Give the names by which the runtime knows cards, whose devices are there by then.
+
+    Raises: CardUnusable.
+    """
     if not uuids or not runtime.cdi:
         return uuids
+    await asyncio.to_thread(have_uvm, root)
     gpus, found = await asyncio.gather(
         asyncio.to_thread(read_gpus), asyncio.to_thread(read_cdi, root)
     )

@@ -98,7 +98,7 @@ def _hooked(facts: Facts) -> Finding:
         return Finding("cdi", "ok", "toolkit")
     # Its owner may have switched CDI on, which only the daemon tells.
     may_know = facts.docker is not None and facts.docker.version >= DOCKER_MAY_CDI
-    could = may_know and _described(facts).state == "ok"
+    could = may_know and _described(facts).state != "fail"
     return Finding("cdi", "warn" if could else "fail", "toolkit_missing")
 
 
@@ -113,13 +113,11 @@ def readable(
 
 def _described(facts: Facts) -> Finding:
     podman = facts.podman if program_of(facts) == "podman" else None
-    if podman is None:
-        return _judged(facts.cdi, facts)
-    specs = readable(facts.cdi, "podman", podman.version)
+    specs = facts.cdi if podman is None else readable(facts.cdi, "podman", podman.version)
     found = _judged(specs, facts)
     # The service's file is the better one to mend: a new driver does not make it stale.
     unread = sorted({each.path for each in facts.cdi} - {each.path for each in specs}, reverse=True)
-    if found.state == "fail" and unread:
+    if podman is not None and found.state == "fail" and unread:
         values = {"path": unread[0], "version": _version(podman.version)}
         return Finding("cdi", "fail", f"unread{_refreshed(unread[0])}", values)
     return found
@@ -138,12 +136,17 @@ def _judged(specs: Sequence[CdiSpec], facts: Facts) -> Finding:
     # `all` is a name for all of them together; inside WSL there is no other.
     if names and "all" not in names and not {card.uuid for card in facts.pc.gpus.cards} <= names:
         return Finding("cdi", "fail", "unnamed", values)
-    if any(each.driver and each.driver == driver for each in specs):
-        return Finding("cdi", "ok", "ok", values)
     # Inside WSL the libraries bear no version; they change with Windows' driver by themselves.
-    if any(not each.driver for each in specs):
-        return Finding("cdi", "ok", "undated", values)
-    return Finding("cdi", "fail", "stale", values)
+    dated = any(each.driver and each.driver == driver for each in specs)
+    if not dated and all(each.driver for each in specs):
+        return Finding("cdi", "fail", "stale", values)
+    # Of two folders that name the same card the later one counts (CDI specification).
+    last = specs[-1]
+    if not facts.pc.wsl and not (facts.uvm and last.uvm):
+        case = f"no_uvm{_refreshed(last.path)}"
+        # A device that only is not there yet, the agent has made before it is needed.
+        return Finding("cdi", "warn" if last.uvm else "fail", case, {"path": last.path})
+    return Finding("cdi", "ok", "ok" if dated else "undated", values)
 
 
 def check_userns(facts: Facts) -> Finding | None:

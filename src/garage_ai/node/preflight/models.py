@@ -83,13 +83,15 @@ class Tool(msgspec.Struct, frozen=True):
 class CdiSpec(msgspec.Struct, frozen=True):
     """A description of NVIDIA cards for containers: its driver, and what it calls the cards.
 
-    `gids` tells of `additionalGids`, which are new in CDI 0.7.0.
+    `gids` tells of `additionalGids`, which are new in CDI 0.7.0; `uvm` whether it names the device
+    that CUDA cannot do without.
     """
 
     path: str
     driver: str
     names: tuple[str, ...] = ()
     gids: bool = False
+    uvm: bool = True
 
 
 class Namespaces(msgspec.Struct, frozen=True):
@@ -115,9 +117,9 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the checks look at.
 
     `sandbox` is what the owner lets run containers. `nvidia_hook` is whether an older Docker can
-    give cards away. `subuids` and `subgids` count the ids given to the user, `free_ids` is a
-    range that nobody has. `bounded` is whether all of this runs in a container that has limits of
-    its own.
+    give cards away, `uvm` whether CUDA's device is there. `subuids` and `subgids` count the ids
+    given to the user, `free_ids` is a range that nobody has. `bounded` is whether all of this runs
+    in a container that has limits of its own.
     """
 
     pc: Pc
@@ -130,6 +132,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     podman: Tool | None = None
     docker: Tool | None = None
     nvidia_hook: bool = False
+    uvm: bool = True
     cdi: tuple[CdiSpec, ...] = ()
     namespaces: Namespaces = Namespaces()
     subuids: int = 0

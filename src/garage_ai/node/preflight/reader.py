@@ -15,6 +15,7 @@ from garage_ai.node.hardware.commands import Run, run
 from garage_ai.node.hardware.models import Gpus
 from garage_ai.node.hardware.nvidia_smi import parse_version
 from garage_ai.node.hardware.pc import nvidia_on_the_bus, read_gpus, read_pc
+from garage_ai.node.hardware.uvm import DEVICE, lacks_uvm
 from garage_ai.node.preflight.models import (
     CdiSpec,
     CgroupKind,
@@ -70,6 +71,7 @@ def collect(
         podman=read_tool("podman", ask) if tools else None,
         docker=read_tool("docker", ask) if tools else None,
         nvidia_hook=has_hook(root),
+        uvm=not lacks_uvm(root),
         cdi=read_cdi(root),
         namespaces=read_namespaces(root),
         subuids=count_ids(root / "etc/subuid", user, os.getuid()),
@@ -138,7 +140,8 @@ def read_cdi(root: Path) -> tuple[CdiSpec, ...]:
                 name = "/" + str(path.relative_to(root))
                 names = tuple(dict.fromkeys(_CDI_NAME.findall(text)))
                 driver = library[1] if library else ""
-                found.append(CdiSpec(name, driver, names, gids="additionalGids" in text))
+                gids, uvm = "additionalGids" in text, DEVICE in text
+                found.append(CdiSpec(name, driver, names, gids=gids, uvm=uvm))
     return tuple(found)
 
 

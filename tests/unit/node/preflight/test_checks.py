@@ -109,6 +109,8 @@ def troubled(words: str) -> Facts:
 
 GIDS = CdiSpec("/etc/cdi/nvidia.yaml", "590.44.01", gids=True)
 REFRESHED = CdiSpec("/var/run/cdi/nvidia.yaml", "590.44.01", gids=True)
+NO_UVM = CdiSpec("/etc/cdi/nvidia.yaml", "590.44.01", uvm=False)
+WSL = msgspec.structs.replace(PC, wsl=True)
 STALE = CdiSpec("/etc/cdi/nvidia.yaml", "570.124.04")
 OLD = msgspec.structs.replace(CARD, compute=(6, 1))
 NO_GPUS = Gpus()
@@ -140,6 +142,11 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     ),
     (gpus(cuda=(12, 4)), "driver", "fail", "old"),
     (but(cdi=(CdiSpec("/etc/cdi/x", "590.44.01", ("0", "1")),)), "cdi", "fail", "unnamed"),
+    (but(uvm=False), "cdi", "warn", "no_uvm_refreshed"),
+    (but(cdi=(NO_UVM,)), "cdi", "fail", "no_uvm"),
+    (but(cdi=(NO_UVM, *GOOD.cdi)), "cdi", "ok", "ok"),
+    (but(cdi=(NO_UVM,), pc=WSL), "cdi", "ok", "ok"),
+    (on_docker(28, 2, uvm=False), "cdi", "warn", "no_uvm_refreshed"),
     (but(cdi=(GIDS,)), "cdi", "fail", "unread"),
     (but(cdi=(GIDS, REFRESHED)), "cdi", "fail", "unread_refreshed"),
     (but(cdi=(STALE, REFRESHED)), "cdi", "fail", "unread_refreshed"),

@@ -123,6 +123,7 @@ def test_reads_what_the_toolkit_writes(
     put(tmp_path, "etc/cdi/nvidia.yaml", (RECORDED / file).read_text())
     (found,) = read_cdi(tmp_path)
     assert (found.driver, found.names) == (driver, names)
+    assert found.uvm == (file == "tesla-t4.yaml")
 
 
 def test_sees_groups_that_an_older_podman_cannot_read(tmp_path: Path) -> None:
