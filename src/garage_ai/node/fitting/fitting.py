@@ -26,14 +26,18 @@ _log = structlog.get_logger(__name__)
 _LOOK_SECONDS: Final = 5.0
 """Longest look at memory; a driver that hangs keeps no engine from starting."""
 
+_TAKEN: Final = 256 * 1024 * 1024
+"""Bytes that others hold more than before a start; less of a difference is a window's."""
+
 T = TypeVar("T")
 
 
 class Fitting:
     """What one engine may take on. `takes_all`: it reserves what it is given, like vLLM on a card.
 
-    Of such an engine the measured peak says nothing about the least it needs. `meant` is the model
-    that was to be served, where it may be another one that is.
+    Of such an engine the measured peak says nothing about the least it needs, and where others took
+    memory meanwhile a smaller size would need no less: its next plan leaves them what they have.
+    `meant` is the model that was to be served, where it may be another one that is.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class Fitting:
         self._model = ""
         self._subject = self._subject_of(Digest(""))
         self._planned = self._size = Size(1, 1)
+        self._room: int | None = None
         self._first_model = meant
         self._looking: asyncio.Future[Any] | None = None
         self.why: Sentence = NOTHING
@@ -77,7 +82,7 @@ class Fitting:
         self._subject = self._subject_of(digest)
         self._model, self._planned = model, planned
         self._first_model = self._first_model or model
-        room = await self._ask(self._machine.room)
+        room = self._room = await self._ask(self._machine.room)
         failures = self._book.failures_of(self._subject, self._clock())
         known = {} if self._takes_all else self._book.peaks_of(self._subject)
         found = choose(planned, failures, {size: each.peak for size, each in known.items()}, room)
@@ -101,6 +106,8 @@ class Fitting:
         context, slots = self._size
         room = await self._ask(self._machine.room)
         _log.warning("out_of_memory", engine=self._engine, context=context, slots=slots, room=room)
+        if self._takes_all and room is not None and room + _TAKEN < (self._room or 0):
+            return True
         self._book.failed(
             Failed(subject=self._subject, context=context, slots=slots, at=self._clock(), room=room)
         )

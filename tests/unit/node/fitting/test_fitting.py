@@ -96,6 +96,25 @@ async def test_an_engine_that_takes_what_it_is_given_is_not_held_to_its_peak(
         assert await fitting.begin("m", DIGEST, PLANNED) == size
 
 
+async def test_memory_that_others_took_meanwhile_makes_no_size_of_vllms_too_large(
+    tmp_path: Path,
+) -> None:
+    """It fills what it is given at any size; what it is given is planned anew by what is free."""
+    for takes_all, taken, size in (
+        (True, GIB, PLANNED),
+        (True, GIB // 16, Size(4096, 2)),
+        (False, GIB, Size(4096, 2)),
+    ):
+        pc, folder = Pc(), tmp_path / f"{takes_all}{taken}"
+        folder.mkdir()
+        fitting = made(folder, pc, Kernel(), takes_all=takes_all)
+        await fitting.begin("m", DIGEST, PLANNED)
+        assert pc.free is not None
+        pc.free -= taken
+        assert await fitting.ended(1, said=True, killed_by_us=False)
+        assert await fitting.begin("m", DIGEST, PLANNED) == size
+
+
 async def test_nothing_left_is_a_refusal_in_words(tmp_path: Path) -> None:
     """The message is the owner's, in both languages."""
     pc, kernel = Pc(), Kernel()
