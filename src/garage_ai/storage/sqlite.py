@@ -235,13 +235,13 @@ class Sqlite:
     def new_rows(self, table: Table, columns: Sequence[str]) -> _Rows:
         """Compile an insert of several rows that passes over those that are there already."""
         dialect = sqlite_dialect(paramstyle="qmark")
-        compiled = self.insert_new(table).compile(dialect=dialect, column_keys=list(columns))
+        quoted = dialect.identifier_preparer
+        names = ", ".join(quoted.quote(name) for name in columns)
+        into = f"INSERT INTO {quoted.format_table(table)} ({names})"
         row = f"({', '.join('?' * len(columns))})"
-        head, row, tail = str(compiled).partition(row)
         turns = ((place, _turn(table.c[name].type, dialect)) for place, name in enumerate(columns))
-        return _Rows(
-            head, row, tail, tuple((place, turn) for place, turn in turns if turn is not None)
-        )
+        known = tuple((place, turn) for place, turn in turns if turn is not None)
+        return _Rows(f"{into} VALUES ", row, " ON CONFLICT DO NOTHING", known)
 
     def row_change(self, statement: Update, names: Sequence[str]) -> RowChange:
         """Compile an update of one row, whose values come in the order of `names`."""
