@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import structlog
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import exists, func, select, union_all, update
 
 from garage_ai.ledger.errors import LedgerError, Overdraft
 from garage_ai.ledger.grants import Before, no_grants
@@ -128,6 +128,22 @@ class Booker:
     async def _waiting(self, after: int, last: int | None) -> Sequence[_Waiting]:
         """Give calls whose request and member are known, oldest first; up to `last`, if given."""
         table = litellm_calls
+        pairs = select(
+            table.c.seq.label("number"),
+            table.c.call_id,
+            table.c.proxy_id,
+            usage.c.request_id,
+            usage.c.at,
+            usage.c.charge,
+            litellm_payer,
+        ).where(
+            usage.c.member_id == table.c.proxy_id,
+            table.c.state == WAITING,
+            table.c.seq > after,
+            litellm_payer.is_not(None),
+        )
+        if last is not None:
+            pairs = pairs.where(table.c.seq <= last)
         # A request that bears a call's id is that call's, whatever another call says; one that
         # bears none is the first call's that names it.
         earlier = table.alias()
@@ -136,28 +152,16 @@ class Booker:
             earlier.c.proxy_id == table.c.proxy_id,
             earlier.c.seq < table.c.seq,
         )
-        same = (usage.c.caller_id == table.c.call_id) | (
-            (usage.c.request_id == table.c.request_id) & usage.c.caller_id.is_(None) & ~named_before
+        # Each by its own index: asked for as one they would read all of the proxy's usage.
+        found = union_all(
+            pairs.where(usage.c.caller_id == table.c.call_id),
+            pairs.where(
+                usage.c.request_id == table.c.request_id, usage.c.caller_id.is_(None), ~named_before
+            ),
         )
-        statement = (
-            select(
-                table.c.seq,
-                table.c.call_id,
-                table.c.proxy_id,
-                usage.c.request_id,
-                usage.c.at,
-                usage.c.charge,
-                litellm_payer,
-            )
-            .select_from(table)
-            .join(usage, same & (usage.c.member_id == table.c.proxy_id))
-            .where(table.c.state == WAITING, table.c.seq > after, litellm_payer.is_not(None))
-            .order_by(table.c.seq)
-        )
-        if last is not None:
-            statement = statement.where(table.c.seq <= last)
         async with self._storage.read() as connection:
-            return [_Waiting(*row) for row in await connection.execute(statement)]
+            rows = await connection.execute(found.order_by(found.selected_columns.number))
+            return [_Waiting(*row) for row in rows]
 
     async def _pass_on(self, row: _Waiting) -> bool:
         """Pass one call on, if there is anything to. Raises: Overdraft, StorageError."""
