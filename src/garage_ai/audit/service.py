@@ -1,11 +1,11 @@
 """The log in the database: entries are written with the act that they tell of, or not at all."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import ColumnElement, Row, Select, insert, or_, select
+from sqlalchemy import ColumnElement, Row, Select, func, insert, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.audit.chain import (
@@ -18,7 +18,7 @@ from garage_ai.audit.chain import (
     signed_head,
 )
 from garage_ai.audit.errors import LogBroken
-from garage_ai.audit.models import Clock, Entry, Head, Noted, Recorded, utc_now
+from garage_ai.audit.models import Action, Clock, Entry, Head, Noted, Recorded, utc_now
 from garage_ai.storage import Storage
 from garage_ai.storage.tables import audit, audit_heads
 
@@ -31,13 +31,15 @@ class Wanted:
     """Which entries are asked for; None asks for all.
 
     `actor` is a kind or the id of a key, node or member; `action` a whole one or its first word.
-    `member` asks for what a member did, or what was done to what is its own.
+    `member` asks for what a member did, or what was done to what is its own, `among` for certain
+    actions.
     """
 
     since: datetime | None = None
     actor: str | None = None
     action: str | None = None
     member: str | None = None
+    among: Collection[Action] = ()
 
 
 class AuditLog:
@@ -99,6 +101,11 @@ class AuditLog:
         """Give entries, oldest first, from those after number `after`. Raises: StorageError."""
         statement = _wanted(wanted or Wanted()).order_by(audit.c.seq).limit(_bound(limit))
         return await self._entries(statement.where(audit.c.seq > after))
+
+    async def size(self) -> int:
+        """Tell how many entries there are. Raises: StorageError."""
+        async with self._storage.read() as connection:
+            return int(await connection.scalar(select(func.max(audit.c.seq))) or 0)
 
     async def heads(self) -> Sequence[Head]:
         """Give all signed heads, the smallest first. Raises: StorageError."""
@@ -270,13 +277,21 @@ def _conditions(wanted: Wanted) -> list[ColumnElement[bool]]:
         columns = (audit.c.actor, audit.c.actor_id, audit.c.actor_member)
         conditions.append(or_(*(column == wanted.actor for column in columns)))
     if wanted.action is not None:
-        first_word = audit.c.action.startswith(f"{wanted.action}.", autoescape=True)
-        conditions.append(or_(audit.c.action == wanted.action, first_word))
+        conditions.append(_is_action(wanted.action))
+    if wanted.among:
+        conditions.append(audit.c.action.in_(wanted.among))
     if wanted.member is not None:
         conditions.append(
             or_(audit.c.actor_member == wanted.member, audit.c.member == wanted.member)
         )
     return conditions
+
+
+def _is_action(name: str) -> ColumnElement[bool]:
+    """Find a whole action, by its index, or all with a first word."""
+    if "." in name:
+        return audit.c.action == name
+    return audit.c.action.startswith(f"{name}.", autoescape=True)
 
 
 def _recorded(row: Row[tuple[object, ...]]) -> Recorded:

@@ -184,10 +184,14 @@ class StoredData:
         return [member_account(member), *(escrow_account(node.id) for node in own)]
 
     async def _rewards(self, member: MemberId) -> AsyncIterator[Sequence[object]]:
-        after, accounts = "", await self._accounts(member)
-        while found := await self._beside.rewards(accounts, after, PAGE):
-            yield [_with_amounts(each) for each in found]
-            after = found[-1].id
+        own, *held = await self._accounts(member)
+        for account in (own, *held):
+            after = ""
+            while found := await self._beside.rewards(account, after, PAGE):
+                # What was released to the member stands among its own.
+                new = [each for each in found if account == own or each.credit != own]
+                yield [_with_amounts(each) for each in new]
+                after = found[-1].id
 
     async def _leases(self, member: MemberId) -> AsyncIterator[Sequence[object]]:
         after = ""

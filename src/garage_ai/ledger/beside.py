@@ -1,15 +1,15 @@
 """What is kept of accounts beside their entries: rewards, leases, and what was never billed."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Table, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, select, union_all
 
 from garage_ai.ledger.models import AccountId
 from garage_ai.storage import Storage
-from garage_ai.storage.tables import leases, rewards, unaccounted
+from garage_ai.storage.tables import TURNS, leases, rewards, unaccounted
 
 
 class DecidedReward(msgspec.Struct, frozen=True):
@@ -57,13 +57,15 @@ class Beside:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
 
-    async def rewards(
-        self, accounts: Collection[AccountId], after: str, limit: int
-    ) -> Sequence[DecidedReward]:
-        """Give what was decided to go to accounts or from them. Raises: StorageError."""
-        these = or_(rewards.c.debit.in_(accounts), rewards.c.credit.in_(accounts))
-        rows = await self._page(rewards, these, after, limit)
-        return [DecidedReward(**row) for row in rows]
+    async def rewards(self, account: AccountId, after: str, limit: int) -> Sequence[DecidedReward]:
+        """Give what was decided to go to an account or from it. Raises: StorageError."""
+        # Each by its index; what was held back goes from an account in a turn alone.
+        to, turned = rewards.c.credit == account, and_(TURNS, rewards.c.debit == account)
+        pages = (_page_of(rewards, these, after, limit).subquery() for these in (to, turned))
+        both = union_all(*(select(page) for page in pages)).subquery()
+        page = select(both).order_by(both.c.id).limit(limit)
+        async with self._storage.read() as connection:
+            return [DecidedReward(**row._asdict()) for row in await connection.execute(page)]
 
     async def leases(self, payer: AccountId, after: str, limit: int) -> Sequence[KeptLease]:
         """Give the leases on an account. Raises: StorageError."""
@@ -78,10 +80,14 @@ class Beside:
     async def _page(
         self, table: Table, these: ColumnElement[bool], after: str, limit: int
     ) -> Sequence[dict[str, Any]]:
-        [name] = table.primary_key.columns
-        page = select(table).where(these, name > after).order_by(name).limit(limit)
+        page = _page_of(table, these, after, limit)
         async with self._storage.read() as connection:
             return [row._asdict() for row in await connection.execute(page)]
+
+
+def _page_of(table: Table, these: ColumnElement[bool], after: str, limit: int) -> Select[Any]:
+    [name] = table.primary_key.columns
+    return select(table).where(these, name > after).order_by(name).limit(limit)
 
 
 __all__ = ["Beside", "DecidedReward", "KeptLease", "Unaccounted"]

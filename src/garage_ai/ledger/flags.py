@@ -21,6 +21,8 @@ from garage_ai.wire.ids import NodeId
 HOLDS: Final = timedelta(hours=24)
 """How long a flag of another gateway holds if it is not cleared."""
 
+_ACTIONS: Final = (Action.NODE_FLAGGED, Action.NODE_CLEARED)
+
 
 class Flags:
     """The flags of all gateways, as this one knows them."""
@@ -68,7 +70,8 @@ class Flags:
     async def _learn(self) -> None:
         now = self._clock()
         since = now - HOLDS if self._read is None else None
-        wanted = Wanted(since=since, actor=GATEWAY.kind, action="node")
+        wanted = Wanted(since=since, actor=GATEWAY.kind, among=_ACTIONS)
+        size = await self._log.size()
         while found := await self._log.following(self._read or 0, wanted=wanted):
             for entry in found:
                 details = json.loads(entry.details)
@@ -78,6 +81,8 @@ class Flags:
                 elif entry.action == Action.NODE_CLEARED:
                     self._elsewhere.pop((by, pair), None)
             self._read = found[-1].seq
+        # Where nobody was flagged too: the log is long.
+        self._read = max(size, self._read or 0)
         self._elsewhere = {key: at for key, at in self._elsewhere.items() if at >= now - HOLDS}
 
 

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, inspect, text
 
 from garage_ai.storage.errors import ForeignDatabase, SchemaTooNew
 
-HEAD: Final = "0019"
+HEAD: Final = "0020"
 """The newest revision in `migrations/versions`; known without loading Alembic (0.3 s)."""
 
 MIGRATIONS: Final = Path(__file__).with_name("migrations")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert
 
+from garage_ai.audit.models import GATEWAY, Action, Entry
 from garage_ai.audit.service import AuditLog
 from garage_ai.ledger import FigureJudge, Figures, Ledger
 from garage_ai.ledger.figures import FEWEST, WINDOW
@@ -109,6 +110,23 @@ async def test_a_gateway_that_starts_learns_the_flags(gateways: tuple[Gateway, G
     late = Gateway(second.storage, "g4", BEGIN + HOLDS + timedelta(seconds=1))
     await late.flags.refresh()
     assert late.flags.nodes == set()
+
+
+async def test_the_log_is_read_on_also_where_nobody_was_flagged(
+    storage: Storage, gateways: tuple[Gateway, Gateway]
+) -> None:
+    """What other acts there are is not read again each minute; what is flagged later is learned."""
+    first, second = gateways
+    log = AuditLog(storage)
+    for _ in range(3):
+        await log.append(Entry(Action.SETTINGS_CHANGED, GATEWAY, "settings"))
+    await second.flags.refresh()
+    assert second.flags._read == await log.size() == 3
+    first.sees(INFLATED, FEWEST)
+    await first.flags.refresh()
+    await second.flags.refresh()
+    assert second.flags.nodes == {NODE}
+    assert second.flags._read == 4
 
 
 async def test_a_flagged_node_is_not_warm(

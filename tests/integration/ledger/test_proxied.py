@@ -449,6 +449,24 @@ async def test_the_time_bounds_what_is_compared(office: Office) -> None:
     assert (counts, found) == ({"equal": 1}, [])
 
 
+async def test_what_is_compared_comes_in_the_order_of_its_time(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However late a proxy told it, page by page, from the first moment asked for on."""
+    monkeypatch.setattr("garage_ai.ledger.proxied.reconciliation.PAGE", 2)
+    for number in (3, 1, 4, 0, 2):
+        at = NOON + timedelta(minutes=number // 2)
+        await office.tell(replace(CALL, call_id=f"c{number}", begun_at=at))
+        await office.serve(f"req_{number}", f"r{number}", at=at)
+    _, found = await office.compare(NOON + timedelta(minutes=1))
+    assert [call for kind, call, _ in found if kind == "only_litellm"] == ["c3", "c2", "c4"]
+    assert [request for kind, _, request in found if kind == "only_gateway"] == [
+        "req_3",
+        "req_2",
+        "req_4",
+    ]
+
+
 async def test_many_calls_are_compared_page_by_page(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:

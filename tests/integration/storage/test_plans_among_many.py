@@ -1,6 +1,6 @@
 """Among many rows, on either database, no more is read than what is asked for."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime, timedelta
 
@@ -8,13 +8,20 @@ import pytest
 from sqlalchemy import Table, insert, text
 from tests.parts.plans import plans_of
 
-from garage_ai.ledger import Ledger
-from garage_ai.ledger.proxied import Booker
+from garage_ai.audit.models import Action
+from garage_ai.audit.service import AuditLog, Wanted
+from garage_ai.audit.settings_log import note_settings
+from garage_ai.ledger import POOL, FigureJudge, Kind, Ledger, member_account
+from garage_ai.ledger.beside import Beside
+from garage_ai.ledger.flags import Flags
+from garage_ai.ledger.proxied import Booker, ProxiedCalls, Reconciliation
 from garage_ai.storage import MemberId, Storage, sqlite_file
 from garage_ai.storage.tables import (
+    audit,
     litellm_calls,
     litellm_mappings,
     members,
+    rewards,
     usage,
 )
 
@@ -88,6 +95,47 @@ def a_record(number: int) -> dict[str, object]:
     }
 
 
+def an_act(number: int) -> dict[str, object]:
+    """Make an entry of the log, few of them Anna's."""
+    return {
+        "seq": number,
+        "at": moment(number),
+        "action": Action.KEY_MADE,
+        "actor": "key",
+        "actor_id": "key_1",
+        "actor_member": f"mbr_{number % 1000}",
+        "subject": "s",
+        "member": None,
+        "details": "{}",
+        "hash": b"",
+    }
+
+
+def a_reward(number: int) -> dict[str, object]:
+    """Make an hour's stipend of one node among many."""
+    return {
+        "id": f"stipend/{number}",
+        "period": "2027",
+        "kind": Kind.STIPEND,
+        "debit": POOL,
+        "credit": member_account(MemberId(f"mbr_{number % 1000}")),
+        "amount": 1,
+        "decided_at": moment(number),
+        "note": "",
+        "posted_at": NOON if number < MANY else None,
+    }
+
+
+def read_whole(steps: Sequence[str]) -> list[str]:
+    """Give those steps that read a whole table."""
+    assert steps
+    return [
+        step
+        for step in steps
+        if "Seq Scan" in step or (step.startswith("SCAN") and "SCAN anon_" not in step)
+    ]
+
+
 async def test_usage_of_calls_that_wait(storage: Storage, plans: Plans) -> None:
     """By what the client calls the request or by its id: not all that the proxy ever used."""
     async with storage.write() as connection:
@@ -104,3 +152,43 @@ async def test_usage_of_calls_that_wait(storage: Storage, plans: Plans) -> None:
     assert "SCAN usage" not in plan
     assert "ix_usage_member_id_at" not in plan
     assert "ix_usage_caller_id" in plan
+
+
+async def test_calls_and_requests_since_a_moment(storage: Storage, plans: Plans) -> None:
+    """The calls and requests of all time before are not read, for no page."""
+    await fill(storage, litellm_calls, a_call)
+    await fill(storage, usage, a_record)
+    calls = ProxiedCalls(storage)
+    reconciliation = Reconciliation(storage, calls)
+    with plans() as steps:
+        assert len(await calls.page(RECENTLY, None, 0, 10)) == 10
+        assert len(await calls.page(RECENTLY, None, MANY - 20, 10)) == 10
+        assert len(await calls.page(RECENTLY, NOON, MANY - 20, 10)) == 10
+        assert await calls.keys() == ["key_0", "key_1", "key_2"]
+        await reconciliation._requests(RECENTLY, None, 0)
+        await reconciliation._requests(RECENTLY, None, MANY - 20)
+    assert read_whole(steps) == []
+    assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+async def test_rewards_of_an_account(storage: Storage, plans: Plans) -> None:
+    """Those of all others, and all that the pool paid, are not read for them."""
+    await fill(storage, rewards, a_reward)
+    with plans() as steps:
+        account = member_account(MemberId("mbr_7"))
+        assert len(await Beside(storage).rewards(account, "", 6)) == 6
+    assert read_whole(steps) == []
+    assert "ix_rewards_credit_id" in "\n".join(steps)
+
+
+async def test_acts_of_one_kind_and_of_one_member(storage: Storage, plans: Plans) -> None:
+    """Flags every minute, settings at each start, and what a member takes along."""
+    await fill(storage, audit, an_act)
+    log = AuditLog(storage)
+    flags = Flags(storage, FigureJudge(), "g1", lambda: NOON)
+    with plans() as steps:
+        for _ in range(2):
+            await flags.refresh()
+        assert await note_settings(log, {}, {}) is None
+        assert len(await log.following(0, 100, Wanted(member="mbr_7"))) == 10
+    assert read_whole(steps) == []

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import Row, Select, or_, select
+from sqlalchemy import Column, Row, Select, func, or_, select, tuple_
 
 from garage_ai.audit.models import Clock, utc_now
 from garage_ai.ledger.proxied.models import ProxiedCall, TellResult, ToldCall
@@ -67,14 +67,13 @@ class ProxiedCalls:
     async def page(
         self, since: datetime | None, until: datetime | None, after: int, limit: int
     ) -> list[ToldCall]:
-        """Give calls that began in a time, in the order of their coming. Raises: StorageError."""
+        """Give calls that began in a time, in that order; behind number `after`, where not 0.
+
+        Raises: StorageError.
+        """
         table = litellm_calls
-        statement = select(table).where(table.c.seq > after).order_by(table.c.seq).limit(limit)
-        if since is not None:
-            statement = statement.where(table.c.begun_at >= since)
-        if until is not None:
-            statement = statement.where(table.c.begun_at < until)
-        return await self._read(statement)
+        page = in_order(select(table), table.c.begun_at, since, until, after).limit(limit)
+        return await self._read(page)
 
     async def of_member(self, member: MemberId, after: int, limit: int) -> list[ToldCall]:
         """Give calls that are a member's, paid or not, in the order of their coming.
@@ -89,12 +88,17 @@ class ProxiedCalls:
         page = own.where(table.c.seq > after).order_by(table.c.seq).limit(limit)
         return await self._read(page)
 
-    async def keys(self) -> dict[KeyId, MemberId]:
-        """Give the keys that proxies have, and whose they are. Raises: StorageError."""
-        columns = (litellm_calls.c.proxy_key_id, litellm_calls.c.proxy_id)
+    async def keys(self) -> list[KeyId]:
+        """Give the keys that proxies have. Raises: StorageError."""
+        key = litellm_calls.c.proxy_key_id
+        found: list[KeyId] = []
+        # From key to key in the index: they are few, and the calls are many.
         async with self._storage.read() as connection:
-            rows = await connection.execute(select(*columns).distinct())
-            return {KeyId(row.proxy_key_id): MemberId(row.proxy_id) for row in rows}
+            last = await connection.scalar(select(func.min(key)))
+            while last is not None:
+                found.append(KeyId(last))
+                last = await connection.scalar(select(func.min(key)).where(key > last))
+        return found
 
     async def _read(self, statement: Select[tuple[object, ...]]) -> list[ToldCall]:
         async with self._storage.read() as connection:
@@ -111,6 +115,28 @@ def _row(call: ProxiedCall, proxy: MemberId, key: KeyId, now: datetime) -> dict[
     }
 
 
+def in_order(
+    rows: Select[Any],
+    at: Column[datetime],
+    since: datetime | None,
+    until: datetime | None,
+    after: int,
+) -> Select[Any]:
+    """Read rows of a time in the order of their moments, by the index of these.
+
+    `after` is the number of the last row that was read, 0 for none.
+    """
+    seq = at.table.c.seq
+    if after:
+        last = select(at).where(seq == after).scalar_subquery()
+        rows = rows.where(tuple_(at, seq) > tuple_(last, after))
+    elif since is not None:
+        rows = rows.where(at >= since)
+    if until is not None:
+        rows = rows.where(at < until)
+    return rows.order_by(at, seq)
+
+
 def told(row: Row[tuple[object, ...]]) -> ToldCall:
     """Read a row of the table."""
     fields = row._asdict()
@@ -125,4 +151,4 @@ def told(row: Row[tuple[object, ...]]) -> ToldCall:
     )
 
 
-__all__ = ["BOOKED", "NOTHING", "WAITING", "ProxiedCalls", "told"]
+__all__ = ["BOOKED", "NOTHING", "WAITING", "ProxiedCalls", "in_order", "told"]

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import or_, select, tuple_
+from sqlalchemy import or_, select
 
-from garage_ai.ledger.proxied.calls import ProxiedCalls
+from garage_ai.ledger.proxied.calls import ProxiedCalls, in_order
 from garage_ai.ledger.proxied.comparison import Comparison, Difference, compare
 from garage_ai.ledger.proxied.models import ToldCall
 from garage_ai.storage import MemberId, Storage, UsageRecord, usage_record
@@ -110,23 +110,10 @@ class Reconciliation:
         keys = await self._calls.keys()
         if not keys:
             return []
-        statement = (
-            select(usage)
-            .where(
-                tuple_(usage.c.member_id, usage.c.key_id).in_(
-                    [(member, key) for key, member in keys.items()]
-                ),
-                usage.c.seq > after,
-            )
-            .order_by(usage.c.seq)
-            .limit(PAGE)
-        )
-        if since is not None:
-            statement = statement.where(usage.c.at >= since)
-        if until is not None:
-            statement = statement.where(usage.c.at < until)
+        theirs = select(usage).where(usage.c.key_id.in_(keys))
+        page = in_order(theirs, usage.c.at, since, until, after).limit(PAGE)
         async with self._storage.read() as connection:
-            rows = (await connection.execute(statement)).all()
+            rows = (await connection.execute(page)).all()
         return [(int(row.seq), usage_record(row)) for row in rows]
 
 

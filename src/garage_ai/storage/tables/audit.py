@@ -3,7 +3,7 @@
 The database itself refuses to change or delete a row of either (migration 0008).
 """
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, String, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, String, Table, Text, text
 
 from garage_ai.storage.tables.base import Utc, metadata
 
@@ -12,6 +12,12 @@ def _number(name: str) -> Column[int]:
     """Make a primary key that the log counts itself: no number may be left out."""
     kind = BigInteger().with_variant(Integer(), "sqlite")
     return Column(name, kind, primary_key=True, autoincrement=False)
+
+
+def _index_of_those_with(name: str) -> Index:
+    """Index a column where there is something in it."""
+    told = text(f"{name} IS NOT NULL")
+    return Index(f"ix_audit_{name}", name, sqlite_where=told, postgresql_where=told)
 
 
 # No foreign keys: what was done stays, whatever becomes of whom it was done to.
@@ -28,6 +34,9 @@ audit = Table(
     Column("member", String(64)),
     Column("details", Text, nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
+    Index("ix_audit_action_seq", "action", "seq"),
+    _index_of_those_with("member"),
+    _index_of_those_with("actor_member"),
 )
 
 audit_heads = Table(

@@ -24,6 +24,8 @@ prices = Table(
 TURNS = text("kind IN ('release', 'forfeit')")
 """Which rewards say how a node stands. A query finds them by their index in these words alone."""
 
+_UNPOSTED = text("posted_at IS NULL")
+
 # What was decided to give, by the id of its transfer: decided once, and posted until it is.
 rewards = Table(
     "rewards",
@@ -36,7 +38,15 @@ rewards = Table(
     Column("amount", BigInteger, nullable=False),
     Column("decided_at", Utc, nullable=False),
     Column("note", String(200), nullable=False),
-    Column("posted_at", Utc, index=True),
+    Column("posted_at", Utc),
+    Index("ix_rewards_credit_id", "credit", "id"),
+    Index(
+        "ix_rewards_unposted",
+        "decided_at",
+        "id",
+        sqlite_where=_UNPOSTED,
+        postgresql_where=_UNPOSTED,
+    ),
     # The others are stipends, one for each node and hour.
     Index(
         "ix_rewards_turns",

@@ -27,7 +27,7 @@ litellm_calls = Table(
     Column("call_id", String(128), nullable=False, unique=True),
     Column("request_id", String(64), index=True),
     Column("proxy_id", String(64), nullable=False),  # the member whose key told of it
-    Column("proxy_key_id", String(64), nullable=False),
+    Column("proxy_key_id", String(64), nullable=False, index=True),
     Column("received_at", Utc, nullable=False),
     Column("begun_at", Utc, nullable=False, index=True),
     Column("ended_at", Utc),
