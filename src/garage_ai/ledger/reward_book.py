@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import Final, NamedTuple, Protocol
 
 import structlog
-from sqlalchemy import exists, func, select, update
+from sqlalchemy import ColumnElement, exists, func, literal, select, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.audit.models import Entry
@@ -26,7 +26,7 @@ from garage_ai.ledger.models import (
 )
 from garage_ai.ledger.rewards import Rules
 from garage_ai.storage import OPERATOR, MemberId, Storage
-from garage_ai.storage.tables import TURNS, rewards
+from garage_ai.storage.tables import TURNS, Utc, rewards
 from garage_ai.wire.ids import NodeId
 
 _log = structlog.get_logger(__name__)
@@ -121,18 +121,32 @@ class RewardBook:
         return Reward(row.id, row.period, kind, debit, credit, NanoGai(row.amount), row.note)
 
     async def post(self, now: datetime, only: Collection[str] | None = None) -> int:
-        """Post what was decided and is not posted, or of it those named; give how many.
+        """Post all that was decided and is not posted, or of it those named; give how many.
 
         Raises: StorageError.
         """
-        waiting = await self._waiting(only)
+        poor: set[AccountId] = set()
+        if only is not None:
+            # No more than who named them could want at once.
+            return await self._post(await self._waiting(rewards.c.id.in_(only)), now, poor)
+        # Mints go before all that is paid of them, whenever either was decided.
+        posted = await self._post(await self._waiting(rewards.c.kind == Kind.MINT), now, poor)
+        page = await self._waiting(limit=_BATCH)
+        while page:
+            posted += await self._post(page, now, poor)
+            page = await self._waiting(_behind(page[-1]), limit=_BATCH)
+        return posted
+
+    async def _post(self, page: Sequence[Transfer], now: datetime, poor: set[AccountId]) -> int:
+        """Post some, and note in `poor` the accounts that could not pay; give how many."""
+        waiting = [reward for reward in page if reward.debit not in poor]
         if not waiting:
             return 0
         try:
             await self._poster.post(waiting)
             done, dropped = [reward.id for reward in waiting], list[str]()
         except LedgerError:
-            done, dropped = await self._post_each(waiting)
+            done, dropped = await self._post_each(waiting, poor)
         async with self._storage.write() as connection:
             ended = update(rewards).where(rewards.c.id.in_(done)).values(posted_at=now)
             await connection.execute(ended)
@@ -143,29 +157,34 @@ class RewardBook:
                 )
         return len(done)
 
-    async def _post_each(self, waiting: Sequence[Transfer]) -> tuple[list[str], list[str]]:
-        """Post one by one: what cannot be waits for better times, and keeps nobody else back.
+    async def _post_each(
+        self, waiting: Sequence[Transfer], poor: set[AccountId]
+    ) -> tuple[list[str], list[str]]:
+        """Post one by one: what cannot be waits for better times, and what its account pays behind.
 
         What is no longer held back is dropped: it would be paid of what is earned later.
         """
         done, dropped = [], []
         for reward in waiting:
+            if reward.debit in poor:
+                continue
             try:
                 await self._poster.post([reward])
                 done.append(reward.id)
             except LedgerError as error:
                 _log.warning("reward_not_posted", reward=reward.id, code=error.code)
-                if isinstance(error, Overdraft) and node_of(reward.debit) is not None:
-                    dropped.append(reward.id)
+                if isinstance(error, Overdraft):
+                    if node_of(reward.debit) is not None:
+                        dropped.append(reward.id)
+                    else:
+                        poor.add(reward.debit)
         return done, dropped
 
-    async def _waiting(self, only: Collection[str] | None) -> list[Transfer]:
-        # A mint goes before what is paid of it: both are decided at the same moment.
-        first = (rewards.c.kind != Kind.MINT, rewards.c.id)
-        asked = select(rewards).where(rewards.c.posted_at.is_(None))
-        # Those that are named are no more than who named them could want at once.
-        asked = asked.limit(_BATCH) if only is None else asked.where(rewards.c.id.in_(only))
-        asked = asked.order_by(rewards.c.decided_at, *first)
+    async def _waiting(
+        self, *these: ColumnElement[bool], limit: int | None = None
+    ) -> list[Transfer]:
+        asked = select(rewards).where(rewards.c.posted_at.is_(None), *these)
+        asked = asked.order_by(rewards.c.decided_at, rewards.c.id).limit(limit)
         async with self._storage.read() as connection:
             rows = (await connection.execute(asked)).all()
         return [
@@ -245,6 +264,11 @@ async def _is_there(connection: AsyncConnection, reward: str) -> bool:
 async def _turns_of(connection: AsyncConnection, account: AccountId) -> int:
     asked = select(func.count()).select_from(rewards).where(TURNS, rewards.c.debit == account)
     return int(await connection.scalar(asked) or 0)
+
+
+def _behind(reward: Transfer) -> ColumnElement[bool]:
+    place = tuple_(literal(reward.at, Utc), literal(reward.id))
+    return tuple_(rewards.c.decided_at, rewards.c.id) > place
 
 
 def _node_of(account: str) -> NodeId:

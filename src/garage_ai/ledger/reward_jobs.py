@@ -165,7 +165,8 @@ class RewardJobs:
     async def give_stipends(self, now: datetime) -> None:
         """Decide the stipends of each hour that is over and has not been decided."""
         for hour in await self._undecided(now):
-            # The pool must be what it is, without what was decided and is still to be paid.
+            # The pool must be what it is, without what was decided and is still to be paid: all
+            # of the hour before, however many nodes there are.
             await self.book.post(now)
             await self._give_stipends(hour, now)
 

@@ -67,20 +67,26 @@ async def add_node(
 
 
 async def add_streams(
-    storage: Storage, member: MemberId, count: int, at: datetime, digest: str = DIGEST
+    storage: Storage,
+    member: MemberId,
+    count: int,
+    at: datetime,
+    digest: str = DIGEST,
+    *,
+    node: NodeId = NODE,
 ) -> None:
     """Let a member have had streams of 100 tokens a second from the node."""
     async with storage.write() as connection:
         for number in range(count):
             row = {
-                "request_id": f"{member}{number}{at:%d%H%M%S}{digest[-1]}",
+                "request_id": f"{node}{member}{number}{at:%d%H%M%S}{digest[-1]}",
                 "at": at,
                 "member_id": member,
                 "key_id": "key_x",
                 "route": "chat",
                 "model": "m",
                 "digest": digest,
-                "node_id": NODE,
+                "node_id": node,
                 "outcome": "ok",
                 "stream": True,
                 "prompt_tokens": 10,
@@ -166,6 +172,54 @@ async def test_rigs_share_the_stipend_of_the_one_that_leads(
     assert await held(ledger, escrow_account(proved)) == 0
     assert await held(ledger, POOL) == 0
     assert -(await held(ledger, ISSUANCE)) == stipend
+
+
+async def test_an_hour_is_paid_before_the_next_is_decided(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many nodes there are: what the pool holds is not taken for what it may still pay."""
+    monkeypatch.setattr("garage_ai.ledger.reward_book._BATCH", 3)
+    hours = [BEGIN.replace(minute=0) + timedelta(hours=number) for number in range(2)]
+    rigs = [NodeId(f"n{number}") for number in range(1, 9)]
+    for rig in rigs:
+        await add_node(storage, rig)
+        for member in (ANNA, BERT):
+            await add_streams(storage, member, 2, hours[0] - timedelta(hours=2), node=rig)
+    for hour in hours:
+        for minute in range(60):
+            jobs.warm.saw(rigs, hour + timedelta(minutes=minute))
+    issued = await held(ledger, ISSUANCE)
+    await jobs.run_once(hours[1] + timedelta(minutes=65))
+    given = 2 * 8 * 5 * GAI // 1000
+    assert issued - await held(ledger, ISSUANCE) == given
+    assert await held(ledger, POOL) == 0
+    held_back = [await held(ledger, escrow_account(rig)) for rig in rigs]
+    assert held_back == [5 * GAI // 1000] * 8
+
+
+async def test_rewards_that_cannot_be_paid_keep_no_other_back(
+    jobs: RewardJobs, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More of them than are posted at once: a mint, a release and a grant behind them come."""
+    monkeypatch.setattr("garage_ai.ledger.reward_book._BATCH", 2)
+    lender, anna, escrow = member_account(LENDER), member_account(ANNA), escrow_account(NODE)
+    await work(ledger, ANNA, GAI, BEGIN, "w1")
+    unpaid = [
+        Reward(f"stipend/{number}", "", Kind.STIPEND, POOL, lender, NanoGai(GAI))
+        for number in range(5)
+    ]
+    await jobs.book.decide(unpaid, BEGIN)
+    assert await jobs.book.post(BEGIN) == 0
+    behind = [
+        Reward("mint/1", "", Kind.MINT, ISSUANCE, POOL, NanoGai(GAI)),
+        Reward("release/n1/0", "", Kind.RELEASE, escrow, lender, NanoGai(GAI)),
+        Reward("grant/1", "", Kind.GRANT, ISSUANCE, anna, NanoGai(GAI)),
+    ]
+    await jobs.book.decide(behind, BEGIN + timedelta(hours=1))
+    assert await jobs.book.post(BEGIN) == 4
+    assert await held(ledger, POOL) == 0
+    assert await held(ledger, lender) == RULES.grant + 2 * GAI
+    assert await held(ledger, anna) == RULES.grant
 
 
 async def test_an_idle_node_has_none(jobs: RewardJobs, storage: Storage, ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ from garage_ai.ledger import POOL, FigureJudge, Kind, Ledger, member_account
 from garage_ai.ledger.beside import Beside
 from garage_ai.ledger.flags import Flags
 from garage_ai.ledger.proxied import Booker, ProxiedCalls, Reconciliation
+from garage_ai.ledger.reward_book import RewardBook
 from garage_ai.storage import MemberId, Storage, sqlite_file
 from garage_ai.storage.tables import (
     audit,
@@ -169,6 +170,16 @@ async def test_calls_and_requests_since_a_moment(storage: Storage, plans: Plans)
         await reconciliation._requests(RECENTLY, None, MANY - 20)
     assert read_whole(steps) == []
     assert not [step for step in steps if "TEMP B-TREE" in step]
+
+
+async def test_rewards_that_are_not_posted(storage: Storage, plans: Plans) -> None:
+    """Every minute, behind the stipends of years."""
+    await fill(storage, rewards, a_reward)
+    with plans() as steps:
+        assert await RewardBook(storage, Ledger(storage)).post(NOON) == 0
+    mine = [step for step in steps if "rewards" in step]
+    assert mine
+    assert all("ix_rewards_unposted" in step for step in mine)
 
 
 async def test_rewards_of_an_account(storage: Storage, plans: Plans) -> None:
