@@ -69,6 +69,7 @@ class RewardBook:
     def __init__(self, storage: Storage, poster: Poster) -> None:
         self._storage = storage
         self._poster = poster
+        self._inserts = storage.new_rows(rewards, (*Reward.__slots__, "decided_at", "posted_at"))
 
     async def decide(
         self,
@@ -91,13 +92,7 @@ class RewardBook:
                 return False
             if turn is not None and await _turns_of(connection, given[0].debit) != turn:
                 return False
-            for reward in given:
-                if await _is_there(connection, reward.id):
-                    continue
-                posted = now if reward.amount == 0 else None
-                row = {name: getattr(reward, name) for name in Reward.__slots__}
-                row |= {"decided_at": now, "posted_at": posted}
-                await connection.execute(self._storage.insert_new(rewards).values(**row))
+            await self._inserts.add(connection, [_row(reward, now) for reward in given])
             if act is not None:
                 await AuditLog(self._storage).record(connection, act)
         return True
@@ -264,6 +259,11 @@ async def _is_there(connection: AsyncConnection, reward: str) -> bool:
 async def _turns_of(connection: AsyncConnection, account: AccountId) -> int:
     asked = select(func.count()).select_from(rewards).where(TURNS, rewards.c.debit == account)
     return int(await connection.scalar(asked) or 0)
+
+
+def _row(reward: Reward, now: datetime) -> tuple[object, ...]:
+    posted = now if reward.amount == 0 else None
+    return (*(getattr(reward, name) for name in Reward.__slots__), now, posted)
 
 
 def _behind(reward: Transfer) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, select, update
 
 from garage_ai.ledger.rewards import MINUTES, Served, together
 from garage_ai.storage import MemberId, Storage
@@ -39,6 +39,7 @@ class WarmHours:
     def __init__(self, storage: Storage) -> None:
         self._storage = storage
         self._seen: dict[tuple[datetime, NodeId], int] = defaultdict(int)
+        self._inserts = storage.new_rows(warm_hours, ("hour", "node_id", "minutes"))
 
     def saw(self, ready: Iterable[NodeId], at: datetime) -> None:
         """Note who is ready in this minute; twice, or by several gateways, is once."""
@@ -80,17 +81,25 @@ class WarmHours:
             found = {
                 (row.hour, row.node_id): row.minutes for row in await connection.execute(asked)
             }
-            for (hour, node), minutes in seen.items():
-                before = found.get((hour, node))
-                if before is None:
-                    row = {"hour": hour, "node_id": node, "minutes": minutes}
-                    await connection.execute(insert(warm_hours).values(**row))
-                elif before | minutes != before:
-                    this = (warm_hours.c.hour == hour) & (warm_hours.c.node_id == node)
-                    change = update(warm_hours).where(this).values(minutes=before | minutes)
-                    await connection.execute(change)
+            new = [(*key, minutes) for key, minutes in seen.items() if key not in found]
+            if new:
+                await self._inserts.add(connection, new)
+            more = [
+                {"of": hour, "node": node, "all": found[hour, node] | minutes}
+                for (hour, node), minutes in seen.items()
+                if minutes & ~found.get((hour, node), minutes)
+            ]
+            if more:
+                await connection.execute(_ADDED, more)
             old = warm_hours.c.hour < max(hours) - KEPT
             await connection.execute(delete(warm_hours).where(old))
+
+
+_ADDED: Final = (
+    update(warm_hours)
+    .where(warm_hours.c.hour == bindparam("of"), warm_hours.c.node_id == bindparam("node"))
+    .values(minutes=bindparam("all"))
+)
 
 
 def _listed(minutes: int) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import insert, update
 from tests.parts.money import use
+from tests.parts.plans import statements_of
 
 from garage_ai.audit.models import Actor
 from garage_ai.audit.service import AuditLog, Wanted
@@ -23,6 +24,7 @@ from garage_ai.ledger import (
     escrow_account,
     member_account,
 )
+from garage_ai.ledger.beside import Beside
 from garage_ai.ledger.reward_book import Reward
 from garage_ai.ledger.reward_jobs import RewardJobs
 from garage_ai.ledger.rewards import Rules, class_factor
@@ -220,6 +222,27 @@ async def test_rewards_that_cannot_be_paid_keep_no_other_back(
     assert await held(ledger, POOL) == 0
     assert await held(ledger, lender) == RULES.grant + 2 * GAI
     assert await held(ledger, anna) == RULES.grant
+
+
+async def test_many_rewards_are_decided_in_a_few_statements(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger
+) -> None:
+    """And so are the minutes of many nodes: whoever writes keeps others from writing."""
+    rigs = [NodeId(f"n{number}") for number in range(2000)]
+    given = [
+        Reward(f"g{rig}", "", Kind.GRANT, ISSUANCE, escrow_account(rig), NanoGai(0)) for rig in rigs
+    ]
+    await jobs.book.decide(given[:1], BEGIN)
+    with statements_of(storage) as statements:
+        assert await jobs.book.decide(given, BEGIN + timedelta(hours=1))
+        for minute in range(2):
+            jobs.warm.saw(rigs, BEGIN + timedelta(minutes=minute))
+            await jobs.warm.keep()
+    assert len(statements) < 20
+    assert len(await jobs.book.are_decided([each.id for each in given])) == 2000
+    [first] = await Beside(storage).rewards(escrow_account(rigs[0]), "", 9)
+    assert (first.decided_at, first.posted_at) == (BEGIN, BEGIN)
+    assert set((await jobs.warm.of(BEGIN.replace(minute=0))).values()) == {2}
 
 
 async def test_an_idle_node_has_none(jobs: RewardJobs, storage: Storage, ledger: Ledger) -> None:
