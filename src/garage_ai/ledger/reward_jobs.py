@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Protocol
+from typing import Final
 
 import structlog
 from sqlalchemy import exists, literal, or_, select
@@ -23,22 +23,14 @@ from garage_ai.ledger.flags import Flags
 from garage_ai.ledger.models import (
     ISSUANCE,
     POOL,
-    AccountId,
     Kind,
     NanoGai,
-    Transfer,
     escrow_account,
     member_account,
 )
+from garage_ai.ledger.proof import Proofs
 from garage_ai.ledger.reward_book import Probation, Reward, RewardBook, Turns
-from garage_ai.ledger.rewards import (
-    Rules,
-    Warm,
-    Work,
-    class_factor,
-    is_proved,
-    stipends,
-)
+from garage_ai.ledger.rewards import Rules, Warm, class_factor, stipends
 from garage_ai.ledger.warmth import WarmHours, hour_of, served_for_others
 from garage_ai.storage import OPERATOR, MemberId, Storage, StorageError
 from garage_ai.storage.tables import balances, nodes, queued_entries, rewards, warm_hours
@@ -61,30 +53,6 @@ _CLOSE_SECONDS: Final = 5.0
 _TRIES: Final = 3
 
 
-class Page(Protocol):
-    """Some of an account's transfers, newest first."""
-
-    @property
-    def transfers(self) -> Sequence[Transfer]:
-        """The transfers."""
-        ...
-
-    @property
-    def before(self) -> int | None:
-        """Where the next page begins; None at the end."""
-        ...
-
-
-class Ledger(grants.Ledger, Protocol):
-    """What rewards need of the ledger."""
-
-    async def statement(
-        self, account: AccountId, limit: int = ..., before: int | None = ...
-    ) -> Page:
-        """List its transfers, newest first."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class _Node:
     id: NodeId
@@ -104,7 +72,7 @@ class RewardJobs:
     def __init__(
         self,
         storage: Storage,
-        ledger: Ledger,
+        ledger: grants.Ledger,
         rules: Rules,
         expected: Mapping[str, float],
         ready: Callable[[], Iterable[NodeId]] = tuple,
@@ -122,6 +90,7 @@ class RewardJobs:
         self.book = RewardBook(storage, ledger)
         self.probation = Probation(rules)
         self.warm = WarmHours(storage)
+        self._proofs = Proofs(storage, rules)
         self._storage = storage
         self._ledger = ledger
         self._rules = rules
@@ -178,13 +147,16 @@ class RewardJobs:
         turns = await self.book.turns()
         # Read behind the turns: what an account holds is then without all of them.
         unposted = await self.book.unposted_turns()
+        newest = await self._proofs.newest()
         for node in await self._nodes(holding=True):
             if escrow_account(node.id) in unposted:
                 continue
             released, forfeited, number = turns.get(node.id, Turns())
             since = max(node.since, forfeited or node.since)
             has_proved = released is not None and released >= since
-            if has_proved or await self._has_proved(node, since, now):
+            if has_proved or await self._proofs.has_proved(
+                node.id, node.member, since, node.until or now, newest
+            ):
                 await self._release(node, number, now)
 
     async def forfeit(
@@ -304,26 +276,6 @@ class RewardJobs:
             rows = await connection.execute(asked.order_by(table.id))
             return [_Node(NodeId(row[0]), MemberId(row[1]), *row[2:]) for row in rows]
 
-    async def _has_proved(self, node: _Node, since: datetime, now: datetime) -> bool:
-        """Tell whether a node has done its work, by what others paid for it into escrow."""
-        age = (node.until or now) - since
-        if age < self._rules.probation or not self._rules.escrow:
-            return False
-        owner, account = member_account(node.member), escrow_account(node.id)
-        held, payers, before = 0, set[AccountId](), None
-        while True:
-            page = await self._ledger.statement(account, 1000, before)
-            for each in page.transfers:
-                if each.kind == Kind.USE and each.debit != owner and each.at >= since:
-                    held += each.amount
-                    payers.add(each.debit)
-            earned = NanoGai(held * 1000 // self._rules.escrow)
-            if is_proved(self._rules, Work(age, earned, len(payers))):
-                return True
-            before = page.before
-            if before is None:
-                return False
-
     async def _release(self, node: _Node, number: int, now: datetime) -> None:
         account, to = escrow_account(node.id), member_account(node.member)
         amount = (await self._ledger.balance(account)).amount
@@ -351,4 +303,4 @@ def _mint_of(hour: datetime) -> str:
     return f"mint/{hour:%Y-%m-%dT%H}"
 
 
-__all__ = ["Ledger", "Page", "RewardJobs"]
+__all__ = ["RewardJobs"]

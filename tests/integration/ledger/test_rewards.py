@@ -337,6 +337,35 @@ async def test_what_was_held_back_comes_when_it_is_earned(
     assert await held(ledger, escrow_account(NODE)) == 0
 
 
+async def test_work_is_read_on_from_the_last_look(
+    jobs: RewardJobs, storage: Storage, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Page by page, and no entry a second time; after a forfeit from the beginning."""
+    monkeypatch.setattr("garage_ai.ledger.proof._PAGE", 2)
+    await add_node(storage)
+    for number in range(3):
+        await work(ledger, ANNA, GAI, BEGIN, f"w{number}")
+    with statements_of(storage) as first:
+        await jobs.release(BEGIN)
+    await work(ledger, LENDER, GAI, BEGIN, "w5")
+    await work(ledger, BERT, 1, BEGIN, "w6")
+    with statements_of(storage) as second:
+        await jobs.release(BEGIN)
+    looks = [sum("transfers.credit" in each for each in some) for some in (first, second)]
+    assert looks == [2, 1]
+    assert await jobs.book.turns() == {}
+    began_anew = BEGIN + timedelta(minutes=1)
+    assert await jobs.forfeit(NODE, "a lie", began_anew, key="k", by=ADMIN)
+    for number, payer in enumerate((CILLA, ANNA)):
+        await work(ledger, payer, GAI, BEGIN + timedelta(days=1), f"v{number}")
+    later = BEGIN + timedelta(days=8)
+    await jobs.release(later)
+    assert (await jobs.book.turns())[NODE].released is None
+    await work(ledger, BERT, GAI, later, "v2")
+    await jobs.release(later)
+    assert (await jobs.book.turns())[NODE].released == later
+
+
 async def test_work_for_oneself_proves_nothing(
     jobs: RewardJobs, storage: Storage, ledger: Ledger
 ) -> None:

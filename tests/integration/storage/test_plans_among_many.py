@@ -11,11 +11,13 @@ from tests.parts.plans import plans_of
 from garage_ai.audit.models import Action
 from garage_ai.audit.service import AuditLog, Wanted
 from garage_ai.audit.settings_log import note_settings
-from garage_ai.ledger import POOL, FigureJudge, Kind, Ledger, member_account
+from garage_ai.ledger import POOL, FigureJudge, Kind, Ledger, escrow_account, member_account
 from garage_ai.ledger.beside import Beside
 from garage_ai.ledger.flags import Flags
+from garage_ai.ledger.proof import Proofs
 from garage_ai.ledger.proxied import Booker, ProxiedCalls, Reconciliation
 from garage_ai.ledger.reward_book import RewardBook
+from garage_ai.ledger.rewards import Rules
 from garage_ai.storage import MemberId, Storage, sqlite_file
 from garage_ai.storage.tables import (
     audit,
@@ -23,8 +25,10 @@ from garage_ai.storage.tables import (
     litellm_mappings,
     members,
     rewards,
+    transfers,
     usage,
 )
+from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
 
@@ -127,6 +131,19 @@ def a_reward(number: int) -> dict[str, object]:
     }
 
 
+def a_transfer(number: int) -> dict[str, object]:
+    """Make what is held back of one node among many."""
+    return {
+        "id": f"t{number}",
+        "kind": Kind.USE,
+        "debit": member_account(ANNA),
+        "credit": escrow_account(NodeId(f"n{number % 200}")),
+        "amount": 1,
+        "at": moment(number),
+        "digest": b"",
+    }
+
+
 def read_whole(steps: Sequence[str]) -> list[str]:
     """Give those steps that read a whole table."""
     assert steps
@@ -190,6 +207,18 @@ async def test_rewards_of_an_account(storage: Storage, plans: Plans) -> None:
         assert len(await Beside(storage).rewards(account, "", 6)) == 6
     assert read_whole(steps) == []
     assert "ix_rewards_credit_id" in "\n".join(steps)
+
+
+async def test_what_was_held_back_of_a_node(storage: Storage, plans: Plans) -> None:
+    """Not what was held back of all."""
+    await fill(storage, transfers, a_transfer)
+    proofs = Proofs(storage, Rules())
+    newest = await proofs.newest()
+    with plans() as steps:
+        owner, since = MemberId("mbr_owner"), NOON - timedelta(days=9)
+        assert not await proofs.has_proved(NodeId("n7"), owner, since, NOON, newest)
+    assert read_whole(steps) == []
+    assert "ix_transfers_credit_seq" in "\n".join(steps)
 
 
 async def test_acts_of_one_kind_and_of_one_member(storage: Storage, plans: Plans) -> None:
