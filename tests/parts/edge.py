@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field, replace
@@ -383,10 +384,12 @@ async def running_edge(
 
 
 @asynccontextmanager
-async def served(app: App, grace_seconds: float = 1.0) -> AsyncIterator[tuple[Server, int]]:
-    """Serve an app on a free port until the block ends."""
-    with closing(bind("127.0.0.1", 0)) as listener:
-        server = make_server(app, grace_seconds=grace_seconds)
+async def served(
+    app: App, grace_seconds: float = 1.0, *, port: int = 0, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[Server, int]]:
+    """Serve an app, on a free port if none is given, until the block ends."""
+    with closing(bind("127.0.0.1", port)) as listener:
+        server = make_server(app, grace_seconds=grace_seconds, tls=tls)
         task = asyncio.create_task(server.serve([listener]))
         try:
             await asyncio.wait_for(server.listening.wait(), 20)

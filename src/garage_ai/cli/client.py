@@ -18,7 +18,7 @@ from garage_ai.cli import ledger_shapes, own_shapes, shapes
 from garage_ai.cli.errors import Failed, NotThere, Unreachable
 from garage_ai.cli.exchange import READ, Body, Connection, chunks, encoded, lines, refusal
 from garage_ai.cli.sse import BadStream
-from garage_ai.cli.target import Target
+from garage_ai.cli.target import Target, untrusted_advice
 from garage_ai.cli.words import say
 
 CONNECT_SECONDS: Final = 5.0
@@ -334,7 +334,7 @@ class Client:
             reason = error.verify_message or str(error)
             raise Unreachable(
                 say("error.untrusted", url=self._target.url, reason=reason),
-                say("error.untrusted.next"),
+                untrusted_advice(self._target),
             ) from error
         except ssl.SSLError as error:
             reason = (error.reason or str(error)).replace("_", " ").lower()

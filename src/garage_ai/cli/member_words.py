@@ -63,6 +63,16 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "This network has a CA of its own; `gai` knows it now. For others: SSL_CERT_FILE={path}",
         "Nätet har en egen CA; `gai` känner den nu. För andra program: SSL_CERT_FILE={path}",
     ),
+    "untrusted.kept": (
+        (
+            "Is the address right? {path} holds the CA that your invite named. If the network has "
+            "a new one, ask its administrator for its ca.pem and put it there."
+        ),
+        (
+            "Är adressen rätt? {path} är den CA som din inbjudan angav. Har nätet fått en ny, be "
+            "administratören om dess ca.pem och lägg den där."
+        ),
+    ),
     "accepted.again": (
         "This invite was accepted before by the same call; its key was shown then.",
         "Inbjudan är redan använd av samma anrop; nyckeln visades då.",

@@ -40,10 +40,10 @@ _AGENT: Final[dict[str, str]] = {
     "{base} answered {path} in a way that this version does not understand: {error}": (
         "{base} svarade {path} på ett sätt som den här versionen inte förstår: {error}"
     ),
-    "{base} shows a certificate that is not trusted. A network with its own CA needs the whole "
-    "token, with the part behind the dot.": (
-        "{base} visar ett certifikat som inte är betrott. Ett nätverk med egen CA behöver hela "
-        "inbjudan, med delen efter punkten."
+    "{base} shows a certificate that this PC does not trust. A network with a CA of its own, or a "
+    "new one, needs a new token, whole, with the part behind the dot: gai node join URL TOKEN": (
+        "{base} visar ett certifikat som datorn inte litar på. Ett nätverk med egen CA, eller med "
+        "en ny, kräver en ny nodinbjudan, hela, med delen efter punkten: gai node join URL TOKEN"
     ),
     "{base} cannot help just now: {words}": "{base} kan inte hjälpa till just nu: {words}",
     "{base} says no: {words}": "{base} säger nej: {words}",

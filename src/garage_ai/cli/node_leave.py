@@ -33,7 +33,6 @@ def leave(
     """Stop the agent, leave the network and remove what was the node."""
     from garage_ai.cli.node_run import configure_logs, folder_at, run_async
     from garage_ai.cli.node_service import service_of
-    from garage_ai.node.errors import GatewayAway
     from garage_ai.node.leaving import leave as leave_network
 
     configure_logs()
@@ -46,7 +45,7 @@ def leave(
     except CliError as failed:
         if ran:
             run_async(service.start())
-        if failed.code == GatewayAway.code:
+        if _was_not_reached(failed.__cause__):
             failed.advice = say("left.away.next")
         raise
     if as_json:
@@ -55,6 +54,16 @@ def leave(
         _show(left, folder)
     if left.kept:
         raise Failed(say("left.kept"), say("left.kept.next"), left.kept)
+
+
+def _was_not_reached(error: BaseException | None) -> bool:
+    """Tell whether the gateway heard nothing: away, or showing another CA than the node's."""
+    from garage_ai.node.errors import GatewayAway
+    from garage_ai.node.gateway_client import GatewayRefused
+
+    return isinstance(error, GatewayAway) or (
+        isinstance(error, GatewayRefused) and error.reason == "tls"
+    )
 
 
 def _show(left: "Left", folder: "NodeFolder") -> None:

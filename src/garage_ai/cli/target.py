@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from garage_ai.cli.errors import Misused, Refused, Unreachable
+from garage_ai.cli.member_words import say as say_to_member
 from garage_ai.cli.words import say
 from garage_ai.data_folder import default_data_dir
 from garage_ai.local.folders import Folders
@@ -75,6 +76,13 @@ def kept_ca(url: str) -> Path:
     return default_data_dir() / "trusted" / f"{target.host}-{target.port}.pem"
 
 
+def untrusted_advice(target: Target) -> str:
+    """Say what to do where a gateway's certificate is not trusted."""
+    if target.ca is not None and target.ca == kept_ca(target.url):
+        return say_to_member("untrusted.kept", path=target.ca)
+    return say("error.untrusted.next")
+
+
 def _known_ca(url: str) -> Path | None:
     # Who says which CAs are good means it.
     if os.environ.get("SSL_CERT_FILE") or not url.startswith("https:"):
@@ -135,4 +143,4 @@ def _base_url(text: str) -> str:
     return url
 
 
-__all__ = ["Target", "find_target", "kept_ca", "read_key", "target_at"]
+__all__ = ["Target", "find_target", "kept_ca", "read_key", "target_at", "untrusted_advice"]

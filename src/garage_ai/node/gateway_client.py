@@ -205,8 +205,9 @@ class GatewayClient:
                 status = response.status
         except aiohttp.ClientConnectorCertificateError as error:
             raise GatewayRefused(
-                "{base} shows a certificate that is not trusted. A network with its own CA "
-                "needs the whole token, with the part behind the dot.",
+                "{base} shows a certificate that this PC does not trust. A network with a CA of "
+                "its own, or a new one, needs a new token, whole, with the part behind the dot: "
+                "gai node join URL TOKEN",
                 base=self.base,
                 reason="tls",
             ) from error

@@ -1,7 +1,6 @@
 """Become a node of a network."""
 
 import asyncio
-import ssl
 from collections.abc import Callable
 from typing import Final
 
@@ -27,11 +26,12 @@ from garage_ai.node.gateway_client import (
 from garage_ai.node.network_models import settle
 from garage_ai.node.preflight.models import CARD
 from garage_ai.node.preflight.service import inspect_needs
-from garage_ai.node.records import record_with, tls_for
+from garage_ai.node.records import record_with, tls_for, tls_with
 from garage_ai.node.rotation import settled
 from garage_ai.node.setup import check
+from garage_ai.wire.enrolment import FreshJwt
 from garage_ai.wire.identity import IdentityError
-from garage_ai.wire.trust import TrustError, fetch_ca, pinned_context
+from garage_ai.wire.trust import TrustError, fetch_ca
 
 Tell = Callable[[Event], None]
 
@@ -59,7 +59,7 @@ async def join(
         await check(choice)
         tell(Done("check", choice.engine))
         tell(Begun("identity", str(folder.path)))
-        record = await _known(folder, base)
+        record = await _known(folder, base, token)
         if record is None:
             record = await _enrol(base, token, folder, choice, name, tell=tell)
         else:
@@ -121,10 +121,10 @@ async def _look_at_pc(folder: NodeFolder, choice: Choice, tell: Tell) -> None:
     tell(Done("preflight"))
 
 
-async def _known(folder: NodeFolder, base: str) -> Record | None:
+async def _known(folder: NodeFolder, base: str, token: str) -> Record | None:
     """Give who the node is, if it is one already; a removed one is forgotten, to begin anew.
 
-    Raises: NotPossible.
+    Raises: NotPossible, EnrolmentFailed, GatewayAway.
     """
     try:
         record = folder.load()
@@ -140,9 +140,14 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
             gateway=record.gateway,
         )
     try:
-        async with GatewayClient(base, tls=tls_for(record)) as client:
-            identity = await settled(folder.identity, record.node, client)
-            fresh = await client.renew(identity, record.node)
+        try:
+            fresh = await _renewed(folder, record)
+        except GatewayRefused as error:
+            if error.reason != "tls" or not token.strip():
+                raise
+            # The network has another CA than when the node was let in.
+            record = await _trusting(record, token)
+            fresh = await _renewed(folder, record)
     except NodeGoneForGood:
         folder.forget()
         return None
@@ -150,7 +155,7 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
         if not _has_jwt(folder):
             raise
         return record
-    except IdentityError as error:
+    except (IdentityError, TrustError) as error:
         raise EnrolmentFailed(
             "{error}",
             error=error,
@@ -162,6 +167,17 @@ async def _known(folder: NodeFolder, base: str) -> Record | None:
         raise
     folder.identity.save_jwt(fresh.jwt)
     return record_with(record, urls=fresh.urls or record.urls)
+
+
+async def _renewed(folder: NodeFolder, record: Record) -> FreshJwt:
+    async with GatewayClient(record.gateway, tls=tls_for(record)) as client:
+        identity = await settled(folder.identity, record.node, client)
+        return await client.renew(identity, record.node)
+
+
+async def _trusting(record: Record, token: str) -> Record:
+    """Give the record with the CA that a token names. Raises: TrustError."""
+    return msgspec.structs.replace(record, ca_pem=await _named_ca(record.gateway, token))
 
 
 def _has_jwt(folder: NodeFolder) -> bool:
@@ -176,11 +192,11 @@ def _has_jwt(folder: NodeFolder) -> bool:
 async def _enrol(
     base: str, token: str, folder: NodeFolder, choice: Choice, name: str, *, tell: Tell
 ) -> Record:
-    secret, _, fingerprint = token.strip().partition(".")
+    secret = token.strip().partition(".")[0]
     if not secret:
         raise NotPossible("Enrolling needs a token; an administrator makes one: gai node token")
     try:
-        tls = await _trust(base, fingerprint)
+        tls = tls_with(await _named_ca(base, token))
         identity = folder.identity.open_or_create()
         async with GatewayClient(base, tls=tls) as client:
             choice = await settle(choice, folder.path, client, tell)
@@ -208,12 +224,13 @@ async def _enrol(
     return record
 
 
-async def _trust(base: str, fingerprint: str) -> ssl.SSLContext | None:
-    """Give what to trust: the CA that the token names, or what the system trusts (None)."""
-    if not fingerprint:
-        return None
-    pem = await asyncio.to_thread(fetch_ca, base, fingerprint)
-    return pinned_context(pem, fingerprint)
+async def _named_ca(base: str, token: str) -> str | None:
+    """Get the CA that the token names; None where it leaves that to the system.
+
+    Raises: TrustError.
+    """
+    fingerprint = token.strip().partition(".")[2]
+    return await asyncio.to_thread(fetch_ca, base, fingerprint) if fingerprint else None
 
 
 __all__ = ["Tell", "join"]

@@ -39,9 +39,12 @@ def removed(record: Record) -> Removed:
 
 def tls_for(record: Record) -> ssl.SSLContext | None:
     """Give what to trust: the network's own CA, or None for the system's. Raises: TrustError."""
-    if record.ca_pem is None:
-        return None
-    return pinned_context(record.ca_pem, fingerprint_of(record.ca_pem))
+    return tls_with(record.ca_pem)
+
+
+def tls_with(ca_pem: str | None) -> ssl.SSLContext | None:
+    """Give what to trust: this CA alone, or None for the system's. Raises: TrustError."""
+    return None if ca_pem is None else pinned_context(ca_pem, fingerprint_of(ca_pem))
 
 
 def nats_tls_for(record: Record, pinned: ssl.SSLContext | None) -> ssl.SSLContext | None:
@@ -53,4 +56,4 @@ def nats_tls_for(record: Record, pinned: ssl.SSLContext | None) -> ssl.SSLContex
     return public_context() if encrypted else None
 
 
-__all__ = ["nats_tls_for", "record_with", "removed", "tls_for"]
+__all__ = ["nats_tls_for", "record_with", "removed", "tls_for", "tls_with"]

@@ -3,16 +3,23 @@
 import asyncio
 import stat
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from bench.mock_engine import MockEngine
 from bench.mock_options import Options
 from tests.integration.node.conftest import MakeMock
-from tests.parts.edge import Edge, running_edge
+from tests.parts.edge import Edge, running_edge, served
 from tests.parts.pieces import its_reader_has_it
 
 from garage_ai import __version__
+from garage_ai.accounts import Nodes
+from garage_ai.gateway.app import create_app
+from garage_ai.local.tls import Certificates, own_certificates, server_context
+from garage_ai.network.authority import Authority
+from garage_ai.network.enrolment import Enrolment
 from garage_ai.node.engines.external import external_digest
 from garage_ai.node.errors import (
     AgentTooOld,
@@ -27,6 +34,7 @@ from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient, GatewayRefused
 from garage_ai.node.join import join
 from garage_ai.node.leaving import leave
+from garage_ai.node.records import tls_for
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
 from garage_ai.node.setup import make_engine
 from garage_ai.wire.claims import decode
@@ -280,3 +288,44 @@ async def test_a_server_without_tls_is_told_as_such(edge: Edge) -> None:
     async with GatewayClient(base, first_wait=0.01) as client:
         with pytest.raises(GatewayAway, match="does not speak TLS"):
             await client.nonce()
+
+
+@asynccontextmanager
+async def encrypted(
+    edge: Edge, authority: Authority, tls: Certificates, port: int = 0
+) -> AsyncIterator[str]:
+    """Serve the same gateway with the certificate of a CA, and give its address."""
+    enrolment = Enrolment(
+        authority, Nodes(edge.storage), edge.revoker, urls=["nats://127.0.0.1:1"], ca_pem=tls.ca_pem
+    )
+    services = replace(edge.services, ca=tls.ca_pem, enrolment=enrolment)
+    serving = served(create_app(services), port=port, tls=server_context(tls.files))
+    async with serving as (_, its_port):
+        yield f"https://127.0.0.1:{its_port}"
+
+
+async def test_a_new_token_makes_a_new_ca_known(
+    edge: Edge, folder: NodeFolder, choice: Choice, tmp_path: Path
+) -> None:
+    """The network's CA became another: the node stays what it was, and trusts the new one."""
+    old, new = (own_certificates(tmp_path / name, "127.0.0.1") for name in ("old", "new"))
+    authority = Authority.open_or_create(tmp_path / "edge" / "nats")
+
+    async def joined(base: str, secret: str) -> Record:
+        return await join(base, secret, folder, choice=choice, name="rig", tell=quiet)
+
+    async with encrypted(edge, authority, old) as base:
+        first = await joined(base, f"{await token(edge)}.{old.fingerprint}")
+    port = int(base.rpartition(":")[2])
+    async with encrypted(edge, authority, new, port):
+        with pytest.raises(GatewayRefused, match="does not trust") as untold:
+            await joined(base, "")
+        assert untold.value.reason == "tls"
+        with pytest.raises(EnrolmentFailed, match="another CA"):
+            await joined(base, f"{await token(edge)}.{'0' * 64}")
+        assert folder.load() == first
+        again = await joined(base, f"{await token(edge)}.{new.fingerprint}")
+        assert again == folder.load()
+        assert (again.node, tls_for(again) is not None) == (first.node, True)
+        assert (await joined(base, "")).ca_pem == new.ca_pem
+    assert (first.ca_pem, again.ca_pem) == (old.ca_pem, new.ca_pem)

@@ -8,6 +8,8 @@ from typer.testing import CliRunner
 
 from garage_ai.cli import node, node_leave
 from garage_ai.node import control
+from garage_ai.node.errors import GatewayAway
+from garage_ai.node.gateway_client import GatewayRefused
 from garage_ai.node.service.user_manager import NodeService
 
 
@@ -31,3 +33,19 @@ def test_a_service_that_was_stopped_runs_again_when_nothing_came_of_it(
     done = CliRunner().invoke(node.app, ["leave", "--data-dir", str(tmp_path / "node")])
     assert done.exit_code == 1
     assert told == ["stop", "start"]
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (GatewayAway("away"), True),
+        (GatewayRefused("another CA", reason="tls"), True),
+        (GatewayRefused("no", status=403, reason="proof_refused"), False),
+        (None, False),
+    ],
+)
+def test_who_cannot_tell_the_network_is_told_of_force(
+    error: Exception | None, expected: bool
+) -> None:
+    """Away, or with a CA that is not the node's: either way it hears nothing."""
+    assert node_leave._was_not_reached(error) == expected

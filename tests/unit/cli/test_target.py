@@ -1,12 +1,13 @@
 """Which gateway and which key a command means."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from garage_ai.cli.errors import Misused, Refused, Unreachable
-from garage_ai.cli.target import find_target, kept_ca
+from garage_ai.cli.target import find_target, kept_ca, target_at, untrusted_advice
 from garage_ai.local import whereabouts
 from garage_ai.local.folders import Folders
 from garage_ai.local.processes import ProcessMark, UpRecord, own_mark
@@ -121,6 +122,14 @@ def test_the_ca_that_an_invite_named(home: Path, monkeypatch: pytest.MonkeyPatch
         assert find_target(gateway=url, api_key="k").ca is None
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/ssl/other.pem")
     assert find_target(gateway="https://gai.example:8000", api_key="k").ca is None
+
+
+def test_a_kept_ca_that_is_not_the_networks_any_more(home: Path) -> None:
+    """The file that stands in the way is named; without one the advice is another."""
+    bare = target_at("https://gai.example:8000", "k")
+    assert "SSL_CERT_FILE" in untrusted_advice(bare)
+    path = kept_ca(bare.url)
+    assert str(path) in untrusted_advice(replace(bare, ca=path))
 
 
 def test_a_pointer_of_somebody_else_is_not_believed(
