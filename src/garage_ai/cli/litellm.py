@@ -10,7 +10,7 @@ from garage_ai.cli import output
 from garage_ai.cli.errors import Misused
 from garage_ai.cli.litellm_client import litellm_client
 from garage_ai.cli.litellm_words import say
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, has_subcommand
 from garage_ai.data_folder import default_data_dir
 from garage_ai.wire.hosts import is_loopback
 
@@ -65,7 +65,7 @@ def run(
     data_dir: DataDir = None,
 ) -> None:
     """Run the proxy until a signal comes."""
-    if context.invoked_subcommand is not None:
+    if has_subcommand(context):
         return
     if not is_loopback(host) and not insecure:
         raise Misused(say("error.open", host=host), say("error.open.next"))

@@ -9,7 +9,7 @@ import typer
 from garage_ai.cli import output
 from garage_ai.cli.errors import Failed, Misused
 from garage_ai.cli.member_words import say
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client, has_subcommand
 from garage_ai.cli.own_shapes import Me
 from garage_ai.cli.reason_words import state_in_words
 
@@ -27,7 +27,7 @@ def me(
     as_json: AsJson = False,
 ) -> None:
     """Show what is yours."""
-    if context.invoked_subcommand is not None:
+    if has_subcommand(context):
         return
     own = client(gateway, api_key, data_dir).me()
     if as_json:

@@ -9,7 +9,7 @@ from garage_ai.cli.errors import Misused
 from garage_ai.cli.fits_words import say as say_fits
 from garage_ai.cli.manifest_words import say as say_of_manifest
 from garage_ai.cli.models_catalogue import add, catalogue, describe, remove
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client, has_subcommand
 from garage_ai.cli.words import say
 
 app = typer.Typer(help=say("help.models"), invoke_without_command=True)
@@ -49,7 +49,7 @@ def models(
     as_json: AsJson = False,
 ) -> None:
     """List the models being served, or what would fit here."""
-    if called.invoked_subcommand is not None:
+    if has_subcommand(called):
         return
     if fits:
         _fits(card or [], vram or [], context, sequences, data_dir=data_dir, as_json=as_json)

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from garage_ai.cli.client import Client
+from garage_ai.cli.errors import Misused
+from garage_ai.cli.misuse_words import say as say_misuse
 from garage_ai.cli.node_words import say as say_of_node
 from garage_ai.cli.target import find_target
 from garage_ai.cli.words import say
@@ -41,4 +43,28 @@ def client(gateway: str | None, api_key: str | None, data_dir: Path | None) -> C
     return Client(find_target(gateway, api_key, data_dir))
 
 
-__all__ = ["ApiKey", "AsJson", "DataDir", "GatewayUrl", "Member", "NodeDir", "client"]
+def has_subcommand(context: typer.Context) -> bool:
+    """Tell whether a command follows, which takes its options behind its name. Raises: Misused."""
+    name = context.invoked_subcommand
+    for parameter in () if name is None else context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            option = "/".join((*parameter.opts, *parameter.secondary_opts))
+            command = f"{context.command_path} {name}"
+            raise Misused(
+                say_misuse("misplaced", option=option, name=name),
+                say_misuse("misplaced.next", command=command),
+            )
+    return name is not None
+
+
+__all__ = [
+    "ApiKey",
+    "AsJson",
+    "DataDir",
+    "GatewayUrl",
+    "Member",
+    "NodeDir",
+    "client",
+    "has_subcommand",
+]

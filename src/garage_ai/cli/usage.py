@@ -9,7 +9,7 @@ import typer
 from garage_ai.cli import output
 from garage_ai.cli.litellm_words import say as say_of_litellm
 from garage_ai.cli.moments import moment
-from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client, has_subcommand
 from garage_ai.cli.reconcile import reconcile
 from garage_ai.cli.words import say
 
@@ -42,7 +42,7 @@ def usage(
     as_json: AsJson = False,
 ) -> None:
     """Show what was used, most requests first; days in their order."""
-    if context.invoked_subcommand is not None:
+    if has_subcommand(context):
         return
     totals = client(gateway, api_key, data_dir).usage(by.value, since).totals
     if by is Grouping.DAY:

@@ -39,6 +39,25 @@ def test_help_names_every_command(bare_cli: Cli) -> None:
         assert f"\n  {command} " in ended.stdout
 
 
+@pytest.mark.parametrize(
+    ("args", "option"),
+    [
+        (("me", "--api-key", "gai_anothers", "export", "-"), "--api-key"),
+        (("models", "--json", "catalogue"), "--json"),
+        (("usage", "--gateway", "http://127.0.0.1:1", "reconcile"), "--gateway"),
+        (("litellm", "--no-restart", "list"), "--no-restart"),
+    ],
+)
+def test_an_option_before_a_subcommand_is_not_dropped(
+    cli: Cli, args: tuple[str, ...], option: str
+) -> None:
+    """It would be another person's export; what the environment says is still taken."""
+    ended = cli(*args)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert option in ended.stderr.splitlines()[0]
+    assert "--help` lists its own" in ended.stderr
+
+
 def test_a_command_starts_light() -> None:
     """Nothing of weight is imported before a command needs it."""
     code = (

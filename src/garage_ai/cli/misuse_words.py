@@ -1,0 +1,25 @@
+"""What is said of words that were typed in the wrong place or shape, in English and Swedish."""
+
+from typing import Final
+
+from garage_ai.cli.words import language
+
+_WORDS: Final[dict[str, tuple[str, str]]] = {
+    "misplaced": (
+        "{option} stands before `{name}`, where it would not count.",
+        "{option} står före `{name}`, där den inte gäller.",
+    ),
+    "misplaced.next": (
+        "Options stand behind the command that they are for; `{command} --help` lists its own.",
+        "Val står efter det kommando de gäller; `{command} --help` listar dess egna.",
+    ),
+}
+
+
+def say(key: str, /, **values: object) -> str:
+    """Give a message in the user's language. Raises: KeyError for one there is none of."""
+    english, swedish = _WORDS[key]
+    return (swedish if language() == "sv" else english).format(**values)
+
+
+__all__ = ["say"]
