@@ -122,6 +122,8 @@ def main() -> NoReturn:
         words = say("error.unexpected", message=f"{type(error).__name__}: {error}")
         output.report(Failed(words, say("error.unexpected.next")))
         sys.exit(Failed.exit_code)
+    finally:
+        output.finish()
     sys.exit(0)
 
 

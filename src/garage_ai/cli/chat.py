@@ -63,9 +63,11 @@ def _meant(asked: Client, first: str | None, second: str | None) -> tuple[str, s
 
 def _ask_once(asked: Client, conversation: Conversation, question: str, *, as_json: bool) -> None:
     answer = Answer()
-    for piece in stream(asked, conversation, question, answer):
-        if not as_json:
-            output.write(shown(piece), end="")
+    pieces = stream(asked, conversation, question, answer)
+    with contextlib.closing(pieces):
+        for piece in pieces:
+            if not as_json and not output.write(shown(piece), end=""):
+                return
     if not as_json:
         output.write()
         _tell_speed(answer)

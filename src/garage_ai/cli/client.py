@@ -266,7 +266,7 @@ class Client:
         with self._talk("POST", path, body, self._answer_seconds, extra) as response:
             return self._read(response, ledger_shapes.Entry)
 
-    def export_ledger(self, form: str, account: str | None = None) -> Iterator[str]:
+    def export_ledger(self, form: str, account: str | None = None) -> Generator[str, None, None]:
         """Give all entries, or those of an account, in a form, line by line."""
         path = f"/api/v1/ledger/export?{urlencode(_given(format=form, account=account))}"
         with self._talk("GET", path, None, self._answer_seconds) as response:

@@ -1,5 +1,6 @@
 """`gai ledger`: the books."""
 
+import contextlib
 import secrets
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
@@ -161,8 +162,11 @@ def export(
     data_dir: DataDir = None,
 ) -> None:
     """Write entries to stdout."""
-    for piece in client(gateway, api_key, data_dir).export_ledger(form.value, account):
-        output.write(piece, end="")
+    pieces = client(gateway, api_key, data_dir).export_ledger(form.value, account)
+    with contextlib.closing(pieces):
+        for piece in pieces:
+            if not output.write(piece, end=""):
+                return
 
 
 @app.command(help=say("help.adjust"), context_settings={"ignore_unknown_options": True})

@@ -44,10 +44,30 @@ def minute(moment: str | None) -> str:
     return moment[:16].replace("T", " ") if moment else ""
 
 
-def write(text: str = "", *, end: str = "\n") -> None:
-    """Print a result, at once. A reader that has left is no error of ours."""
-    with contextlib.suppress(BrokenPipeError):
+def write(text: str = "", *, end: str = "\n") -> bool:
+    """Print a result, at once, and tell whether it was taken.
+
+    A reader that has left is no error of ours, but what is written for it alone may end.
+    """
+    try:
         print(text, end=end, flush=True)
+    except BrokenPipeError:
+        return False
+    return True
+
+
+def finish() -> None:
+    """Let go what a reader that has left, or a full disk, did not take: Python would end with an
+    error of its own over it, though it was told or is none.
+
+    https://docs.python.org/3/library/signal.html#note-on-sigpipe
+    """
+    try:
+        sys.stdout.flush()
+    except OSError:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, sys.stdout.fileno())
+        os.close(null)
 
 
 def remark(text: str = "", *, style: Style | None = "dim", end: str = "\n") -> None:
@@ -119,6 +139,7 @@ def report(error: CliError) -> None:
 __all__ = [
     "Style",
     "at_terminal",
+    "finish",
     "harmless",
     "is_rich",
     "minute",

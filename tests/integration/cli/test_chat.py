@@ -1,10 +1,12 @@
 """`gai chat` as a process."""
 
 import json
+import os
 import re
 import signal
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from tests.integration.cli.conftest import Cli, FakeGateway, error
@@ -37,6 +39,31 @@ def test_an_answer_of_bounded_length(cli: Cli, gateway: FakeGateway) -> None:
     cli("chat", "Say hello")
     assert gateway.asked[0]["max_tokens"] == 20
     assert "max_tokens" not in gateway.asked[1]
+
+
+def test_an_answer_that_nobody_reads_any_more_is_stopped(cli: Cli, gateway: FakeGateway) -> None:
+    """`gai chat … | head -1`: the node is not kept at work for a reader that has left."""
+    gateway.pause_after = 1
+    reader, writer = os.pipe()
+    os.close(reader)
+    argv = cli.argv("chat", "Say hello")
+    with subprocess.Popen(argv, env=cli.environment, stdin=subprocess.DEVNULL, stdout=writer) as it:
+        os.close(writer)
+        try:
+            assert gateway.left.wait(20)
+            assert it.wait(20) == 0
+        finally:
+            it.kill()
+
+
+def test_a_disk_that_is_full_is_told_once(cli: Cli) -> None:
+    """`gai chat … > FILE`: in a line, and no more of it when Python ends."""
+    argv = cli.argv("chat", "Say hello")
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            argv, env=cli.environment, stdout=full, stderr=subprocess.PIPE, timeout=30, check=False
+        )
+    assert (ended.returncode, ended.stderr) == (1, b"gai: No space left on device.\n")
 
 
 def test_a_question_from_a_pipe(cli: Cli, gateway: FakeGateway) -> None:

@@ -60,4 +60,4 @@ def test_a_reader_that_left_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stdout", Gone())
-    output.write("x")
+    assert not output.write("x")
