@@ -43,6 +43,8 @@ def gai_words(words: list[str]) -> list[str] | None:
             return ["node", "join", *rest]
         case ["./start.sh", *rest]:
             return ["up", *rest]
+        case ["sudo", *rest]:
+            return gai_words(rest)
         case [first, *rest] if first in GAI:
             return rest
         case _:
