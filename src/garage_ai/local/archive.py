@@ -87,14 +87,29 @@ def write_archive(target: Path, files: Mapping[str, Path], revision: str) -> Man
             for member in members:
                 with files[member.name].open("rb") as file:
                     tar.addfile(_header(member.name, member.size), file)
-        # A link, unlike a rename, never replaces what is there.
-        os.link(beside, target)
+        _give_name(beside, target)
     except FileExistsError as error:
         raise FileTaken(target) from error
     finally:
         beside.unlink(missing_ok=True)
     sync_folder(target.parent)
     return manifest
+
+
+def _give_name(beside: Path, target: Path) -> None:
+    """Give a file its name, which no other may have. Raises: FileExistsError, OSError."""
+    try:
+        # A link, unlike a rename, never replaces what is there.
+        os.link(beside, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links, as on a memory stick
+        os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        try:
+            beside.replace(target)
+        except OSError:
+            target.unlink()
+            raise
 
 
 def read_manifest(source: Path) -> Manifest:

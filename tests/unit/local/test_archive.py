@@ -1,5 +1,6 @@
 """A backup's file: private, whole or not there, and never believed before it was checked."""
 
+import errno
 import os
 import stat
 import tarfile
@@ -68,6 +69,28 @@ def test_nothing_is_written_over(files: dict[str, Path], tmp_path: Path) -> None
         write_archive(target, files, "0005")
     assert target.read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("taken", [False, True])
+def test_a_disk_without_hard_links_takes_a_backup(
+    files: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, taken: bool
+) -> None:
+    """A memory stick with FAT; there too nothing is written over, and nothing is left beside it."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    target = tmp_path / "backup.tar"
+    if taken:
+        target.write_text("mine")
+        with pytest.raises(FileTaken):
+            write_archive(target, files, "0005")
+        assert target.read_text() == "mine"
+    else:
+        assert write_archive(target, files, "0005") == read_manifest(target)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert list(tmp_path.iterdir()) == [target]
 
 
 @given(data=st.data())
