@@ -4,6 +4,7 @@ The installed `gai` is what the owner, start.sh and the systemd unit call, whate
 `gai node update` itself is never handed over, so that a version that starts badly can be left.
 """
 
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -18,12 +19,14 @@ if TYPE_CHECKING:
 
 _SERVING = ("run", "join")
 _NEVER = ("update", "-h", "--help")
+_BEFORE = "--debug"
 _OPTION = "--data-dir"
 
 
 def hand_over(words: list[str]) -> None:
     """Become the version that is chosen; return where that is this one."""
-    if words[:1] != ["node"] or not words[1:] or words[1] in _NEVER:
+    command = list(itertools.dropwhile(_BEFORE.__eq__, words))
+    if command[:1] != ["node"] or not command[1:] or command[1] in _NEVER:
         return
     folder = _folder(words)
     if not _is_ours(folder / "versions"):
@@ -31,7 +34,7 @@ def hand_over(words: list[str]) -> None:
     from garage_ai.node.update.versions import Versions
 
     versions = Versions(folder)
-    if words[1] in _SERVING:
+    if command[1] in _SERVING:
         _serve(versions, words)
     elif versions.load().trial is None:
         _become_chosen(versions, _decided(versions), words)

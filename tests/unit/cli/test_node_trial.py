@@ -63,9 +63,27 @@ def test_every_command_is_handed_to_the_chosen_version(
     assert became == [(python, words)]
 
 
+def test_an_option_of_gai_itself_is_no_way_past_it(
+    tmp_path: Path, became: list[tuple[Path, list[str]]]
+) -> None:
+    """`gai --debug node …` is the chosen version's too, and it shows where an error comes from."""
+    python = chosen(tmp_path, State("0.2.0", INSTALLED))
+    words = ["--debug", "--debug", "node", "run", "--data-dir", str(tmp_path)]
+    handover.hand_over(words)
+    assert became == [(python, words)]
+
+
 @pytest.mark.parametrize(
     "words",
-    [["node", "update", "--rollback"], ["node", "--help"], ["models"], ["up"], []],
+    [
+        ["--debug", "node", "update"],
+        ["--debug"],
+        ["node", "update", "--rollback"],
+        ["node", "--help"],
+        ["models"],
+        ["up"],
+        [],
+    ],
 )
 def test_the_rest_is_the_installed_ones(
     tmp_path: Path, became: list[tuple[Path, list[str]]], words: list[str]
