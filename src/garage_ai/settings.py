@@ -6,7 +6,7 @@ Node and client commands read theirs in `cli`; `ClientSettings` describes the la
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from garage_ai.data_folder import default_data_dir
@@ -19,6 +19,14 @@ class _Settings(BaseSettings):
     )
 
 
+def _in_full(path: Path) -> Path:
+    """Put the user's home in the place of a `~`, as a shell does. Raises: ValueError."""
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError("there is no such user") from error
+
+
 class GatewaySettings(_Settings):
     """What a gateway needs to know."""
 
@@ -26,9 +34,9 @@ class GatewaySettings(_Settings):
         "127.0.0.1"
     )
     port: Annotated[int, Field(ge=0, le=65535, description="Port of the HTTP API.")] = 8000
-    data_dir: Annotated[Path, Field(description="Folder for keys, database and logs.")] = Field(
-        default_factory=default_data_dir
-    )
+    data_dir: Annotated[
+        Path, AfterValidator(_in_full), Field(description="Folder for keys, database and logs.")
+    ] = Field(default_factory=default_data_dir)
     database_url: Annotated[
         str | None,
         Field(

@@ -1,6 +1,9 @@
 """Settings as they are read from the environment."""
 
+from pathlib import Path
+
 import pytest
+from pydantic import ValidationError
 
 from garage_ai.settings import ClientSettings, GatewaySettings
 
@@ -16,3 +19,13 @@ def test_what_is_set_to_nothing_is_not_set(name: str, monkeypatch: pytest.Monkey
     default = getattr(kind(), name)
     monkeypatch.setenv(f"GAI_{name.upper()}", "")
     assert getattr(kind(), name) == default
+
+
+def test_a_folder_may_lie_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A unit file and an option with `=` leave the `~` as it is; no folder of that name is made."""
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv("GAI_DATA_DIR", "~/net")
+    assert GatewaySettings().data_dir == Path("/home/anna/net")
+    monkeypatch.setenv("GAI_DATA_DIR", "~nobody-of-that-name/net")
+    with pytest.raises(ValidationError, match="no such user"):
+        GatewaySettings()

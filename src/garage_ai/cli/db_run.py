@@ -26,7 +26,7 @@ def home_of(data_dir: Path | None) -> Home:
         first = error.errors(include_input=False, include_url=False)[0]
         name = "_".join(str(part) for part in first["loc"]).upper()
         raise Misused(say("error.setting", name=name, message=first["msg"])) from None
-    data = given.data_dir.expanduser().absolute()
+    data = given.data_dir.absolute()
     return Home(
         data=data,
         nats=(given.authority_dir or data / "nats").absolute(),

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from garage_ai.cli.target import folder_named
 from garage_ai.cli.words import say
 
 
@@ -19,7 +20,10 @@ def gateway(
         int | None, typer.Option("--port", min=0, max=65_535, help=say("help.option.port"))
     ] = None,
     data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", metavar="DIR", help=say("help.option.data_dir"))
+        Path | None,
+        typer.Option(
+            "--data-dir", metavar="DIR", parser=folder_named, help=say("help.option.data_dir")
+        ),
     ] = None,
 ) -> None:
     """Become the gateway; what is not said here comes from GAI_* and the defaults."""

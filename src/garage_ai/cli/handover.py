@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from garage_ai import __version__
+from garage_ai.cli.target import folder_named
 from garage_ai.data_folder import default_data_dir
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _folder(words: list[str]) -> Path:
             said = following
         elif word.startswith(f"{_OPTION}="):
             said = word.partition("=")[2]
-    return (Path(said) if said else default_data_dir()).expanduser().absolute()
+    return (folder_named(said) if said else default_data_dir()).absolute()
 
 
 __all__ = ["become", "hand_over"]

@@ -71,7 +71,7 @@ def run(
         raise Misused(say("error.open", host=host), say("error.open.next"))
     from garage_ai.cli.litellm_run import Plan, run_litellm
 
-    folder = (data_dir or default_data_dir()).expanduser().absolute() / "litellm"
+    folder = (data_dir or default_data_dir()).absolute() / "litellm"
     run_litellm(
         Plan(
             client=litellm_client(gateway, api_key, data_dir),

@@ -13,6 +13,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Options stand behind the command that they are for; `{command} --help` lists its own.",
         "Val står efter det kommando de gäller; `{command} --help` listar dess egna.",
     ),
+    "no_home": (
+        "{folder} cannot be found: there is no such user here.",
+        "{folder} går inte att hitta: det finns ingen sådan användare här.",
+    ),
+    "no_home.next": (
+        "`~/NAME` lies in your own home, `./~NAME` in the folder you are in.",
+        "`~/NAMN` ligger i din hemmapp, `./~NAMN` i mappen du står i.",
+    ),
 }
 
 

@@ -43,7 +43,7 @@ def described(
     """Describe the model at `path`, to be had from hubs first. Raises: CliError."""
     path = path.expanduser().absolute()
     hub_sources = [_on_hub(text) for text in hubs]
-    store = ModelStore((data_dir or default_data_dir()).expanduser())
+    store = ModelStore(data_dir or default_data_dir())
     try:
         if path.is_dir():
             made = asyncio.run(store.adopt_folder(path, _show, name=name))

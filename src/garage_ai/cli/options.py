@@ -9,7 +9,7 @@ from garage_ai.cli.client import Client
 from garage_ai.cli.errors import Misused
 from garage_ai.cli.misuse_words import say as say_misuse
 from garage_ai.cli.node_words import say as say_of_node
-from garage_ai.cli.target import find_target
+from garage_ai.cli.target import find_target, folder_named
 from garage_ai.cli.words import say
 
 GatewayUrl = Annotated[
@@ -23,13 +23,21 @@ ApiKey = Annotated[
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say("help.option.data_dir")
+        "--data-dir",
+        envvar="GAI_DATA_DIR",
+        metavar="DIR",
+        parser=folder_named,
+        help=say("help.option.data_dir"),
     ),
 ]
 NodeDir = Annotated[
     Path | None,
     typer.Option(
-        "--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say_of_node("option.data_dir")
+        "--data-dir",
+        envvar="GAI_DATA_DIR",
+        metavar="DIR",
+        parser=folder_named,
+        help=say_of_node("option.data_dir"),
     ),
 ]
 Member = Annotated[

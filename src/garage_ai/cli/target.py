@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from garage_ai.cli.errors import Misused, Refused, Unreachable
 from garage_ai.cli.member_words import say as say_to_member
+from garage_ai.cli.misuse_words import say as say_misuse
 from garage_ai.cli.words import say
 from garage_ai.data_folder import default_data_dir
 from garage_ai.local.folders import Folders
@@ -125,9 +126,17 @@ def read_key(path: Path) -> str:
         return ""
 
 
+def folder_named(text: str) -> Path:
+    """Read the name of a folder; a `~` is the user's home, as in a shell. Raises: Misused."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise Misused(say_misuse("no_home", folder=text), say_misuse("no_home.next")) from None
+
+
 def _folder_from_environment() -> Path | None:
     folder = os.environ.get("GAI_DATA_DIR")
-    return Path(folder) if folder else None
+    return folder_named(folder) if folder else None
 
 
 def _base_url(text: str) -> str:
@@ -143,4 +152,12 @@ def _base_url(text: str) -> str:
     return url
 
 
-__all__ = ["Target", "find_target", "kept_ca", "read_key", "target_at", "untrusted_advice"]
+__all__ = [
+    "Target",
+    "find_target",
+    "folder_named",
+    "kept_ca",
+    "read_key",
+    "target_at",
+    "untrusted_advice",
+]

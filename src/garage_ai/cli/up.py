@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.options import DataDir
 from garage_ai.cli.words import say
 from garage_ai.data_folder import default_data_dir
 
@@ -24,12 +25,7 @@ def up(
     nats_port: Annotated[
         int, typer.Option("--nats-port", min=0, max=65_535, help=say("help.option.nats_port"))
     ] = 4222,
-    data_dir: Annotated[
-        Path | None,
-        typer.Option(
-            "--data-dir", envvar="GAI_DATA_DIR", metavar="DIR", help=say("help.option.data_dir")
-        ),
-    ] = None,
+    data_dir: DataDir = None,
     no_node: Annotated[bool, typer.Option("--no-node", help=say("help.option.no_node"))] = False,
     public: Annotated[
         str | None, typer.Option("--public", metavar="HOST", help=say("help.option.public"))
@@ -44,7 +40,7 @@ def up(
 ) -> None:
     """Run until a signal comes."""
     began = time.monotonic()
-    folder = (data_dir or default_data_dir()).expanduser().absolute()
+    folder = (data_dir or default_data_dir()).absolute()
     # Said before the imports below, which take a noticeable part of a second.
     output.write(say("up.title", folder=folder))
     from garage_ai.cli.up_run import run_up

@@ -58,6 +58,14 @@ def test_an_option_before_a_subcommand_is_not_dropped(
     assert "--help` lists its own" in ended.stderr
 
 
+@pytest.mark.parametrize("command", ["up", "gateway", "usage", "db check", "node status"])
+def test_a_folder_of_nobody_is_no_fault_inside(bare_cli: Cli, command: str) -> None:
+    """Every command reads a folder alike: `~NAME` is the home of a user, who may not be there."""
+    ended = bare_cli(*command.split(), "--data-dir=~nobody-of-that-name/net")
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert "there is no such user" in ended.stderr
+
+
 def test_a_command_starts_light() -> None:
     """Nothing of weight is imported before a command needs it."""
     code = (

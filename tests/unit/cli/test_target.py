@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from garage_ai.cli.errors import Misused, Refused, Unreachable
-from garage_ai.cli.target import find_target, kept_ca, target_at, untrusted_advice
+from garage_ai.cli.target import find_target, folder_named, kept_ca, target_at, untrusted_advice
 from garage_ai.local import whereabouts
 from garage_ai.local.folders import Folders
 from garage_ai.local.processes import ProcessMark, UpRecord, own_mark
@@ -60,6 +60,17 @@ def test_a_folder_that_is_named(home: Path) -> None:
     with pytest.raises(Unreachable):
         find_target(data_dir=home / "two")
     assert find_target(data_dir=home / "one").url == URL
+
+
+def test_a_folder_in_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell leaves the `~` of `--data-dir=~/one` as it is."""
+    monkeypatch.setenv("HOME", str(home))
+    network_in(home / "one")
+    assert find_target(data_dir=folder_named("~/one")).url == URL
+    monkeypatch.setenv("GAI_DATA_DIR", "~/one")
+    assert find_target().url == URL
+    with pytest.raises(Misused):
+        folder_named("~nobody-of-that-name")
 
 
 def test_a_dead_network_gets_no_key(home: Path) -> None:
