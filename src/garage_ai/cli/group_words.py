@@ -113,6 +113,11 @@ ERRORS: Final[dict[str, str]] = {
     "A group's name has 1 to 40 letters, digits, - and _.": (
         "En grupps namn har 1 till 40 bokstäver (a till z), siffror, - och _."
     ),
+    "This node is in the group {name} already. Its invitation is printed by: gai group invite. "
+    "Before it can be in another, leave that one: gai group leave": (
+        "Noden är redan med i gruppen {name}. Dess inbjudan skrivs ut av: gai group invite. Innan "
+        "den kan vara med i en annan, lämna den: gai group leave"
+    ),
     "That is no invitation to a group; it is one line that gai group made.": (
         "Det är ingen inbjudan till en grupp; den är en rad som gai group har gjort."
     ),

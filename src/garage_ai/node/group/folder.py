@@ -102,12 +102,31 @@ def join(
     *,
     find: bool = False,
 ) -> None:
-    """Keep that this node is part of a group. Raises: BadSecret."""
-    name, _ = read_invitation(line)
+    """Keep that this node is part of a group, or where its group is now.
+
+    Raises: BadSecret, NotPossible where it is in another group.
+    """
+    name, secret = read_invitation(line)
     folder.prepare()
+    _check_own(folder, secret)
     replace_secret(folder.path / SECRET, line.strip() + "\n")
     chosen = msgspec.to_builtins(GroupChoice(name, listen, peers, find))
     replace_secret(folder.path / GROUP, json.dumps(chosen, indent=2) + "\n")
+
+
+def _check_own(folder: NodeFolder, secret: bytes) -> None:
+    """See that no other group's secret would be lost. Raises: NotPossible."""
+    try:
+        name, own = read_invitation(read_secret(folder.path / SECRET))
+    except (SecretFileError, BadSecret):
+        # None, or one that is of no use any more.
+        return
+    if own != secret:
+        raise NotPossible(
+            "This node is in the group {name} already. Its invitation is printed by: gai group "
+            "invite. Before it can be in another, leave that one: gai group leave",
+            name=name,
+        )
 
 
 def leave(folder: NodeFolder) -> None:

@@ -31,10 +31,11 @@ def test_a_name_is_whose_secret_made_it_and_for_that_address_alone() -> None:
 def test_finding_is_chosen_with_a_word(tmp_path: Path) -> None:
     """And kept with the group; without it, the list alone counts."""
     for words, find in (((), False), (("--find",), True)):
-        where = ["--listen", "192.168.1.20", "--data-dir", str(tmp_path)]
+        folder = tmp_path / str(find)
+        where = ["--listen", "192.168.1.20", "--data-dir", str(folder)]
         done = CliRunner().invoke(commands.app, ["create", *words, *where])
         assert done.exit_code == 0, done.output
-        kept = group_of(NodeFolder(tmp_path))
+        kept = group_of(NodeFolder(folder))
         assert kept is not None
         assert kept.find is find
         assert ("--find" in done.stderr) is find

@@ -25,6 +25,20 @@ def test_an_invitation_makes_two_rigs_of_one_group(tmp_path: Path) -> None:
     assert "secret" not in (one.path / group.GROUP).read_text()
 
 
+def test_a_groups_secret_is_not_replaced_by_anothers(tmp_path: Path) -> None:
+    """The others would be locked out; the same invitation may come again with other addresses."""
+    folder, here = NodeFolder(tmp_path), HostPort("192.0.2.1", 4244)
+    line = group.create("garage")
+    group.join(folder, line, here, ())
+    for other in (group.create("garage"), group.create("cellar")):
+        with pytest.raises(NotPossible, match=r"group garage already.*gai group leave"):
+            group.join(folder, other, here, ())
+    assert group.invitation_of(folder) == line
+    group.join(folder, line, here, (HostPort("192.0.2.2", 4244),))
+    group.leave(folder)
+    group.join(folder, group.create("cellar"), here, ())
+
+
 def test_a_group_is_left(tmp_path: Path) -> None:
     """Nothing of it stays."""
     folder = NodeFolder(tmp_path)
