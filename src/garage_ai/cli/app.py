@@ -94,6 +94,7 @@ def make_app() -> typer.Typer:
 
 def main() -> NoReturn:
     """Run the command line and leave with its exit code."""
+    _open_closed()
     for stream in (sys.stdout, sys.stderr):
         # A terminal that cannot show a letter is no reason to fail.
         with contextlib.suppress(AttributeError):
@@ -125,6 +126,15 @@ def main() -> NoReturn:
     finally:
         output.finish()
     sys.exit(0)
+
+
+def _open_closed() -> None:
+    """Put the null device where the caller closed a stream, as with `>&-`: Python has None there,
+    and the next file that is opened would take its number."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            number = os.open(os.devnull, os.O_RDWR)
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _in_the_way(error: OSError) -> str:

@@ -14,6 +14,7 @@ from garage_ai.cli.client import Client
 from garage_ai.cli.conversation import Answer, Conversation, Reader, Typed, what_was_meant
 from garage_ai.cli.errors import CliError, Failed
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
+from garage_ai.cli.piped import read_piped
 from garage_ai.cli.words import say
 
 _MAX_PIPED: Final = 8_000_000
@@ -44,7 +45,7 @@ def chat(
     asked = client(gateway, api_key, data_dir)
     chosen, question = _meant(asked, model, text)
     if question is None and not sys.stdin.isatty():
-        question = sys.stdin.read(_MAX_PIPED).strip()
+        question = read_piped(lambda: sys.stdin.read(_MAX_PIPED)).strip()
         if not question:
             raise Failed(say("chat.no_text"))
     conversation = Conversation(chosen, system, max_tokens)

@@ -13,6 +13,7 @@ from garage_ai.cli import output
 from garage_ai.cli.group_plan_words import say as of_plan
 from garage_ai.cli.group_words import say
 from garage_ai.cli.options import AsJson, NodeDir
+from garage_ai.cli.piped import read_piped
 
 if TYPE_CHECKING:
     from garage_ai.node.folder import NodeFolder
@@ -62,7 +63,8 @@ def join(
     if sys.stdin.isatty():
         output.remark(say("paste"), style=None)
     folder = folder_at(data_dir)
-    name = _join(folder, sys.stdin.readline(_MAX_LINE), listen, peers, find=find)
+    line = read_piped(lambda: sys.stdin.readline(_MAX_LINE))
+    name = _join(folder, line, listen, peers, find=find)
     output.write(say("joined", name=name, folder=folder.path))
 
 

@@ -2,13 +2,14 @@
 
 import contextlib
 import secrets
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.amounts import in_units
 from garage_ai.cli.errors import Failed
 from garage_ai.cli.ledger_words import say
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
@@ -34,12 +35,12 @@ class Format(StrEnum):
 def amount(text: str) -> int:
     """Read GAI as nGAI. Raises: BadParameter."""
     try:
-        nano = Decimal(text).scaleb(_PLACES)
-    except InvalidOperation:
-        nano = Decimal(0)
-    if not nano.is_finite() or nano != nano.to_integral_value() or not nano:
+        nano = in_units(text, 10**_PLACES)
+    except ValueError:
+        nano = 0
+    if not nano:
         raise typer.BadParameter(say("amount.wrong"))
-    return int(nano)
+    return nano
 
 
 def gai(nano: str) -> str:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Annotated, Final
 
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.amounts import in_units
 from garage_ai.cli.client import Client, Owner
 from garage_ai.cli.limit_words import say
 from garage_ai.cli.shapes import Limits
@@ -36,12 +37,12 @@ def gai(text: str) -> str:
     if text == OFF:
         return text
     try:
-        amount = Decimal(text) * _GAI
-        if not amount.is_finite() or amount < 0 or amount != amount.to_integral_value():
-            raise InvalidOperation
-    except InvalidOperation as error:
-        raise typer.BadParameter(say("error.gai", value=repr(text))) from error
-    return str(int(amount))
+        amount = in_units(text, _GAI)
+    except ValueError:
+        amount = -1
+    if amount < 0:
+        raise typer.BadParameter(say("error.gai", value=repr(text)))
+    return str(amount)
 
 
 def moment(text: str) -> str:

@@ -21,6 +21,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "`~/NAME` lies in your own home, `./~NAME` in the folder you are in.",
         "`~/NAMN` ligger i din hemmapp, `./~NAMN` i mappen du står i.",
     ),
+    "not_utf8": (
+        "What comes on stdin is not text in UTF-8.",
+        "Det som kommer på stdin är inte text i UTF-8.",
+    ),
+    "not_utf8.next": (
+        "Convert it first, such as with: iconv -f latin1 -t utf-8",
+        "Gör om det först, till exempel med: iconv -f latin1 -t utf-8",
+    ),
 }
 
 

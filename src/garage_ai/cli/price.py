@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from garage_ai.cli import output
+from garage_ai.cli.amounts import in_units
 from garage_ai.cli.moments import moment
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.price_words import say
@@ -23,24 +24,15 @@ A_MILLION: Final = 1_000_000
 
 def amount(text: str) -> int:
     """Read GAI for a million tokens as nGAI for 1,000. Raises: ValueError."""
-    try:
-        exact = Decimal(text.replace(",", ".")) * A_MILLION
-    except InvalidOperation as error:
-        raise ValueError(text) from error
-    if not exact.is_finite() or exact != exact.to_integral_value():
-        raise ValueError(text)
-    return int(exact)
+    return in_units(text.replace(",", "."), A_MILLION)
 
 
 def share(text: str) -> int:
     """Read percent as thousandths. Raises: ValueError."""
-    try:
-        exact = Decimal(text.removesuffix("%").replace(",", ".")) * 10
-    except InvalidOperation as error:
-        raise ValueError(text) from error
-    if not exact.is_finite() or not 0 <= exact <= 1000 or exact != exact.to_integral_value():
+    thousandths = in_units(text.removesuffix("%").replace(",", "."), 10)
+    if not 0 <= thousandths <= 1000:
         raise ValueError(text)
-    return int(exact)
+    return thousandths
 
 
 def in_gai(nano: str) -> str:

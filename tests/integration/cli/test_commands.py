@@ -66,6 +66,30 @@ def test_a_folder_of_nobody_is_no_fault_inside(bare_cli: Cli, command: str) -> N
     assert "there is no such user" in ended.stderr
 
 
+@pytest.mark.parametrize("command", [["chat"], ["group", "join", "--listen", "192.168.1.20"]])
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_what_is_piped_in_is_utf_8(cli: Cli, command: list[str], locale: str) -> None:
+    """Another encoding is named, and nothing of it is sent."""
+    ended = subprocess.run(
+        cli.argv(*command),
+        env=cli.environment | {"LC_ALL": locale},
+        input="Hej på dig".encode("latin-1"),
+        capture_output=True,
+        timeout=30,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert b"not text in UTF-8" in ended.stderr
+
+
+@pytest.mark.parametrize("closed", [">&-", "<&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_is_no_error(cli: Cli, closed: str) -> None:
+    """Cron and some shells start programs so."""
+    argv = ["sh", "-c", f'exec "$@" {closed}', "sh", *cli.argv("models")]
+    ended = subprocess.run(argv, env=cli.environment, capture_output=True, timeout=30, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
 def test_a_command_starts_light() -> None:
     """Nothing of weight is imported before a command needs it."""
     code = (
