@@ -76,6 +76,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "The gateway cannot count this file's kind of tokens yet: nodes would earn nothing by it.",
         "Gatewayen kan ännu inte räkna filens sorts token: noder skulle inte tjäna något på den.",
     ),
+    "not_described": (
+        "{path} cannot be described: {reason}.",
+        "{path} går inte att beskriva: {reason}.",
+    ),
+    "not_described.next": (
+        "A model is a whole .gguf file, or a folder with config.json and .safetensors files.",
+        "En modell är en hel .gguf-fil, eller en mapp med config.json och .safetensors-filer.",
+    ),
     "reading": ("reading {file} {share} %", "läser {file} {share} %"),
     "shipped": ("comes with the gateway", "följer med gatewayen"),
     "table.name": ("model", "modell"),

@@ -7,7 +7,7 @@ import typer
 
 from garage_ai.cli import limits, output
 from garage_ai.cli.client import Client
-from garage_ai.cli.errors import Failed, Misused, Unreachable
+from garage_ai.cli.errors import CliError, Failed, Misused, Unreachable
 from garage_ai.cli.limit_words import say as say_of_limits
 from garage_ai.cli.member_words import say as words
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
@@ -15,7 +15,7 @@ from garage_ai.cli.own_shapes import Invite
 from garage_ai.cli.shapes import Member
 from garage_ai.cli.target import kept_ca, target_at
 from garage_ai.cli.words import say
-from garage_ai.wire.trust import TrustError, fetch_ca
+from garage_ai.wire.trust import TrustError, WrongFingerprint, fetch_ca
 
 app = typer.Typer(help=say("help.member"), no_args_is_help=True)
 
@@ -182,15 +182,29 @@ def _own_ca(url: str, presented: str) -> Path | None:
     if not fingerprint:
         return None
     path = kept_ca(url)
+    if not url.startswith("https:"):
+        raise Misused(say("error.bad_url", url=url), say("error.no_tls.next"))
     try:
         pem = fetch_ca(url, fingerprint)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.write_text(pem, encoding="ascii")
     except TrustError as error:
-        raise Unreachable(str(error)) from error
+        raise _untrusted(error, url) from error
     except OSError as error:
         raise Failed(words("file.failed", path=path, reason=error.strerror)) from error
     return path
+
+
+def _untrusted(error: TrustError, url: str) -> CliError:
+    """Say in the user's words why the CA that an invite names was not to be had."""
+    cause = error.__cause__
+    if isinstance(error, WrongFingerprint):
+        return Unreachable(words("other_ca", url=url), words("other_ca.next"))
+    if isinstance(cause, OSError):
+        reason = cause.strerror or str(cause)
+        unreachable = say("error.unreachable", url=url, reason=reason)
+        return Unreachable(unreachable, say("error.unreachable.next"))
+    return Failed(say("error.not_ours", url=url), say("error.no_tls.next"))
 
 
 @app.command(help=say_of_limits("help.member"))

@@ -63,6 +63,14 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "This network has a CA of its own; `gai` knows it now. For others: SSL_CERT_FILE={path}",
         "Nätet har en egen CA; `gai` känner den nu. För andra program: SSL_CERT_FILE={path}",
     ),
+    "other_ca": (
+        "{url} shows another CA than the one in the invite: someone may be in between.",
+        "{url} visar en annan CA än den i inbjudan: någon kan finnas mellan er.",
+    ),
+    "other_ca.next": (
+        "Ask whoever invited you for a new one, over another channel.",
+        "Be den som bjöd in dig om en ny inbjudan, på en annan väg.",
+    ),
     "untrusted.kept": (
         (
             "Is the address right? {path} holds the CA that your invite named. If the network has "

@@ -13,6 +13,7 @@ from garage_ai.catalog import (
     CatalogError,
     GgufInvalid,
     Manifest,
+    ManifestInvalid,
     ModelStore,
     OnHuggingFace,
     OverHttps,
@@ -53,7 +54,9 @@ def described(
         changes = {"sources": sources} | ({"licence": licence} if licence is not None else {})
         made = check_manifest(msgspec.structs.replace(made, **changes))
     except CatalogError as error:
-        raise Failed(str(error)) from error
+        words = say("not_described", path=path, reason=str(error).rstrip("."))
+        advice = "" if isinstance(error, ManifestInvalid) else say("not_described.next")
+        raise Failed(words, advice) from error
     if not sources:
         output.remark(say("no_sources"), style="yellow")
     if path.is_file() and not _is_counted(path):

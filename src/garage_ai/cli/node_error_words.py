@@ -17,7 +17,7 @@ _AGENT: Final[dict[str, str]] = {
     "The network no longer accepts this node ({node}): it was removed. To take part again, ask for "
     "a new token, then: gai node leave; gai node join URL TOKEN": (
         "Nätverket godtar inte längre den här noden ({node}): den har tagits bort. Be om en ny "
-        "inbjudan för att vara med igen, och kör: gai node leave; gai node join URL TOKEN"
+        "nodinbjudan för att vara med igen, och kör: gai node leave; gai node join URL TOKEN"
     ),
     "No agent is running from {folder}. Start it with: gai node run": (
         "Ingen agent arbetar från {folder}. Starta den med: gai node run"

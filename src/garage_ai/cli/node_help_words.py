@@ -6,7 +6,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "help": ("Lend this PC to a network.", "Låna ut den här datorn till ett nät."),
     "help.token": (
         "Make an enrolment token, one use: for an own node, or with an admin key for any member's.",
-        "Gör en inbjudan för en nod: en egen, eller med administratörsnyckel vilken medlems som.",
+        "Gör en nodinbjudan: för en egen nod, eller med administratörsnyckel för andras.",
     ),
     "help.admit": (
         "Let a node serve without a sandbox, or one whose limits do not hold (needs an admin key).",
@@ -42,7 +42,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "argument.node": ("The node's id.", "Nodens id."),
     "help.join": (
         "Enrol this PC with a token, then serve in the foreground.",
-        "Skriv in den här datorn med en inbjudan och börja sedan arbeta.",
+        "Skriv in den här datorn med en nodinbjudan och börja sedan arbeta.",
     ),
     "help.run": (
         "Serve again with the identity kept in the data folder.",
@@ -192,7 +192,7 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "option.gateway": ("Base URL of the gateway.", "Gatewayens bas-URL."),
     "option.name": ("What the network calls this PC.", "Vad nätet kallar den här datorn."),
     "argument.url": ("Base URL of the gateway.", "Gatewayens bas-URL."),
-    "argument.token": ("The enrolment token.", "Inbjudan."),
+    "argument.token": ("The enrolment token.", "Nodinbjudan."),
 }
 
 __all__ = ["HELP"]

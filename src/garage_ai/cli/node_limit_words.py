@@ -95,6 +95,14 @@ LIMITS: Final[dict[str, tuple[str, str]]] = {
         "no agent is running; the limits hold from its next start",
         "ingen agent är igång; gränserna gäller från nästa start",
     ),
+    "limits.not_tidied": (
+        "The limits are kept, but there is no room made for them: {reason}.",
+        "Gränserna är sparade, men inget är borttaget för att ge plats: {reason}.",
+    ),
+    "limits.not_tidied.next": (
+        "Put that right, then give the same command again.",
+        "Rätta till det, och ge sedan samma kommando igen.",
+    ),
     "limits.removed": (
         "removed to make room: {name} ({size})",
         "borttagen för att ge plats: {name} ({size})",

@@ -224,7 +224,8 @@ def _tidy(folder: "NodeFolder") -> None:
     try:
         removed = asyncio.run(tidy(folder))
     except CatalogError as error:
-        raise Failed(str(error)) from error
+        words = say("limits.not_tidied", reason=str(error).rstrip("."))
+        raise Failed(words, say("limits.not_tidied.next")) from error
     for each in removed:
         output.remark(say("limits.removed", name=each.name, size=shown_size(each.size)))
 

@@ -124,7 +124,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "exposed.unencrypted": (
         "WITHOUT TLS: anyone on the way can read the token and what is asked, and change it.",
-        "UTAN TLS: den som finns på vägen kan läsa inbjudan och det som frågas, och ändra det.",
+        "UTAN TLS: den som finns på vägen kan läsa nodinbjudan och det som frågas, och ändra det.",
     ),
     "exposed.unencrypted.next": (
         "Only for a network of your own. Elsewhere ask for an address with https://",

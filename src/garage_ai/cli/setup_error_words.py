@@ -72,7 +72,7 @@ SETUP: Final[dict[str, str]] = {
         "eller välj en annan --data-dir."
     ),
     "Enrolling needs a token; an administrator makes one: gai node token": (
-        "För att gå med behövs en inbjudan; en administratör gör en: gai node token"
+        "För att gå med behövs en nodinbjudan; en administratör gör en: gai node token"
     ),
     "A container cannot be given {text!r}: its name has a comma or a quote.": (
         "En behållare kan inte få {text!r}: namnet har ett komma eller ett citattecken."

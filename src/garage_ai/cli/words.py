@@ -38,7 +38,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help.key.revoke": ("Revoke a key, at once.", "Spärra en nyckel, genast."),
     "help.member": (
         "Members: who owns keys, tokens and nodes.",
-        "Medlemmar: vilka som äger nycklar, inbjudningar och noder.",
+        "Medlemmar: vilka som äger nycklar, nodinbjudningar och noder.",
     ),
     "help.member.create": (
         "Make a member. Its id goes into --member.",
@@ -97,7 +97,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.option.admin": (
         "Let it manage keys, nodes and tokens too.",
-        "Låt den sköta nycklar, noder och inbjudningar också.",
+        "Låt den sköta nycklar, noder och nodinbjudningar också.",
     ),
     "help.option.usage": (
         "Let it tell what others used: for a LiteLLM proxy in front.",

@@ -154,3 +154,13 @@ def test_what_cannot_be_described_is_told(bare_cli: Cli, args: tuple[str, ...], 
     ended = bare_cli("models", "describe", *(each.format(weights=weights()) for each in args))
     assert (ended.returncode, ended.stdout) == (code, "")
     assert ended.stderr.startswith("gai: ")
+
+
+def test_what_is_no_model_is_told_in_the_owners_language(bare_cli: Cli, tmp_path: Path) -> None:
+    """With what a model would be."""
+    path = tmp_path / "notes.gguf"
+    path.write_text("no model")
+    ended = bare_cli("models", "describe", str(path), LC_ALL="sv_SE.UTF-8")
+    said = ended.stderr.splitlines()
+    assert said[0].startswith(f"gai: {path} går inte att beskriva: ")
+    assert said[1].startswith("En modell är en hel .gguf-fil")

@@ -11,6 +11,7 @@ from tests.unit.node.test_folder import RECORD
 from typer.testing import CliRunner
 
 from garage_ai.cli import node, node_limits, node_status
+from garage_ai.cli.errors import Failed
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.events import State
@@ -245,4 +246,18 @@ def test_a_smaller_room_is_made_at_once(tmp_path: Path) -> None:
         node.app, ["limits", "--keep", "no-such-model", "--data-dir", str(tmp_path)]
     )
     assert "The catalogue has no model 'no-such-model'" in str(refused.exception)
+    assert load_limits(tmp_path).disk == 1_000_000
+
+
+def test_room_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """The limits hold all the same, and the owner hears what is in the way."""
+    folder = NodeFolder(tmp_path)
+    folder.prepare()
+    folder.save(RECORD)
+    # What the label calls a file is a folder, which no unlink removes.
+    (shelve(tmp_path, "a", 3_000_000) / "inside" / "more.bin").mkdir(parents=True)
+    made = CliRunner().invoke(node.app, ["limits", "--disk", "1MB", "--data-dir", str(tmp_path)])
+    assert isinstance(made.exception, Failed)
+    assert made.exception.message.startswith("The limits are kept, but")
+    assert made.exception.advice
     assert load_limits(tmp_path).disk == 1_000_000
