@@ -33,6 +33,7 @@ from garage_ai.cli.chat import chat
 from garage_ai.cli.errors import INTERRUPTED, CliError, Failed
 from garage_ai.cli.gateway import gateway
 from garage_ai.cli.handover import hand_over
+from garage_ai.cli.reason_words import reason_in_words
 from garage_ai.cli.up import up
 from garage_ai.cli.words import say
 
@@ -138,7 +139,7 @@ def _open_closed() -> None:
 
 
 def _in_the_way(error: OSError) -> str:
-    reason = error.strerror or str(error)
+    reason = reason_in_words(error.strerror or str(error))
     if error.filename is None:
         return say("error.plain", message=reason)
     return say("error.no_folder", folder=os.fsdecode(error.filename), reason=reason)

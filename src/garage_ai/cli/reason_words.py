@@ -31,6 +31,11 @@ REASONS: Final[dict[str, str]] = {
     "waiting for memory: {much} needed, {room} free": (
         "väntar på minne: {much} behövs, {room} ledigt"
     ),
+    # Why a folder cannot be used.
+    "it is shared by all users of this PC": "den delas av alla som använder datorn",
+    "it holds what is not of Garage AI; choose a folder of its own": (
+        "den har annat i sig än Garage AI; välj en egen mapp"
+    ),
     # Why the engine is not ready.
     "what runs ends before another engine is made": "det som pågår slutar innan en ny motor görs",
     "the engine is starting": "motorn startar",

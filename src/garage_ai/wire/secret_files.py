@@ -19,6 +19,14 @@ _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _MAX_BYTES: Final = 64 * 1024
 _SUFFIX_BYTES: Final = 8
 _ANY_SUFFIX: Final = "[0-9a-f]" * 2 * _SUFFIX_BYTES
+_EMPTY_DISK: Final = frozenset({"lost+found"})
+_OWN: Final = frozenset(
+    {
+        *("admin.key", "authority", "checked", "garage-signing.nk", "garage.db", "identity.json"),
+        *("litellm", "local-node", "locks", "node.nk", "trusted"),
+    }
+)
+"""What only a folder of Garage AI holds: any of it may have been made before the folder was."""
 
 
 class SecretFileError(Exception):
@@ -46,14 +54,29 @@ class SecretDamaged(SecretFileError):
 def make_private_folder(path: Path) -> None:
     """Make a folder (and its parents) that only the owner may enter; tighten one that is there.
 
-    Raises: OSError, also for a folder that all users share: root could close /tmp to them.
+    Raises: OSError, also for a folder of others: root could close /tmp or /var/lib to them.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = path.stat().st_mode
     if mode & stat.S_ISVTX:
         raise PermissionError(errno.EPERM, "it is shared by all users of this PC", str(path))
-    if stat.S_IMODE(mode) & _OTHERS:
+    if mode & _OTHERS:
+        if _is_of_others(path):
+            raise PermissionError(
+                errno.EPERM,
+                "it holds what is not of Garage AI; choose a folder of its own",
+                str(path),
+            )
         path.chmod(0o700)
+
+
+def _is_of_others(path: Path) -> bool:
+    """Tell whether a folder that others may enter was there before us, for something else."""
+    names = {each.name for each in path.iterdir()} - _EMPTY_DISK
+    if not names or names & _OWN:
+        return False
+    # Below a folder that is closed to them, others do not get there anyhow.
+    return all(parent.stat().st_mode & _OTHERS for parent in path.resolve().parents)
 
 
 def sync_folder(path: Path) -> None:

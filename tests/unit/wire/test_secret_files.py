@@ -1,6 +1,8 @@
 """Folders for their owner alone."""
 
 import stat
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,43 @@ def test_a_folder_that_all_users_share_is_left_to_them(tmp_path: Path) -> None:
     with pytest.raises(PermissionError, match="shared"):
         make_private_folder(shared)
     assert stat.S_IMODE(shared.stat().st_mode) == 0o1777
+
+
+@pytest.fixture
+def reachable() -> Iterator[Path]:
+    """Make a folder that other users get to, which those of pytest are not."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+def test_a_folder_that_was_there_for_something_else_is_left_open(reachable: Path) -> None:
+    """Root who names /var/lib as the data folder would close it to every service."""
+    (reachable / "dpkg").mkdir()
+    with pytest.raises(PermissionError, match="choose a folder of its own"):
+        make_private_folder(reachable)
+    assert stat.S_IMODE(reachable.stat().st_mode) == 0o755
+    make_private_folder(reachable / "garage-ai")
+    assert stat.S_IMODE((reachable / "garage-ai").stat().st_mode) == 0o700
+
+
+@pytest.mark.parametrize("name", ["garage.db", "identity.json", "trusted", "lost+found"])
+def test_a_folder_of_ours_is_tightened_with_what_is_in_it(reachable: Path, name: str) -> None:
+    """One that was copied, that an invite made, or that is a disk of its own."""
+    (reachable / name).touch()
+    make_private_folder(reachable)
+    assert stat.S_IMODE(reachable.stat().st_mode) == 0o700
+
+
+def test_a_folder_that_others_do_not_get_to_is_tightened(tmp_path: Path) -> None:
+    """It is shut to them already."""
+    tmp_path.chmod(0o700)
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    folder.chmod(0o755)
+    (folder / "engine.log").touch()
+    make_private_folder(folder)
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_a_disk_that_is_full_keeps_the_old_file_and_gets_no_new_one(
