@@ -41,6 +41,7 @@ from garage_ai.accounts.errors import (
     TokenRevoked,
     TokenUsed,
     TooManyMade,
+    TooManyRotations,
 )
 from garage_ai.accounts.external_models import ExternalModels
 from garage_ai.accounts.images import DecidedImage, Images
@@ -160,5 +161,6 @@ __all__ = [
     "TokenState",
     "TokenUsed",
     "TooManyMade",
+    "TooManyRotations",
     "Trust",
 ]

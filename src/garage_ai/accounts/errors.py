@@ -37,6 +37,7 @@ AccountError                     code
 │   ├── RateLimited              rate_limit_exceeded     requests or tokens a minute, streams
 │   ├── BudgetExceeded           budget_exceeded         of the day or the month
 │   ├── ModelForbidden           model_forbidden
+│   ├── TooManyRotations         too_many_rotations      a node has changed its key enough today
 │   └── LimitsUnavailable        storage_unavailable     cannot be checked, and fails closed
 └── AdminKeyUnusable             admin_key_unusable      the file holds no key that works
 
@@ -217,6 +218,10 @@ class BudgetExceeded(LimitReached):
 class ModelForbidden(LimitReached):
     code = "model_forbidden"
     param = "model"
+
+
+class TooManyRotations(LimitReached):
+    code = "too_many_rotations"
 
 
 class LimitsUnavailable(LimitReached):

@@ -2,12 +2,19 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import ColumnElement, Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts.errors import NodeKeyStale, NodeKeyTaken, NodeNotFound, NodeRemoved
+from garage_ai.accounts.errors import (
+    NodeKeyStale,
+    NodeKeyTaken,
+    NodeNotFound,
+    NodeRemoved,
+    TooManyRotations,
+)
 from garage_ai.accounts.fields import checked_name, checked_public_key
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import EnrolmentToken, Node, RetiredKey, Trust
@@ -17,6 +24,11 @@ from garage_ai.audit.service import AuditLog
 from garage_ai.storage import MemberId, Storage
 from garage_ai.storage.tables import members, nodes, retired_node_keys
 from garage_ai.wire.ids import NodeId, new_node_id
+
+ROTATIONS: Final = 5
+"""Of one node within a day: each is one more revocation that every server carries for a year."""
+
+_DAY: Final = timedelta(days=1)
 
 
 class Nodes:
@@ -114,7 +126,7 @@ class Nodes:
 
         The caller has checked that the old key signed for the new one. The same call again
         changes nothing. Raises: InvalidField, NodeNotFound, NodeKeyStale, NodeKeyTaken,
-        StorageError.
+        TooManyRotations, StorageError.
         """
         checked_public_key(new)
         now = self._clock()
@@ -128,6 +140,7 @@ class Nodes:
                 return current
             if current.public_key != old:
                 raise NodeKeyStale(f"node {node!r} has another public key by now")
+            _require_calm(current, now)
             await _require_unused(connection, new)
             await _set(connection, node, public_key=new)
             await connection.execute(
@@ -176,6 +189,16 @@ async def _insert(connection: AsyncConnection, node: Node) -> None:
             bare_allowed_at=node.bare_allowed_at,
         )
     )
+
+
+def _require_calm(node: Node, now: datetime) -> None:
+    """Refuse a rotation where there were as many within a day. Raises: TooManyRotations."""
+    lately = [key.retired_at for key in node.retired_keys if key.retired_at > now - _DAY]
+    if len(lately) >= ROTATIONS:
+        wait = (lately[-ROTATIONS] + _DAY - now).total_seconds()
+        raise TooManyRotations(
+            f"a node changes its key {ROTATIONS} times a day at most", retry_after=wait
+        )
 
 
 async def _require_unused(connection: AsyncConnection, public_key: str) -> None:

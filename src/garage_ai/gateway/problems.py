@@ -298,6 +298,11 @@ _TABLE: Final = (
             "This node, or this gateway, has measured lines enough for now.",
             "Wait as long as Retry-After says.",
         ),
+        (
+            "too_many_rotations",
+            "The node has changed its key as often as it may within a day.",
+            "Wait as long as Retry-After says; the key that it has works on.",
+        ),
     ),
     *rows(
         429,

@@ -211,7 +211,7 @@ class NatsServer:
         self._program = program
         self._host = host
         self._port = port
-        self._websocket_port = websocket_port
+        self._websocket = port + 1 if websocket_port is None else websocket_port
         self._tls = tls
         self._insecure = insecure
         self.server_name = f"garage-{authority.operator[:12]}"
@@ -243,7 +243,7 @@ class NatsServer:
             pid_file=self.pid_file,
             host=self._host,
             port=self._port,
-            websocket_port=self._websocket_port,
+            websocket_port=self._websocket,
             tls=self._tls,
             insecure=self._insecure,
         )
@@ -268,27 +268,27 @@ class NatsServer:
 
         Raises: ServerNotReady, StrangerOnPort.
         """
-        config = self.config()
-        host = "127.0.0.1" if config.host in {"0.0.0.0", "localhost"} else config.host  # noqa: S104
+        # Not by `config`: it reads the keys, which say nothing of whether the server is well.
+        host = "127.0.0.1" if self._host in {"0.0.0.0", "localhost"} else self._host  # noqa: S104
         try:
             async with asyncio.timeout(seconds):
                 # Another process has no event of ours to wait for.
-                while not await self._answers(host, config.port, config.websocket):  # noqa: ASYNC110
+                while not await self._answers(host):  # noqa: ASYNC110
                     await asyncio.sleep(_PROBE_SECONDS)
         except TimeoutError as error:
             raise ServerNotReady(
-                f"nats-server did not answer on {host}:{config.port} within {seconds:g} s; "
+                f"nats-server did not answer on {host}:{self._port} within {seconds:g} s; "
                 f"see {self.log_file}"
             ) from error
 
-    async def _answers(self, host: str, port: int, websocket: int) -> bool:
+    async def _answers(self, host: str) -> bool:
         try:
-            line = await _first_line(host, port)
-            await _close(await asyncio.open_connection(host, websocket))
+            line = await _first_line(host, self._port)
+            await _close(await asyncio.open_connection(host, self._websocket))
         except OSError:
             return False
         if _server_name(line) != self.server_name:
-            raise StrangerOnPort(f"something else answers on {host}:{port}")
+            raise StrangerOnPort(f"something else answers on {host}:{self._port}")
         return True
 
 

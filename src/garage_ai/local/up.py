@@ -294,7 +294,7 @@ def _nats_plan(server: NatsServer) -> Plan:
     async def ready() -> bool:
         try:
             await server.wait_ready(1.0)
-        except (NatsServerError, AuthorityError) as error:
+        except NatsServerError as error:
             raise LocalError(str(error)) from error
         return True
 

@@ -235,7 +235,7 @@ class Authority:
             if not _covers(others, both):
                 return self._write(ours, self._current(both), max(ours.iat, theirs.iat))
             if not _covers(mine, both):
-                self._write(ours, both, ours.iat)
+                self._write(ours, self._current(both), ours.iat)
         return None
 
     def _garage(self) -> Claims:
@@ -295,8 +295,10 @@ def _pruned(revocations: Mapping[str, int], now: int, oldest_node: int) -> dict[
     if len(kept) < _REVOCATIONS_KEPT:
         return kept
     # One line for all takes the place of the old ones. A node in good standing has renewed
-    # since; a gateway connected for longer than a node's life connects once more.
-    return {key: at for key, at in kept.items() if at > oldest_node} | {_ALL: oldest_node}
+    # since; a gateway connected for longer than a node's life connects once more. Where too many
+    # are newer than that, nodes that have not renewed since the oldest of them do so by proof.
+    line = max(oldest_node, sorted(kept.values())[-_REVOCATIONS_KEPT])
+    return {key: at for key, at in kept.items() if at > line} | {_ALL: line}
 
 
 def _union(one: Mapping[str, int], other: Mapping[str, int]) -> dict[str, int]:

@@ -22,7 +22,15 @@ from pathlib import Path
 from typing import Final
 
 from garage_ai.network.authority_errors import AuthorityDamaged
-from garage_ai.wire.claims import Account, AccountLimits, Claims, ClaimsError, Operator, decode
+from garage_ai.wire.claims import (
+    MAX_TOKEN,
+    Account,
+    AccountLimits,
+    Claims,
+    ClaimsError,
+    Operator,
+    decode,
+)
 from garage_ai.wire.claims import encode as encode_claims
 from garage_ai.wire.nkey import KeyPair, NkeyError, PublicKey, Role
 from garage_ai.wire.secret_files import (
@@ -151,7 +159,7 @@ def load_keys(directory: Path) -> tuple[Keys, Claims]:
 def _reader(folder: Path) -> Callable[[str], str]:
     def read(name: str) -> str:
         try:
-            return read_secret(folder / name)
+            return read_secret(folder / name, most=MAX_TOKEN)
         except SecretFileError as error:
             raise AuthorityDamaged(
                 f"{error}. Restore {folder} from a backup; a network cannot go on with new keys."

@@ -143,10 +143,10 @@ def unfinished(path: Path) -> list[Path]:
     return sorted(path.parent.glob(f".{glob.escape(path.name)}.{_ANY_SUFFIX}"))
 
 
-def read_secret(path: Path) -> str:
+def read_secret(path: Path, *, most: int = _MAX_BYTES) -> str:
     """Read a file that only the owner may read, without the white space around it.
 
-    Raises: SecretMissing, SecretExposed, SecretDamaged.
+    `most` is how many bytes it may have. Raises: SecretMissing, SecretExposed, SecretDamaged.
     """
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
@@ -162,6 +162,9 @@ def read_secret(path: Path) -> str:
                 f"`chmod 600 {path}`; otherwise make a new key."
             )
         try:
-            return file.read(_MAX_BYTES).decode().strip()
+            content = file.read(most + 1)
+            if len(content) > most:
+                raise SecretDamaged(f"{path} is too long: of {most} bytes at most")
+            return content.decode().strip()
         except (OSError, UnicodeDecodeError) as error:
             raise SecretDamaged(f"{path} is not a text file of ours") from error

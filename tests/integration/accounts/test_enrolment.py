@@ -26,7 +26,9 @@ from garage_ai.accounts import (
     TokenNotFound,
     TokenRevoked,
     TokenUsed,
+    TooManyRotations,
 )
+from garage_ai.accounts.nodes import ROTATIONS
 from garage_ai.accounts.secrets import new_secret
 from garage_ai.storage import Storage
 
@@ -269,6 +271,25 @@ async def test_a_key_is_rotated_and_retired(
     with pytest.raises(NodeKeyTaken):
         await nodes.rotate_key(node.id, public_key("B"), public_key("A"))
     assert await nodes.list() == [rotated]
+
+
+async def test_a_key_is_rotated_a_few_times_a_day(
+    tokens: EnrolmentTokens, nodes: Nodes, clock: Clock
+) -> None:
+    """Each is a line more in what all servers hold; the node goes on with the key that it has."""
+    keys = [public_key(letter) for letter in "ABCDEFGHIJ"]
+    node = await nodes.enrol(await token_for(tokens), keys[0], "garage")
+    for number in range(ROTATIONS):
+        clock.now += HOUR
+        await nodes.rotate_key(node.id, keys[number], keys[number + 1])
+    last = keys[ROTATIONS : ROTATIONS + 2]
+    with pytest.raises(TooManyRotations) as refused:
+        await nodes.rotate_key(node.id, *last)
+    assert refused.value.retry_after == (24 - ROTATIONS + 1) * 3600
+    again = await nodes.rotate_key(node.id, keys[ROTATIONS - 1], keys[ROTATIONS])
+    assert again.public_key == keys[ROTATIONS]
+    clock.now += timedelta(seconds=refused.value.retry_after)
+    assert (await nodes.rotate_key(node.id, *last)).public_key == last[1]
 
 
 async def test_no_two_nodes_share_a_key(

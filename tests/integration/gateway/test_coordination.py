@@ -5,6 +5,7 @@ import secrets
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tests.parts.raw_http import Answer, ask
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
 from garage_ai.accounts import OPERATOR, ExternalModels, KeyId, Nodes
+from garage_ai.accounts.nodes import ROTATIONS
 from garage_ai.ledger import Receipt
 from garage_ai.storage import UsagePart, UsageRecord
 from garage_ai.storage.tables import nodes
@@ -107,6 +109,26 @@ async def test_a_node_without_proof(edge: Edge) -> None:
     assert (await api(edge, "POST", "/nodes", body, key=False)).code == "proof_refused"
     body = fields_of(request) | {"nonce": secrets.token_urlsafe(40)}
     assert (await api(edge, "POST", "/nodes", body, key=False)).code == "nonce_unusable"
+
+
+async def test_a_node_that_changes_its_key_again_and_again(edge: Edge) -> None:
+    """It is told when it may again, and nothing more is written down of it."""
+    keys = [new_identity() for _ in range(ROTATIONS + 2)]
+    node = NodeId(told(await enrol(edge, keys[0], await new_token(edge)), 201)["node"])
+    answers = [
+        await api(
+            edge,
+            "POST",
+            f"/nodes/{node}/key",
+            fields_of(make_rotation(node, await nonce(edge), old, new)),
+            key=False,
+        )
+        for old, new in pairwise(keys)
+    ]
+    assert [each.status for each in answers] == [200] * ROTATIONS + [429]
+    assert answers[-1].code == "too_many_rotations"
+    assert 86_000 < int(answers[-1].headers["retry-after"]) <= 86_400
+    assert len(edge.revoker.revoked) == ROTATIONS
 
 
 async def test_a_node_changes_its_key_and_leaves(edge: Edge) -> None:

@@ -66,6 +66,14 @@ async def test_not_ready_in_time_says_where_to_look(authority: Authority, tmp_pa
         await server.wait_ready(0.2)
 
 
+async def test_a_server_that_runs_is_ready_whatever_becomes_of_the_keys(
+    nats: NatsProcess, tmp_path: Path
+) -> None:
+    """Nobody kills a server that serves because a file beside it cannot be read."""
+    (tmp_path / "nats" / "authority" / "garage.jwt").unlink()
+    await nats.server.wait_ready(2)
+
+
 async def test_another_networks_server_on_the_port_is_told_apart(
     make_nats: MakeNats, tmp_path: Path
 ) -> None:

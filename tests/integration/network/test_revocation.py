@@ -5,7 +5,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.parts.credentials import OTHER, Told, is_revoked, node_credentials
+from tests.integration.conftest import MakeNats
+from tests.parts.credentials import OTHER, Told, cut_off, is_revoked, node_credentials
 from tests.parts.nats import NatsProcess, two_free_ports
 
 from garage_ai.network.authority import Authority
@@ -61,6 +62,26 @@ async def test_a_revoked_node_is_closed_within_five_seconds_and_stays_out(
     assert len(mine.connected) == 1
     await node.close()
     await other.close()
+
+
+@pytest.mark.parametrize("when", ["before its start", "while it runs"])
+async def test_a_server_takes_the_longest_list(
+    make_nats: MakeNats, authority: Authority, when: str
+) -> None:
+    """As many as are kept, from its configuration and by a push: who comes last is cut off."""
+    nats, told = make_nats(), Told()
+    if when == "while it runs":
+        await nats.start()
+    cut_off(authority, 4_998, int(time.time()))
+    if when == "before its start":
+        await nats.start()
+    credentials = node_credentials(authority)
+    node = await link(nats, Fixed(credentials.pair, credentials.jwt()), told)
+    assert await ClaimsPusher(authority, [nats.tcp_url]).revoke(credentials.pair.public)
+    await told.until(lambda: bool(told.lost))
+    assert isinstance(told.lost[0], CredentialsRevoked)
+    assert len(authority.garage_jwt()) > 400_000
+    await node.close()
 
 
 class Fixed:

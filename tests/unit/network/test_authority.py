@@ -2,11 +2,12 @@
 
 import shutil
 import stat
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from tests.parts.credentials import is_revoked
+from tests.parts.credentials import cut_off, is_revoked
 
 from garage_ai.network import authority_keys
 from garage_ai.network.authority import DAY, LONGEST_LIFE, Authority
@@ -327,6 +328,43 @@ def test_a_long_list_is_folded_and_still_fits_a_message(
     assert set(revocations) == {"*", fresh}
     assert all(is_revoked(authority, key, NOW) for key in old)
     assert not is_revoked(authority, user(), clock.now - 29 * DAY)
+
+
+def test_the_longest_list_is_read_again_and_grows_no_longer(
+    authority: Authority, tmp_path: Path, clock: Clock
+) -> None:
+    """With five thousand cut off within a month the keys open, and more can be cut off."""
+    keys = cut_off(authority, 5_000, NOW)
+    again = Authority.open_or_create(tmp_path / "nats", clock=clock)
+    assert len(garage(again).revocations) == 5_000
+    last = [user() for _ in range(3)]
+    for key in last:
+        clock.now += 1
+        again.record_revocation(key)
+    revocations = garage(again).revocations
+    assert len(revocations) <= 5_001
+    assert all(voids(revocations, key) >= NOW for key in (*keys, *last))
+    assert not is_revoked(again, user(), NOW + 1)
+
+
+def test_two_long_lists_are_one_that_is_no_longer(
+    authority: Authority, tmp_path: Path, clock: Clock
+) -> None:
+    """Copies of a folder that were apart for long agree on what can still be told."""
+    other = copied(authority, tmp_path, clock)
+    keys = [*cut_off(authority, 4_900, NOW), *cut_off(other, 4_900, NOW - 9)]
+    told = authority.agree(other.garage_jwt())
+    assert told is not None
+    assert other.agree(told) is None
+    for each in (authority, other):
+        revocations = garage(each).revocations
+        assert len(revocations) <= 5_000
+        assert all(voids(revocations, key) >= NOW - 9 for key in keys)
+
+
+def voids(revocations: Mapping[str, int], key: str) -> int:
+    """Tell until when a key's JWTs are void."""
+    return max(revocations.get(key, 0), revocations.get("*", 0))
 
 
 def test_the_longest_list_fits_one_message(authority: Authority) -> None:

@@ -9,6 +9,7 @@ import pytest
 from tests.parts.full_disk import full_disk
 
 from garage_ai.wire.secret_files import (
+    SecretDamaged,
     create_secret,
     make_private_folder,
     read_secret,
@@ -84,3 +85,11 @@ def test_a_disk_that_is_full_keeps_the_old_file_and_gets_no_new_one(
                 write(folder / name, "after")
     assert list(folder.iterdir()) == [folder / "kept"]
     assert read_secret(folder / "kept") == "before"
+
+
+def test_a_file_that_is_too_long_is_told_and_never_cut(tmp_path: Path) -> None:
+    """What was read of it would look whole to whoever asked for it."""
+    create_secret(tmp_path / "data" / "long", "x" * 70_000)
+    with pytest.raises(SecretDamaged, match="too long"):
+        read_secret(tmp_path / "data" / "long")
+    assert read_secret(tmp_path / "data" / "long", most=70_000) == "x" * 70_000

@@ -113,6 +113,7 @@ def joining_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
             "invalid_field",
             "node_key_taken",
             "node_key_stale",
+            "too_many_rotations",
             key=False,
         ),
         openapi_extra=OPEN,
