@@ -67,7 +67,7 @@ async def back_up(home: Home, target: Path, *, with_files: bool = False) -> Mani
         if held is not None:
             await asyncio.to_thread(held.hold)
         revision = await copy_out(home.database_url, folder / DATABASE)
-        files = {DATABASE: folder / DATABASE} | dict(_keys(home))
+        files = {DATABASE: folder / DATABASE} | await asyncio.to_thread(_copied, home, folder)
         if held is not None:
             await asyncio.to_thread(held.hold)
             places = await asyncio.to_thread(places_in, folder / DATABASE)
@@ -113,6 +113,16 @@ def _keys(home: Home) -> Iterator[tuple[str, Path]]:
             for file in sorted(place.iterdir()):
                 if file.is_file() and not file.name.startswith("."):  # half-written ones
                     yield f"{name}/{file.name}", file
+
+
+def _copied(home: Home, folder: Path) -> dict[str, Path]:
+    """Copy those files, which a gateway may replace between their digest and their bytes."""
+    copies = {}
+    for name, file in _keys(home):
+        copies[name] = folder / name
+        copies[name].parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, copies[name])
+    return copies
 
 
 def _is_begun(home: Home, whole: Path) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from tarfile import TarInfo
 from typing import Any, Final
 
 import pytest
@@ -16,7 +17,7 @@ from tests.databases import Server
 
 from garage_ai.accounts import KeyRing
 from garage_ai.local import backup
-from garage_ai.local.archive import Manifest, write_archive
+from garage_ai.local.archive import Manifest, _header, write_archive
 from garage_ai.local.backup import Home, back_up, restore
 from garage_ai.local.backup_errors import (
     BackupDamaged,
@@ -28,6 +29,7 @@ from garage_ai.local.backup_errors import (
 from garage_ai.local.held_files import LEFT_SECONDS
 from garage_ai.network.authority import Authority
 from garage_ai.storage import OPERATOR, Storage, sqlite_url, tables
+from garage_ai.wire.nkey import KeyPair, Role
 
 pytestmark = pytest.mark.anyio
 
@@ -103,6 +105,24 @@ async def test_a_network_comes_back(lived: Lived, elsewhere: Home, tmp_path: Pat
     assert await restore(tmp_path / "backup.tar", elsewhere) == made
     assert await works(lived, elsewhere)
     assert not [each.name for each in left_over(elsewhere)]
+
+
+async def test_a_node_that_is_cut_off_meanwhile_spoils_no_backup(
+    lived: Lived, elsewhere: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A longer list takes the place of the one that was looked at: what is written fits."""
+    authority = Authority.open_or_create(lived.home.nats)
+    before = authority.garage_jwt()
+
+    def cut_off(name: str, size: int) -> TarInfo:
+        authority.record_revocation(KeyPair.generate(Role.USER).public)
+        return _header(name, size)
+
+    monkeypatch.setattr("garage_ai.local.archive._header", cut_off)
+    await back_up(lived.home, tmp_path / "backup.tar")
+    assert len(authority.garage_jwt()) > len(before)
+    await restore(tmp_path / "backup.tar", elsewhere)
+    assert Authority.open_or_create(elsewhere.nats).garage_jwt() == before
 
 
 @pytest.fixture
