@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from garage_ai.accounts import KeyId, MemberId
 from garage_ai.gateway.batch_worker import watch_worker
 from garage_ai.gateway.batching import watch_batches
+from garage_ai.gateway.certificate import watch_certificate
 from garage_ai.gateway.counting import watch_counts
 from garage_ai.gateway.economy import watch_economy
 from garage_ai.gateway.metrics import Metrics
@@ -87,6 +88,7 @@ def _families() -> Iterator[Metric]:
     watch_counts(metrics, ABSENT, ABSENT)
     watch_batches(metrics, ABSENT)
     watch_worker(metrics, ABSENT)
+    watch_certificate(metrics, ABSENT)
     metrics.counted("counted")
     metrics.observe(_record())
     metrics.auth_failed()

@@ -40,6 +40,7 @@ from garage_ai.gateway.batching import Desk, open_batch, upload_limits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import AccountBooks, StoredUsage
 from garage_ai.gateway.catalogue import NetworkCatalogue, follow, known_models
+from garage_ai.gateway.certificate import keep_certificate
 from garage_ai.gateway.counting import open_recount
 from garage_ai.gateway.economy import Economy, open_economy
 from garage_ai.gateway.kept_settings import kept_settings
@@ -99,7 +100,9 @@ async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> Non
     tls = server_tls(settings)
     with contextlib.closing(bind(settings.host, settings.port)) as listener:
         async with AsyncExitStack() as stack:
-            app = create_app(await open_services(settings, stack))
+            services = await open_services(settings, stack)
+            keep_certificate(tls, settings, services.metrics, stack)
+            app = create_app(services)
             _calm_collector()
             server = make_server(app, grace_seconds=GRACE_SECONDS, tls=tls)
             port = listener.getsockname()[1]

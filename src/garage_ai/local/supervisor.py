@@ -152,6 +152,12 @@ class Supervisor:
             self._note(f"process {self.pid} does not end, not even when killed")
             self._loop_task.cancel()
 
+    def tell_to_read_again(self) -> None:
+        """Let a running child take over what its files say by now."""
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGHUP)
+
     def _put(self, of_round: int | None, event: Event) -> None:
         self._events.put_nowait((of_round, event))
 

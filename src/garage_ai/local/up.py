@@ -28,6 +28,7 @@ from garage_ai.local.own_node import NAME, OwnNode
 from garage_ai.local.places import Place, UpOptions, check_options, gateway_environment
 from garage_ai.local.preparation import prepare, settle
 from garage_ai.local.processes import UpRecord, own_mark
+from garage_ai.local.renewal import Renewal
 from garage_ai.local.supervision import Policy
 from garage_ai.local.supervisor import Change, Plan, Supervisor
 from garage_ai.network.authority_errors import AuthorityError
@@ -90,6 +91,7 @@ class LocalNetwork:
         self._gateway: Supervisor | None = None
         self._node: Supervisor | None = None
         self._own_node: OwnNode | None = None
+        self._renewal: Renewal | None = None
 
     async def run(self) -> None:
         """Bring the network up, keep it until a signal comes, and take it down.
@@ -141,7 +143,12 @@ class LocalNetwork:
     async def _watch(self) -> None:
         """Stay until one of the supervisors ends, which none does by itself."""
         parts = [part for part in (self._nats, self._gateway, self._node) if part is not None]
-        await asyncio.gather(*(part.wait_stopped() for part in parts))
+        await asyncio.gather(self._renew(), *(part.wait_stopped() for part in parts))
+
+    async def _renew(self) -> None:
+        """Keep the certificate good for as long as the network runs."""
+        if self._renewal is not None:
+            await self._renewal.look_daily()
 
     async def _bring_up(self) -> None:
         self._tell(StepBegun("keys"))
@@ -165,6 +172,10 @@ class LocalNetwork:
 
     async def _start_parts(self, place: Place, server: NatsServer, api: GatewayApi) -> None:
         self._nats = self._supervise(_nats_plan(server))
+        if place.certificates is not None:
+            self._renewal = Renewal(
+                place.certificates, self._folders.tls, place.name, self._nats.tell_to_read_again
+            )
         self._gateway = self._supervise(self._gateway_plan(place, api))
         if self._options.node:
             self._own_node = OwnNode(self._folders, place, DEFAULT_MODEL, api.node_token)

@@ -2,20 +2,29 @@
 
 import asyncio
 import signal
+import socket
 import ssl
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from tests.integration.conftest import MakeNats
-from tests.parts.credentials import NODE, REGION, Told, node_credentials
+from tests.parts.credentials import NODE, OTHER, REGION, Told, node_credentials
 from tests.parts.nats import NatsProcess
+from tests.parts.waiting import eventually
 
+from garage_ai.local.renewal import Renewal
 from garage_ai.local.tls import Certificates, own_certificates, server_context
+from garage_ai.network.authority import Authority, UserCredentials
+from garage_ai.network.claims_push import ClaimsPusher
 from garage_ai.wire import subjects
 from garage_ai.wire.connection import Backoff, Connection, Message, connect
 from garage_ai.wire.ids import GatewayId
-from garage_ai.wire.link_errors import LinkError, TlsFailed
+from garage_ai.wire.link_errors import LinkError, Refused, TlsFailed
 from garage_ai.wire.trust import (
     CA_PATH,
     CaUnavailable,
@@ -115,12 +124,66 @@ async def test_a_node_does_not_talk_to_a_server_it_cannot_trust(
     assert isinstance(error, TlsFailed)
 
 
-async def first_error(url: str, nats: NatsProcess, tls: ssl.SSLContext) -> LinkError:
+async def test_a_renewed_certificate_is_served_without_a_restart(
+    make_nats: MakeNats, authority: Authority, tmp_path: Path
+) -> None:
+    """On both ports to whoever comes; who is connected stays, and who was cut off stays out."""
+    last_year = datetime.now(UTC) - timedelta(days=369)
+    certificates = own_certificates(tmp_path / "tls", "garage.example", now=last_year)
+    nats, told = make_nats(certificates.files), Told()
+    await nats.start()
+    credentials, cut_off = node_credentials(authority), node_credentials(authority, OTHER)
+    node = await connect(
+        [nats.tcp_url],
+        credentials=credentials,
+        name="node",
+        tls=trusting(certificates),
+        listeners=told.listeners(),
+        give_up_after=5,
+    )
+    pusher = ClaimsPusher(authority, [nats.tcp_url], trusting(certificates))
+    assert await pusher.revoke(cut_off.pair.public, time.time() + 60)
+    renewal = Renewal(
+        certificates, tmp_path / "tls", "garage.example", lambda: nats.signal(signal.SIGHUP)
+    )
+    await renewal.look()
+    leaf = x509.load_pem_x509_certificate(certificates.files.cert.read_bytes())
+    new = leaf.public_bytes(Encoding.DER)
+    for url in (nats.tcp_url, nats.web_url):
+        await asyncio.to_thread(
+            eventually, f"the new certificate at {url}", lambda url=url: served_at(url) == new
+        )
+    assert node.is_connected
+    assert not told.lost
+    error = await first_error(nats.tcp_url, nats, trusting(certificates), cut_off)
+    assert isinstance(error, Refused)
+    await node.close()
+
+
+def served_at(url: str) -> bytes | None:
+    """Give the certificate that a listener shows; the TCP one greets in plain text first."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), 5) as line:
+        if url.startswith("tls:"):
+            while not line.recv(4096).endswith(b"\r\n"):
+                pass
+        with context.wrap_socket(line) as secured:
+            return secured.getpeercert(binary_form=True)
+
+
+async def first_error(
+    url: str,
+    nats: NatsProcess,
+    tls: ssl.SSLContext,
+    credentials: UserCredentials | None = None,
+) -> LinkError:
     """Give the first thing that goes wrong on a link."""
     told = Told()
     link = Connection(
         [url],
-        credentials=node_credentials(nats.authority),
+        credentials=credentials or node_credentials(nats.authority),
         name="node",
         tls=tls,
         listeners=told.listeners(),

@@ -18,6 +18,11 @@ from garage_ai.local.supervision import Policy
 pytestmark = pytest.mark.anyio
 
 SLEEPER = "import time; print('here', flush=True); time.sleep(600)"
+READER = (
+    "import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP]);"
+    "print('here', flush=True); signal.sigwait([signal.SIGHUP]);"
+    "print('again', flush=True); signal.pause()"
+)
 STUBBORN = (
     "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN);"
     "print('here', flush=True); time.sleep(600)"
@@ -162,6 +167,22 @@ async def test_a_child_that_ignores_sigterm_is_killed(
     await ward.supervisor.stop(0.3)
     assert 0.25 < asyncio.get_running_loop().time() - before < 5
     assert mark_of(pid) is None
+
+
+async def test_a_child_is_told_to_read_its_files_again(
+    make_ward: MakeWard, folders: Folders
+) -> None:
+    """It goes on as the process that it was; where none runs nobody is told."""
+    ward = make_ward(READER)
+    ward.supervisor.tell_to_read_again()
+    ward.supervisor.start()
+    log = LogFile(folders.logs / "child.log")
+    await eventually(lambda: "here" in log.tail(1))
+    pid = ward.supervisor.pid
+    ward.supervisor.tell_to_read_again()
+    await eventually(lambda: "again" in log.tail(1))
+    assert ward.supervisor.pid == pid
+    assert "ended" not in ward.kinds()
 
 
 async def test_stop_while_the_argv_is_still_asked_for(make_ward: MakeWard) -> None:
