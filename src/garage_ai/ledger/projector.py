@@ -1,5 +1,5 @@
 """What happens in the background, in any gateway: queued entries are added to balances, leases of
-gateways that are gone are taken back."""
+gateways that are gone are taken back, and what came too late to be erased is forgotten."""
 
 import asyncio
 import random
@@ -8,10 +8,11 @@ from typing import Final, Self
 import structlog
 from sqlalchemy import select
 
+from garage_ai.audit.models import utc_now
 from garage_ai.ledger.leases import GRACE_SECONDS, Leases
 from garage_ai.ledger.models import AccountId
 from garage_ai.ledger.pages import absorb, lock, write_positions
-from garage_ai.storage import Storage, StorageError
+from garage_ai.storage import Storage, StorageError, forget_late_words
 from garage_ai.storage.tables import queued_entries
 
 _log = structlog.get_logger(__name__)
@@ -78,6 +79,7 @@ class Projector:
                 if loop.time() >= forget_at:
                     forget_at = loop.time() + FORGET_SECONDS
                     await self._leases.forget()
+                    await forget_late_words(self._storage, utc_now())
             except StorageError as error:
                 self.failures += 1
                 _log.warning("projector_delayed", code=error.code)

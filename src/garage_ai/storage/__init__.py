@@ -37,7 +37,7 @@ from garage_ai.storage.usage import (
     usage_record,
     usage_summary,
 )
-from garage_ai.storage.usage_rows import UsageRows, recorded
+from garage_ai.storage.usage_rows import UsageRows, forget_late_words, recorded
 
 __all__ = [
     "OPERATOR",
@@ -74,6 +74,7 @@ __all__ = [
     "UsageRows",
     "UsageTotal",
     "ValueRefused",
+    "forget_late_words",
     "recorded",
     "sqlite_file",
     "sqlite_url",

@@ -1,18 +1,22 @@
 """How usage records become rows."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.storage.changes import Change
 from garage_ai.storage.database import Storage
-from garage_ai.storage.tables import usage
+from garage_ai.storage.tables import members, usage
 from garage_ai.storage.usage import UsageRecord
 
 _encoder: Final = msgspec.json.Encoder()
+
+_LATELY: Final = timedelta(days=2)
+"""A request takes minutes, and its record waits in memory while the database is away."""
 
 
 class UsageRows:
@@ -39,6 +43,22 @@ async def recorded(connection: AsyncConnection, requests: Collection[str]) -> se
     """Tell which requests have a record already; at most some hundred are asked about."""
     found = select(usage.c.request_id).where(usage.c.request_id.in_(requests))
     return set(await connection.scalars(found))
+
+
+async def forget_late_words(storage: Storage, now: datetime) -> None:
+    """Forget what clients called requests whose member was erased while they were under way.
+
+    Their records come after the erasure, which forgot those that were there. Raises: StorageError.
+    """
+    since = now - _LATELY
+    async with storage.read() as connection:
+        erased = select(members.c.id).where(members.c.erased_at > since)
+        found = list(await connection.scalars(erased))
+    if not found:
+        return
+    late = usage.c.member_id.in_(found) & (usage.c.at > since) & usage.c.caller_id.is_not(None)
+    async with storage.write() as connection:
+        await connection.execute(update(usage).where(late).values(caller_id=None))
 
 
 _COLUMNS: Final = (
@@ -96,4 +116,4 @@ def _row(record: UsageRecord) -> tuple[object, ...]:
     )
 
 
-__all__ = ["UsageRows", "recorded"]
+__all__ = ["UsageRows", "forget_late_words", "recorded"]
