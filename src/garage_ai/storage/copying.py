@@ -29,7 +29,7 @@ from garage_ai.storage.sqlite import Sqlite
 from garage_ai.storage.tables import files, metadata
 
 COPY_SECONDS: Final = 3600.0
-"""Longest copy; a million usage records take some minutes."""
+"""Longest statement of a copy: it counts a table or moves a few rows. The whole may take hours."""
 
 _TOGETHER: Final = 500
 """Rows that are held in memory and sent at once."""
@@ -73,8 +73,8 @@ async def copy_in(file: Path, url: str) -> None:
     async with (
         _opened(Sqlite(file)) as source,
         _opened(dialect) as target,
-        source.read(COPY_SECONDS) as reading,
-        target.write(COPY_SECONDS, in_turn=True) as writing,
+        source.read(COPY_SECONDS, each=True) as reading,
+        target.write(COPY_SECONDS, each=True, in_turn=True) as writing,
     ):
         await writing.run_sync(_refuse_full)
         await writing.run_sync(upgrade)
@@ -94,8 +94,8 @@ async def holds(url: str, file: Path) -> bool:
     async with (
         _opened(dialect_for(url)) as database,
         _opened(Sqlite(file)) as copy,
-        database.read(COPY_SECONDS) as one,
-        copy.read(COPY_SECONDS) as other,
+        database.read(COPY_SECONDS, each=True) as one,
+        copy.read(COPY_SECONDS, each=True) as other,
     ):
         if await one.run_sync(revision_of) != await other.run_sync(revision_of):
             return False
@@ -122,9 +122,9 @@ async def _opened(dialect: Dialect) -> AsyncIterator[Storage]:
 
 
 async def _copy_rows(source: Storage, target: Storage) -> str:
-    async with source.read(COPY_SECONDS) as reading:
+    async with source.read(COPY_SECONDS, each=True) as reading:
         revision = await reading.run_sync(_known_revision)
-        async with target.write(COPY_SECONDS) as writing:
+        async with target.write(COPY_SECONDS, each=True) as writing:
             await writing.run_sync(upgrade, revision)
             # The tables of then: this version's may have grown beyond them.
             await _pour(reading, writing, await writing.run_sync(_reflected))

@@ -59,21 +59,31 @@ class Storage:
         await self._writer.dispose()
 
     @asynccontextmanager
-    async def read(self, timeout: float = TRANSACTION_SECONDS) -> AsyncIterator[AsyncConnection]:
-        """Read one consistent state of the database; cannot write. Raises: StorageError."""
-        async with self._transaction(self._reader, timeout) as connection:
+    async def read(
+        self, timeout: float = TRANSACTION_SECONDS, *, each: bool = False
+    ) -> AsyncIterator[AsyncConnection]:
+        """Read one consistent state of the database; cannot write.
+
+        `timeout` bounds the whole block, or with `each` every statement of it alone, by the server.
+        Raises: StorageError.
+        """
+        async with self._transaction(self._reader, timeout, each=each) as connection:
             yield connection
 
     @asynccontextmanager
     async def write(
-        self, timeout: float = TRANSACTION_SECONDS, *, in_turn: bool = False
+        self,
+        timeout: float = TRANSACTION_SECONDS,
+        *,
+        each: bool = False,
+        in_turn: bool = False,
     ) -> AsyncIterator[AsyncConnection]:
-        """Write all of the block or nothing of it.
+        """Write all of the block or nothing of it; `timeout` and `each` are as those of `read`.
 
         `in_turn` is for a rule over several rows, which no constraint can hold: no other block
         with it runs at the same time, in any process. Raises: StorageError.
         """
-        async with self._transaction(self._writer, timeout) as connection:
+        async with self._transaction(self._writer, timeout, each=each) as connection:
             if in_turn:
                 await connection.run_sync(self._dialect.take_turn)
                 await connection.execution_options(**{_IN_TURN: True})
@@ -136,15 +146,15 @@ class Storage:
 
     @asynccontextmanager
     async def _transaction(
-        self, engine: AsyncEngine, seconds: float
+        self, engine: AsyncEngine, seconds: float, *, each: bool
     ) -> AsyncIterator[AsyncConnection]:
-        async with self._translated(seconds), engine.begin() as connection:
+        async with self._translated(None if each else seconds), engine.begin() as connection:
             if seconds > TRANSACTION_SECONDS:
                 await connection.run_sync(self._dialect.allow, seconds)
             yield connection
 
     @asynccontextmanager
-    async def _translated(self, seconds: float) -> AsyncIterator[None]:
+    async def _translated(self, seconds: float | None) -> AsyncIterator[None]:
         """Bound the block's time, and say in our words what the database said in it."""
         limit = asyncio.timeout(seconds)
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,7 @@ from garage_ai.storage import (
     ForeignDatabase,
     Storage,
     StorageError,
+    copying,
     sqlite_url,
 )
 from garage_ai.storage.copying import bring_up, copy_in, copy_out, holds, is_empty
@@ -118,6 +120,20 @@ async def test_a_copy_goes_into_a_server(
         await connection.execute(insert(usage).values(used(5000)))
     await storage.close()
     assert len((await content(servers_database))["usage"]) == 1204
+
+
+@pytest.mark.system
+async def test_a_copy_may_take_as_long_as_it_goes_on(
+    servers_database: str, sqlite_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A year of use takes hours: what is bounded is each step of it, not all of them together."""
+    monkeypatch.setattr(copying, "COPY_SECONDS", 0.02)
+    await fill(sqlite_url(sqlite_file), 20_000)
+    before = time.monotonic()
+    await copy_in(sqlite_file, servers_database)
+    assert await copy_out(servers_database, tmp_path / "copy.db") == HEAD
+    assert await holds(servers_database, tmp_path / "copy.db")
+    assert time.monotonic() - before > 3 * 0.02
 
 
 @pytest.mark.system
