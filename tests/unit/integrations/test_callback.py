@@ -219,6 +219,7 @@ def test_calls_are_told_in_groups_and_forgotten(tmp_path: Path) -> None:
     reporter = Reporter(tmp_path, gateway)
     for number in range(300):
         reporter.put(call(number), has_ended=True)
+    eventually(lambda: len(gateway.told) >= 300, 60)
     reporter.close()
     assert sorted(each["call_id"] for each in gateway.told) == sorted(f"c{n}" for n in range(300))
     assert gateway.attempts < 50
