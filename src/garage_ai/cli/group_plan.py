@@ -1,6 +1,6 @@
 """`gai group plan`: how given rigs would run a published model, without any of them being there."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
@@ -43,7 +43,8 @@ class Asked(NamedTuple):
 class PlanShown(msgspec.Struct, frozen=True, kw_only=True):
     """What `gai group plan --json` prints. Bytes; speeds in tokens per second are estimates.
 
-    `parameters` in billions, as published by `source`.
+    `parameters` in billions, as published by `source`; `left_out` are cards that a rig does not
+    lend, which are of another kind than most of its room.
     """
 
     model: str
@@ -54,28 +55,58 @@ class PlanShown(msgspec.Struct, frozen=True, kw_only=True):
     form_source: str = ""
     plan: GroupFit | None = None
     obstacles: tuple[Obstacle, ...] = ()
+    left_out: dict[str, tuple[str, ...]] = {}
 
 
 def show_plan(model: str, asked: Asked, wish: Wish, *, as_json: bool) -> bool:
     """Plan and show it; tells whether the model fits. Raises: Misused."""
     known = _known(model)
-    rigs = [_rig(number, words) for number, words in enumerate(asked.rigs, start=1)]
+    pcs = [_rig(number, words) for number, words in enumerate(asked.rigs, start=1)]
+    lent = {pc.name: _lent(pc.cards) for pc in pcs}
+    rigs = [Rig(pc.name, tuple(pc.cards[number] for number in lent[pc.name])) for pc in pcs]
     found = plan_group(known.shape, _forms(known, asked.form), rigs, _links(rigs, asked), wish)
-    fit = found if isinstance(found, GroupFit) else None
+    fit = _numbered(found, lent) if isinstance(found, GroupFit) else None
+    left_out = {
+        pc.name: tuple(card.name for at, card in enumerate(pc.cards) if at not in lent[pc.name])
+        for pc in pcs
+        if len(pc.cards) > len(lent[pc.name])
+    }
     if as_json:
-        output.write_json(_shown(known, fit, found.obstacles))
-    elif fit is None:
+        output.write_json(_shown(known, fit, found.obstacles, left_out))
+        return fit is not None
+    if fit is None:
         output.write(say("refused", model=known.shape.name))
-        _tell(found.obstacles)
-        output.remark(say("estimate"))
     else:
         _table(known, fit)
-        _tell(fit.obstacles)
-        output.remark(say("estimate"))
+    _tell(found.obstacles)
+    for rig in rigs:
+        if rig.name in left_out:
+            kind, cards = rig.cards[0].name, ", ".join(left_out[rig.name])
+            output.write(f"- {say('left_out', rig=rig.name, kind=kind, cards=cards)}")
+    output.remark(say("estimate"))
     return fit is not None
 
 
-def _shown(known: Known, fit: GroupFit | None, obstacles: tuple[Obstacle, ...]) -> PlanShown:
+def _lent(cards: Sequence[Place]) -> list[int]:
+    """Number the cards that the agent of a PC would lend: of one kind, that with most room."""
+    kinds: dict[str, list[int]] = {}
+    for number, card in enumerate(cards):
+        kinds.setdefault(card.name, []).append(number)
+    return max(kinds.values(), key=lambda numbers: sum(cards[number].room for number in numbers))
+
+
+def _numbered(fit: GroupFit, lent: Mapping[str, Sequence[int]]) -> GroupFit:
+    """Name each card by its number in its PC."""
+    ranks = [replace(rank, card=lent[rank.rig][rank.card]) for rank in fit.ranks]
+    return replace(fit, ranks=tuple(ranks))
+
+
+def _shown(
+    known: Known,
+    fit: GroupFit | None,
+    obstacles: tuple[Obstacle, ...],
+    left_out: dict[str, tuple[str, ...]],
+) -> PlanShown:
     return PlanShown(
         model=known.shape.name,
         parameters=known.published,
@@ -85,6 +116,7 @@ def _shown(known: Known, fit: GroupFit | None, obstacles: tuple[Obstacle, ...]) 
         form_source=QUANTISATIONS[fit.form].source if fit else "",
         plan=replace(fit, obstacles=()) if fit else None,
         obstacles=obstacles,
+        left_out=left_out,
     )
 
 

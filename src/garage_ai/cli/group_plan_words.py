@@ -114,6 +114,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "{model} does not run on this group:",
         "{model} går inte på den här gruppen:",
     ),
+    "left_out": (
+        "{rig}: a PC lends cards of one kind, here {kind}; not used are {cards}",
+        "{rig}: en dator lånar ut kort av ett slag, här {kind}; oanvända är {cards}",
+    ),
     "estimate": (
         (
             "Computed from published figures, not measured: memory may differ by a GiB, speed by "

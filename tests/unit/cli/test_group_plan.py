@@ -72,6 +72,18 @@ def test_a_refusal_ends_with_its_numbers_and_a_code() -> None:
     assert isinstance(shown.obstacles[0], MemoryShort)
 
 
+def test_cards_that_a_pc_does_not_lend_are_named() -> None:
+    """The others keep their numbers."""
+    words = "RTX 3060,RTX 3090,RTX 3090,RTX 3090"
+    shown = asked(NEXT, "--rig", words)
+    assert shown.left_out == {"rig-1": ("RTX 3060",)}
+    assert shown.plan
+    assert {rank.card for rank in shown.plan.ranks} == {1, 2, 3}
+    said = "- rig-1: a PC lends cards of one kind, here RTX 3090; not used are RTX 3060"
+    assert said in typed(NEXT, "--rig", words).output
+    assert asked(NEXT, "--rig", "RTX 3090,RTX 3090,RTX 3090").left_out == {}
+
+
 def test_a_wish_and_a_form_are_heard() -> None:
     """Less is asked for, in one form."""
     shown = asked(

@@ -10,23 +10,26 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.parts.weights import weights_of
+from typer.testing import CliRunner
 
 from garage_ai.catalog import KNOWN, QUANTISATIONS, FolderConfig, Unweighed, Weighed, find_card
 from garage_ai.catalog.group_memory import EXCHANGE
 from garage_ai.catalog.planner import other_bytes
+from garage_ai.cli.app import make_app
+from garage_ai.cli.group_plan import PlanShown
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.engines.vllm_plan import Model, Wishes, plan
 from garage_ai.node.engines.vllm_python import Card, Facts
 from garage_ai.node.errors import NoRoom, NotPossible
 from garage_ai.node.group import messages as lent
-from garage_ai.node.group.by_cards import by_cards
+from garage_ai.node.group.by_cards import by_cards, cards_of
 from garage_ai.node.group.gang import Refusal
 from garage_ai.node.group.messages import Measured, Member, Wished
 from garage_ai.node.group.planning import Division
 from garage_ai.wire.ids import Digest, NodeId
 
 GIB = 1 << 30
-METHODS = {"bf16": "", "fp8": "fp8", "int4": "awq", "mxfp4": "mxfp4"}
+METHODS = {"bf16": "", "fp8": "fp8", "int4": "awq", "int4-experts": "awq", "mxfp4": "mxfp4"}
 
 
 def cards(*names: str) -> tuple[Card, ...]:
@@ -240,3 +243,51 @@ def test_a_pc_of_a_group_says_what_it_lends_and_leaves_the_size_to_the_group() -
     unknown = on(replace(large, shape=None), cards("RTX 3090", "RTX 3090"), grouped=True)
     assert unknown.lent
     assert (len(unknown.lent.cards), unknown.lent.model) == (2, Unweighed(large.config.heads))
+
+
+@pytest.mark.parametrize(
+    ("pcs", "pipeline"),
+    [
+        (["RTX 3090,RTX 3090,RTX 3090"], 3),
+        (["RTX 3060,RTX 3090,RTX 3090,RTX 3090"], 3),
+        (["RTX 3090,RTX 3060,RTX 3060,RTX 3060,RTX 3060,RTX 3060,RTX 3060"], 3),
+        (["RTX 3090,RTX 3090,RTX 3060", "RTX 3060,RTX 3060"], 2),
+        (["RTX 3090,RTX 3090,RTX 3060"], 0),
+    ],
+)
+def test_what_the_command_plans_is_what_the_agents_would_lend(
+    pcs: list[str], pipeline: int
+) -> None:
+    """All cards of one kind of each PC, however many of them share a layer."""
+    of = model("Qwen3-Next-80B-A3B-Instruct", "int4-experts")
+    names = [f"rig-{number}" for number in range(1, len(pcs) + 1)]
+    rigs, weighed = [], None
+    for name, pc in zip(names, pcs, strict=True):
+        found = on(of, cards(*pc.split(",")), grouped=True).lent
+        assert found
+        links = tuple(Measured(NodeId(other), 0.3, 1.0) for other in names if other != name)
+        rigs.append(Member(NodeId(name), of.digest, cards=cards_of(found), links=links))
+        weighed = found.model
+    assert weighed
+    divided = by_cards(weighed)(tuple(rigs))
+    words = ["--form", "int4-experts", "--gbit", "1", "--rtt-ms", "0.3", "--json"]
+    words += [word for pc in pcs for word in ("--rig", pc)]
+    typed = CliRunner().invoke(make_app(), ["group", "plan", of.name, *words])
+    shown = msgspec.json.decode(typed.stdout, type=PlanShown).plan
+    if not pipeline:
+        assert shown is None
+        assert isinstance(divided, Refusal)
+        return
+    assert shown
+    assert isinstance(divided, Division)
+    assert divided.pipeline == pipeline
+    assert (shown.rigs, shown.tensor, shown.pipeline) == (divided.rigs, divided.tensor, pipeline)
+
+
+def test_a_card_that_is_nearly_full_keeps_the_others_from_nothing() -> None:
+    """Of all that a PC lends no more is taken than the fullest has left: it stays out."""
+    three = cards(*["RTX 3090"] * 3)
+    busy = (*three[:2], msgspec.structs.replace(three[2], free=3 * GIB))
+    found = on(model("Qwen3-Next-80B-A3B-Instruct", "int4"), busy, grouped=True)
+    assert found.gpus == ("GPU-0", "GPU-1")
+    assert found.memory_share == 0.92

@@ -223,9 +223,9 @@ def _cards(
     """Give the cards that hold a part of the model each. Raises: NotPossible.
 
     Unless the owner says how many: of equal ones as many as divide it, where they have most room.
-    A group makes several sets of them where the model's blocks ask for it.
+    A group plans over how many of them, in one set or in several.
     """
-    divided = partial(_heads_divide if grouped else _divides, model)
+    choose = _roomiest if grouped else partial(_dividing, model)
     if wished is not None:
         if wished > len(cards):
             raise NotPossible(
@@ -237,12 +237,25 @@ def _cards(
         return _most_room(cards)[:wished]
     groups = [[each for each in cards if _alike(each, card)] for card in cards]
     counted = [
-        _most_room(group)[: max(n for n in range(1, len(group) + 1) if divided(n))]
+        choose(_most_room(group))
         for group in groups
         # PyTorch counts cards, and vLLM takes the first; only by UUID can others be chosen.
         if group[0].uuid or group[0] is cards[0]
     ]
     return max(counted, key=lambda group: sum(card.free for card in group))
+
+
+def _dividing(model: Model, cards: Sequence[Card]) -> Sequence[Card]:
+    """Give as many as can share the model."""
+    return cards[: max(n for n in range(1, len(cards) + 1) if _divides(model, n))]
+
+
+def _roomiest(cards: Sequence[Card]) -> Sequence[Card]:
+    """Give as many as hold most together: of each no more is taken than the fullest has left."""
+    return max(
+        (cards[:count] for count in range(len(cards), 0, -1)),
+        key=lambda some: len(some) * min(card.free for card in some),
+    )
 
 
 def _most_room(cards: Sequence[Card]) -> Sequence[Card]:
