@@ -7,6 +7,7 @@ from garage_ai.node.engines.vllm_plan import ON_PROCESSORS, dtype_of
 from garage_ai.node.group.gang import Planner, Refusal
 from garage_ai.node.group.messages import Dtype, GangPlan, Member, Place, Wished
 from garage_ai.node.group.reasons import say
+from garage_ai.wire.ids import NodeId
 from garage_ai.wire.messages import DigestText
 
 
@@ -26,34 +27,50 @@ Divide = Callable[[tuple[Member, ...]], Division | Refusal]
 
 
 def gang_planner(digest: DigestText, divide: Divide) -> Planner:
-    """Plan gangs of rigs that hold this model and, if there are several, can reach each other."""
+    """Plan gangs of rigs that hold this model and, if there are several, can reach each other.
+
+    Where the best of them cannot, those that can are next, and then each that is for itself.
+    """
 
     def plan(free: tuple[Member, ...]) -> GangPlan | Refusal:
         alike = tuple(each for each in free if each.digest == digest)
         found = divide(alike)
         if isinstance(found, Refusal):
             return found
-        members = {each.node: each for each in alike}
-        chosen = [members[name] for name in members if name in found.rigs]
-        chosen.sort(key=lambda member: found.rigs.index(member.node))
-        if len(chosen) == 1:
-            places: tuple[Place, ...] = (Place(chosen[0].node),)
-        else:
-            without = [each.node for each in chosen if each.tunnel is None]
-            if without:
-                return Refusal(say("no_tunnel", words=", ".join(without)))
-            places = tuple(Place(each.node, each.tunnel) for each in chosen)
-        return GangPlan(
-            places,
-            found.tensor,
-            found.pipeline,
-            found.context,
-            found.slots,
-            found.layers,
-            dtype_for(chosen),
-        )
+        unreached = _unreached(found, alike)
+        if not unreached:
+            return _placed(found, alike)
+        reached = tuple(each for each in alike if each.tunnel is not None)
+        for some in (reached, *((each,) for each in alike if each.tunnel is None)):
+            instead = divide(some)
+            if not isinstance(instead, Refusal):
+                return _placed(instead, some)
+        return Refusal(say("no_tunnel", words=", ".join(unreached)))
 
     return plan
+
+
+def _unreached(found: Division, members: Iterable[Member]) -> list[NodeId]:
+    """Name the rigs that the others would not reach."""
+    if len(found.rigs) == 1:
+        return []
+    return [each.node for each in members if each.node in found.rigs and each.tunnel is None]
+
+
+def _placed(found: Division, members: Iterable[Member]) -> GangPlan:
+    """Give the rigs their places."""
+    chosen = [each for each in members if each.node in found.rigs]
+    chosen.sort(key=lambda member: found.rigs.index(member.node))
+    alone = len(chosen) == 1
+    return GangPlan(
+        tuple([Place(each.node, None if alone else each.tunnel) for each in chosen]),
+        found.tensor,
+        found.pipeline,
+        found.context,
+        found.slots,
+        found.layers,
+        dtype_for(chosen),
+    )
 
 
 def wished(free: Iterable[Member]) -> Wished:

@@ -203,6 +203,22 @@ def test_a_rig_without_the_groups_network_is_named() -> None:
     assert alone.places[0].tunnel is None
 
 
+def test_rigs_without_the_groups_network_keep_nobody_from_serving() -> None:
+    """Those that have it do without them, and one that serves alone needs none."""
+    large, small = member("a", 24, 24), member("b", 15, 15)
+    plan = gang_planner(DIGEST, NEXT)
+    assert by_cards(MODEL)((large, small)) != by_cards(MODEL)((large,))
+    for pair in (
+        (large, replace(small, tunnel=None)),
+        (replace(large, tunnel=None), small),
+        (replace(large, tunnel=None), replace(small, tunnel=None)),
+    ):
+        found = plan(pair)
+        assert isinstance(found, GangPlan)
+        assert found.nodes == (large.node,)
+        assert found == plan((large,))
+
+
 def _all_of_two(free: tuple[Member, ...]) -> Division:
     return Division(tuple([str(each.node) for each in free]), 2)
 
