@@ -16,7 +16,7 @@ from typing import Final
 from garage_ai.cli import output
 from garage_ai.cli.update_words import say
 from garage_ai.local import tether
-from garage_ai.node.control import Signs, ask_agent, glance
+from garage_ai.node.control import GroupSigns, Signs, ask_agent, glance
 from garage_ai.node.errors import NoAgent
 from garage_ai.node.update.plan import State, confirmed, postponed, started, taken_back
 from garage_ai.node.update.versions import Versions
@@ -58,8 +58,9 @@ class Trial:
                 self.goes_on = True
                 return self._keep(postponed(self._state))
             signs = glance(self._run)
-            reason = verdict(signs, self._state.current, child.pid, ended)
-            if reason is None and time.monotonic() > deadline:
+            late = time.monotonic() > deadline
+            reason = verdict(signs, self._state.current, child.pid, ended, late=late)
+            if reason is None and late:
                 reason = f"it did not serve within {self._seconds:g} s"
             if reason == "":
                 self.goes_on = True
@@ -116,11 +117,14 @@ class Trial:
             child.wait()
 
 
-def verdict(signs: Signs, version: str, pid: int, ended: int | None) -> str | None:
+def verdict(
+    signs: Signs, version: str, pid: int, ended: int | None, *, late: bool = False
+) -> str | None:
     """Judge what is seen: "" it serves, None not known yet, else why it failed. Pure.
 
     An agent that its owner has paused, or that a game holds, serves as well as it may; so does one
-    that waits for room, which has made all but its engine.
+    that waits for room, which has made all but its engine, and a rig that computes for another. One
+    that when its time is over (`late`) waits for other rigs is not at fault.
     """
     if ended is not None:
         return f"it ended with status {ended}"
@@ -128,7 +132,13 @@ def verdict(signs: Signs, version: str, pid: int, ended: int | None) -> str | No
         return None
     if signs.waits_for_room:
         return ""
-    return "" if signs.state in _SERVING and signs.link.state == "connected" else None
+    if signs.link.state != "connected":
+        return None
+    return "" if signs.state in _SERVING or _is_in_a_gang(signs.group, late=late) else None
+
+
+def _is_in_a_gang(group: GroupSigns | None, *, late: bool) -> bool:
+    return group is not None and (group.phase == "working" or (late and group.waits))
 
 
 __all__ = ["Trial", "verdict"]

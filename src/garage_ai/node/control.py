@@ -54,6 +54,13 @@ class LinkSigns(msgspec.Struct, frozen=True):
     state: str = ""
 
 
+class GroupSigns(msgspec.Struct, frozen=True):
+    """Where its group stands."""
+
+    phase: str = ""
+    waits: bool = False
+
+
 class Signs(msgspec.Struct, frozen=True):
     """As much of an agent's status as an older or newer version can tell."""
 
@@ -62,6 +69,7 @@ class Signs(msgspec.Struct, frozen=True):
     state: str = ""
     link: LinkSigns = LinkSigns()
     waits_for_room: bool = False
+    group: GroupSigns | None = None
 
 
 class _Glance(msgspec.Struct, frozen=True):
@@ -174,4 +182,14 @@ def _reachable(run: Path) -> Iterator[str]:
         os.close(handle)
 
 
-__all__ = ["SOCKET", "Ask", "ControlServer", "Op", "Signs", "ask_agent", "glance"]
+__all__ = [
+    "SOCKET",
+    "Ask",
+    "ControlServer",
+    "GroupSigns",
+    "LinkSigns",
+    "Op",
+    "Signs",
+    "ask_agent",
+    "glance",
+]

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from garage_ai.cli import handover
 from garage_ai.cli.node_trial import verdict
-from garage_ai.node.control import LinkSigns, Signs
+from garage_ai.node.control import GroupSigns, LinkSigns, Signs
+from garage_ai.node.group.messages import NEVER
+from garage_ai.node.group.view import GroupView
 from garage_ai.node.update.plan import INSTALLED, State, Trial
 from garage_ai.node.update.versions import Versions
 
@@ -22,6 +25,10 @@ UP = LinkSigns("connected")
         (Signs(7, "0.2.0", "joining", UP), None),
         (Signs(7, "0.2.0", "joining", LinkSigns("closed"), waits_for_room=True), ""),
         (Signs(7, "0.1.0", "joining", LinkSigns("closed"), waits_for_room=True), None),
+        (Signs(7, "0.2.0", "joining", UP, group=GroupSigns("working")), ""),
+        (Signs(7, "0.2.0", "joining", LinkSigns("closed"), group=GroupSigns("working")), None),
+        (Signs(7, "0.2.0", "joining", UP, group=GroupSigns("starting")), None),
+        (Signs(7, "0.2.0", "joining", UP, group=GroupSigns("apart", waits=True)), None),
         (Signs(7, "0.2.0", "ready", LinkSigns("connecting")), None),
         (Signs(7, "0.1.0", "ready", UP), None),
         (Signs(8, "0.2.0", "ready", UP), None),
@@ -32,6 +39,16 @@ def test_it_serves_when_the_child_itself_says_so(signs: Signs, found: str | None
     """The version that was started, in the process that was started, linked to the network."""
     assert verdict(signs, "0.2.0", 7, None) == found
     assert verdict(signs, "0.2.0", 7, 9) == "it ended with status 9"
+
+
+def test_a_rig_that_waits_for_others_to_the_end_is_not_at_fault() -> None:
+    """Before that they may come yet; one that fails with them is taken back."""
+    waits = Signs(7, "0.2.0", "joining", UP, group=GroupSigns("apart", waits=True))
+    assert verdict(waits, "0.2.0", 7, None, late=True) == ""
+    told = GroupView("garage", NEVER, "apart", None, (), (), "", waits=True)
+    assert msgspec.convert(msgspec.to_builtins(told), GroupSigns) == waits.group
+    fails = Signs(7, "0.2.0", "joining", UP, group=GroupSigns("apart"))
+    assert verdict(fails, "0.2.0", 7, None, late=True) is None
 
 
 @pytest.fixture

@@ -212,9 +212,16 @@ class GroupEngine:
         """Say how the group is."""
         gang = self._gang
         name = self._seat.choice.name
-        told = self._rigs.refused
+        rigs = self._rigs
         return GroupView(
-            name, gang.epoch, gang.phase, gang.plan, gang.members, self._rigs.links, told
+            name,
+            gang.epoch,
+            gang.phase,
+            gang.plan,
+            gang.members,
+            rigs.links,
+            rigs.refused,
+            gang.waits,
         )
 
     def shares(self) -> bytes:

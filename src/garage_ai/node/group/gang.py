@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from garage_ai.node.group.failures import wait_after
 from garage_ai.node.group.messages import (
     MAX_HEARD,
     NEVER,
@@ -49,9 +50,6 @@ GOOD_SECONDS: Final = 60.0
 
 _AHEAD: Final = 1 << 20
 """How far a gang's epoch may be beyond all that others may tell of."""
-
-_FIRST_WAIT: Final = 1.0
-_LONGEST_WAIT: Final = 60.0
 
 Phase = Literal["apart", "reserving", "starting", "serving", "reserved", "working", "ending"]
 LEADING: Final[frozenset[Phase]] = frozenset({"reserving", "starting", "serving"})
@@ -103,6 +101,8 @@ class Gang:
         self.plan: GangPlan | None = None
         self.reason = ""
         """Why nothing is served here, for the owner; empty while a gang is at work."""
+        self.waits = False
+        """Whether a gang can begin only with other rigs, or by one of them."""
         self.highest = NEVER
         self.held = False
         """Whether this rig can begin nothing for a moment: it looks at its cards."""
@@ -208,7 +208,7 @@ class Gang:
         """Look at what is late; to be called about once a second, `chance` between 0 and 1."""
         if self.phase == "apart":
             if self._retry_at is None:
-                self._retry_at = now + _wait(self._failures, chance)
+                self._retry_at = now + wait_after(self._failures, chance)
             return self._try(now)
         if now < self._until:
             return []
@@ -229,6 +229,7 @@ class Gang:
         if self._retry_at is None or now < self._retry_at:
             return []
         found = self._planner(self._free)
+        self.waits = isinstance(found, Refusal) or found.leader != self._me
         if isinstance(found, Refusal):
             self.reason = found.reason
             return []
@@ -374,13 +375,7 @@ class Gang:
     def _enter(self, phase: Phase, plan: GangPlan, until: float) -> None:
         self.phase, self.plan, self._until = phase, plan, until
         self._answered = set()
-        self.reason = ""
-
-
-def _wait(failures: int, chance: float) -> float:
-    """Give the seconds before a leader tries again: doubling, bounded, half of it by chance."""
-    doublings = min(max(failures, 1) - 1, 10)
-    return min(_LONGEST_WAIT, _FIRST_WAIT * 2.0**doublings) * (0.5 + chance / 2)
+        self.reason, self.waits = "", False
 
 
 __all__ = [

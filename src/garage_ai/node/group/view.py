@@ -12,7 +12,7 @@ class GroupView(msgspec.Struct, frozen=True):
     """The gang of now, who is there, and what was measured to each of them.
 
     `plan` is None while there is no gang. `refused` says why somebody who called was not taken for
-    a rig of this group, the last time.
+    a rig of this group, the last time. While it `waits`, no gang can begin without other rigs.
     """
 
     name: str
@@ -22,6 +22,7 @@ class GroupView(msgspec.Struct, frozen=True):
     members: tuple[Member, ...]
     links: tuple[Measured, ...]
     refused: str
+    waits: bool = False
 
 
 @runtime_checkable

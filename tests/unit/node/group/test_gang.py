@@ -72,6 +72,21 @@ def test_reserves_starts_and_serves() -> None:
     assert (before, leader.phase) == ("starting", "serving")
 
 
+def test_a_rig_waits_for_others_as_long_as_it_can_begin_nothing() -> None:
+    """Where it lacks them, and where another one leads; not after a part that has failed."""
+    leader, rank = gang(A), gang(B)
+    leader.met(Member(A, DIGEST, willing=True), 0.0)
+    met(rank, A, B)
+    assert (leader.phase, leader.waits, rank.phase, rank.waits) == ("apart", True) * 2
+    leader.met(Member(B, DIGEST, willing=True), 0.0)
+    leader.heard(B, Reserved(FIRST), 1.0)
+    rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 1.0)
+    rank.heard(A, Start(FIRST), 1.0)
+    assert (leader.waits, rank.waits) == (False, False)
+    rank.rank_ended(FIRST, "it died", 2.0)
+    assert (rank.phase, rank.waits) == ("apart", False)
+
+
 def test_a_rank_follows() -> None:
     """It keeps itself free, starts when told, and tells when it runs."""
     rank = met(gang(B), A)
