@@ -2,6 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, field
+from functools import partial
 
 from garage_ai.node.group.gang import EndRank, Gang, Instruction, Refusal, Send, StartRank
 from garage_ai.node.group.messages import (
@@ -12,6 +13,7 @@ from garage_ai.node.group.messages import (
     Place,
     Started,
 )
+from garage_ai.node.group.planning import around_failures
 from garage_ai.wire.ids import NodeId
 
 DIGEST = "sha256:" + "a" * 64
@@ -168,7 +170,7 @@ class World:
 
     def _boot(self, name: NodeId) -> None:
         member = _member(name, willing=True)
-        gang = Gang(member, lambda free: needs(self.need, free))
+        gang = Gang(member, around_failures(partial(needs, self.need)))
         self.rigs[name] = Rig(gang, gang.myself)
 
     def _do(self, name: NodeId, instructions: list[Instruction]) -> None:

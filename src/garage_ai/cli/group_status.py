@@ -25,6 +25,8 @@ def group_rows(group: "GroupView", me: str) -> Iterator[tuple[str, str]]:
     for rig in group.members:
         if rig.node != me:
             yield say("status.rig"), _rig(rig, measured.get(rig.node))
+    for team in sorted({tuple(sorted(team)) for rig in group.members for team in rig.avoids}):
+        yield say("status.failed"), say("status.failed.team", rigs=", ".join(team))
     if group.refused:
         yield say("status.turned_away"), reason_in_words(group.refused)
 

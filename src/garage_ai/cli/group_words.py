@@ -85,6 +85,11 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "status.group": ("group", "grupp"),
     "status.rig": ("rig", "dator"),
+    "status.failed": ("failed", "misslyckades"),
+    "status.failed.team": (
+        "{rigs}, time after time; for some minutes other gangs are tried, where there are any",
+        "{rigs}, gång på gång; några minuter prövas andra sätt, om det finns några",
+    ),
     "status.turned_away": ("turned away", "avvisad"),
     "status.led": ("{phase}, led by {leader}", "{phase}, leds av {leader}"),
     "status.part": ("part", "del"),

@@ -58,6 +58,19 @@ class Gangs(RuleBasedStateMachine):
         """A part ends."""
         self.world.dies(self._rig(rig))
 
+    @rule(rig=RIGS)
+    def fails_time_after_time(self, rig: str) -> None:
+        """A part ends by itself in each gang that it is of."""
+        for _ in range(3):
+            for _ in range(2):
+                self.world.tick(70.0, 0.5)
+                self.all_arrives()
+            self.world.dies(self._rig(rig))
+            for name in self.world.names:
+                self.all_arrives()
+                if self.world.rigs[name].ending:
+                    self.world.dies(name)
+
     @rule(rig=RIGS, willing=st.booleans())
     def lends(self, rig: str, willing: bool) -> None:
         """An owner lends his PC, or takes it back."""

@@ -34,12 +34,14 @@ def test_the_gang_and_each_other_rig_have_a_row() -> None:
 
 
 def test_rigs_that_are_apart() -> None:
-    """One that its owner keeps, and to which nothing was measured yet."""
-    members = (Member(A, DIGEST, willing=True), Member(C, DIGEST))
+    """One that its owner keeps, and to which nothing was measured yet; together they failed."""
+    avoids = ((C, A),)
+    members = (Member(A, DIGEST, willing=True, avoids=avoids), Member(C, DIGEST, avoids=avoids))
     view = GroupView("garage", NEVER, "apart", None, members, (), "")
     assert list(group_rows(view, A)) == [
         ("group", "garage: each on its own"),
         ("rig", "rig-2: is kept by its owner now, not measured yet"),
+        ("failed", say("status.failed.team", rigs="rig-0, rig-2")),
     ]
 
 

@@ -11,13 +11,11 @@ ranks live and end together; when one is lost, what is left is planned anew. Who
 the plan, which follows from what the rigs say of themselves. Time and chance come from the caller.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Final, Literal
 
 import msgspec
 
-from garage_ai.node.group.failures import wait_after
+from garage_ai.node.group.failures import Failures, wait_after
 from garage_ai.node.group.messages import (
     MAX_HEARD,
     NEVER,
@@ -34,6 +32,7 @@ from garage_ai.node.group.messages import (
     Started,
 )
 from garage_ai.node.group.reasons import bounded, say
+from garage_ai.node.group.steps import EndRank, Instruction, Planner, Refusal, Send, StartRank
 from garage_ai.wire.ids import NodeId
 
 RESERVE_SECONDS: Final = 15.0
@@ -53,43 +52,6 @@ _AHEAD: Final = 1 << 20
 
 Phase = Literal["apart", "reserving", "starting", "serving", "reserved", "working", "ending"]
 LEADING: Final[frozenset[Phase]] = frozenset({"reserving", "starting", "serving"})
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why no gang can be made of those who are there."""
-
-    reason: str
-
-
-Planner = Callable[[tuple[Member, ...]], GangPlan | Refusal]
-"""From those who are free, by their ids, to a gang. The same for all: it must be deterministic."""
-
-
-@dataclass(frozen=True, slots=True)
-class Send:
-    """Tell another rig something."""
-
-    to: NodeId
-    message: GangMessage
-
-
-@dataclass(frozen=True, slots=True)
-class StartRank:
-    """Start this rig's part of a gang."""
-
-    epoch: Epoch
-    plan: GangPlan
-
-
-@dataclass(frozen=True, slots=True)
-class EndRank:
-    """End this rig's part of a gang, at once."""
-
-    epoch: Epoch
-
-
-Instruction = Send | StartRank | EndRank
 
 
 class Gang:
@@ -116,6 +78,7 @@ class Gang:
         self._until = 0.0
         self._served_at: float | None = None
         self._failures = 0
+        self._teams = Failures()
         self._retry_at: float | None = 0.0
 
     @property
@@ -145,6 +108,7 @@ class Gang:
     def met(self, member: Member, now: float) -> list[Instruction]:
         """Take what a rig, this one too, says of itself."""
         self._members[member.node] = member
+        self._rest(now)
         self.highest = max(self.highest, member.highest)
         at_work = self.phase not in ("apart", "ending")
         if member.node == self._me and not member.willing and at_work:
@@ -202,10 +166,11 @@ class Gang:
         self._runs = False
         if self.phase == "ending":
             return self._ended()
-        return self._leave(reason or say("rank_ended"), now)
+        return self._fail(reason or say("rank_ended"), None, now)
 
     def tick(self, now: float, chance: float) -> list[Instruction]:
         """Look at what is late; to be called about once a second, `chance` between 0 and 1."""
+        self._rest(now)
         if self.phase == "apart":
             if self._retry_at is None:
                 self._retry_at = now + wait_after(self._failures, chance)
@@ -217,7 +182,7 @@ class Gang:
             self._answered |= set(self._others)
             return self._ended()
         if self.phase in ("reserving", "starting", "reserved"):
-            return self._leave(say("rank_late"), now)
+            return self._fail(say("rank_late"), None, now)
         return []
 
     # --- leading
@@ -264,7 +229,10 @@ class Gang:
             return self._ended()
         if not self.leads:
             return []
-        return self._leave(say("rank_of", node=node, words=reason or say("rank_ended")), now)
+        words = say("rank_of", node=node, words=reason or say("rank_ended"))
+        if reason == say("paused"):
+            return self._leave(words, now)
+        return self._fail(words, node, now)
 
     # --- following
 
@@ -312,11 +280,20 @@ class Gang:
 
     # --- ending
 
+    def _fail(self, reason: str, suspect: NodeId | None, now: float) -> list[Instruction]:
+        """Leave a gang that has not come to work, or no longer does."""
+        if self.phase in ("starting", "serving"):
+            self._teams.failed(self._planned.nodes, suspect, now)
+        return self._leave(reason, now)
+
     def _leave(self, reason: str, now: float) -> list[Instruction]:
         """End this rig's part, and if it leads, everybody's."""
         reason = bounded(reason)
         good = self._served_at is not None and now - self._served_at > GOOD_SECONDS
         self._failures = 1 if good else self._failures + 1
+        if good:
+            self._teams.served(self._planned.nodes)
+        self._rest(now)
         waits_for = [node for node in self._others if self.leads and node in self._members]
         told: list[Instruction] = [Send(node, End(self.epoch, reason)) for node in waits_for]
         self._enter("ending", self._planned, now + END_SECONDS)
@@ -340,6 +317,11 @@ class Gang:
         return told
 
     # --- what is known
+
+    def _rest(self, now: float) -> None:
+        """Say which teams are left alone by now."""
+        own = self._members[self._me]
+        self._members[self._me] = msgspec.structs.replace(own, avoids=self._teams.resting(now))
 
     @property
     def _heard_of(self) -> Epoch:

@@ -20,7 +20,11 @@ MAX_HEARD: Final = 1 << 48
 """The latest epoch that a rig may have heard of, by its own word, which the next one goes beyond:
 epochs themselves end much later, and no group ever comes there."""
 
+MAX_AVOIDED: Final = 8
+"""Teams of rigs that one rig has left alone."""
+
 Id = Annotated[NodeId, msgspec.Meta(min_length=1, max_length=64)]
+Team = Annotated[tuple[Id, ...], msgspec.Meta(max_length=MAX_MEMBERS)]
 Words = Annotated[str, msgspec.Meta(max_length=MAX_WORDS)]
 Address = Annotated[str, msgspec.Meta(max_length=64)]
 Bytes = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
@@ -88,6 +92,8 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     has heard of. A rig without `cards` computes on its processor; one without `tunnel` cannot be
     part of a gang of several. `agreed` is its signature under how its gang shares (`sharing`),
     made once its part runs: for the network, which alone can check it. `wish` is its owner's.
+    `avoids` are teams that failed under its lead time after time, each with whom to do without
+    first.
     """
 
     node: Id
@@ -100,6 +106,7 @@ class Member(msgspec.Struct, frozen=True, omit_defaults=True):
     tunnel: TunnelEnd | None = None
     agreed: Annotated[bytes, msgspec.Meta(max_length=64)] = b""
     wish: Wished = Wished()
+    avoids: Annotated[tuple[Team, ...], msgspec.Meta(max_length=MAX_AVOIDED)] = ()
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -244,6 +251,7 @@ def decode(payload: bytes) -> Message:
 
 
 __all__ = [
+    "MAX_AVOIDED",
     "MAX_HEARD",
     "MAX_MEMBERS",
     "MAX_MESSAGE",

@@ -32,6 +32,7 @@ def gang_planner(digest: DigestText, divide: Divide) -> Planner:
     Where the best of them cannot, those that can are next, and then each that is for itself.
     """
 
+    @around_failures
     def plan(free: tuple[Member, ...]) -> GangPlan | Refusal:
         alike = tuple(each for each in free if each.digest == digest)
         found = divide(alike)
@@ -48,6 +49,23 @@ def gang_planner(digest: DigestText, divide: Divide) -> Planner:
         return Refusal(say("no_tunnel", words=", ".join(unreached)))
 
     return plan
+
+
+def around_failures(plan: Planner) -> Planner:
+    """Plan without a team that has failed time after time, as long as there is another way."""
+
+    def instead(free: tuple[Member, ...]) -> GangPlan | Refusal:
+        avoided = {frozenset(team): team for member in free for team in member.avoids}
+        found = plan(free)
+        if isinstance(found, Refusal):
+            return found
+        for node in avoided.get(frozenset(found.nodes), ()):
+            other = plan(tuple(each for each in free if each.node != node))
+            if isinstance(other, GangPlan) and frozenset(other.nodes) not in avoided:
+                return other
+        return found
+
+    return instead
 
 
 def _unreached(found: Division, members: Iterable[Member]) -> list[NodeId]:
@@ -113,4 +131,4 @@ def _least(wishes: Iterable[int]) -> int:
     return min((each for each in wishes if each), default=0)
 
 
-__all__ = ["Divide", "Division", "dtype_for", "evenly", "gang_planner", "wished"]
+__all__ = ["Divide", "Division", "around_failures", "dtype_for", "evenly", "gang_planner", "wished"]

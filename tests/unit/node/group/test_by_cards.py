@@ -219,6 +219,19 @@ def test_rigs_without_the_groups_network_keep_nobody_from_serving() -> None:
         assert found == plan((large,))
 
 
+def test_a_team_that_is_left_alone_is_planned_around() -> None:
+    """Whoever of it tells so; where nothing else fits, it is tried again all the same."""
+    large, small = member("a", 24, 24), member("b", 15, 15)
+    plan = gang_planner(DIGEST, NEXT)
+    both = (NodeId("b"), NodeId("a"))
+    for pair in ((replace(large, avoids=(both,)), small), (large, replace(small, avoids=(both,)))):
+        assert plan(pair) == plan((large,))
+    needed = (replace(member("a", 15, 15), avoids=(both,)), small)
+    found = plan(needed)
+    assert isinstance(found, GangPlan)
+    assert set(found.nodes) == set(both)
+
+
 def _all_of_two(free: tuple[Member, ...]) -> Division:
     return Division(tuple([str(each.node) for each in free]), 2)
 

@@ -4,8 +4,10 @@ import pytest
 from tests.parts.gang_world import DIGEST, World, needs, rigs_of
 
 from garage_ai.node.group.errors import BadPeer
+from garage_ai.node.group.failures import FIRST_REST, IN_A_ROW
 from garage_ai.node.group.gang import (
     END_SECONDS,
+    GOOD_SECONDS,
     RESERVE_SECONDS,
     EndRank,
     Gang,
@@ -31,6 +33,7 @@ from garage_ai.node.group.messages import (
     decode,
     encode,
 )
+from garage_ai.wire.ids import NodeId
 
 A, B, C = rigs_of(3)
 PLAN = GangPlan((Place(A), Place(B)), tensor=2)
@@ -284,3 +287,78 @@ def test_nothing_begins_while_a_rig_looks_at_its_cards() -> None:
     leader.held = rank.held = False
     assert leader.tick(1.0, 0.5) == [Send(B, Reserve(FIRST, DIGEST, PLAN))]
     assert rank.heard(A, Reserve(FIRST, DIGEST, PLAN), 2.0) == [Send(A, Reserved(FIRST))]
+
+
+def all_arrives(world: World) -> None:
+    """Deliver what was said, and what is said to that."""
+    while sum(world.deliver(*way) for way in list(world.wires)):
+        pass
+
+
+def failing(world: World, at_fault: str, times: int) -> None:
+    """Let a rig's part end by itself in each of so many gangs of the first two."""
+    for _ in range(times):
+        for _ in range(2):
+            world.tick(100.0, 1.0)
+            all_arrives(world)
+        plan = world.rigs[A].gang.plan
+        assert plan is not None
+        assert plan.nodes == (A, B)
+        world.dies(NodeId(at_fault))
+        all_end(world)
+
+
+def all_end(world: World) -> None:
+    """Let what is told to end do so."""
+    for _ in world.names:
+        all_arrives(world)
+        for name, rig in world.rigs.items():
+            if rig.ending:
+                world.dies(name)
+
+
+def partners(world: World) -> tuple[str, ...]:
+    """Say who is together in the gang that serves."""
+    plans = [rig.gang.plan for rig in world.rigs.values() if rig.gang.phase == "serving"]
+    return tuple([node for plan in plans if plan is not None for node in plan.nodes])
+
+
+@pytest.mark.parametrize(("at_fault", "together"), [(A, (A, C)), (B, (A, C))])
+def test_a_team_that_fails_time_after_time_is_left_alone(
+    at_fault: str, together: tuple[str, ...]
+) -> None:
+    """All plan around it alike, for a while that grows, and it comes together again after that."""
+    world = World(3, 2)
+    failing(world, at_fault, IN_A_ROW - 1)
+    assert world.rigs[A].gang.myself.avoids == ()
+    failing(world, at_fault, 1)
+    avoids = world.rigs[A].gang.myself.avoids
+    assert [set(team) for team in avoids] == [{A, B}]
+    assert avoids[0][0] == B, "whoever leads is done without last"
+    world.settle(6)
+    assert partners(world) == together
+    world.tick(FIRST_REST, 0.5)
+    assert world.rigs[A].gang.myself.avoids == ()
+    assert partners(world) == together, "what serves is left in peace"
+    world.lends(C, willing=False)
+    all_end(world)
+    failing(world, at_fault, 1)
+    world.tick(FIRST_REST + 1, 0.5)
+    assert world.rigs[A].gang.myself.avoids, "the next time it is left alone for longer"
+
+
+def test_a_team_is_not_left_alone_where_there_is_no_other() -> None:
+    """Nor for what its owner does, or where its link is lost; a good gang is a new beginning."""
+    world = World(2, 2)
+    failing(world, B, IN_A_ROW)
+    world.settle(6)
+    assert partners(world) == (A, B)
+    world.tick(GOOD_SECONDS + 1, 0.5)
+    world.cut(A, B)
+    world.settle(6)
+    assert world.rigs[A].gang.myself.avoids == ()
+    for _ in range(IN_A_ROW):
+        world.lends(B, willing=False)
+        world.settle(20)
+    assert partners(world) == (A, B)
+    assert world.rigs[A].gang.myself.avoids == ()
