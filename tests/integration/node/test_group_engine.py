@@ -160,6 +160,26 @@ async def test_a_gang_of_one_has_its_pipeline(tmp_path: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+async def test_a_rig_that_nobody_hears_serves_alone(tmp_path: Path) -> None:
+    """Where it can; else the owner reads that it has failed, and why."""
+    places = free_places()
+    deaf = await asyncio.start_server(lambda *_: None, *places[0])
+    party = Party(tmp_path / "one", A, places, evenly)
+    pair = Party(tmp_path / "two", A, places, evenly, wish=Wished(tensor=2))
+    try:
+        await party.engine.start()
+        await until(lambda: party.engine.state == "ready", seconds=40)
+        assert (party.engine.reason, len(party.engine.offers)) == ("", 1)
+        await pair.engine.start()
+        await until(lambda: pair.engine.state == "failed", seconds=40)
+        assert "cannot be heard" in pair.engine.reason
+        assert party.engine.state == "ready"
+    finally:
+        deaf.close()
+        await asyncio.gather(party.engine.stop(), pair.engine.stop())
+
+
+@pytest.mark.timeout(60)
 async def test_a_part_that_breaks_as_nobody_foresaw_ends_its_gang(tmp_path: Path) -> None:
     """It does not wait for ever, lets go of the rig, and is tried again."""
     launcher = Fickle()

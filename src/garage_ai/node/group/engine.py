@@ -104,7 +104,7 @@ class GroupEngine:
         """Where the gang stands, on the rig that answers for it; elsewhere nothing is served."""
         if not self._tasks:
             return "stopped"
-        if self._rigs.trouble:
+        if self._unheard:
             return "failed"
         phase = self._gang.phase
         if phase in ("reserved", "working"):
@@ -114,8 +114,8 @@ class GroupEngine:
     @property
     def reason(self) -> str:
         """Why nothing is served here; empty when it is."""
-        if self._rigs.trouble or self.state == "ready" or not self._tasks:
-            return self._rigs.trouble
+        if self._unheard or self.state == "ready" or not self._tasks:
+            return self._unheard
         gang = self._gang
         if gang.phase in ("reserved", "working"):
             return say("grouped", node=gang.epoch.leader)
@@ -348,6 +348,12 @@ class GroupEngine:
             self._do(self._gang.rank_up(epoch, self._now()))
             self._agree()
         self._changed()
+
+    @property
+    def _unheard(self) -> str:
+        """Why nobody hears this rig, where that matters: a gang of one needs nobody to."""
+        plan = self._gang.plan
+        return "" if plan is not None and len(plan.places) == 1 else self._rigs.trouble
 
     @property
     def _rank(self) -> LeadingRank | None:
