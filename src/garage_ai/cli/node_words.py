@@ -313,14 +313,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "status.image": ("image", "avbild"),
     "status.image_of": ("built of", "byggd av"),
     "status.image_base": ("built on", "byggd på"),
-    "refused": (
-        "the network gives it no work: {why}",
-        "nätet ger den inget arbete: {why}",
-    ),
-    "refused.no_more": (
-        "the network gives this node work again",
-        "nätet ger noden arbete igen",
-    ),
+    "refused": ("the network gives it no work: {why}", "nätet ger den inget arbete: {why}"),
+    "refused.no_more": ("the network gives this node work again", "nätet ger noden arbete igen"),
     "refused.agent_too_old": (
         "this agent is too old. Update it: gai node update",
         "agenten är för gammal. Uppdatera den: gai node update",
@@ -336,6 +330,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "refused.image_not_approved": (
         "the engine's image waits for an administrator: gai image approve DIGEST",
         "motorns avbild väntar på en administratör: gai image approve DIGEST",
+    ),
+    "refused.rig_refused": (
+        "another rig of its group is refused; the notice says which, and why",
+        "en annan dator i gruppen nekas; meddelandet säger vilken, och varför",
     ),
     "status.model": ("model", "modell"),
     "status.trend": ("measured", "mätt"),

@@ -8,6 +8,8 @@ Asked in this order, and the first that is not met is told to the owner:
     image_not_approved   its container is made from an image that no administrator knows, or whose
                          image, content or base one has revoked
 
+Of a gang every rig is asked, and its leader told as `rig_refused` which one is refused (`gangs`).
+
 All of it rests on the node's own word. It keeps honest owners from mistakes and from bad images; it
 is no proof, and stops nobody who lies.
 """

@@ -1,19 +1,23 @@
-"""Who earns for what a node answered that leads a gang of rigs. Pure.
+"""Who earns for what a node answered that leads a gang of rigs, and who may not be one. Pure.
 
 A leader's document is hostile input like all that a node says. A rig has a share where it is
 enrolled, may work, and has signed these very terms with the key that it is enrolled with; whatever
-else the document names stays with the leader, whose answer it is.
+else the document names stays with the leader, whose answer it is. A rig is asked for what a node is
+asked for that answers, by its own last word; one that was not heard of yet is not waited for.
 """
 
 from functools import lru_cache
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from garage_ai.network.models import Node
-from garage_ai.network.registry import Registry
+from garage_ai.network.models import Node, Refusal
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.gangs import Document, Terms, read_document, signed_text
 from garage_ai.wire.ids import NodeId
+from garage_ai.wire.messages import ModelServed
 from garage_ai.wire.nkey import NkeyError, Role, verify
+
+if TYPE_CHECKING:
+    from garage_ai.network.registry import Registry
 
 _GANGS: Final = 1024
 _SIGNATURES: Final = 4 * _GANGS
@@ -27,7 +31,7 @@ class Part(NamedTuple):
     parts: int
 
 
-def parts_of(registry: Registry, node_id: NodeId, digest: str | None = None) -> tuple[Part, ...]:
+def parts_of(registry: "Registry", node_id: NodeId, digest: str | None = None) -> tuple[Part, ...]:
     """Say who earns for what a node does, that node first; nobody if it is gone.
 
     `digest` is the model that it answered with, None for whatever its gang runs.
@@ -50,6 +54,28 @@ def parts_of(registry: Registry, node_id: NodeId, digest: str | None = None) -> 
         return (Part(node_id, 1),)
     unclaimed = sum(rig.parts for rig in terms.rigs) - sum(part.parts for part in signed)
     return (Part(node_id, signed[0].parts + unclaimed), *signed[1:])
+
+
+class RefusedRig(NamedTuple):
+    """A rig that may not serve what its leader offers, and what the leader's owner is told."""
+
+    node: NodeId
+    refusal: Refusal
+
+
+def refused_rig(registry: "Registry", leader: Node, served: ModelServed) -> RefusedRig | None:
+    """Find the first rig beside the leader that may not work; None if all may."""
+    found = _read(leader.beat.gang) if leader.beat is not None and leader.beat.gang else None
+    if found is None or found[0].digest != served.digest:
+        return None
+    for rig in found[0].rigs:
+        node = registry.nodes.get(rig.node)
+        if node is None or node is leader or node.beat is None:
+            continue
+        refused = registry.terms.refusal(node, served)
+        if refused is not None:
+            return RefusedRig(node.id, Refusal("rig_refused", f"{node.id}: {refused.message}"))
+    return None
 
 
 def _agreed(node: Node | None, terms: bytes, signature: bytes) -> bool:
@@ -76,4 +102,4 @@ def _read(document: bytes) -> tuple[Terms, Document] | None:
         return None
 
 
-__all__ = ["Part", "parts_of"]
+__all__ = ["Part", "RefusedRig", "parts_of", "refused_rig"]

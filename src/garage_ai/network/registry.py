@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from garage_ai.network.admission import ImageList, Terms
+from garage_ai.network.gangs import refused_rig
 from garage_ai.network.models import (
     EnrolledNode,
     Node,
@@ -287,6 +288,10 @@ class Registry:
             if admission != "admitted":
                 continue
             refused = self.terms.refusal(node, served)
+            rig = refused_rig(self, node, served) if refused is None else None
+            if rig is not None:
+                effects.append(Reread(rig.node))
+                refused = rig.refusal
             if refused is not None:
                 node.refused = refused
                 continue

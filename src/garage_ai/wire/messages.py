@@ -158,7 +158,9 @@ class Renewed(msgspec.Struct, frozen=True, tag="renewed"):
     jwt: Annotated[str, msgspec.Meta(max_length=16_384)]
 
 
-RefusedCode = Literal["member_suspended", "agent_too_old", "sandbox_needed", "image_not_approved"]
+RefusedCode = Literal[
+    "member_suspended", "agent_too_old", "sandbox_needed", "image_not_approved", "rig_refused"
+]
 REFUSED: Final[frozenset[str]] = frozenset(get_args(RefusedCode))
 """Codes of notices that a node which is ready gets no work, and why."""
 

@@ -7,9 +7,13 @@ import pytest
 from tests.parts.gangs import Keys, keys_of, signed, terms_among
 from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
+from garage_ai.cli.reason_words import in_swedish
+from garage_ai.network.admission import Terms
 from garage_ai.network.gangs import Part, parts_of
-from garage_ai.network.registry import Registry
+from garage_ai.network.registry import Registry, Reread, Tell
 from garage_ai.wire.ids import NodeId
+from garage_ai.wire.messages import ADMITTED, EngineImage
+from garage_ai.wire.versions import AgentVersion
 
 N0, N1, N2 = NodeId("n0"), NodeId("n1"), NodeId("n2")
 TERMS = terms_among({N0: 5, N1: 3, N2: 2}, SMALL.digest)
@@ -119,3 +123,54 @@ def test_nonsense_shares_nothing(registry: Registry, beat: BeatMaker, document: 
     leads(registry, beat, document)
     assert registry.nodes[N0].state == "ready"
     assert parts_of(registry, N0, SMALL.digest) == ALONE
+
+
+OLD = Terms(min_agent=AgentVersion(0, 2, 0))
+
+
+@pytest.mark.parametrize(
+    ("asks", "said", "words"),
+    [
+        (OLD, {"agent": "0.1.0"}, "this one is version 0.1.0"),
+        (Terms(), {"sandbox": "none"}, "only from engines in a sandbox"),
+        (Terms(), {"image": EngineImage("sha256:" + "9" * 64)}, "is not approved yet"),
+    ],
+    ids=["agent", "sandbox", "image"],
+)
+def test_every_rig_is_asked_for_what_its_leader_is(
+    registry: Registry, beat: BeatMaker, asks: Terms, said: dict[str, object], words: str
+) -> None:
+    """A gang gets no work while one of them may not; its leader's owner is told which and why."""
+    registry.terms = asks
+    document = signed(TERMS, {})
+    leader = msgspec.structs.replace(beat(agent="0.2.0"), gang=document)
+    registry.heard(N0, leader, 10.0, 1000.0)
+    assert registry.pool("small") is not None, "whoever was not heard of yet is not waited for"
+    rank = msgspec.structs.replace(beat(**{"agent": "0.2.0", **said}), state="joining", models=())
+    registry.heard(N1, rank, 10.0, 1000.0)
+    effects = registry.heard(N0, msgspec.structs.replace(leader, seq=1), 12.0, 1000.0)
+    assert registry.pool("small") is None
+    assert {Reread(N0), Reread(N1)} <= set(effects)
+    [told] = registry.enrol(registry.nodes[N0].enrolled)
+    assert isinstance(told, Tell)
+    assert told.code == "rig_refused"
+    assert told.message.startswith("n1: ")
+    assert words in told.message
+    assert in_swedish(told.message) != told.message
+    registry.heard(N1, msgspec.structs.replace(beat(1, agent="0.2.0"), models=()), 13.0, 1000.0)
+    again = registry.heard(N0, msgspec.structs.replace(leader, seq=2), 14.0, 1000.0)
+    assert ADMITTED in [each.code for each in again if isinstance(each, Tell)]
+    assert registry.pool("small") is not None
+
+
+def test_a_rig_that_an_administrator_lets_in_may_be_bare(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """As a node that answers may."""
+    rank = msgspec.structs.replace(beat(sandbox="none"), models=())
+    registry.heard(N1, rank, 10.0, 1000.0)
+    leads(registry, beat, signed(TERMS, {}))
+    assert registry.pool("small") is None
+    enrol(registry, N1, bare_allowed=True)
+    leads(registry, beat, signed(TERMS, {}), seq=1)
+    assert registry.pool("small") is not None
