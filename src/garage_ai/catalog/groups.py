@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from garage_ai.catalog.planner import Heads, Place
+from garage_ai.catalog.planner import GIB, Heads, Place
 
 
 class Rig(NamedTuple):
@@ -216,6 +216,11 @@ class MemoryShort(_Stated, frozen=True, kw_only=True, tag="memory_short"):
     needed: int
     room: int
     short: int
+
+    @property
+    def short_in_gib(self) -> str:
+        """Say it with one decimal, rounded up: what is short by a little is not by nothing."""
+        return f"{-(-self.short * 10 // GIB) / 10:.1f}"
 
 
 Obstacle = (

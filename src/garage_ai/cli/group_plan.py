@@ -222,9 +222,7 @@ def in_words(told: Obstacle) -> str:
     match told:
         case MemoryShort():
             sizes = {name: _gib(getattr(told, name)) for name in ("weights", "needed", "room")}
-            # Rounded up: what is short by a little is not short by nothing.
-            short = f"{-(-told.short * 10 // GIB) / 10:.1f}"
-            return say(code, **(asdict(told) | sizes | {"short": short}))
+            return say(code, **(asdict(told) | sizes | {"short": told.short_in_gib}))
         case UnequalCards():
             pairs = zip(told.cards, told.rooms, strict=True)
             cards = ", ".join(f"{card} ({_gib(room)} GiB)" for card, room in pairs)

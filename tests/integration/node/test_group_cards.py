@@ -179,8 +179,8 @@ async def test_a_model_nobody_can_weigh_goes_over_the_cards_that_are_wished_for(
         ),
         (
             lambda pair: pair((15,), (15,)),
-            "2 cards are 8.6 GiB short each",
-            "2 kort har 8.6 GiB för lite var",
+            "2 cards are 8.7 GiB short each",
+            "2 kort har 8.7 GiB för lite var",
         ),
     ],
     ids=["bandwidth", "of any model", "unequal cards", "trip", "memory"],

@@ -33,7 +33,6 @@ from garage_ai.catalog.groups import (
     TripTooLong,
     UnequalCards,
 )
-from garage_ai.catalog.planner import GIB
 from garage_ai.node.engines.vllm_options import Lent
 from garage_ai.node.group.gang import Refusal
 from garage_ai.node.group.messages import Card, Member, Wished
@@ -126,8 +125,8 @@ def _reason(told: Obstacle) -> str:  # noqa: PLR0911, PLR0912 - one for each
             return say("trip_too_long", node=one, other=other, n=f"{rtt_ms:g}", m=f"{limit_ms:g}")
         case LinkTooNarrow(one=one, other=other, gbit=gbit, limit_gbit=limit):
             return say("link_too_narrow", node=one, other=other, n=f"{gbit:g}", m=f"{limit:g}")
-        case MemoryShort(cards=cards, short=short):
-            return say("memory_short", n=cards, m=f"{short / GIB:.1f}")
+        case MemoryShort(cards=cards):
+            return say("memory_short", n=cards, m=told.short_in_gib)
 
 
 __all__ = ["by_cards", "cards_of"]

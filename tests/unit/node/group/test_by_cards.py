@@ -8,6 +8,7 @@ from tests.parts.gang_world import DIGEST
 
 from garage_ai import catalog
 from garage_ai.catalog import KNOWN, QUANTISATIONS, Unweighed, Weighed
+from garage_ai.catalog.groups import MemoryShort
 from garage_ai.cli.reason_words import in_swedish
 from garage_ai.node.engines.vllm_options import Lent, VllmOptions
 from garage_ai.node.group.by_cards import by_cards, cards_of
@@ -69,6 +70,19 @@ def test_a_refusal_is_a_sentence_with_its_numbers(members: tuple[Member, ...], s
     assert isinstance(found, Refusal)
     assert said in found.reason
     assert in_swedish(found.reason) != found.reason
+
+
+def test_what_is_short_by_a_byte_is_not_short_by_nothing() -> None:
+    """It is rounded up, as `gai group plan` does."""
+    room = 15 * GIB
+    place = catalog.Place("a card", room, None, (8, 9))
+    found = catalog.plan_group(MODEL.shape, [MODEL.form], [catalog.Rig("a", (place, place))], [])
+    assert isinstance(found, catalog.GroupRefusal)
+    (short,) = found.obstacles
+    assert isinstance(short, MemoryShort)
+    tight = Card("a card", room + short.short - 1, (8, 9))
+    said = NEXT((replace(member("a"), cards=(tight, tight)),))
+    assert said == Refusal("2 cards are 0.1 GiB short each of what the model needs")
 
 
 def test_what_a_pc_lends_is_what_the_others_plan_with() -> None:
