@@ -156,6 +156,7 @@ class Gang:
         if epoch != self.epoch:
             return []
         if self.phase == "working":
+            self._served_at = now if self._served_at is None else self._served_at
             return [Send(epoch.leader, Started(epoch))]
         return self._started(self._me, now) if self.phase == "starting" else []
 

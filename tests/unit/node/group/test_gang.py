@@ -100,6 +100,26 @@ def test_a_rank_follows() -> None:
     assert not rank.leads
 
 
+def test_a_follower_begins_anew_after_a_good_gang() -> None:
+    """As its leader does: however often gangs failed before, it soon tries by itself again."""
+    rank = met(gang(B), A)
+    led = GangPlan((Place(A), Place(B)), tensor=2)
+    now = 0.0
+    for number in range(1, 9):
+        epoch = Epoch(number, A)
+        rank.heard(A, Reserve(epoch, DIGEST, led), now)
+        rank.heard(A, Start(epoch), now)
+        rank.rank_up(epoch, now)
+        now += 1.0 if number < 8 else GOOD_SECONDS + 1
+        rank.heard(A, End(epoch, "it died"), now)
+        rank.rank_ended(epoch, "", now)
+    rank.lost(A, now)
+    rank.met(Member(C, DIGEST, willing=True), now)
+    rank.tick(now, 1.0)
+    rank.tick(now + 1.5, 1.0)
+    assert rank.phase == "reserving"
+
+
 def test_one_lost_rank_ends_the_gang() -> None:
     """The leader frees its own cards at once, and plans anew with who is left."""
     world = serving()
