@@ -25,6 +25,7 @@ from garage_ai.node.group.planning import Division, evenly
 from garage_ai.node.group.view import Grouped, GroupView
 from garage_ai.node.logs import BoundedLog
 from garage_ai.wire.gangs import read_document, signed_text
+from garage_ai.wire.identity import IdentityMissing
 from garage_ai.wire.nkey import KeyPair, Role, verify
 
 pytestmark = pytest.mark.anyio
@@ -112,6 +113,37 @@ async def test_two_rigs_are_one_node(parties: tuple[Party, Party]) -> None:
     await other.engine.start()
     await until(lambda: one.engine.state == "ready", seconds=60)
     assert one.engine.view().epoch > first
+
+
+class Unreadable(KeyPair):
+    """A key that is gone."""
+
+    def sign(self, message: bytes) -> bytes:
+        raise IdentityMissing("its file cannot be read")
+
+
+@pytest.mark.timeout(120)
+async def test_a_rig_has_agreed_to_nothing_that_it_did_not_sign(
+    parties: tuple[Party, Party],
+) -> None:
+    """Neither by what it signed of an earlier gang, nor once its key cannot be read."""
+    one, other = parties
+    await asyncio.gather(one.engine.start(), other.engine.start())
+
+    def agreed() -> list[bool]:
+        return [bool(member.agreed) for member in one.engine.view().members]
+
+    await until(lambda: agreed() == [True, True], seconds=60)
+    one.key = Unreadable.generate(Role.USER)
+    await until(lambda: agreed() == [False, True], seconds=30)
+    first = one.engine.view().epoch
+    other.key = Unreadable.generate(Role.USER)
+    await other.engine.release()
+    await other.engine.start()
+    await until(lambda: one.engine.view().epoch > first, seconds=60)
+    await until(lambda: one.engine.state == "ready", seconds=60)
+    assert agreed() == [False, False]
+    assert not any(read_document(one.engine.shares())[1].signatures)
 
 
 @pytest.mark.timeout(120)

@@ -316,6 +316,7 @@ class GroupEngine:
             self._tell(agreed=self._seat.sign(signed_text(write_terms(terms))))
         except IdentityError as error:
             _log.warning("shares_unsigned", code=error.code)
+            self._tell(agreed=b"")
 
     def _do(self, instructions: list[Instruction]) -> None:
         for each in instructions:
@@ -323,6 +324,8 @@ class GroupEngine:
                 case Send(to, message):
                     self._rigs.send(to, message)
                 case StartRank(epoch, plan):
+                    # What it has signed was of an earlier gang.
+                    self._tell(agreed=b"")
                     self._part.begin()
                     self._life = asyncio.create_task(self._live(epoch, plan), name="rank")
                 case EndRank():
