@@ -60,9 +60,8 @@ async def test_hanging_up_leaves_nothing_to_be_sent(ends: tuple[Streams, Streams
 async def test_who_is_lost_while_measuring_is_lost_as_soon(
     ends: tuple[Streams, Streams], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The time for all of a bulk is not waited for when nothing of it comes."""
+    """However long all of a bulk may take, nothing of it must come for long."""
     monkeypatch.setattr(link_module, "SILENCE_SECONDS", 0.3)
-    monkeypatch.setattr(link_module, "BULK_SECONDS", 1000.0)
     one, other = await shaken(ends)
     one.send(Bulk(1024))
     async with asyncio.timeout(30):
@@ -105,3 +104,45 @@ async def test_the_ways_are_measured_one_after_the_other(
     for run in runs:
         run.cancel()
     await asyncio.gather(*runs, return_exceptions=True)
+
+
+async def test_a_narrow_way_is_measured_all_the_same(
+    ends: tuple[Streams, Streams], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What takes longer than any part of it may is no reason to part."""
+    monkeypatch.setattr(link_module, "BULK_SECONDS", 0.25)
+    monkeypatch.setattr(link_module, "BULK_BYTES", 64 * 1024 * 1024)
+    monkeypatch.setattr(link_module, "READ_LIMIT", 1024)
+    links = await shaken(ends)
+    runs = [asyncio.create_task(link.run(nothing, nothing)) for link in links]
+    await until(lambda: all(link.measured for link in links), seconds=60)
+    assert not any(run.done() for run in runs)
+    for run in runs:
+        run.cancel()
+    await asyncio.gather(*runs, return_exceptions=True)
+
+
+async def test_a_busy_moment_at_first_is_not_what_a_way_is_known_by(
+    ends: tuple[Streams, Streams],
+) -> None:
+    """Once most of the later trips are clearly shorter that is told; one lucky trip is nothing."""
+    link, _ = await shaken(ends)
+    told: list[float] = []
+    link._on_measured = lambda: told.append(link.measured.rtt_ms if link.measured else 0)
+
+    def answered(milliseconds: float, times: int) -> None:
+        for number in range(times):
+            link._pinged = {number: asyncio.get_running_loop().time() - milliseconds / 1000}
+            link._ponged(number)
+
+    answered(800, 10)
+    for way in ("dialer", "acceptor"):
+        link._came(way, 1.0)
+    answered(100, 1)
+    answered(800, 8)
+    assert [round(each, -2) for each in told] == [800]
+    answered(100, 6)
+    answered(800, 10)
+    assert [round(each, -2) for each in told] == [800, 100]
+    assert link.measured
+    assert link.measured.gbit == 1.0
