@@ -25,6 +25,7 @@ from garage_ai.network.models import Life, Node, Replica, Target
 from garage_ai.network.pool import Pool
 from garage_ai.network.registry import Effect, Registry
 from garage_ai.network.router import Wanted, choose, choose_own, could_be_tried, could_serve
+from garage_ai.network.sharing import alike
 from garage_ai.network.waiting import WaitingRoom
 from garage_ai.wire.frames import Priority
 
@@ -181,11 +182,14 @@ class Placement:
     def _serve(
         self, room: WaitingRoom[_Waiter], target: Target, pool: Pool, priority: Priority
     ) -> None:
-        def more() -> bool:
-            return pool.has_room(priority)
+        owned = any(pool.has_room_of(member, priority) for member in room.members(target))
 
-        room.serve(target, lambda waiter: self._offer(pool, waiter, choose_own), more)
-        room.serve(target, lambda waiter: self._offer(pool, waiter, choose), more)
+        def more() -> bool:
+            return owned or pool.has_room(priority)
+
+        if owned:
+            room.serve(target, self._offering(pool, choose_own), more)
+        room.serve(target, self._offering(pool, choose), more)
 
     def tried(self, node: Node, *, pause: float = 0.0) -> None:
         """Let those in, after a pause, who wait for a node that failed too often: it was tried."""
@@ -226,16 +230,31 @@ class Placement:
             if replica.node.breaker.is_open:
                 self.tried(replica.node)
 
-    def _offer(self, pool: Pool, waiter: _Waiter, choice: Choice) -> bool:
-        if waiter.turn.done():
-            return True
+    def _offering(self, pool: Pool, choice: Choice) -> Callable[[_Waiter], bool]:
+        """Make an offer of what room there is, for one walk along a line.
+
+        Room only becomes less on it, so nobody is looked for whom the same nodes would serve as
+        one for whom there was none.
+        """
         now = time.monotonic()
-        replica = choice(pool, waiter.wanted, now, self._chance)
-        if replica is None:
-            return False
-        self._registry.acquire(replica, waiter.wanted.priority)
-        waiter.turn.set_result(replica)
-        return True
+        refused: set[Wanted] = set()
+
+        def offer(waiter: _Waiter) -> bool:
+            if waiter.turn.done():
+                return True
+            wanted = waiter.wanted
+            kind = msgspec.structs.replace(wanted, member=alike(wanted.member, pool.owners))
+            if kind in refused:
+                return False
+            replica = choice(pool, wanted, now, self._chance)
+            if replica is None:
+                refused.add(kind)
+                return False
+            self._registry.acquire(replica, wanted.priority)
+            waiter.turn.set_result(replica)
+            return True
+
+        return offer
 
     def _nobody(
         self, target: Target, region: str | None, failure: DispatchError | None

@@ -2,14 +2,16 @@
 
 A choice among a thousand nodes must not look at a thousand nodes: the free ones stand in lists, so
 that one at random is one step. So do those whose slots are all taken, some of them by batch
-requests, which give way to a chat.
+requests, which give way to a chat. What its owner lends to nobody else stands in his list alone:
+who may not have it never comes across it.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Final
 
-from garage_ai.network.models import EnrolledNode, Replica
+from garage_ai.network.models import Node, Replica
+from garage_ai.network.sharing import goes_first
 from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import NodeId
 
@@ -67,11 +69,13 @@ class _Lists:
 class _Standing:
     """Where a replica stands, and what it adds: what it says of itself may be other by now."""
 
-    __slots__ = ("context", "free", "gives_way", "places", "replica", "slots")
+    __slots__ = ("context", "free", "gives_way", "member", "places", "replica", "seen", "slots")
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
-        self.places = _places(replica.node.enrolled)
+        self.seen = _seen(replica)
+        self.member = replica.node.enrolled.member
+        self.places = _places(replica.node)
         self.free = self.gives_way = False
         self.slots = replica.served.slots
         self.context = replica.served.context
@@ -80,11 +84,13 @@ class _Standing:
 class Pool:
     """The replicas that may be chosen for one model name."""
 
-    __slots__ = ("_all", "_contexts", "_free", "_giving_way", "slots")
+    __slots__ = ("_all", "_contexts", "_free", "_giving_way", "owners", "slots")
 
     def __init__(self) -> None:
         self.slots = 0
         """Slots of all replicas together."""
+        self.owners: Counter[str] = Counter()
+        """The members whose nodes they are on."""
         self._all: dict[NodeId, _Standing] = {}
         self._contexts: Counter[int] = Counter()
         self._free = _Lists()
@@ -109,7 +115,7 @@ class Pool:
     def free(self, region: str | None = None) -> list[Replica]:
         """Give those with a free slot, in no order; not to be changed by the caller.
 
-        With a region those in it, without one all.
+        With a region those in it, without one all; never those lent to their owner alone.
         """
         return self._free.at(region or ANYWHERE)
 
@@ -130,13 +136,27 @@ class Pool:
         return any(standing.replica.takes(route) for standing in self._all.values())
 
     def has_room(self, priority: Priority) -> bool:
-        """Tell whether any replica has room for such a request."""
+        """Tell whether any replica that is not its owner's alone has room for such a request."""
         return bool(self.free() or (priority == "chat" and self.giving_way()))
+
+    def has_room_of(self, member: str, priority: Priority) -> bool:
+        """Tell whether any of a member's own nodes has."""
+        return bool(self.free_of(member) or (priority == "chat" and self.giving_way_of(member)))
+
+    def stands(self, replica: Replica) -> bool:
+        """Tell whether a replica is here, and nothing by which it is chosen is other by now.
+
+        But for its room, which `put` looks at.
+        """
+        standing = self._all.get(replica.node.id)
+        if standing is None or standing.replica is not replica:
+            return False
+        return standing.seen == _seen(replica)
 
     def put(self, replica: Replica) -> bool:
         """Take a replica in, or place it anew; True when it has come to have room for somebody."""
         standing = self._all.get(replica.node.id)
-        if standing is None or standing.replica is not replica or _is_changed(standing):
+        if standing is None or standing.replica is not replica:
             standing = self._enter(replica)
         free, gives_way = replica.has_room, replica.gives_way
         came = False
@@ -158,6 +178,9 @@ class Pool:
         self._contexts[standing.context] -= 1
         if not self._contexts[standing.context]:
             del self._contexts[standing.context]
+        self.owners[standing.member] -= 1
+        if not self.owners[standing.member]:
+            del self.owners[standing.member]
         if standing.free:
             self._free.remove(node, standing.places)
         if standing.gives_way:
@@ -168,6 +191,7 @@ class Pool:
         standing = self._all[replica.node.id] = _Standing(replica)
         self.slots += standing.slots
         self._contexts[standing.context] += 1
+        self.owners[standing.member] += 1
         return standing
 
     def _stand(self, lists: _Lists, standing: _Standing, *, here: bool) -> None:
@@ -177,11 +201,17 @@ class Pool:
             lists.remove(standing.replica.node.id, standing.places)
 
 
-def _is_changed(standing: _Standing) -> bool:
-    served = standing.replica.served
-    return standing.slots != served.slots or standing.context != served.context
+def _seen(replica: Replica) -> tuple[object, ...]:
+    """Name all by which a filter, or a place, tells it from what it was."""
+    node, served = replica.node, replica.served
+    batch = served.batch is not None
+    return node.enrolled, node.share, node.risen, node.trust, batch, served.slots, served.context
 
 
-def _places(node: EnrolledNode) -> tuple[str, ...]:
-    everywhere = (ANYWHERE, _OWNER + node.member)
-    return everywhere if node.region is None else (*everywhere, node.region)
+def _places(node: Node) -> tuple[str, ...]:
+    enrolled = node.enrolled
+    own = (_OWNER + enrolled.member,)
+    # The operator goes first nowhere, so it finds its own among all others.
+    if node.share == "own" and goes_first(enrolled.member):
+        return own
+    return (*own, ANYWHERE) if enrolled.region is None else (*own, ANYWHERE, enrolled.region)

@@ -254,15 +254,20 @@ class Registry:
         beat = node.beat
         if beat is None:
             return []
-        self._withdraw(node)
+        if node.breaker.is_open:
+            # Whether it is needed all the same turns on the others: each beat asks anew.
+            self._withdraw(node)
+        stood = [(replica, replica.target) for replica in node.replicas.values()]
         before, node.state, node.job = node.state, self._state(node, beat), beat.job
         effects = self._renew_replicas(node, beat)
         if node.state in _SERVE and node.refused is not None and not node.replicas:
             node.state = "joining"
-        if node.state in _SERVE:
-            node.risen += before not in _SERVE
-            for replica in node.replicas.values():
-                effects += self._place(replica)
+        node.risen += node.state in _SERVE and before not in _SERVE
+        for replica, target in stood:
+            if replica.target != target or not self._stands(replica):
+                self._take_out(target, node.id)
+        for replica in node.replicas.values():
+            effects += self._place(replica)
         return effects
 
     def _state(self, node: Node, beat: Beat) -> NodeState:
@@ -299,6 +304,9 @@ class Registry:
             replica.served = served
             replica.others = max(0, served.running - replica.inflight)
             replica.others_batch = min(replica.others, max(0, (served.batch or 0) - replica.batch))
+            if replica.batch_full_until:
+                # Its word that it is full is forgotten, so it comes to have room.
+                self._take_out(replica.target, node.id)
             replica.full_until = replica.batch_full_until = 0.0
             kept[digest] = replica
         if node.refused is not None:
@@ -317,12 +325,10 @@ class Registry:
         return [Tell(node.id, refused.code, refused.message)]
 
     def _place(self, replica: Replica) -> list[Effect]:
-        node, served = replica.node, replica.served
-        if node.state not in _SERVE or node.replicas.get(Digest(served.digest)) is not replica:
+        if not _can_be_chosen(replica):
             return []
-        if served.engine != "ready" or not _is_whole(node):
-            return []
-        pool = self.pool(served.name, node.job)
+        node = replica.node
+        pool = self.pool(*replica.target)
         if pool is None:
             pool = Pool()
             if node.job:
@@ -333,14 +339,29 @@ class Registry:
 
     def _withdraw(self, node: Node) -> None:
         for replica in node.replicas.values():
-            pool = self.pool(*replica.target)
-            if pool is None:
-                continue
-            pool.remove(node.id)
-            if not pool and node.job:
-                del self.jobs[replica.target]
-            elif not pool:
-                del self.pools[replica.name]
+            self._take_out(replica.target, node.id)
+
+    def _take_out(self, target: Target, node_id: NodeId) -> None:
+        pool = self.pool(*target)
+        if pool is None:
+            return
+        pool.remove(node_id)
+        if not pool and target.job:
+            del self.jobs[target]
+        elif not pool:
+            del self.pools[target.model]
+
+    def _stands(self, replica: Replica) -> bool:
+        """Tell whether a replica is in its pool as it is now, and may stay."""
+        pool = self.pool(*replica.target)
+        return pool is not None and _can_be_chosen(replica) and pool.stands(replica)
+
+
+def _can_be_chosen(replica: Replica) -> bool:
+    node, served = replica.node, replica.served
+    if node.state not in _SERVE or node.replicas.get(Digest(served.digest)) is not replica:
+        return False
+    return served.engine == "ready" and _is_whole(node)
 
 
 def _is_whole(node: Node) -> bool:

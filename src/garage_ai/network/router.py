@@ -183,24 +183,28 @@ def choose(pool: Pool, wanted: Wanted, now: float, chance: random.Random) -> Rep
     A chat that finds no slot free gets one where batch requests give way. Where none can be counted
     on, busy or not, one that failed too often is tried.
     """
-    found = choose_own(pool, wanted, now, chance)
-    found = found or _choose(pool.free(wanted.region), wanted, now, chance)
+    own, free = _free_of(pool, wanted), pool.free(wanted.region)
+    found = _choose(own, wanted, now, chance) or _choose(free, wanted, now, chance)
     if found is not None:
         return found
-    if wanted.priority == "chat" and (held := pool.giving_way(wanted.region)):
-        own = pool.giving_way_of(wanted.member) if goes_first(wanted.member) else []
-        found = _choose(own, wanted, now, chance) or _choose(held, wanted, now, chance)
+    if wanted.priority == "chat":
+        mine = pool.giving_way_of(wanted.member) if goes_first(wanted.member) else []
+        held = pool.giving_way(wanted.region)
+        found = _choose(mine, wanted, now, chance) or _choose(held, wanted, now, chance)
         if found is not None:
             return found
-    tried = _choose(pool.free(wanted.region), wanted, now, chance, IN_NEED)
+    tried = _choose(own, wanted, now, chance, IN_NEED)
+    tried = tried or _choose(free, wanted, now, chance, IN_NEED)
     return tried if tried is not None and not could_serve(pool, wanted, now) else None
 
 
 def choose_own(pool: Pool, wanted: Wanted, now: float, chance: random.Random) -> Replica | None:
     """Choose a replica with room on a node of the asker's own; None when there is none."""
-    if not goes_first(wanted.member):
-        return None
-    return _choose(pool.free_of(wanted.member), wanted, now, chance)
+    return _choose(_free_of(pool, wanted), wanted, now, chance)
+
+
+def _free_of(pool: Pool, wanted: Wanted) -> list[Replica]:
+    return pool.free_of(wanted.member) if goes_first(wanted.member) else []
 
 
 def _choose(
@@ -229,8 +233,10 @@ def region_for(pool: Pool, allowed: Collection[str], wanted: Wanted, now: float)
 
     None only where no region is allowed.
     """
-    free = [replica for region in allowed for replica in pool.free(region)[:LOOKS]]
-    fit = [replica for replica in free if refusal(replica, wanted, now) is None]
+    mine = pool.free_of(wanted.member)[:LOOKS]
+    own = [replica for replica in mine if replica.node.enrolled.region in allowed]
+    free = {replica for region in allowed for replica in pool.free(region)[:LOOKS]}
+    fit = [replica for replica in free.union(own) if refusal(replica, wanted, now) is None]
     if not fit:
         fit = [replica for replica in pool if refusal(replica, wanted, now, FIT) is None]
     counted = Counter(replica.node.enrolled.region for replica in fit)

@@ -10,7 +10,7 @@ Bounded in number; how long one waits is the shell's clock.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Collection, Hashable
 from dataclasses import dataclass, field
 from typing import Final, Generic, TypeVar
 
@@ -89,6 +89,11 @@ class WaitingRoom(Generic[Ticket]):
     def waits(self, target: Hashable) -> bool:
         """Tell whether anybody waits for the model; who comes later must let it go first."""
         return target in self._lines
+
+    def members(self, target: Hashable) -> Collection[str]:
+        """Name those who wait for the model."""
+        line = self._lines.get(target)
+        return line.members if line is not None else ()
 
     def enter(
         self,

@@ -5,6 +5,7 @@ import random
 import time
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from tests.parts.job_caller import until
 from tests.unit.network.conftest import SMALL, BeatMaker
@@ -12,9 +13,11 @@ from tests.unit.network.conftest import SMALL, BeatMaker
 from garage_ai.network.answer import Request
 from garage_ai.network.breaker import FAILURES_TO_OPEN
 from garage_ai.network.limits import DispatchLimits
-from garage_ai.network.models import Node, Target
+from garage_ai.network.models import EnrolledNode, Node, Target
 from garage_ai.network.placement import Placement
 from garage_ai.network.registry import Effect, Registry, RoomMade
+from garage_ai.network.router import DRAWS
+from garage_ai.storage.ids import OPERATOR
 from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +62,50 @@ async def test_who_leaves_with_a_nodes_one_trial_gives_it_back(
         replica = await staying
     assert replica.node is node
     assert leaving.cancelled()
+
+
+class Counted(random.Random):
+    """Chance that counts how often it is asked: eight times in each look for nothing among many."""
+
+    draws = 0
+
+    def random(self) -> float:
+        self.draws += 1
+        return super().random()
+
+
+@pytest.mark.parametrize(
+    ("share", "members", "draws"),
+    [("own", [f"m{number}" for number in range(20)], 0), ("members", [OPERATOR] * 20, 2 * DRAWS)],
+)
+async def test_a_line_is_not_looked_for_again_and_again_among_nodes_that_it_may_not_have(
+    registry: Registry, beat: BeatMaker, share: str, members: list[str], draws: int
+) -> None:
+    """Those lent to their owner alone are not come across; of many alike one is looked for."""
+    chance = Counted(1)
+    placement = Placement(
+        registry,
+        limits=DispatchLimits(),
+        apply_effects=lambda _: None,
+        chance=chance,
+    )
+    now = time.monotonic()
+    registry.heard(NodeId("n0"), beat(slots=1, running=1), now, 1000.0)
+    for number in range(50):
+        lent = NodeId(f"lent{number}")
+        registry.enrol(EnrolledNode(lent, "owner", lent, None))
+        registry.heard(lent, msgspec.structs.replace(beat(), share=share), now, 1000.0)
+    requests = [msgspec.structs.replace(REQUEST, member=member) for member in members]
+    waiting = [
+        asyncio.create_task(placement.find(each, excluded=(), failure=None)) for each in requests
+    ]
+    await until(lambda: placement.waiting == len(members))
+    chance.draws = 0
+    placement.room_made(TARGET)
+    assert (placement.waiting, chance.draws) == (len(members), draws)
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_who_waits_is_looked_at_when_the_time_has_come(

@@ -1,5 +1,6 @@
 """Beats and time turn nodes' states and fill the pools."""
 
+import msgspec
 import pytest
 from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
@@ -187,6 +188,35 @@ def test_slots_bound_a_replica(registry: Registry, beat: BeatMaker) -> None:
     assert registry.release(replica) == []
     with pytest.raises(AssertionError):
         registry.release(replica)
+
+
+def test_a_beat_that_changes_nothing_makes_no_room(registry: Registry, beat: BeatMaker) -> None:
+    """Who waits has been through it; what a request is chosen by makes room when it changes."""
+    made = [RoomMade(Target("small"))]
+    assert registry.heard(N0, beat(0), 0.0, WALL) == made
+    pool = registry.pool("small")
+    assert registry.heard(N0, beat(1, running=1, speed=9.0), 5.0, WALL) == []
+    assert registry.pool("small") is pool
+    assert registry.heard(N0, beat(2, slots=4), 10.0, WALL) == made
+    lent = msgspec.structs.replace(beat(3, slots=4), share="members")
+    assert registry.heard(N0, lent, 15.0, WALL) == made
+    moved = EnrolledNode(N0, "mbr_0", "pc0", "SE-M")
+    assert registry.enrol(moved) == made
+    assert registry.enrol(EnrolledNode(N0, "mbr_0", "pc0", "SE-M")) == []
+
+
+def test_a_beat_after_a_node_said_busy_makes_room(registry: Registry, beat: BeatMaker) -> None:
+    """Its word is forgotten with the beat, and so is a trial that it might be given in need."""
+    made = [RoomMade(Target("small"))]
+    registry.heard(N0, beat(0), 0.0, WALL)
+    [replica] = node(registry).replicas.values()
+    replica.said_busy("chat", 1.0)
+    assert registry.heard(N0, beat(1), 2.0, WALL) == made
+    assert registry.heard(N0, beat(2), 7.0, WALL) == []
+    for moment in (8.0, 9.0, 10.0):
+        node(registry).breaker.failed(moment, moment)
+    assert registry.heard(N0, beat(3), 12.0, WALL) == made
+    assert registry.heard(N0, beat(4), 17.0, WALL) == made
 
 
 def test_requests_of_other_gateways_count(registry: Registry, beat: BeatMaker) -> None:

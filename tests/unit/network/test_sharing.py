@@ -7,9 +7,17 @@ import pytest
 from tests.unit.network.conftest import SMALL, BeatMaker
 from tests.unit.network.test_router import pool_of, replica
 
+from garage_ai.network.breaker import FAILURES_TO_OPEN, NEED_PAUSE
 from garage_ai.network.models import Replica, share_of
 from garage_ai.network.registry import Registry
-from garage_ai.network.router import Shared, Wanted, choose, choose_own, could_serve
+from garage_ai.network.router import (
+    Shared,
+    Wanted,
+    choose,
+    choose_own,
+    could_serve,
+    region_for,
+)
 from garage_ai.network.sharing import goes_first, serves, told
 from garage_ai.storage.ids import OPERATOR
 from garage_ai.wire.ids import NodeId
@@ -83,6 +91,48 @@ def test_an_owner_gets_his_own_node_while_it_has_room() -> None:
     pool.put(mine)
     assert choose_own(pool, wanted, 0.0, random.Random(1)) is None
     assert choose(pool, wanted, 0.0, random.Random(1)) is theirs
+
+
+def test_a_node_for_its_owner_alone_is_come_across_by_him_alone() -> None:
+    """It stands among no others, whatever room it has; the operator looks for its own there."""
+    mine, operators = shared("own"), replica("operators")
+    enrolled = operators.node.enrolled
+    operators.node.enrolled = type(enrolled)(enrolled.id, OPERATOR, enrolled.name, None)
+    operators.node.share = "own"
+    pool = pool_of(mine)
+    assert (pool.free(), pool.free_of(OWNER)) == ([], [mine])
+    assert not pool.has_room("chat")
+    assert (pool.has_room_of(OWNER, "chat"), pool.has_room_of(OTHER, "chat")) == (True, False)
+    assert choose(pool, Wanted(member=OWNER), 0.0, random.Random(1)) is mine
+    pool = pool_of(mine, operators)
+    assert choose(pool, Wanted(member=OPERATOR), 0.0, random.Random(1)) is operators
+    assert choose(pool, Wanted(member=OTHER), 0.0, random.Random(1)) is None
+
+
+def test_a_node_for_its_owner_alone_lets_batch_give_way_to_him_and_is_tried_in_need() -> None:
+    """Being his alone takes nothing from him."""
+    mine, wanted = shared("own"), Wanted(member=OWNER)
+    mine.inflight = mine.batch = 4
+    pool = pool_of(mine)
+    assert choose(pool, wanted, 0.0, random.Random(1)) is mine
+    mine.inflight = mine.batch = 0
+    pool.put(mine)
+    for moment in range(FAILURES_TO_OPEN):
+        mine.node.breaker.failed(float(moment), float(moment))
+    later = FAILURES_TO_OPEN - 1 + NEED_PAUSE
+    assert choose(pool, wanted, later - 0.1, random.Random(1)) is None
+    assert choose(pool, wanted, later, random.Random(1)) is mine
+
+
+def test_an_owners_region_is_where_his_own_node_has_room() -> None:
+    """It counts for him among regions, where it may be; for others it does not."""
+    mine = replica("mine", region="SE-O")
+    mine.node.share = "own"
+    pool, regions = pool_of(mine), ("SE-AB", "SE-O")
+    assert region_for(pool, regions, Wanted(member=OWNER), 0.0) == "SE-O"
+    assert region_for(pool, regions, Wanted(member=OTHER), 0.0) == "SE-AB"
+    theirs = pool_of(mine, replica("theirs", region="SE-AB"))
+    assert region_for(theirs, ("SE-AB", "SE-M"), Wanted(member=OWNER), 0.0) == "SE-AB"
 
 
 def test_an_owners_own_node_must_fit_like_any_other() -> None:
