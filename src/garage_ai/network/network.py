@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Collection, Coroutine, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Final
 
 import structlog
@@ -13,6 +13,7 @@ from garage_ai.network.admission import ImageList, Terms
 from garage_ai.network.answer import Answer, Request, Trail
 from garage_ai.network.books import Books
 from garage_ai.network.dispatcher import Dispatcher, DispatchLimits, Link
+from garage_ai.network.errands import BOOKS_SECONDS, Errands
 from garage_ai.network.errors import UnknownModel
 from garage_ai.network.models import Census, EnrolledNode, ModelView, NodeView
 from garage_ai.network.names import KnownModel, Names
@@ -44,15 +45,10 @@ from garage_ai.wire.session import Message
 _log = structlog.get_logger(__name__)
 
 TICK_SECONDS: Final = 1.0
-BOOKS_SECONDS: Final = 5.0
 SECONDS_PER_BEAT: Final = 0.001
 """Nodes that are asked to beat spread over this much time each; taking one in costs 50 µs."""
 COMPARE_SECONDS: Final = 15.0
 """Between two looks at which nodes were removed through another gateway; one short query."""
-MAX_ERRANDS: Final = 256
-"""Look-ups in the books under way at once; more are dropped, since beats come again."""
-MAX_CLAIMS: Final = 64
-"""Of these for names that nodes claim, so that no node's many names keep all else out."""
 UNKNOWN_SECONDS: Final = 30.0
 MAX_UNKNOWN: Final = 10_000
 RENEW_SECONDS: Final = 10.0
@@ -85,7 +81,7 @@ class Network:
         self.dispatcher = Dispatcher(
             link, gateway, self.registry, limits=limits, apply_effects=self._apply, salts=salts
         )
-        self._errands: set[asyncio.Task[None]] = set()
+        self._errands = Errands()
         self._claiming: set[tuple[str, str]] = set()
         self._unknown: dict[NodeId, float] = {}
         self._renewed: dict[NodeId, float] = {}
@@ -107,11 +103,10 @@ class Network:
     async def close(self) -> None:
         """Stop; requests under way end as cancelled."""
         await self.dispatcher.close()
-        tasks = [*self._errands, *([self._ticker] if self._ticker else [])]
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks, timeout=1)
+        if self._ticker is not None:
+            self._ticker.cancel()
+            await asyncio.wait([self._ticker], timeout=1)
+        await self._errands.close()
 
     def ask_for_beats(self) -> None:
         """Ask all nodes how they are, instead of waiting for their next beats.
@@ -234,6 +229,8 @@ class Network:
     def remove(self, node_id: NodeId) -> None:
         """Forget a node; its JWT is revoked by the authority."""
         self.registry.remove(node_id)
+        self._renewed.pop(node_id, None)
+        self._unknown.pop(node_id, None)
 
     def images_are(self, images: ImageList) -> None:
         """Take note of what administrators have decided about images."""
@@ -290,18 +287,19 @@ class Network:
             return
         if now - self._renewed.get(node_id, -RENEW_SECONDS) < RENEW_SECONDS:
             return
-        self._renewed[node_id] = now
-        self._errand(self._renew(node_id))
+        if self._errands.begin("renew", self._renew(node_id)):
+            self._renewed[node_id] = now
 
     def _look_up(self, node_id: NodeId) -> None:
         """Ask the books for a node that was enrolled or let in elsewhere, but not at each beat."""
         now = time.monotonic()
         if now - self._unknown.get(node_id, -UNKNOWN_SECONDS) < UNKNOWN_SECONDS:
             return
+        if not self._errands.begin("look_up", self._admit(node_id)):
+            return
         if len(self._unknown) >= MAX_UNKNOWN:
             self._unknown.clear()
         self._unknown[node_id] = now
-        self._errand(self._admit(node_id))
 
     def _apply(self, effects: list[Effect]) -> None:
         for effect in effects:
@@ -323,9 +321,7 @@ class Network:
     def _claim(self, claim: Claim) -> None:
         whose = claim.name, claim.member
         # One that is dropped, since too many wait, is made anew by the next beat.
-        if whose in self._claiming or len(self._claiming) >= MAX_CLAIMS:
-            return
-        if self._errand(self._settle(claim)):
+        if whose not in self._claiming and self._errands.begin("claim", self._settle(claim)):
             self._claiming.add(whose)
 
     async def _settle(self, claim: Claim) -> None:
@@ -361,17 +357,6 @@ class Network:
     async def _renew(self, node_id: NodeId) -> None:
         self.control(node_id, Renewed(await self._books.renew(node_id)))
 
-    def _errand(self, work: Coroutine[object, object, None]) -> bool:
-        """Do something that waits for the books, bounded in number and time; False: dropped."""
-        if len(self._errands) >= MAX_ERRANDS:
-            work.close()
-            _log.warning("errand_dropped")
-            return False
-        task = asyncio.create_task(_bounded(work))
-        self._errands.add(task)
-        task.add_done_callback(self._errands.discard)
-        return True
-
     def control(self, node_id: NodeId, control: Control) -> None:
         """Tell a node something; lost where there is no link."""
         with contextlib.suppress(LinkError):
@@ -384,16 +369,9 @@ class Network:
             now = time.monotonic()
             if now - compared >= COMPARE_SECONDS:
                 compared = now
-                self._errand(self._compare())
+                self._errands.begin("compare", self._compare())
+                self._errands.log_dropped()
             # After a sleep of this process, or without a link, silence says nothing of the nodes.
             if now - last < 2 * TICK_SECONDS and self._link.is_connected:
                 self.registry.tick(now)
             last = now
-
-
-async def _bounded(work: Coroutine[object, object, None]) -> None:
-    try:
-        async with asyncio.timeout(BOOKS_SECONDS):
-            await work
-    except Exception as error:
-        _log.warning("errand_failed", error=type(error).__name__, detail=str(error)[:200])

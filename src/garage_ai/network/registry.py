@@ -85,7 +85,10 @@ class RoomMade:
 
 @dataclass(frozen=True, slots=True)
 class Reread:
-    """Look whether the books have let a node in by now that is refused as it is."""
+    """Look whether the books have let a node in by now that is refused as it is.
+
+    Once a session; from then on it is told by `enrol`, when all nodes are looked at.
+    """
 
     node: NodeId
 
@@ -107,6 +110,8 @@ class Registry:
         """Names that owners were told they may not use, in the nodes' present sessions."""
         self._told_refused: dict[NodeId, Refusal] = {}
         """What owners were told of why they get no work, in the nodes' present sessions."""
+        self._reread: set[NodeId] = set()
+        """Nodes that were looked up as they are refused, in their present sessions."""
 
     def enrol(self, enrolled: EnrolledNode) -> list[Effect]:
         """Let a node of the books in, or note what they say of it now."""
@@ -135,6 +140,7 @@ class Registry:
         node = self.nodes.pop(node_id, None)
         self._told.pop(node_id, None)
         self._told_refused.pop(node_id, None)
+        self._reread.discard(node_id)
         if node is not None:
             self._withdraw(node)
             # Requests under way still hold its replicas; their end must not bring it back.
@@ -238,6 +244,7 @@ class Registry:
         node.breaker.began_anew()
         self._told.pop(node.id, None)
         self._told_refused.pop(node.id, None)
+        self._reread.discard(node.id)
         skew = beat.sent_at - wall
         if abs(skew) > SKEW_TOLD:
             effects.append(
@@ -310,7 +317,9 @@ class Registry:
             replica.full_until = replica.batch_full_until = 0.0
             kept[digest] = replica
         if node.refused is not None:
-            effects.append(Reread(node.id))
+            if node.id not in self._reread:
+                self._reread.add(node.id)
+                effects.append(Reread(node.id))
         elif self._told_refused.pop(node.id, None) is not None:
             effects.append(Tell(node.id, ADMITTED, "The network gives this node work again."))
         node.replicas = kept

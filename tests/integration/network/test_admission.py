@@ -9,13 +9,16 @@ from tests.integration.network.conftest import SMALL, FakeBooks, MakeNode, until
 from tests.integration.network.test_dispatch import read, request
 
 from garage_ai.network.admission import ImageList
+from garage_ai.network.errands import MOST
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.names import KnownModel
-from garage_ai.network.network import MAX_CLAIMS, Network
+from garage_ai.network.network import Network
 from garage_ai.network.registry import Claim
-from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import EngineImage, Notice
+from garage_ai.wire import subjects
+from garage_ai.wire.ids import Digest, NodeId
+from garage_ai.wire.messages import EngineImage, Notice, Renew, encode_message
 from garage_ai.wire.nkey import KeyPair, Role
+from garage_ai.wire.session import Message
 
 pytestmark = pytest.mark.anyio
 
@@ -105,11 +108,48 @@ async def test_no_nodes_many_names_keep_all_else_out(
     monkeypatch.setattr(books, "claim", claim)
     own = Digest("sha256:" + "d" * 64)
     network._apply([Claim(node.id, "mbr_n0", f"own-{number}", own) for number in range(1000)])
-    await until(lambda: len(asked) == MAX_CLAIMS)
+    await until(lambda: len(asked) == MOST["claim"])
     monkeypatch.setattr("garage_ai.network.network.COMPARE_SECONDS", 0.0)
     books.enrolled[node.id] = replace(books.enrolled[node.id], suspended=True)
     await until(lambda: network.nodes()[0].refused is not None)
-    assert len(asked) == MAX_CLAIMS
+    assert len(asked) == MOST["claim"]
+
+
+async def test_no_many_unknown_nodes_keep_all_else_out(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a thousand look-ups wait a JWT is renewed; one not begun may be asked for again."""
+    node = await make_node()
+    waits = asyncio.Event()
+
+    async def look_up(_: NodeId) -> None:
+        await waits.wait()
+
+    async def renew(_: NodeId) -> str:
+        await waits.wait()
+        return "a.jwt"
+
+    monkeypatch.setattr(books, "node", look_up)
+    for number in range(1000):
+        network._look_up(NodeId(f"nobody{number}"))
+    assert len(network._unknown) == MOST["look_up"]
+    session = network.registry.nodes[node.id].session
+    assert session is not None
+    asks = Message(subjects.renew(node.id), encode_message(Renew(session)), "", False)
+    network._heard_renewal(asks)
+    await until(lambda: books.renewals == [node.id])
+    network.remove(node.id)
+    assert node.id not in network._renewed
+
+    monkeypatch.setattr(books, "renew", renew)
+    network.enrol(books.enrolled[node.id])
+    for number in range(MOST["renew"]):
+        assert network._errands.begin("renew", network._renew(NodeId(f"other{number}")))
+    await node.beat()
+    await until(lambda: network.registry.nodes[node.id].session == session)
+    network._heard_renewal(asks)
+    assert node.id not in network._renewed
+    waits.set()
 
 
 async def test_a_key_that_was_replaced_elsewhere_is_found_in_the_books(

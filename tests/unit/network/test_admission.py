@@ -136,6 +136,17 @@ def test_a_revocation_takes_the_work_away_at_once(names: Names, beat: BeatMaker)
     assert registry.pool("small") is None
 
 
+def test_a_refused_node_is_looked_up_once_a_session(names: Names, beat: BeatMaker) -> None:
+    """Not with each beat: whoever looks at all nodes now and then finds what was decided since."""
+    registry = registry_of(names, Terms(min_agent=AgentVersion(0, 2, 0)))
+    assert registry.heard(NODE.id, beat(0), 0.0, WALL) == [Reread(NODE.id)]
+    assert registry.heard(NODE.id, beat(1), 5.0, WALL) == []
+    assert told(registry).code == "agent_too_old"
+    assert registry.heard(NODE.id, beat(2), 10.0, WALL) == []
+    assert Reread(NODE.id) in registry.heard(NODE.id, beat(0, session="s2"), 15.0, WALL)
+    assert registry.heard(NODE.id, beat(1, session="s2"), 20.0, WALL) == []
+
+
 def test_a_node_without_a_sandbox_is_not_asked_for_its_image(names: Names, beat: BeatMaker) -> None:
     """Whoever may run the engine bare may run it in any container."""
     registry = Registry(names)
