@@ -193,6 +193,7 @@ class PlayedNetwork:
     removed: list[str] = field(default_factory=list)
     others: list[NodeView] = field(default_factory=list)
     images: ImageList = field(default_factory=ImageList)
+    compared: int = 0
 
     def nodes(self) -> list[NodeView]:
         state = "draining" if self.drained else "ready"
@@ -222,6 +223,9 @@ class PlayedNetwork:
 
     def images_are(self, images: ImageList) -> None:
         self.images = images
+
+    def compare(self) -> None:
+        self.compared += 1
 
     def remove(self, node_id: NodeId) -> None:
         self.removed.append(node_id)

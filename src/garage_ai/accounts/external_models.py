@@ -49,7 +49,8 @@ class ExternalModels:
                 by_rule = mine.approved_at is not None and not mine.by_admin
                 lost = by_rule and in_catalogue
                 values = {"digest": digest} | ({"approved_at": None} if lost else {})
-                await connection.execute(update(models).where(_is(name, member)).values(values))
+                if lost or mine.digest != digest:
+                    await connection.execute(update(models).where(_is(name, member)).values(values))
             claim = await _get(connection, name, member)
             # Not for a digest: two PCs with other files would leave an entry with each beat.
             if mine is None or mine.approved_at != claim.approved_at:
@@ -134,6 +135,5 @@ async def _get(connection: AsyncConnection, name: str, member: MemberId) -> Exte
 
 def _model(row: Row[tuple[object, ...]]) -> ExternalModel:
     fields = row._asdict()
-    del fields["by_admin"]
     fields["member"] = fields.pop("member_id")
     return ExternalModel(**fields)

@@ -180,6 +180,7 @@ class ExternalModel:
     digest: Digest
     created_at: datetime
     approved_at: datetime | None
+    by_admin: bool
 
     @property
     def state(self) -> Literal["approved", "pending"]:

@@ -14,7 +14,7 @@ from garage_ai.accounts import (
     Nodes,
 )
 from garage_ai.catalog.images import known_digests
-from garage_ai.network import EnrolledNode, ImageList
+from garage_ai.network import EnrolledNode, ImageList, KnownClaim
 from garage_ai.network.enrolment import Enrolment
 from garage_ai.network.models import NodeView
 from garage_ai.storage import (
@@ -54,9 +54,18 @@ class AccountBooks:
             return None
         return _enrolled(node) if node.removed_at is None else None
 
-    async def names(self) -> list[str]:
-        """Give the names that members were allowed to serve. Raises: StorageError."""
-        return [claim.name for claim in await self._models.list() if claim.state == "approved"]
+    async def claims(self) -> list[KnownClaim]:
+        """Give all claims of members to names of models. Raises: StorageError."""
+        return [
+            KnownClaim(
+                claim.name,
+                claim.member,
+                claim.digest,
+                admitted=claim.state == "approved",
+                by_admin=claim.by_admin,
+            )
+            for claim in await self._models.list()
+        ]
 
     async def images(self) -> ImageList:
         """Give what administrators have decided about images. Raises: StorageError."""

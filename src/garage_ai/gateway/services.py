@@ -194,6 +194,9 @@ class Network(Protocol):
     def images_are(self, images: ImageList) -> None:
         """Take note of what administrators have decided about images."""
 
+    def compare(self) -> None:
+        """Take over what the books say by now."""
+
 
 class Enrolment(Protocol):
     """How nodes come, change their keys and go; its errors have codes of `PROBLEMS`."""

@@ -8,7 +8,7 @@ from garage_ai.network.delivered import Delivered
 from garage_ai.network.dispatcher import DispatchLimits
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.models import EnrolledNode, ModelView, NodeView
-from garage_ai.network.names import KnownModel, Names
+from garage_ai.network.names import KnownClaim, KnownModel, Names
 from garage_ai.network.network import Network
 from garage_ai.network.replies import Seen
 
@@ -20,6 +20,7 @@ __all__ = [
     "DispatchLimits",
     "EnrolledNode",
     "ImageList",
+    "KnownClaim",
     "KnownModel",
     "ModelView",
     "Names",

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from garage_ai.network.admission import ImageList
 from garage_ai.network.models import EnrolledNode
+from garage_ai.network.names import KnownClaim
 from garage_ai.wire.ids import Digest, NodeId
 
 
@@ -17,8 +18,8 @@ class Books(Protocol):
     async def node(self, node_id: NodeId) -> EnrolledNode | None:
         """Give one node, or None if it was removed or never was."""
 
-    async def names(self) -> Collection[str]:
-        """Give the names of models that members may serve."""
+    async def claims(self) -> Collection[KnownClaim]:
+        """Give all claims of members to names of models."""
 
     async def images(self) -> ImageList:
         """Give what administrators have decided about images."""

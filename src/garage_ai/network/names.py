@@ -1,6 +1,6 @@
 """Which names stand for which models, and who may use them. Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,13 +22,27 @@ class KnownModel:
     rank: int
 
 
+@dataclass(frozen=True, slots=True)
+class KnownClaim:
+    """A member's claim to a name, as the books have it; an administrator admitted it, or nobody."""
+
+    name: str
+    member: str
+    digest: Digest
+    admitted: bool
+    by_admin: bool
+
+
+Claims = Mapping[tuple[str, str], tuple[Digest, Admission]]
+"""How claims were decided, by name and member."""
+
+
 class Names:
     """The catalogue's names and the claims of members to names of their own."""
 
     def __init__(self, catalogue: Iterable[KnownModel]) -> None:
         self._claims: dict[tuple[str, str], tuple[Digest, Admission]] = {}
         """By name and member: what is one's own to serve is nobody else's."""
-        self._expected: frozenset[str] = frozenset()
         self._by_digest: dict[Digest, KnownModel] = {}
         self._by_name: dict[str, KnownModel] = {}
         self.catalogue_is(catalogue)
@@ -59,13 +73,36 @@ class Names:
         """Note how a member's claim was decided."""
         self._claims[name, member] = digest, admission
 
-    def expect(self, names: Iterable[str]) -> None:
-        """Know names that were claimed before this gateway began, until their nodes are heard."""
-        self._expected = frozenset(names)
+    @property
+    def claims(self) -> Claims:
+        """How claims are decided just now."""
+        return self._claims.copy()
+
+    def claims_are(self, claims: Iterable[KnownClaim], before: Claims) -> Collection[str]:
+        """Know what the books say of claims, and give the members for whom that is another word.
+
+        What was decided here since `before`, when the books were asked, is not judged.
+        """
+        said = {(each.name, each.member): each for each in claims if not self._is_lost(each)}
+        changed = set[str]()
+        for key in before.keys() | said.keys():
+            own, theirs = self._claims.get(key), said.get(key)
+            if own is not before.get(key):
+                continue
+            decided = None if theirs is None else _admission(theirs)
+            if decided == (None if own is None else own[1]):
+                continue
+            changed.add(key[1])
+            if theirs is None or decided is None:
+                del self._claims[key]
+            else:
+                # The member's other node may have claimed it last, with other files.
+                self._claims[key] = theirs.digest if own is None else own[0], decided
+        return changed
 
     def is_known(self, name: str) -> bool:
         """Tell whether the name stands for a model, served now or not."""
-        if name in self._by_name or name in self._expected or name == CHAT_ALIAS:
+        if self.in_catalogue(name):
             return True
         return ("admitted", name) in ((how, own) for (own, _), (_, how) in self._claims.items())
 
@@ -90,6 +127,14 @@ class Names:
         """
         return max(served, key=lambda name: (self._rank(name), served[name], name), default=None)
 
+    def _is_lost(self, claim: KnownClaim) -> bool:
+        """Tell whether a name that nobody had is the catalogue's by now, so it is claimed anew."""
+        return claim.admitted and not claim.by_admin and self.in_catalogue(claim.name)
+
     def _rank(self, name: str) -> int:
         known = self._by_name.get(name)
         return known.rank if known is not None else -1
+
+
+def _admission(claim: KnownClaim) -> Admission:
+    return "admitted" if claim.admitted else "pending"

@@ -92,7 +92,7 @@ class Network:
         async with asyncio.timeout(BOOKS_SECONDS):
             for node in await self._books.nodes():
                 self.registry.enrol(node)
-            self.registry.names.expect(await self._books.names())
+            self.registry.claims_are(await self._books.claims(), before={})
             self.registry.images_are(await self._books.images())
         await self.dispatcher.start()
         await self._link.subscribe(subjects.ALL_BEATS, self._heard_beat)
@@ -240,6 +240,10 @@ class Network:
         """Know another catalogue."""
         self._apply(self.registry.catalogue_is(catalogue))
 
+    def compare(self) -> None:
+        """Take over what the books say by now, instead of a while later."""
+        self._errands.begin("compare", self._compare())
+
     def _best_chat(self, member: str = "", allowed: Collection[str] | None = None) -> str | None:
         served = {
             name: pool.slots
@@ -353,6 +357,8 @@ class Network:
             elif (node := self.registry.nodes.get(before.id)) and node.enrolled is before:
                 self._apply(self.registry.enrol(kept[before.id]))
         self.images_are(await self._books.images())
+        claims = self.registry.names.claims
+        self._apply(self.registry.claims_are(await self._books.claims(), before=claims))
 
     async def _renew(self, node_id: NodeId) -> None:
         self.control(node_id, Renewed(await self._books.renew(node_id)))
@@ -369,7 +375,7 @@ class Network:
             now = time.monotonic()
             if now - compared >= COMPARE_SECONDS:
                 compared = now
-                self._errands.begin("compare", self._compare())
+                self.compare()
                 self._errands.log_dropped()
             # After a sleep of this process, or without a link, silence says nothing of the nodes.
             if now - last < 2 * TICK_SECONDS and self._link.is_connected:

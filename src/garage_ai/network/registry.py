@@ -9,7 +9,7 @@ Views show a ready node without room as `busy`. Time is the gateway's own monoto
 clock is never trusted, only reported.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -24,7 +24,7 @@ from garage_ai.network.models import (
     Target,
     share_of,
 )
-from garage_ai.network.names import Admission, KnownModel, Names
+from garage_ai.network.names import Admission, Claims, KnownClaim, KnownModel, Names
 from garage_ai.network.pool import Pool
 from garage_ai.wire.frames import VERSIONS, Priority
 from garage_ai.wire.ids import Digest, NodeId, SessionId
@@ -135,6 +135,11 @@ class Registry:
         self.names.catalogue_is(catalogue)
         return self._refresh_all()
 
+    def claims_are(self, claims: Iterable[KnownClaim], before: Claims) -> list[Effect]:
+        """Know what the books say of claims, as `Names.claims_are` does."""
+        members = self.names.claims_are(claims, before)
+        return self._refresh_all(members) if members else []
+
     def remove(self, node_id: NodeId) -> None:
         """Forget a node for good."""
         node = self.nodes.pop(node_id, None)
@@ -189,19 +194,7 @@ class Registry:
         node = self.nodes.get(claim.node)
         if node is None or node.beat is None:
             return []
-        if admitted:
-            return self._refresh(node)
-        told = self._told.setdefault(node.id, set())
-        if claim.digest in told:
-            return []
-        told.add(claim.digest)
-        return [
-            Tell(
-                node.id,
-                "model_name_taken",
-                f"The name {claim.name!r} is taken; an administrator must approve it.",
-            )
-        ]
+        return self._refresh(node) if admitted else self._tell_taken(node, claim)
 
     def tick(self, now: float) -> None:
         """Let nodes that are silent become suspect, then gone."""
@@ -252,9 +245,11 @@ class Registry:
             )
         return effects
 
-    def _refresh_all(self) -> list[Effect]:
+    def _refresh_all(self, members: Collection[str] | None = None) -> list[Effect]:
         # Those that are silent are judged by their next beat.
         heard = [node for node in self.nodes.values() if node.state not in ("suspect", "gone")]
+        if members is not None:
+            heard = [node for node in heard if node.enrolled.member in members]
         return [effect for node in heard for effect in self._refresh(node)]
 
     def _refresh(self, node: Node) -> list[Effect]:
@@ -294,10 +289,12 @@ class Registry:
         for served in beat.models:
             digest = Digest(served.digest)
             admission = self.names.admission(served, node.enrolled.member)
-            if admission in ("unclaimed", "pending"):
-                # One that waits may have been approved since, here or at another gateway.
-                effects.append(Claim(node.id, node.enrolled.member, served.name, digest))
             if admission != "admitted":
+                claim = Claim(node.id, node.enrolled.member, served.name, digest)
+                if admission == "unclaimed":
+                    effects.append(claim)
+                elif admission == "pending":
+                    effects += self._tell_taken(node, claim)
                 continue
             refused = self.terms.refusal(node, served)
             rig = refused_rig(self, node, served) if refused is None else None
@@ -324,6 +321,15 @@ class Registry:
             effects.append(Tell(node.id, ADMITTED, "The network gives this node work again."))
         node.replicas = kept
         return effects
+
+    def _tell_taken(self, node: Node, claim: Claim) -> list[Effect]:
+        """Tell the owner once a session that a name waits to be approved."""
+        told = self._told.setdefault(node.id, set())
+        if claim.digest in told:
+            return []
+        told.add(claim.digest)
+        words = f"The name {claim.name!r} is taken; an administrator must approve it."
+        return [Tell(node.id, "model_name_taken", words)]
 
     def _tell_refused(self, node: Node) -> list[Effect]:
         """Tell the owner once a session and reason, when the books have had their word."""

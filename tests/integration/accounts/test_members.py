@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from sqlalchemy import event
 
 from garage_ai.accounts import (
     OPERATOR,
@@ -94,6 +95,25 @@ async def test_other_files_under_a_name_are_no_new_act(
         await models.claim("qwen", OPERATOR, digest, in_catalogue=False)
     acts = [each.action for each in await AuditLog(storage).following()]
     assert acts == [Action.MODEL_CLAIMED]
+
+
+async def test_a_name_claimed_again_with_the_same_files_is_not_written(
+    models: ExternalModels, storage: Storage
+) -> None:
+    """Only a digest that is another changes the row."""
+    await models.claim("qwen", OPERATOR, ONE, in_catalogue=False)
+    said = list[str]()
+    engine = storage._writer.sync_engine
+
+    def note(_: object, __: object, statement: str, *___: object) -> None:
+        said.append(statement.split(maxsplit=1)[0])
+
+    event.listen(engine, "before_cursor_execute", note)
+    await models.claim("qwen", OPERATOR, ONE, in_catalogue=False)
+    assert "UPDATE" not in said
+    claim = await models.claim("qwen", OPERATOR, TWO, in_catalogue=False)
+    event.remove(engine, "before_cursor_execute", note)
+    assert (said.count("UPDATE"), claim.digest) == (1, TWO)
 
 
 async def test_a_withdrawn_name_is_free(models: ExternalModels, anna: MemberId) -> None:

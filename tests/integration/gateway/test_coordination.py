@@ -394,6 +394,7 @@ async def test_models_and_claims(edge: Edge) -> None:
     assert listed["claims"][0]["state"] == "pending"
     body = {"name": "org/small", "member": OPERATOR}
     assert told(await api(edge, "POST", "/models/approve", body))["state"] == "approved"
+    assert edge.network.compared == 1
     missing = await api(edge, "POST", "/models/approve", body | {"name": "none"})
     assert missing.code == "claim_not_found"
 

@@ -15,7 +15,7 @@ from garage_ai.network.attempt import Limits
 from garage_ai.network.authority import Authority
 from garage_ai.network.dispatcher import DispatchLimits
 from garage_ai.network.models import EnrolledNode
-from garage_ai.network.names import KnownModel, Names
+from garage_ai.network.names import KnownClaim, KnownModel, Names
 from garage_ai.network.network import Network
 from garage_ai.network.salts import Salts
 from garage_ai.wire.connection import Listeners, connect
@@ -41,11 +41,10 @@ class FakeBooks:
     """Accounts in memory."""
 
     enrolled: dict[NodeId, EnrolledNode] = field(default_factory=dict)
-    claims: list[tuple[str, str]] = field(default_factory=list)
     renewals: list[NodeId] = field(default_factory=list)
     beats: list[NodeId] = field(default_factory=list)
     decided: ImageList = field(default_factory=ImageList)
-    known: list[str] = field(default_factory=list)
+    claimed: list[KnownClaim] = field(default_factory=list)
 
     async def nodes(self) -> Sequence[EnrolledNode]:
         return list(self.enrolled.values())
@@ -53,15 +52,18 @@ class FakeBooks:
     async def node(self, node_id: NodeId) -> EnrolledNode | None:
         return self.enrolled.get(node_id)
 
-    async def names(self) -> list[str]:
-        return self.known
+    async def claims(self) -> list[KnownClaim]:
+        return self.claimed
 
     async def images(self) -> ImageList:
         return self.decided
 
     async def claim(self, name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
-        self.claims.append((name, member))
-        return not reserved and all(who == member for what, who in self.claims if what == name)
+        others = [each for each in self.claimed if (each.name, each.member) != (name, member)]
+        free = not reserved and all(each.name != name for each in others)
+        claim = KnownClaim(name, member, digest, admitted=free, by_admin=False)
+        self.claimed = [*others, claim]
+        return free
 
     async def renew(self, node_id: NodeId) -> str:
         self.renewals.append(node_id)

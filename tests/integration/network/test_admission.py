@@ -11,7 +11,7 @@ from tests.integration.network.test_dispatch import read, request
 from garage_ai.network.admission import ImageList
 from garage_ai.network.errands import MOST
 from garage_ai.network.errors import DispatchError
-from garage_ai.network.names import KnownModel
+from garage_ai.network.names import KnownClaim, KnownModel
 from garage_ai.network.network import Network
 from garage_ai.network.registry import Claim
 from garage_ai.wire import subjects
@@ -91,6 +91,39 @@ async def test_a_claim_is_made_anew_if_the_catalogue_takes_its_name_meanwhile(
             await node.beat()
             await asyncio.sleep(0.01)
     assert [view for view in network.models() if view.name == "own"] == []
+
+
+async def test_a_name_is_claimed_once_and_its_approval_is_found_in_the_books(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However often its node beats, nothing is written; whoever approved it, it is served."""
+    node = await make_node()
+    asked, claim = list[str](), books.claim
+
+    async def counted(name: str, member: str, digest: Digest, *, reserved: bool) -> bool:
+        asked.append(name)
+        return await claim(name, member, digest, reserved=reserved)
+
+    monkeypatch.setattr(books, "claim", counted)
+    own = Digest("sha256:" + "d" * 64)
+    theirs = KnownClaim("own", "mbr_other", own, admitted=True, by_admin=False)
+    books.claimed = [theirs]
+    node.model = msgspec.structs.replace(node.model, name="own", digest=own)
+    await node.beat()
+    await until(lambda: bool(node.controls))
+    [told] = node.controls
+    assert isinstance(told, Notice)
+    assert told.code == "model_name_taken"
+    for _ in range(3):
+        heard = len(books.beats)
+        await node.beat()
+        await until(lambda heard=heard: len(books.beats) > heard)  # type: ignore[misc]
+    assert asked == ["own"]
+    [_, mine] = books.claimed
+    books.claimed = [theirs, replace(mine, admitted=True, by_admin=True)]
+    network.compare()
+    await until(lambda: network.registry.pool("own") is not None)
+    assert asked == ["own"]
 
 
 async def test_no_nodes_many_names_keep_all_else_out(

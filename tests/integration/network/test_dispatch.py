@@ -12,7 +12,14 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
-from tests.integration.network.conftest import LIMITS, FakeBooks, MakeNode, a_network, until
+from tests.integration.network.conftest import (
+    LIMITS,
+    SMALL,
+    FakeBooks,
+    MakeNode,
+    a_network,
+    until,
+)
 from tests.parts.nats import NatsProcess
 from tests.parts.scripted_node import (
     DONE,
@@ -46,6 +53,7 @@ from garage_ai.network.errors import (
     WrongKind,
 )
 from garage_ai.network.models import EnrolledNode, Node, Replica
+from garage_ai.network.names import KnownClaim
 from garage_ai.network.network import Network
 from garage_ai.wire.frames import (
     MAX_DATA,
@@ -994,7 +1002,8 @@ async def test_a_gateway_that_begins_knows_what_members_serve(
     nats: NatsProcess, authority: Authority, books: FakeBooks
 ) -> None:
     """Until their nodes are heard such a model is away, and not one that never was."""
-    books.known = ["an owner's own"]
+    claim = KnownClaim("an owner's own", "mbr", SMALL.digest, admitted=True, by_admin=False)
+    books.claimed = [claim]
     async with a_network([nats.tcp_url], authority, books) as network:
         own = network.resolve("an owner's own")
         with pytest.raises(NoNode) as raised:

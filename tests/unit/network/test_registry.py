@@ -5,7 +5,7 @@ import pytest
 from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
 from garage_ai.network.models import EnrolledNode, Node, Target
-from garage_ai.network.names import KnownModel
+from garage_ai.network.names import KnownClaim, KnownModel
 from garage_ai.network.pace import BURST, PER_SECOND
 from garage_ai.network.registry import (
     GONE_AFTER,
@@ -286,7 +286,7 @@ def test_a_name_is_its_members_alone(registry: Registry) -> None:
 
 
 def test_a_name_that_is_taken_is_told_to_the_owner(registry: Registry) -> None:
-    """A pending claim is not served; the books are asked again, the owner is told once."""
+    """A pending claim is not served nor made again; the owner is told once a session."""
     digest = Digest("sha256:" + "c" * 64)
     served = ModelServed("small", digest, external=True)
     first = Beat(SessionId("s"), 0, WALL, "ready", (served,))
@@ -296,23 +296,72 @@ def test_a_name_that_is_taken_is_told_to_the_owner(registry: Registry) -> None:
     assert isinstance(told, Tell)
     assert told.code == "model_name_taken"
     second = Beat(SessionId("s"), 1, WALL, "ready", (served,))
-    assert registry.heard(N0, second, 5.0, WALL) == [claim]
+    assert registry.heard(N0, second, 5.0, WALL) == []
     assert registry.settle(claim, admitted=False) == []
     assert registry.pool("small") is None
     another = Beat(SessionId("s2"), 0, WALL, "ready", (served,))
-    assert claim in registry.heard(N0, another, 9.0, WALL)
-    assert registry.settle(claim, admitted=False) == [told]
+    effects = registry.heard(N0, another, 9.0, WALL)
+    assert (told in effects, claim in effects) == (True, False)
+    assert registry.settle(claim, admitted=False) == []
 
 
-def test_a_name_that_was_approved_is_served_from_the_next_beat(registry: Registry) -> None:
-    """Whoever approved it, here or at another gateway: the books know."""
+def known(claim: Claim, *, admitted: bool, by_admin: bool = False) -> KnownClaim:
+    """Give a claim as the books have it."""
+    return KnownClaim(claim.name, claim.member, claim.digest, admitted=admitted, by_admin=by_admin)
+
+
+def test_a_gateway_that_begins_claims_nothing_anew(registry: Registry) -> None:
+    """What the books have, approved or not, it has from them; but for a name that was lost."""
+    digest = Digest("sha256:" + "c" * 64)
+    claims = [Claim(N0, "mbr_0", name, digest) for name in ("llama3", "theirs", "small")]
+    said = [known(each, admitted=each.name != "theirs") for each in claims]
+    assert registry.claims_are(said, before={}) == []
+    assert registry.names.is_known("llama3")
+    assert not registry.names.is_known("theirs")
+    served = (ModelServed("llama3", digest, external=True),)
+    first = Beat(SessionId("s"), 0, WALL, "ready", served)
+    assert registry.heard(N0, first, 0.0, WALL) == [RoomMade(Target("llama3"))]
+    pending = (ModelServed("theirs", digest, external=True),)
+    [told] = registry.heard(N0, Beat(SessionId("s"), 1, WALL, "ready", pending), 5.0, WALL)
+    assert isinstance(told, Tell)
+    lost = (ModelServed("small", digest, external=True),)
+    assert registry.heard(N0, Beat(SessionId("s"), 2, WALL, "ready", lost), 10.0, WALL) == [
+        Claim(N0, "mbr_0", "small", digest)
+    ]
+
+
+def test_what_the_books_say_of_claims_is_taken_over(registry: Registry) -> None:
+    """Withdrawn elsewhere a name is claimed anew; one decided here meanwhile is not judged."""
+    digest, other = Digest("sha256:" + "c" * 64), Digest("sha256:" + "d" * 64)
+    served = ModelServed("llama3", digest, external=True)
+    [claim] = registry.heard(N0, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
+    assert isinstance(claim, Claim)
+    before = registry.names.claims
+    registry.settle(claim, admitted=True)
+    assert registry.claims_are([], before) == []
+    assert serving(registry, "llama3") == {N0}
+    same = known(Claim(N0, "mbr_0", "llama3", other), admitted=True)
+    assert registry.claims_are([same], registry.names.claims) == []
+    assert serving(registry, "llama3") == {N0}
+    [told] = registry.claims_are([known(claim, admitted=False)], registry.names.claims)
+    assert isinstance(told, Tell)
+    assert serving(registry, "llama3") == set()
+    assert registry.claims_are([], registry.names.claims) == [claim]
+
+
+def test_a_name_that_was_approved_is_served_when_the_books_are_looked_at(
+    registry: Registry,
+) -> None:
+    """Whoever approved it, here or at another gateway: no beat asks for it."""
     digest = Digest("sha256:" + "c" * 64)
     served = ModelServed("small", digest, external=True)
     [claim] = registry.heard(N0, Beat(SessionId("s"), 0, WALL, "ready", (served,)), 0.0, WALL)
     assert isinstance(claim, Claim)
     registry.settle(claim, admitted=False)
-    registry.heard(N0, Beat(SessionId("s"), 1, WALL, "ready", (served,)), 5.0, WALL)
-    assert registry.settle(claim, admitted=True) == [RoomMade(Target("small"))]
+    assert registry.heard(N0, Beat(SessionId("s"), 1, WALL, "ready", (served,)), 5.0, WALL) == []
+    approved = known(claim, admitted=True, by_admin=True)
+    made = [RoomMade(Target("small"))]
+    assert registry.claims_are([approved], registry.names.claims) == made
     assert serving(registry) == {N0}
     third = Beat(SessionId("s"), 2, WALL, "ready", (served,))
     assert claim not in registry.heard(N0, third, 10.0, WALL)
