@@ -62,7 +62,7 @@ def live() -> App:
 
 
 def ready(services: Services) -> App:
-    """Answer 200 when a node serves a model, else 503; tell where the database is.
+    """Answer 200 when a node within reach serves a model, else 503; tell where the database is.
 
     A database that is away makes nobody unready: known keys are served without it, and were all
     gateways taken out for it nobody would be.

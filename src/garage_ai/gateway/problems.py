@@ -360,7 +360,11 @@ _TABLE: Final = (
             "No node in the region asked for can take this.",
             "Wait, or ask without the region.",
         ),
-        ("not_ready", "The gateway runs, but no node serves a model.", "Wait for a node."),
+        (
+            "not_ready",
+            "The gateway runs, but no node within reach serves a model.",
+            "Wait for a node.",
+        ),
         (
             "storage_unavailable",
             "The gateway's database does not answer.",

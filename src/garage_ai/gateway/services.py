@@ -168,7 +168,7 @@ class Network(Protocol):
 
     @property
     def ready(self) -> bool:
-        """Whether some node serves a model."""
+        """Whether some node serves a model, and is within reach."""
         ...
 
     def nodes(self) -> Sequence[NodeView]:

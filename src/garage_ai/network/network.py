@@ -22,7 +22,7 @@ from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade
 from garage_ai.network.router import Wanted, region_for
 from garage_ai.network.salts import Salts
 from garage_ai.network.sharing import serves
-from garage_ai.network.views import census, node_view
+from garage_ai.network.views import census, model_view, node_view
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
@@ -53,6 +53,8 @@ UNKNOWN_SECONDS: Final = 30.0
 MAX_UNKNOWN: Final = 10_000
 RENEW_SECONDS: Final = 10.0
 """A node may ask for a new JWT this often."""
+MEND_SECONDS: Final = 5.0
+"""A broken link may take so long to mend before nobody is to send requests here."""
 
 
 class Network:
@@ -86,6 +88,7 @@ class Network:
         self._unknown: dict[NodeId, float] = {}
         self._renewed: dict[NodeId, float] = {}
         self._ticker: asyncio.Task[None] | None = None
+        self._lost_at = -MEND_SECONDS
 
     async def start(self) -> None:
         """Read the books, hear beats and replies."""
@@ -120,6 +123,7 @@ class Network:
 
     def link_lost(self) -> None:
         """Note that the gateway's own link to NATS broke."""
+        self._lost_at = time.monotonic()
         self.dispatcher.link_lost()
 
     async def open(self, request: Request, trail: Trail | None = None) -> Answer:
@@ -176,8 +180,9 @@ class Network:
 
     @property
     def ready(self) -> bool:
-        """Whether some node serves a model."""
-        return bool(self.registry.pools)
+        """Whether some node serves a model, and is within reach."""
+        mending = time.monotonic() - self._lost_at < MEND_SECONDS
+        return bool(self.registry.pools) and (self._link.is_connected or mending)
 
     def nodes(self) -> list[NodeView]:
         """Show all enrolled nodes, by name."""
@@ -193,7 +198,7 @@ class Network:
     def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:
         """Show all models served now, or those of them that are allowed; the alias first."""
         names = [name for name in self.registry.pools if allowed is None or name in allowed]
-        views = [self._model_view(name) for name in sorted(names)]
+        views = [model_view(name, list(self.registry.pools[name])) for name in sorted(names)]
         best = self._best_chat("", allowed)
         if best is None:
             return views
@@ -252,18 +257,6 @@ class Network:
             and any(r.served.kind == "chat" and serves(r.node, member) for r in pool)
         }
         return self.registry.names.best_chat(served)
-
-    def _model_view(self, name: str) -> ModelView:
-        replicas = list(self.registry.pools[name])
-        first = replicas[0]
-        return ModelView(
-            name,
-            first.digest,
-            first.served.kind,
-            max(replica.served.context for replica in replicas),
-            len(replicas),
-            sum(replica.served.slots for replica in replicas),
-        )
 
     def _heard_beat(self, message: Message) -> None:
         try:

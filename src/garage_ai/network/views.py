@@ -1,9 +1,18 @@
-"""What is shown of a node to whoever may see it. Pure."""
+"""What is shown of a node or a model to whoever may see it. Pure."""
 
 from collections import Counter
+from collections.abc import Sequence
 
 from garage_ai.network.admission import ImageList
-from garage_ai.network.models import Census, Measured, Node, NodeState, NodeView
+from garage_ai.network.models import (
+    Census,
+    Measured,
+    ModelView,
+    Node,
+    NodeState,
+    NodeView,
+    Replica,
+)
 from garage_ai.network.registry import Registry
 from garage_ai.wire.ids import NodeId
 
@@ -42,6 +51,19 @@ def node_view(node: Node, images: ImageList, now: float) -> NodeView:
     )
 
 
+def model_view(name: str, replicas: Sequence[Replica]) -> ModelView:
+    """Show a model by those that serve it, at least one."""
+    first = replicas[0]
+    return ModelView(
+        name,
+        first.digest,
+        first.served.kind,
+        max(replica.served.context for replica in replicas),
+        len(replicas),
+        sum(replica.served.slots for replica in replicas),
+    )
+
+
 def census(registry: Registry) -> Census:
     """Count the nodes, without showing any."""
     states: Counter[NodeState] = Counter()
@@ -72,4 +94,4 @@ def warm_nodes(registry: Registry) -> set[NodeId]:
     }
 
 
-__all__ = ["census", "node_view", "warm_nodes"]
+__all__ = ["census", "model_view", "node_view", "warm_nodes"]

@@ -1011,6 +1011,24 @@ async def test_a_gateway_that_begins_knows_what_members_serve(
         assert raised.value.retry_after
 
 
+async def test_a_gateway_without_its_link_is_not_ready_for_long(
+    nats: NatsProcess,
+    network: Network,
+    make_node: MakeNode,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A link that mends at once sends no client elsewhere; one that stays away does."""
+    await make_node()
+    assert network.ready
+    nats.stop()
+    await until(lambda: not network.dispatcher._link.is_connected)
+    assert network.ready
+    monkeypatch.setattr("garage_ai.network.network.MEND_SECONDS", 0.0)
+    assert not network.ready
+    await nats.start()
+    await until(lambda: network.ready)
+
+
 async def test_a_node_removed_elsewhere_is_forgotten(
     network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
