@@ -120,7 +120,7 @@ class BatchClient:
         """Tell how often an item gave its slot to a chat."""
         async with self.session.get(f"{self.url}/metrics", headers=self._as_admin) as answer:
             lines = (await answer.text()).splitlines()
-        told = next(line for line in lines if line.startswith("gai_batch_preempted "))
+        told = next(line for line in lines if line.startswith("gai_batch_preempted_total "))
         return int(float(told.split()[1]))
 
     @property

@@ -31,7 +31,10 @@ _LABELS: Final = {
     "error_type": "empty for a whole answer, else how it ended",
     "gai_priority": "`chat` for what somebody waits for, `batch` for the lines of batches",
     "gen_ai_operation_name": "`chat`, `text_completion`, `embeddings`",
-    "gen_ai_request_model": "a model that a node has answered for, else `other`; at most 200",
+    "gen_ai_request_model": (
+        "a model of the catalogue, or one of the first 50 others that a node answered for, else "
+        "`other`"
+    ),
     "gen_ai_token_type": "`input`, `output`",
     "reason": (
         "of lost usage `queue_full`, `refused`, `closed`; of counts `counted`, `absent`, "

@@ -82,16 +82,16 @@ class WorkPlace:
 
 def watch_worker(metrics: Metrics, worker: Worker) -> None:
     """Show how the work goes."""
-    gauge, counts = metrics.gauge, worker.ends.counts
+    gauge, counter, counts = metrics.gauge, metrics.counter, worker.ends.counts
     gauge("gai_batch_items_running", "Items of batches that run.", lambda: worker.running)
     waiting = "Items of batches whose ends are not committed."
     gauge("gai_batch_ends_waiting", waiting, lambda: worker.ends.waiting)
     late = "Results of batches that came too late and were refused."
-    gauge("gai_batch_results_late", late, lambda: counts.late)
+    counter("gai_batch_results_late", late, lambda: counts.late)
     unbilled = "What items of batches cost and could not be billed since the start, in nGAI."
-    gauge("gai_batch_unbilled_nanogai", unbilled, lambda: counts.unbilled)
+    counter("gai_batch_unbilled_nanogai", unbilled, lambda: counts.unbilled)
     failures = "Times that the batch worker did not reach the database."
-    gauge("gai_batch_worker_failures", failures, lambda: worker.failures)
+    counter("gai_batch_worker_failures", failures, lambda: worker.failures)
 
 
 __all__ = ["WorkPlace", "watch_worker"]

@@ -153,7 +153,7 @@ def watch_batches(metrics: Metrics, keeper: Keeper) -> None:
     working = "Batches that are validated, finalised or cleared away now."
     metrics.gauge("gai_batches_worked_on", working, lambda: keeper.working)
     failures = "Times that a batch or a file had to be put off."
-    metrics.gauge("gai_batch_failures", failures, lambda: keeper.failures)
+    metrics.counter("gai_batch_failures", failures, lambda: keeper.failures)
 
 
 def _store_of(settings: GatewaySettings) -> FileStore:

@@ -156,13 +156,15 @@ def watch_economy(
     usage: UsageWriter,
 ) -> None:
     """Show how the books do."""
-    gauge = metrics.gauge
+    gauge, counter = metrics.gauge, metrics.counter
     gauge("gai_usage_waiting", "Usage and bills not committed yet.", lambda: usage.waiting)
     gauge("gai_reservations_held", "Requests not settled.", lambda: allowances.held)
-    gauge("gai_unaccounted_nanogai", _UNACCOUNTED, lambda: allowances.unaccounted)
-    gauge("gai_bills_failed", "Requests that nobody could bill.", lambda: billing.failures)
-    gauge("gai_projector_failures", "Times that balances waited.", lambda: projector.failures)
-    gauge("gai_reward_failures", "Times that stipends and releases waited.", lambda: jobs.failures)
+    counter("gai_unaccounted_nanogai", _UNACCOUNTED, lambda: allowances.unaccounted)
+    counter("gai_bills_failed", "Requests that nobody could bill.", lambda: billing.failures)
+    counter("gai_projector_failures", "Times that balances waited.", lambda: projector.failures)
+    counter(
+        "gai_reward_failures", "Times that stipends and releases waited.", lambda: jobs.failures
+    )
 
 
 __all__ = ["Economy", "open_economy", "watch_economy"]

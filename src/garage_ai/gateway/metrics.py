@@ -1,17 +1,18 @@
 """What Prometheus may read: names after OpenTelemetry's conventions for generative AI.
 
-No label holds anything a client wrote: models are named only while the network knows them, all
-others are `other`. No label names a key, a member or a node, so /metrics needs no key. What the
-conventions have no name for, the priority of a request, is an attribute of our own: a batch request
-waits for hours where a chat waits for milliseconds.
+No label holds anything a client wrote: models are named if the catalogue has them, or a node has
+answered for them, all others are `other`. No label names a key, a member or a node, so /metrics
+needs no key. What the conventions have no name for, the priority of a request, is an attribute of
+our own: a batch request waits for hours where a chat waits for milliseconds.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from typing import Final, NamedTuple, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from garage_ai.gateway.histograms import Histogram, Series
@@ -62,7 +63,12 @@ _PRIORITY: Final = "gai_priority"
 _REQUEST: Final = ("gen_ai_operation_name", "gen_ai_request_model", _PRIORITY)
 _OPERATIONS: Final = {"chat": "chat", "completions": "text_completion", "embeddings": "embeddings"}
 _STATES: Final = get_args(NodeState)
-MAX_MODELS: Final = 200
+MAX_OWN: Final = 50
+"""Models beyond the catalogue that are named: each may cost a scrape 60 kB."""
+QUICK_SECONDS: Final = 0.003
+REST: Final = 20
+"""A text that took longer to make is given again for so many times as long as that took."""
+MOST_SECONDS: Final = 5.0
 OTHER: Final = "other"
 
 
@@ -80,7 +86,8 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        self._models: set[str] = set()
+        self._in_catalogue: Callable[[str], bool] = lambda _: False
+        self._own: set[str] = set()
         # Looking series up by their labels would cost more than counting.
         self._series: dict[tuple[str, str, str, Priority], _Series] = {}
         self._duration = Histogram(
@@ -119,8 +126,6 @@ class Metrics:
             (_PRIORITY,),
             bounds=_GAP_SECONDS,
         )
-        for histogram in (self._duration, self._first, self._tokens, self._gaps):
-            self.registry.register(histogram)
         self._usage_dropped = Counter(
             "gai_usage_dropped",
             "Usage records that could not be kept.",
@@ -180,13 +185,14 @@ class Metrics:
         )
 
     def _model(self, record: UsageRecord) -> str:
-        """Name the model only if a node answered for it, and only so many of them."""
-        if record.model in self._models:
-            return record.model
-        if record.node is None or len(self._models) >= MAX_MODELS:
+        """Name a model of the catalogue, and of others those that a node answered for first."""
+        model = record.model
+        if model in self._own or self._in_catalogue(model):
+            return model
+        if record.node is None or len(self._own) >= MAX_OWN:
             return OTHER
-        self._models.add(record.model)
-        return record.model
+        self._own.add(model)
+        return model
 
     def auth_failed(self) -> None:
         """Count a wrong key or token."""
@@ -211,13 +217,39 @@ class Metrics:
         """Count the nodes at every scrape."""
         self.registry.register(_Nodes(census))
 
+    def name_all_of(self, in_catalogue: Callable[[str], bool]) -> None:
+        """Name every model of the catalogue, however many others there are."""
+        self._in_catalogue = in_catalogue
+
     def gauge(self, name: str, meaning: str, read: Callable[[], float]) -> None:
         """Read a value at every scrape."""
         Gauge(name, meaning, registry=self.registry).set_function(read)
 
+    def counter(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        """Read at every scrape what only grows; `_total` is added to the name."""
+        self.registry.register(_Counted(name, meaning, read))
+
     def render(self) -> bytes:
         """Write all of it in Prometheus's text format."""
-        return generate_latest(self.registry)
+        histograms = (self._duration, self._first, self._tokens, self._gaps)
+        return generate_latest(self.registry) + "".join(h.text() for h in histograms).encode()
+
+
+class _Counted(Collector):
+    """What is counted elsewhere."""
+
+    def __init__(self, name: str, meaning: str, read: Callable[[], float]) -> None:
+        self._name = name
+        self._meaning = meaning
+        self._read = read
+
+    def describe(self) -> list[Metric]:
+        """Name it, so that no other takes its name; registering reads nothing."""
+        return [CounterMetricFamily(self._name, self._meaning)]
+
+    def collect(self) -> Iterator[Metric]:
+        """Read it."""
+        yield CounterMetricFamily(self._name, self._meaning, value=self._read())
 
 
 class _Nodes(Collector):
@@ -242,4 +274,34 @@ class _Nodes(Collector):
         )
 
 
-__all__ = ["Metrics"]
+class Scrape:
+    """The text of a scrape: however often it is asked for, its making leaves time for all else.
+
+    `busy` counts the seconds that this thread works, `clock` those that pass.
+    """
+
+    def __init__(
+        self,
+        render: Callable[[], bytes],
+        *,
+        busy: Callable[[], float] = time.thread_time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._render = render
+        self._busy = busy
+        self._clock = clock
+        self._text = b""
+        self._good_until = float("-inf")
+
+    def text(self) -> bytes:
+        """Give the text, made now or a moment ago."""
+        if self._clock() >= self._good_until:
+            began = self._busy()
+            self._text = self._render()
+            took = self._busy() - began
+            rest = min(REST * took, MOST_SECONDS) if took > QUICK_SECONDS else 0.0
+            self._good_until = self._clock() + rest
+        return self._text
+
+
+__all__ = ["Metrics", "Scrape"]

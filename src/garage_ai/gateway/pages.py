@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from garage_ai.gateway import asgi
 from garage_ai.gateway.asgi import App, Receive, Send
 from garage_ai.gateway.errors import GatewayError
+from garage_ai.gateway.metrics import Scrape
 from garage_ai.gateway.services import Services
 
 RETRY_SECONDS: Final = 5.0
@@ -83,7 +84,7 @@ def ready(services: Services) -> App:
 def metrics(services: Services) -> App:
     """Answer in Prometheus's text format."""
     kind = (b"content-type", CONTENT_TYPE_LATEST.encode())
-    return produced(services.metrics.render, kind, asgi.NO_STORE)
+    return produced(Scrape(services.metrics.render).text, kind, asgi.NO_STORE)
 
 
 def page(name: str) -> App:

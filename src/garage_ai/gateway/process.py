@@ -319,6 +319,7 @@ def _watch(
     loop: asyncio.AbstractEventLoop,
 ) -> None:
     metrics.watch_nodes(network.census)
+    metrics.name_all_of(network.registry.names.in_catalogue)
     metrics.gauge("gai_nats_connected", "1 while there is a link.", lambda: link.is_connected)
     waiting = "Requests that wait for a free node."
     metrics.gauge("gai_requests_waiting", waiting, lambda: network.dispatcher.placement.waiting)
@@ -326,15 +327,15 @@ def _watch(
     placement = network.dispatcher.placement
     metrics.gauge("gai_batch_waiting", later, lambda: placement.batch_waiting)
     given = "Times that a batch request gave its slot to a chat, since the start."
-    metrics.gauge("gai_batch_preempted", given, lambda: network.dispatcher.preempted)
+    metrics.counter("gai_batch_preempted", given, lambda: network.dispatcher.preempted)
     failures = "Looks for changed keys that failed; known keys go on working."
-    metrics.gauge("gai_key_refresh_failures", failures, lambda: books.keys.failures)
+    metrics.counter("gai_key_refresh_failures", failures, lambda: books.keys.failures)
     unasked = "Exchanges over limits with the database that failed."
-    metrics.gauge("gai_limit_failures", unasked, lambda: books.leases.failures)
+    metrics.counter("gai_limit_failures", unasked, lambda: books.leases.failures)
     unchecked = "Requests let in without a check of their limits, as the database was away."
-    metrics.gauge("gai_limits_unchecked", unchecked, lambda: books.limits.unchecked)
+    metrics.counter("gai_limits_unchecked", unchecked, lambda: books.limits.unchecked)
     unlooked = "Looks for a changed catalogue that failed; known models go on being known."
-    metrics.gauge("gai_catalogue_failures", unlooked, lambda: books.catalogue.failures)
+    metrics.counter("gai_catalogue_failures", unlooked, lambda: books.catalogue.failures)
     reachable = "1 while the database can be read; requests with known keys go on without."
     metrics.gauge("gai_database_reachable", reachable, lambda: books.keys.reachable)
     tasks = "Tasks of the gateway's event loop."
@@ -343,7 +344,7 @@ def _watch(
 
 def _watch_audit(metrics: Metrics, heads: HeadKeeper) -> None:
     failures = "Times when the log of acts could not be signed."
-    metrics.gauge("gai_audit_head_failures", failures, lambda: heads.failures)
+    metrics.counter("gai_audit_head_failures", failures, lambda: heads.failures)
 
 
 async def _announce(server: Server, port: int, on_ready: Ready | None) -> None:

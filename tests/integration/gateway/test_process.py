@@ -119,7 +119,7 @@ async def test_a_model_that_was_added_stays(tmp_path: Path) -> None:
         assert added.status == 200
     async with running(tmp_path, nats_urls="nats://127.0.0.1:1") as gateway:
         assert (await gateway.ask(path, key=False)).body == added.body
-        assert b"gai_catalogue_failures 0.0" in (await gateway.ask("/metrics")).body
+        assert b"gai_catalogue_failures_total 0.0" in (await gateway.ask("/metrics")).body
         priced = json.loads((await gateway.ask("/api/v1/prices")).body)
         listed = [*priced["data"], *priced["coming"]]
         assert made.name in {each["note"] for each in listed}

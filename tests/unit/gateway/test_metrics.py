@@ -2,9 +2,10 @@
 
 from datetime import UTC, datetime
 
+import pytest
 from msgspec.structs import replace
 
-from garage_ai.gateway.metrics import MAX_MODELS, Metrics
+from garage_ai.gateway.metrics import MAX_OWN, MOST_SECONDS, REST, Metrics, Scrape
 from garage_ai.network.models import Census
 from garage_ai.storage import KeyId, MemberId, UsagePart, UsageRecord
 
@@ -95,16 +96,37 @@ def test_nothing_personal() -> None:
 
 
 def test_models_are_bounded() -> None:
-    """Names that no node answered for, and more than 200 others, are not labels."""
+    """Names that no node answered for, and more than 50 others, are not labels."""
     metrics = Metrics()
     metrics.observe(replace(RECORD, node=None, model="made up"))
-    for number in range(MAX_MODELS + 50):
+    for number in range(MAX_OWN + 50):
         metrics.observe(replace(RECORD, model=f"m{number}"))
     text = metrics.render().decode()
     assert "made up" not in text
-    assert f'gen_ai_request_model="m{MAX_MODELS - 1}"' in text
-    assert f'gen_ai_request_model="m{MAX_MODELS}"' not in text
+    assert f'gen_ai_request_model="m{MAX_OWN - 1}"' in text
+    assert f'gen_ai_request_model="m{MAX_OWN}"' not in text
     assert 'gen_ai_request_model="other"' in text
+
+
+def test_the_catalogues_models_are_always_named() -> None:
+    """However many others there are, and though no node answered for it."""
+    metrics = Metrics()
+    metrics.name_all_of(lambda name: name == "ours")
+    for number in range(MAX_OWN + 1):
+        metrics.observe(replace(RECORD, model=f"m{number}"))
+    metrics.observe(replace(RECORD, model="ours", node=None))
+    assert 'gen_ai_request_model="ours"' in metrics.render().decode()
+
+
+def test_what_only_grows_is_a_counter() -> None:
+    """It is read at every scrape, and Prometheus can take its rate."""
+    counted = iter([2, 5])
+    metrics = Metrics()
+    metrics.counter("gai_test_failures", "A test.", lambda: next(counted))
+    text = metrics.render().decode()
+    assert "# TYPE gai_test_failures_total counter" in text
+    assert "gai_test_failures_total 2.0" in text
+    assert "gai_test_failures_total 5.0" in metrics.render().decode()
 
 
 def test_nodes_by_state() -> None:
@@ -117,3 +139,36 @@ def test_nodes_by_state() -> None:
     assert 'gai_nodes{state="paused"} 0.0' in text
     assert "gai_requests_running 3.0" in text
     assert "gai_test 7.0" in text
+
+
+class Making:
+    """Texts that take so long to make, on a clock that moves with it."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.now = 0.0
+        self.made = 0
+        self.scrape = Scrape(self._render, busy=lambda: self.now, clock=lambda: self.now)
+
+    def _render(self) -> bytes:
+        self.now += self.seconds
+        self.made += 1
+        return b"%d" % self.made
+
+
+@pytest.mark.parametrize(("seconds", "kept"), [(0.01, 0.01 * REST), (1.0, MOST_SECONDS)])
+def test_a_long_text_is_given_again(seconds: float, kept: float) -> None:
+    """Nobody stops the streams by asking for it over and over."""
+    making = Making(seconds)
+    assert making.scrape.text() == b"1"
+    making.now += kept - 0.001
+    assert making.scrape.text() == b"1"
+    making.now += 0.002
+    assert making.scrape.text() == b"2"
+
+
+def test_a_short_text_is_always_new() -> None:
+    """What has just happened is seen at once where that costs nothing."""
+    making = Making(0.001)
+    assert making.scrape.text() == b"1"
+    assert making.scrape.text() == b"2"
