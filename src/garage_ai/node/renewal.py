@@ -1,5 +1,6 @@
 """Keep the node's JWT fresh: asked for over NATS in good time, over HTTP when it is too late."""
 
+import hashlib
 import ssl
 import time
 from collections.abc import Callable
@@ -62,7 +63,7 @@ class JwtKeeper:
             return "no"
         taken = self._taken_at
         now = self._clock() if taken is None else claims.iat + self._steady() - taken
-        return renewal_due(claims.iat, claims.exp, now, busy)
+        return renewal_due(claims.iat, claims.exp, now, busy, _place(self._identity.public_key))
 
     def may_ask(self) -> bool:
         """Tell whether it is time to ask, and take it as asked if so."""
@@ -104,6 +105,11 @@ class JwtKeeper:
         except (IdentityError, ClaimsError) as error:
             _log.warning("jwt_unreadable", detail=str(error))
             return None
+
+
+def _place(key: str) -> float:
+    """Give a node its place among all, within [0, 1), from its key."""
+    return int.from_bytes(hashlib.sha256(key.encode()).digest()[:4]) / 2**32
 
 
 async def ask_gateway(

@@ -1,6 +1,7 @@
 """One session of a node: link, agent, engine and the owner's commands, held together."""
 
 import asyncio
+import random
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final
@@ -64,7 +65,7 @@ class NodeSession:
         self._identity = folder.identity.load()
         self._keeper = JwtKeeper(folder.identity, self._identity)
         self._tls = tls_for(record)
-        self._trouble = Trouble()
+        self._trouble = Trouble(random.SystemRandom().random)
         self._change = KeyChange()
         if begun(folder.identity):
             self._change.ask()
@@ -240,7 +241,7 @@ class NodeSession:
         self._identity = self._folder.identity.load()
         self._keeper.follow(self._identity)
         self._change.done()
-        self._trouble.connected()
+        self._trouble.helped()
         self._move(fresh.urls)
         self._fresh = True
         if self._link.is_connected:
@@ -277,7 +278,7 @@ class NodeSession:
         if word == "gone":
             self.agent.end(removed(self._record))
         elif word == "renewed":
-            self._trouble.connected()
+            self._trouble.helped()
             self._move(urls)
 
     def _move(self, urls: Sequence[str]) -> None:

@@ -41,15 +41,24 @@ def kept(folder: IdentityFolder, clock: Clock) -> tuple[JwtKeeper, NodeIdentity]
 
 
 def test_is_due_after_two_thirds(folder: IdentityFolder) -> None:
-    """From day 20 when idle, from day 29 in any case."""
+    """From its own moment within days 20 to 23 when idle, from day 29 in any case."""
     clock = Clock()
     keeper, _ = kept(folder, clock)
     assert keeper.ends_at == clock.now + 30 * DAY
+    clock.now += 20 * DAY - 1
     assert keeper.due(busy=False) == "no"
-    clock.now += 20 * DAY
+    clock.now += 3 * DAY + 1
     assert keeper.due(busy=True) == "when_idle"
-    clock.now += 9 * DAY
+    clock.now += 6 * DAY
     assert keeper.due(busy=True) == "drain_now"
+
+
+def test_nodes_that_began_together_have_moments_of_their_own(tmp_path: Path) -> None:
+    """Of twenty some are due in the middle of those three days, and some are not."""
+    clock = Clock()
+    keepers = [kept(IdentityFolder(tmp_path / f"n{each}"), clock)[0] for each in range(20)]
+    clock.now += 21.5 * DAY
+    assert {keeper.due(busy=False) for keeper in keepers} == {"no", "when_idle"}
 
 
 def test_asks_now_and_then(folder: IdentityFolder) -> None:

@@ -33,3 +33,11 @@ def test_another_life_has_the_same_shares() -> None:
     """A JWT of an hour is renewed after forty minutes."""
     assert renewal_due(0, 3600, 2399, False) == "no"
     assert renewal_due(0, 3600, 2400, False) == "when_idle"
+
+
+def test_each_node_has_its_own_moment() -> None:
+    """JWTs that were made in one second are not renewed in one second."""
+    life = 30 * DAY
+    assert renewal_due(0, life, 21.4 * DAY, False, place=0.5) == "no"
+    assert renewal_due(0, life, 21.5 * DAY, False, place=0.5) == "when_idle"
+    assert renewal_due(0, life, 23 * DAY, False, place=0.99) == "when_idle"
