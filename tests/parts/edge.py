@@ -195,13 +195,14 @@ class PlayedNetwork:
     images: ImageList = field(default_factory=ImageList)
     compared: int = 0
 
-    def nodes(self) -> list[NodeView]:
-        state = "draining" if self.drained else "ready"
-        own = [] if NODE in self.removed else [node_view(state)]
-        return [*own, *self.others]
+    def nodes(self, member: str | None = None) -> list[NodeView]:
+        own = [] if NODE in self.removed else [node_view("draining" if self.drained else "ready")]
+        return [view for view in (*own, *self.others) if member in (None, view.member)]
+
+    def node(self, node_id: NodeId) -> NodeView:
+        return {view.id: view for view in self.nodes()}[node_id]
 
     def show(self, node: NodeId, member: str = "mbr_operator") -> None:
-        """Let another node be among those that are there."""
         self.others.append(replace(node_view("ready"), id=node, member=member))
 
     def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Row, delete, func, insert, select
+from sqlalchemy import Row, Select, delete, func, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.audit.models import Clock, utc_now
@@ -61,21 +61,32 @@ class Benchmarks:
             await _let_old_ones_go(connection, signed.node)
             return _benchmark((await connection.execute(known)).one())
 
-    async def latest(self, node: NodeId | None = None) -> Mapping[NodeId, NodeBenchmark]:
-        """Give the newest of every node that has one, or of one node. Raises: StorageError."""
+    async def latest(
+        self, node: NodeId | None = None, *, member: MemberId | None = None
+    ) -> Mapping[NodeId, NodeBenchmark]:
+        """Give the newest of every node that has one: of all, of one, or of a member's.
+
+        Raises: StorageError.
+        """
         newest = select(func.max(benchmarks.c.seq)).group_by(benchmarks.c.node_id)
         if node is not None:
             newest = newest.where(benchmarks.c.node_id == node)
+        if member is not None:
+            newest = newest.where(benchmarks.c.node_id.in_(_of(member)))
         async with self._storage.read() as connection:
             rows = await connection.execute(select(benchmarks).where(benchmarks.c.seq.in_(newest)))
             return {NodeId(row.node_id): _benchmark(row) for row in rows}
 
     async def of_member(self, member: MemberId) -> list[NodeBenchmark]:
         """Give all that is kept of a member's nodes, oldest first. Raises: StorageError."""
-        own = select(nodes.c.id).where(nodes.c.member_id == member)
-        kept = select(benchmarks).where(benchmarks.c.node_id.in_(own)).order_by(benchmarks.c.seq)
+        mine = benchmarks.c.node_id.in_(_of(member))
+        kept = select(benchmarks).where(mine).order_by(benchmarks.c.seq)
         async with self._storage.read() as connection:
             return [_benchmark(row) for row in await connection.execute(kept)]
+
+
+def _of(member: MemberId) -> Select[tuple[str]]:
+    return select(nodes.c.id).where(nodes.c.member_id == member)
 
 
 async def _let_old_ones_go(connection: AsyncConnection, node: NodeId) -> None:

@@ -171,8 +171,12 @@ class Network(Protocol):
         """Whether some node serves a model, and is within reach."""
         ...
 
-    def nodes(self) -> Sequence[NodeView]:
-        """Show all nodes."""
+    def nodes(self, member: str | None = None) -> Sequence[NodeView]:
+        """Show all nodes, or a member's, by name."""
+        ...
+
+    def node(self, node_id: NodeId) -> NodeView:
+        """Show one node. Raises: KeyError."""
         ...
 
     def models(self, allowed: Collection[str] | None = None) -> Sequence[ModelView]:
@@ -243,8 +247,10 @@ class Benchmarks(Protocol):
         """Keep a measurement."""
         ...
 
-    async def latest(self, node: NodeId | None = None) -> Mapping[NodeId, NodeBenchmark]:
-        """Give the newest of each node, or of one."""
+    async def latest(
+        self, node: NodeId | None = None, *, member: MemberId | None = None
+    ) -> Mapping[NodeId, NodeBenchmark]:
+        """Give the newest of each node, of one, or of each of a member's."""
         ...
 
 

@@ -184,12 +184,16 @@ class Network:
         mending = time.monotonic() - self._lost_at < MEND_SECONDS
         return bool(self.registry.pools) and (self._link.is_connected or mending)
 
-    def nodes(self) -> list[NodeView]:
-        """Show all enrolled nodes, by name."""
-        now = time.monotonic()
+    def nodes(self, member: str | None = None) -> list[NodeView]:
+        """Show all enrolled nodes, or a member's, by name."""
+        nodes = self.registry.nodes.values()
+        shown = [node.id for node in nodes if member in (None, node.enrolled.member)]
+        return sorted(map(self.node, shown), key=lambda view: (view.name, view.id))
+
+    def node(self, node_id: NodeId) -> NodeView:
+        """Show one node. Raises: KeyError for an unknown node."""
         images = self.registry.terms.images
-        views = [node_view(node, images, now) for node in self.registry.nodes.values()]
-        return sorted(views, key=lambda view: (view.name, view.id))
+        return node_view(self.registry.nodes[node_id], images, time.monotonic())
 
     def census(self) -> Census:
         """Count the nodes and what runs on them."""

@@ -8,7 +8,7 @@ from sqlalchemy import func, select
 from tests.parts.enrolling import enrolled
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
-from garage_ai.accounts import Benchmarks
+from garage_ai.accounts import OPERATOR, Benchmarks, MemberId
 from garage_ai.accounts.benchmarks import KEPT
 from garage_ai.storage import ConstraintViolated, Storage
 from garage_ai.storage.tables import benchmarks
@@ -51,7 +51,7 @@ def at(moment: float) -> Benchmark:
 
 
 async def test_the_newest_of_each_node_is_given(desk: Desk) -> None:
-    """Two nodes, one of which measured twice."""
+    """Two nodes, one of which measured twice; one node and a member may be asked for alone."""
     one, two, silent = await desk.node(), await desk.node(), await desk.node()
     await desk.hand_in(one, at(1.0))
     await desk.hand_in(two, at(2.0))
@@ -62,6 +62,8 @@ async def test_the_newest_of_each_node_is_given(desk: Desk) -> None:
     assert latest[one].received_at == desk.now
     assert set(await desk.kept.latest(two)) == {two}
     assert await desk.kept.latest(silent) == {}
+    assert set(await desk.kept.latest(member=OPERATOR)) == {one, two}
+    assert await desk.kept.latest(member=MemberId("mbr_other")) == {}
 
 
 async def test_the_same_again_changes_nothing(desk: Desk) -> None:

@@ -1011,6 +1011,18 @@ async def test_a_gateway_that_begins_knows_what_members_serve(
         assert raised.value.retry_after
 
 
+async def test_nodes_are_shown_one_by_one_and_by_member(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Who asks for its own is not made to wait while all are put together."""
+    first, second = await make_node("n0"), await make_node("n1")
+    assert [view.id for view in network.nodes()] == [first.id, second.id]
+    assert [view.id for view in network.nodes("mbr_n1")] == [second.id]
+    assert network.node(second.id).member == "mbr_n1"
+    with pytest.raises(KeyError):
+        network.node(NodeId("n2"))
+
+
 async def test_a_gateway_without_its_link_is_not_ready_for_long(
     nats: NatsProcess,
     network: Network,

@@ -78,10 +78,9 @@ def me_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
 async def _remove_nodes(services: Services, key: Key) -> None:
     """Cut the member's nodes off before they are forgotten: nobody would know them afterwards."""
-    for view in services.network.nodes():
-        if view.member == key.member:
-            await services.enrolment.remove(view.id, by=acting(key))
-            services.network.remove(view.id)
+    for view in services.network.nodes(key.member):
+        await services.enrolment.remove(view.id, by=acting(key))
+        services.network.remove(view.id)
 
 
 async def _shown(services: Services, key: Key) -> member_schemas.MeGiven:
@@ -93,8 +92,7 @@ async def _shown(services: Services, key: Key) -> member_schemas.MeGiven:
             key=asking, member=member, keys=None, nodes=None, usage=None, balance=None
         )
     await give_grant(services, key)
-    kept = await services.benchmarks.latest()
-    own = [view for view in services.network.nodes() if view.member == key.member]
+    kept = await services.benchmarks.latest(member=key.member)
     totals = await services.usage.totals(None, None, "model", key.member)
     return member_schemas.MeGiven(
         key=asking,
@@ -103,7 +101,10 @@ async def _shown(services: Services, key: Key) -> member_schemas.MeGiven:
             schemas.KeyGiven.of(each, book.of(each.id))
             for each in await services.keys.list(key.member)
         ],
-        nodes=[NodeGiven.of(view, kept.get(view.id), services.figures) for view in own],
+        nodes=[
+            NodeGiven.of(view, kept.get(view.id), services.figures)
+            for view in services.network.nodes(key.member)
+        ],
         usage=[UsageTotalGiven.of(total) for total in totals],
         balance=BalanceGiven.of(await services.ledger.balance(member_account(key.member))),
     )

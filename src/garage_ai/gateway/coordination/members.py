@@ -76,10 +76,9 @@ def _member_routes(services: Services, admin: Admitted) -> APIRouter:
 async def _changed(services: Services, member: Member) -> schemas.MemberGiven:
     """Let a change be felt here at once; elsewhere it is heard of."""
     await services.keys.refresh()
-    for view in services.network.nodes():
-        if view.member == member.id:
-            suspended = member.suspended_at is not None
-            services.network.enrol(as_enrolled(view, suspended=suspended))
+    suspended = member.suspended_at is not None
+    for view in services.network.nodes(member.id):
+        services.network.enrol(as_enrolled(view, suspended=suspended))
     return schemas.MemberGiven.of(member)
 
 

@@ -171,10 +171,10 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     @routes.get("/nodes", responses=errors(), openapi_extra=SECURITY)
     async def list_nodes(key: Annotated[Key, Depends(caller)]) -> node_schemas.NodesGiven:
         """List the nodes by name: a member's own, or all for an administrator."""
-        kept = await services.benchmarks.latest()
-        views = [view for view in network.nodes() if only(key) in (None, view.member)]
+        kept = await services.benchmarks.latest(member=only(key))
         shown = [
-            node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures) for view in views
+            node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures)
+            for view in network.nodes(only(key))
         ]
         return node_schemas.NodesGiven(data=shown)
 
@@ -273,10 +273,13 @@ async def _note(services: Services, action: Action, key: Key, view: NodeView) ->
 
 def _view(services: Services, node: str, key: Key) -> NodeView:
     """Find a node that the key may see. Raises: GatewayError."""
-    for view in services.network.nodes():
-        if view.id == node and only(key) in (None, view.member):
-            return view
-    raise _not_found(node)
+    try:
+        view = services.network.node(NodeId(node))
+    except KeyError:
+        raise _not_found(node) from None
+    if only(key) not in (None, view.member):
+        raise _not_found(node)
+    return view
 
 
 def _not_found(node: str) -> GatewayError:
