@@ -1,7 +1,12 @@
-"""When keys were last used and nodes last seen: kept in memory, written about once a second."""
+"""When keys were last used and nodes last seen: kept in memory, written about once a second.
+
+Nodes are heard all the time and written once a minute.
+"""
 
 import asyncio
-from datetime import datetime
+import random
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Final, Self
 
 import structlog
@@ -17,19 +22,29 @@ _log = structlog.get_logger(__name__)
 SECONDS: Final = 1.0
 """How often they are written."""
 
+NODE_PAUSE: Final = timedelta(seconds=60)
+"""A node that goes on beating is noted anew after so long, half as long up to half as long again.
+
+It is shown to the minute, and thousands of nodes beat every five seconds.
+"""
+
 MOST: Final = 100_000
 """Keys or nodes that may wait while the database is away."""
 
 CLOSE_SECONDS: Final = 5.0
 
+_draw: Final = random.SystemRandom().random
+
 
 class LastSeen:
     """The last moments of keys and nodes. All methods belong to the event loop's thread."""
 
-    def __init__(self, storage: Storage) -> None:
+    def __init__(self, storage: Storage, draw: Callable[[], float] = _draw) -> None:
         self._storage = storage
+        self._draw = draw
         self._keys: dict[str, datetime] = {}
         self._nodes: dict[str, datetime] = {}
+        self._due: dict[str, datetime] = {}
         self._closing = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -46,9 +61,14 @@ class LastSeen:
             self._keys[key] = at
 
     def node(self, node: str, at: datetime) -> None:
-        """Note when a node was last seen."""
-        if len(self._nodes) < MOST:
-            self._nodes[node] = at
+        """Note when a node was last seen, now and then."""
+        due = self._due.get(node)
+        if (due is not None and at < due) or len(self._nodes) >= MOST:
+            return
+        if len(self._due) >= MOST:
+            self._due.clear()
+        self._nodes[node] = at
+        self._due[node] = at + NODE_PAUSE * (0.5 + self._draw())
 
     async def close(self) -> None:
         """Write what was noted and stop."""

@@ -24,8 +24,7 @@ async def moment(storage: Storage, table: str, row: str) -> datetime | None:
         return found
 
 
-async def test_last_moments_are_written_together(storage: Storage) -> None:
-    """Uses of a key and signs of a node cost one write a second, and never go back in time."""
+async def with_a_key_and_a_node(storage: Storage) -> None:
     async with storage.write() as connection:
         owned = {"member_id": "mbr_operator", "name": "x", "created_at": NOON}
         await connection.execute(
@@ -34,6 +33,24 @@ async def test_last_moments_are_written_together(storage: Storage) -> None:
         await connection.execute(
             insert(nodes).values(id="na", public_key="U", trust="unverified", **owned)
         )
+
+
+async def test_a_node_that_goes_on_beating_is_noted_now_and_then(storage: Storage) -> None:
+    """Else thousands of nodes would cost a write each, every five seconds."""
+    await with_a_key_and_a_node(storage)
+    seen = LastSeen(storage, draw=lambda: 0.5)
+    for after in range(0, 60, 5):
+        seen.node("na", NOON + timedelta(seconds=after))
+    await seen._write()
+    assert await moment(storage, "nodes", "na") == NOON
+    seen.node("na", NOON + timedelta(seconds=60))
+    await seen._write()
+    assert await moment(storage, "nodes", "na") == NOON + timedelta(seconds=60)
+
+
+async def test_last_moments_are_written_together(storage: Storage) -> None:
+    """Uses of a key and signs of a node cost one write a second, and never go back in time."""
+    await with_a_key_and_a_node(storage)
     seen = LastSeen.start(storage)
     for minutes in (1, 2, 3):
         seen.key(KeyId("key_a"), NOON + timedelta(minutes=minutes))
