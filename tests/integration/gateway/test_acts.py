@@ -16,8 +16,9 @@ from tests.integration.gateway.test_coordination import (
     nonce,
     told,
 )
-from tests.parts.edge import NODE, Edge
+from tests.parts.edge import Edge
 from tests.parts.manifests import as_json, own_manifest
+from tests.parts.played_network import NODE
 from tests.parts.raw_http import ask
 
 from garage_ai.accounts import OPERATOR, ExternalModels, Members

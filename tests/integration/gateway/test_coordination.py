@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert
-from tests.parts.edge import DIGEST, NODE, Edge, node_view, running_edge
+from tests.parts.edge import Edge, running_edge
+from tests.parts.played_network import DIGEST, NODE, node_view
 from tests.parts.raw_http import Answer, ask
 from tests.unit.wire.test_benchmarks import BENCHMARK
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 from tests.integration.gateway.test_coordination import api, told
-from tests.parts.edge import NODE, Edge, node_view
+from tests.parts.edge import Edge
+from tests.parts.played_network import NODE, node_view
 
 from garage_ai.network.admission import SANDBOX_NEEDED, ImageList
 from garage_ai.wire.ids import NodeId

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 from sqlalchemy import insert
-from tests.parts.edge import NODE, Edge, running_edge
+from tests.parts.edge import Edge, running_edge
 from tests.parts.money import ANNA, NOON, A, grant, use
+from tests.parts.played_network import NODE
 from tests.parts.raw_http import Answer, ask
 
 from garage_ai.ledger import Ledger, member_account

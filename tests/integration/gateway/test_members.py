@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from sqlalchemy import insert
 from tests.integration.gateway.test_coordination import api, enrol, new_identity, told
-from tests.parts.edge import NODE, Edge
+from tests.parts.edge import Edge
 from tests.parts.money import NOON, A, B, grant, use
+from tests.parts.played_network import NODE
 from tests.parts.raw_http import Answer, ask
 from tests.parts.tree import ROOT
 

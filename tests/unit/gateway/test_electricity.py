@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
-from tests.parts.edge import node_view
+from tests.parts.played_network import node_view
 
 from garage_ai.gateway.electricity import all_in, electricity_of
 from garage_ai.network.models import NodeView
