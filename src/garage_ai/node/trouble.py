@@ -15,7 +15,10 @@ REFUSED_SECONDS: Final = 2.0
 """A server that has just started may not know its accounts yet."""
 
 AWAY_SECONDS: Final = (5.0, 60.0)
-"""Some moment of these is the first in which the gateway is asked where the network is."""
+"""Some moment of these is the first in which the gateway is asked where the network is.
+
+A node that has just begun asks at the earliest: its owner waits, and no others begin with it.
+"""
 AGAIN_SECONDS: Final = 30.0
 """Between two questions to a gateway that did not help, half as long up to half as long again."""
 MOST_SECONDS: Final = 240.0
@@ -37,12 +40,14 @@ class Trouble:
         self._revoked_since: float | None = None
         self._asked_at = float("-inf")
         self._questions = 0
+        self._met = False
         self._away = self._share = 0.0
 
     def connected(self) -> None:
         """Forget it all."""
         self.helped()
         self._questions = 0
+        self._met = True
 
     def helped(self) -> None:
         """Begin the story anew: the gateway said how the link may come up."""
@@ -53,7 +58,7 @@ class Trouble:
         if self._since is None:
             self._since = now
             shortest, longest = AWAY_SECONDS
-            self._away = shortest + (longest - shortest) * self._draw()
+            self._away = shortest + (longest - shortest) * (self._draw() if self._met else 0.0)
         if not isinstance(error, Refused):
             self._refused_since = None
             return

@@ -23,6 +23,7 @@ def test_waits_while_all_is_well() -> None:
 def test_asks_where_the_network_is_when_nobody_answers() -> None:
     """After a while, and then only now and then."""
     trouble = trouble_that_draws(0.5)
+    trouble.connected()
     trouble.failed(Unreachable(""), 0.0)
     first = sum(AWAY_SECONDS) / 2
     assert trouble.action(first - 0.1) == "wait"
@@ -36,6 +37,7 @@ def test_nodes_that_lose_the_link_together_do_not_ask_together() -> None:
     """Else a pause of NATS would send thousands to the gateway in one second, and each 30 after."""
     soon, late = trouble_that_draws(0.0), trouble_that_draws(0.99)
     for trouble in (soon, late):
+        trouble.connected()
         trouble.failed(Unreachable(""), 0.0)
     assert soon.action(AWAY_SECONDS[0]) == "ask"
     assert late.action(AWAY_SECONDS[1] - 1.0) == "wait"
@@ -44,6 +46,14 @@ def test_nodes_that_lose_the_link_together_do_not_ask_together() -> None:
         trouble.asked(60.0)
     assert soon.action(60.0 + 0.5 * AGAIN_SECONDS) == "ask"
     assert late.action(60.0 + 1.48 * AGAIN_SECONDS) == "wait"
+
+
+def test_a_node_that_has_just_begun_asks_soon() -> None:
+    """Its owner may have started it to follow a network that moved."""
+    trouble = trouble_that_draws(0.99)
+    trouble.failed(Unreachable(""), 0.0)
+    assert trouble.action(AWAY_SECONDS[0] - 0.1) == "wait"
+    assert trouble.action(AWAY_SECONDS[0]) == "ask"
 
 
 def test_asks_less_and_less_while_nobody_answers() -> None:
