@@ -219,7 +219,8 @@ def _choose(
     candidates = _draw(free, wanted, now, chance, rules) if len(free) > DRAWS else []
     if not candidates:
         fit = [replica for replica in free if refusal(replica, wanted, now, rules) is None]
-        candidates = chance.sample(fit, CANDIDATES) if len(fit) > CANDIDATES else fit
+        # Also of two, in an order by chance: equals would else be chosen as they stand in the list.
+        candidates = chance.sample(fit, min(CANDIDATES, len(fit)))
     return best_of(candidates)
 
 

@@ -311,6 +311,15 @@ def test_equal_nodes_share_the_work() -> None:
     assert max(loads) - min(loads) <= 6
 
 
+@pytest.mark.parametrize("count", [2, 3])
+def test_a_few_idle_nodes_take_turns_by_chance(count: int) -> None:
+    """Though none of them moves in the list: the first would else have all and the last nothing."""
+    pool = pool_of(*(replica(f"n{number}") for number in range(count)))
+    chosen = Counter(choose(pool, ANY, 0.0, CHANCE) for _ in range(200))
+    assert len(chosen) == count
+    assert min(chosen.values()) > 20
+
+
 def test_one_fit_among_many_is_found() -> None:
     """When chance finds nobody, everybody is looked at."""
     others = [replica(f"o{number}", region="SE-O") for number in range(500)]
