@@ -91,14 +91,15 @@ async def test_a_download_that_was_never_finished_makes_room(
     mirror: Mirror, make_store: MakeStore, make_model: MakeModel
 ) -> None:
     """Its bytes count like any other's, so they leave like any other's."""
-    store = make_store(room=Room(int(1.5 * len(mirror.content))))
     mirror.script.append(cut_after(2_000_000))
     mirror.always = answer(404)
     broken = make_model(mirror.source, files={"a.gguf": mirror.content})
-    assert await causes_of(store, broken) == [SourceAbsent]
+    assert await causes_of(make_store(), broken) == [SourceAbsent]
     (begun,) = (make_store.root / MODELS).iterdir()
-    assert stored_bytes(make_store.root) > 1_000_000
+    taken = stored_bytes(make_store.root)
+    assert taken > 100_000  # how much of the 2 MB arrived before the break is chance
     mirror.always = None
+    store = make_store(room=Room(taken + len(mirror.content) - 1))
     model = make_model(mirror.source, files={"b.gguf": mirror.content})
     assert (await store.ensure(model))["b.gguf"].exists()
     assert not begun.exists()
