@@ -36,6 +36,9 @@ _AGENT: Final[dict[str, str]] = {
     "The gateway gave a JWT that cannot be used: {error}": (
         "Gatewayen gav en JWT som inte går att använda: {error}"
     ),
+    "The new key is not in force yet: {file}: {words}. Make room, then try again.": (
+        "Den nya nyckeln gäller inte än: {file}: {words}. Gör plats och försök igen."
+    ),
     "The gateway gave a JWT for another key.": "Gatewayen gav en JWT för en annan nyckel.",
     "{base} answered {path} in a way that this version does not understand: {error}": (
         "{base} svarade {path} på ett sätt som den här versionen inte förstår: {error}"

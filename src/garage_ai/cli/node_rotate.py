@@ -14,6 +14,7 @@ from garage_ai.node.errors import (
     NoAgent,
     NodeError,
     NotEnrolled,
+    NotKept,
     Removed,
 )
 from garage_ai.node.folder import NodeFolder
@@ -25,7 +26,7 @@ WAIT_SECONDS: Final = 960.0
 
 _LOOK_SECONDS: Final = 0.2
 _KINDS: Final[dict[str, type[NodeError]]] = {
-    each.code: each for each in (EnrolmentFailed, GatewayAway, NotEnrolled, Removed)
+    each.code: each for each in (EnrolmentFailed, GatewayAway, NotEnrolled, NotKept, Removed)
 }
 
 

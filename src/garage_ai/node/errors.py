@@ -27,6 +27,7 @@ NodeError                  code             exit
 ├── EnrolmentFailed        enrolment_failed  4    the gateway refused the node, or its new key
 │   └── AgentTooOld        agent_too_old    31    the network works with newer agents only
 ├── NotEnrolled            not_enrolled      5    there is no identity in the folder
+├── NotKept                not_kept         42    the disk takes nothing: what was begun stays begun
 ├── AlreadyRunning         already_running   6    another agent holds the folder
 ├── Superseded             superseded        7    a newer copy of the identity has taken over
 ├── Removed                removed           8    the network no longer accepts this node
@@ -184,6 +185,11 @@ class AgentTooOld(EnrolmentFailed):
 class NotEnrolled(NodeError):
     code = "not_enrolled"
     exit_code = 5
+
+
+class NotKept(NodeError):
+    code = "not_kept"
+    exit_code = 42
 
 
 class AlreadyRunning(NodeError):

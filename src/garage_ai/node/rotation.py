@@ -11,7 +11,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from garage_ai.node.errors import GatewayAway, NodeError, NotEnrolled
+from garage_ai.node.errors import GatewayAway, NodeError, NotEnrolled, NotKept
 from garage_ai.node.folder import NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient, GatewayRefused, NodeGoneForGood
 from garage_ai.node.records import record_with, removed, tls_for
@@ -25,6 +25,7 @@ from garage_ai.wire.trust import TrustError
 
 _log = structlog.get_logger(__name__)
 
+_MAY_PASS: Final = frozenset({GatewayAway.code, NotKept.code})
 _OLD_UNKNOWN: Final = frozenset({"proof_refused", "node_key_stale"})
 
 
@@ -82,7 +83,7 @@ async def rotate_at_gateway(
 ) -> FreshJwt:
     """Rotate at the node's own gateway.
 
-    Raises: GatewayAway, EnrolmentFailed, NotEnrolled, Removed.
+    Raises: GatewayAway, EnrolmentFailed, NotEnrolled, NotKept, Removed.
     """
     try:
         async with GatewayClient(record.gateway, tls=tls) as client:
@@ -91,12 +92,18 @@ async def rotate_at_gateway(
         raise removed(record) from error
     except IdentityError as error:
         raise NotEnrolled("{error}", error=error) from error
+    except OSError as error:
+        raise NotKept(
+            "The new key is not in force yet: {file}: {words}. Make room, then try again.",
+            file=error.filename or folder.folder,
+            words=error.strerror or error,
+        ) from error
 
 
 async def rotate_alone(folder: NodeFolder) -> Record:
     """Rotate where no agent runs.
 
-    Raises: AlreadyRunning, GatewayAway, EnrolmentFailed, NotEnrolled, Removed.
+    Raises: AlreadyRunning, GatewayAway, EnrolmentFailed, NotEnrolled, NotKept, Removed.
     """
     with folder.lock():
         record = folder.load()
@@ -121,7 +128,7 @@ class KeyChange:
     @property
     def refused(self) -> bool:
         """Whether a gateway has said no to it, so that trying again is of no use."""
-        return self.status.state == "failed" and self.status.code != GatewayAway.code
+        return self.status.state == "failed" and self.status.code not in _MAY_PASS
 
     def ask(self) -> None:
         """Want one."""

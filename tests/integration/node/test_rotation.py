@@ -1,7 +1,9 @@
 """A node takes another key: real books, and a real NATS server that cuts the old one off."""
 
 import asyncio
+import errno
 import json
+import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -339,6 +341,30 @@ async def test_cut_off_with_the_gateway_away_it_waits(
     await until(lambda: session.status().rotation.state == "done", 15)
     assert home.rotated
     await serves(caller)
+
+
+@pytest.mark.parametrize("step", ["begin_rotation", "save_jwt", "end_rotation"])
+async def test_on_a_full_disk_it_serves_on_or_waits(
+    home: Home, caller: Caller, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The agent says what is in the way and lives on; once there is room it has the new key."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "node.key")
+
+    session = home.start()
+    await caller.ready()
+    with monkeypatch.context() as patch:
+        patch.setattr(IdentityFolder, step, full)
+        code, said = await home.type("rotate")
+        assert code == 42
+        assert "node.key: No space left on device" in said
+    if step == "begin_rotation":
+        await serves(caller)
+        assert not begun(home.folder.identity)
+        await home.type("rotate")
+    await until(lambda: session.status().rotation.state == "done", 30)
+    assert home.rotated
 
 
 async def test_a_removed_node_has_no_key_to_change(home: Home) -> None:
