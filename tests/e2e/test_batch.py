@@ -24,6 +24,8 @@ from tests.parts.program import GAI, Program
 from tests.parts.real_litellm import LiteLlm
 from tests.parts.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 def test_requests_and_their_answers(garage: Product) -> None:
     """Two are answered by a real model, one is not, and all of it is where OpenAI has it."""

@@ -11,6 +11,8 @@ from tests.parts.http_caller import Ending
 from tests.parts.product import REAL, Part, Product
 from tests.parts.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 HEALED = 60.0
 """Seconds after which everything must be as before; the agent starts and loads its model anew."""
 

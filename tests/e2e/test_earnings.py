@@ -17,7 +17,7 @@ from tests.parts.waiting import eventually
 
 from garage_ai.catalog import DEFAULT_MODEL, InPackage
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = [pytest.mark.timeout(240), pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from tests.parts.product import REAL, Product
 from tests.parts.program import GAI
 from tests.parts.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 GAME = "e2e-guard-game"
 
 

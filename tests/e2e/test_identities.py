@@ -11,6 +11,8 @@ from tests.e2e.conftest import MakeLent
 from tests.parts.lent_engine import MODEL, Lent, Node
 from tests.parts.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 # Exit statuses of an agent that may not, or need not, go on; owners' scripts know them.
 ENROLMENT_FAILED, ALREADY_RUNNING, SUPERSEDED, REMOVED = 4, 6, 7, 8
 

@@ -2,8 +2,11 @@
 
 from typing import Any
 
+import pytest
 from tests.parts.lent_engine import MODEL, Lent
 from tests.parts.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 
 def booked(lent: Lent, request: str) -> int:

@@ -8,8 +8,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from tests.parts.lent_engine import MODEL, Lent
 from tests.parts.waiting import eventually
+
+pytestmark = pytest.mark.slow
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from tests.parts.waiting import eventually
 
 from garage_ai.catalog import DEFAULT_MODEL
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def pretender(yard: Product, tmp_path: Path) -> Iterator[Lent]:

@@ -19,6 +19,8 @@ from garage_ai.node.control import ask_agent
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.guard.limits import Limits, save_limits
 
+pytestmark = pytest.mark.slow
+
 CHUNKS = 100
 TEXT = "".join(f" w{number}" for number in range(CHUNKS))
 

@@ -22,6 +22,8 @@ from tests.parts.product import Product
 
 from garage_ai.gateway.errors import PROBLEMS
 
+pytestmark = pytest.mark.slow
+
 CHECKS = [
     content_type_conformance,
     response_headers_conformance,

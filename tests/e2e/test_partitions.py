@@ -8,6 +8,8 @@ from tests.parts.lent_engine import MODEL, Lent
 from tests.parts.relay import Relay
 from tests.parts.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 LOST = 15.0  # it is 8, and a busy machine takes its time
 BACK = 60.0
 """Seconds to find a dead line out by two missed pings, 5 s apart, and to come back."""

@@ -3,8 +3,11 @@
 import secrets
 from pathlib import Path
 
+import pytest
 from tests.e2e.conftest import MakeLent
 from tests.parts.lent_engine import MODEL, Lent, Node
+
+pytestmark = pytest.mark.slow
 
 
 def holders(word: str, *folders: Path) -> list[str]:

@@ -16,6 +16,8 @@ from tests.parts.waiting import eventually
 
 from garage_ai.storage import OPERATOR
 
+pytestmark = pytest.mark.slow
+
 MODEL = "smollm2-135m-instruct"
 """One of the catalogue: a name of an owner's own server belongs to one member alone."""
 

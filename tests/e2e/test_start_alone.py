@@ -12,6 +12,8 @@ import pytest
 from tests.parts.alone import Alone, make_wheel, sha256_of
 from tests.parts.checkout import Checkout, Tools, said, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def alone(request: pytest.FixtureRequest, tmp_path: Path) -> Alone:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from tests.parts.checkout import Checkout, Tools, said, wait_until
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def checkout(request: pytest.FixtureRequest, tmp_path: Path) -> Checkout:

@@ -9,6 +9,8 @@ from tests.parts.http_caller import Answer
 from tests.parts.lent_engine import MODEL, Lent
 from tests.parts.waiting import eventually
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def both(make_lent: MakeLent) -> tuple[Lent, Lent]:

@@ -17,6 +17,8 @@ from tests.parts.waiting import eventually
 
 from garage_ai.local.tls import make_ca, make_leaf
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -10,7 +10,7 @@ from tests.parts.s3 import S3, URL
 from garage_ai.batch import FileStore, FileStoreUnavailable, Folder
 from garage_ai.batch.bucket import Bucket
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 KINDS = (

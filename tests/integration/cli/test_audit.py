@@ -14,6 +14,8 @@ from garage_ai.audit.exports import Export
 from garage_ai.audit.models import Head, Recorded
 from garage_ai.wire.nkey import KeyPair, Role
 
+pytestmark = pytest.mark.slow
+
 NOON: Final = datetime(2026, 11, 29, 12, tzinfo=UTC)
 SIGNER: Final = KeyPair(Role.OPERATOR, bytes(range(32)))
 

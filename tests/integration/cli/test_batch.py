@@ -15,6 +15,8 @@ from tests.parts.waiting import eventually
 
 from garage_ai.gateway.multipart import FieldGiven, FileBegins, FileData, FormReader
 
+pytestmark = pytest.mark.slow
+
 COUNTS = {"total": 4, "completed": 3, "failed": 1}
 DONE = batch(
     "completed",

@@ -12,6 +12,8 @@ from tests.integration.cli.conftest import Cli
 from garage_ai.network.authority import Authority
 from garage_ai.storage.schema import HEAD
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def network(bare_cli: Cli, tmp_path: Path) -> Path:

@@ -24,7 +24,7 @@ from garage_ai.network.authority import Authority
 from garage_ai.settings import GatewaySettings
 from garage_ai.wire.trust import fingerprint_of
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 READY = re.compile(rb"gateway_ready port=(\d+)")
 

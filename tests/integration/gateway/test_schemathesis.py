@@ -22,6 +22,8 @@ from schemathesis.specs.openapi.checks import (
 )
 from tests.parts.edge import Edge, running_edge
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = 12
 # A key that every question carries cannot be taken away (test_coordination asks without one), and
 # a schema cannot say what makes a request sound: 1.0 is an integer to it, a nonce any text, and a

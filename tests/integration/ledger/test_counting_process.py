@@ -19,7 +19,7 @@ from garage_ai.ledger.counting.layout import HEADER, folder_of
 from garage_ai.ledger.counting.orders import Count, Refused, Replies
 from garage_ai.ledger.metering import Counted, TokenMeter
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 DIGEST = digest_of(manifest())
 HOSTILE = "sha256:" + "b" * 64

@@ -23,6 +23,8 @@ from garage_ai.ledger.counting.kept import load
 from garage_ai.ledger.counting.layout import HEADER
 from garage_ai.wire.frames import Route
 
+pytestmark = pytest.mark.slow
+
 
 def counter_of(model: Path, folder: Path) -> Counter:
     """Make ready what counts for a model."""

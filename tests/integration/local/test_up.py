@@ -18,6 +18,8 @@ from tests.parts.waiting import eventually
 from garage_ai.local.folders import Folders
 from garage_ai.local.processes import read_up, write_child
 
+pytestmark = pytest.mark.slow
+
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - that is what is tried
 MakeProduct = Callable[..., Product]
 

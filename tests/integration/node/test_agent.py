@@ -29,7 +29,7 @@ from garage_ai.wire.messages import (
     Superseded as SupersededMessage,
 )
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
 LONG = PLAIN.replace(b"4}", b"20}")

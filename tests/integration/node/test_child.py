@@ -10,7 +10,7 @@ import pytest
 from garage_ai.node.engines.child import Child
 from garage_ai.node.logs import BoundedLog
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 LEAVES_ONE_BEHIND = "exec 3<&0; (read -r _ <&3) & exec 3<&-; wait"
 """It starts a process that holds its pipes, and does not end it when it is told to end itself."""

@@ -24,7 +24,7 @@ from garage_ai.node.fitting.sizes import Size
 from garage_ai.node.logs import BoundedLog
 from garage_ai.wire.ids import Digest
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.slow]
 
 MEBI = 1 << 20
 AMPLE = 8 << 30

@@ -28,7 +28,7 @@ from garage_ai.wire.gangs import read_document, signed_text
 from garage_ai.wire.identity import IdentityMissing
 from garage_ai.wire.nkey import KeyPair, Role, verify
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 class Fickle(BareLauncher):

@@ -36,7 +36,7 @@ from garage_ai.wire.frames import End, Fail, Leaving, Refused
 from garage_ai.wire.messages import Beat
 from garage_ai.wire.secret_files import replace_secret
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 GAME = "guard-test-game"
 LIMITS = Limits(pause_on=(GAME,), resume_after=1.0, drain=1.0)

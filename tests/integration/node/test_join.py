@@ -40,7 +40,7 @@ from garage_ai.node.setup import make_engine
 from garage_ai.wire.claims import decode
 from garage_ai.wire.versions import AgentVersion
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ from garage_ai.node.serve import prepare
 from garage_ai.node.setup import llama_options
 from garage_ai.wire.identity import IdentityFolder
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 
 class Killed(BaseException):

@@ -27,7 +27,7 @@ from garage_ai.node.sandbox.containers import tag_of
 from garage_ai.node.sandbox.images import Built, ImageBook
 from garage_ai.node.service.user_manager import NodeService
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 MODEL = "a" * 64
 IMAGE = "sha256:" + "1" * 64

@@ -32,7 +32,7 @@ from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.bounds import Bounds
 from garage_ai.node.logs import BoundedLog
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.slow]
 
 NAMED = Choice(models=("big",))
 PICKED = msgspec.structs.replace(NAMED, picked=True)

@@ -25,7 +25,7 @@ from garage_ai.wire.frames import Accepted, End, Fail, Head, Route
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import BeatNow
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 NAME = "smollm2-135m-instruct"
 DIGEST = Digest("sha256:" + "a" * 64)

@@ -22,7 +22,7 @@ from garage_ai.wire.connection import Connection, connect
 from garage_ai.wire.frames import End, Fail
 from garage_ai.wire.ids import NodeId
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
 IDLE_SECONDS = 5.0

@@ -33,7 +33,7 @@ from garage_ai.wire.frames import End
 from garage_ai.wire.identity import IdentityFolder, NodeIdentity
 from garage_ai.wire.link_errors import Refused
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PLAIN = b'{"model":"mock","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
 

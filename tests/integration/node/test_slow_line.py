@@ -15,7 +15,7 @@ from tests.parts.relay import Relay
 from garage_ai.wire.connection import Connection
 from garage_ai.wire.frames import End, Fail
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.slow]
 
 UPLOAD = 200_000  # bytes a second
 ANSWER = 300_000

@@ -31,7 +31,7 @@ from garage_ai.node.update.versions import UNFINISHED, Versions
 from garage_ai.wire.frames import End
 from garage_ai.wire.nkey import KeyPair, Role
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(240), pytest.mark.slow]
 
 OURS = KeyPair.generate(Role.USER)
 

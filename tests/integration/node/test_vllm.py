@@ -28,7 +28,7 @@ from garage_ai.wire.frames import End, Fail, Head, Refused
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import BeatNow
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 DIGEST = Digest("sha256:" + "b" * 64)
 WARDEN = [sys.executable, "-I", "-S", warden.__file__]
