@@ -3,7 +3,7 @@
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,6 +102,7 @@ class PlayedReply:
     headers: Sequence[tuple[bytes, bytes]] = ()
     closed: asyncio.Event = field(default_factory=asyncio.Event)
     closed_at: float = 0.0
+    outcome: str = ""
     sent: int = 0
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
@@ -113,8 +114,9 @@ class PlayedReply:
         if self.gate is not None:
             await self.gate.wait()
 
-    async def aclose(self) -> None:
+    async def aclose(self, outcome: str = "client_closed") -> None:
         if not self.closed.is_set():
+            self.outcome = outcome
             self.closed_at = asyncio.get_running_loop().time()
             self.closed.set()
 
@@ -129,6 +131,7 @@ class PlayedServing:
     opening: asyncio.Event = field(default_factory=asyncio.Event)
     opened: asyncio.Event = field(default_factory=asyncio.Event)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
+    given_up: str = ""
 
     def forget(self) -> None:
         """Begin anew."""
@@ -140,9 +143,16 @@ class PlayedServing:
         if model == "missing":
             raise UnknownModel("The model 'missing' does not exist.")
 
-    async def open(self, call: Call) -> PlayedReply:
+    async def open(
+        self, call: Call, given_up: Callable[[], str] = lambda: "client_closed"
+    ) -> PlayedReply:
         self.calls.append(call)
-        reply = await self._reply(call)
+        try:
+            reply = await self._reply(call)
+        except asyncio.CancelledError:
+            self.given_up = given_up()
+            self.cancelled.set()
+            raise
         self.replies.append(reply)
         self.opened.set()
         return reply
@@ -171,11 +181,7 @@ class PlayedServing:
 
     async def _hang(self) -> None:
         self.opening.set()
-        try:
-            await self.gate.wait()
-        except asyncio.CancelledError:
-            self.cancelled.set()
-            raise
+        await self.gate.wait()
 
 
 @dataclass

@@ -72,7 +72,7 @@ class Completions:
         self, call: Call, send: Send, extra: list[asgi.Header], watch: "_ClientWatch"
     ) -> None:
         try:
-            reply = await self._serving.open(call)
+            reply = await self._serving.open(call, watch.outcome)
         except Exception as error:
             known = problem_of(error)
             if known is None or not extra:
@@ -87,8 +87,12 @@ class Completions:
                 body = b"".join([chunk async for chunk in reply])
                 watch.disarm()
                 await asgi.answer(send, reply.status, body, headers)
+        except asyncio.CancelledError:
+            await _stop(reply, watch.outcome())
+            raise
         finally:
-            await _stop(reply)
+            # One that is whole, or has said why it is not, is closed already: else it is our fault.
+            await _stop(reply, "internal_error")
 
 
 def _asked_region(scope: asgi.Scope) -> str | None:
@@ -134,9 +138,10 @@ async def _send_events(
             raise
         # The server stops and has waited long enough: what was said is recorded now, since a
         # client that reads slowly may hold up its last words for as long as it likes.
-        await _stop(reply)
+        stopping = GatewayError("shutting_down")
+        await _stop(reply, stopping.code)
         watch.disarm()
-        end = _last_words(GatewayError("shutting_down"), reply.node)
+        end = _last_words(stopping, reply.node)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
                 await send({"type": "http.response.body", "body": end})
@@ -156,11 +161,11 @@ def _last_words(error: Exception, node: str) -> bytes:
     return b"data: " + envelope(known) + b"\n\n"
 
 
-async def _stop(reply: Reply) -> None:
+async def _stop(reply: Reply, outcome: str) -> None:
     """Tell the node that nobody listens any more; nothing happens when all was said."""
     try:
         # One message, put into a buffer: nothing here waits for anybody.
-        await reply.aclose()
+        await reply.aclose(outcome)
     except Exception as error:
         _log.error("stop_failed", node=reply.node, error=type(error).__name__)
 
@@ -190,6 +195,10 @@ class _ClientWatch:
     def disarm(self) -> None:
         """Watch no longer."""
         self._connection.on_lost = None
+
+    def outcome(self) -> str:
+        """Say why the block is cancelled: else than the client nobody but the server does that."""
+        return "client_closed" if self.gone else "shutting_down"
 
     def _hung_up(self) -> None:
         self.gone = True

@@ -56,15 +56,18 @@ class Reply(Protocol):
         """Give the bytes. Raises: ServingError for a plain answer that breaks."""
         ...
 
-    async def aclose(self) -> None:
-        """Stop the work on the node; idempotent."""
+    async def aclose(self, outcome: str = ...) -> None:
+        """Stop the work on the node and record why; idempotent."""
 
 
 class Serving(Protocol):
     """Requests."""
 
-    async def open(self, call: Call) -> Reply:
-        """Return when the answer begins. Raises: ServingError."""
+    async def open(self, call: Call, given_up: Callable[[], str] = ...) -> Reply:
+        """Return when the answer begins; `given_up` says why, when the caller is cancelled.
+
+        Raises: ServingError.
+        """
         ...
 
 

@@ -30,7 +30,7 @@ def error_event(error: ServingError) -> bytes:
 class Reply:
     """What a node answers: its bytes for the client, as they come.
 
-    `finish` is told exactly once how it ended: `ok`, `client_closed` or an error's code.
+    `finish` is told exactly once how it ended: `ok`, what `aclose` says, or an error's code.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Reply:
                 raise
             return error_event(error)
 
-    async def aclose(self) -> None:
-        """Stop because the client is gone; harmless when the answer is whole."""
+    async def aclose(self, outcome: str = CLIENT_GONE) -> None:
+        """Stop, as a rule because the client is gone; harmless when the answer is whole."""
         if self._finish is not None:
             self._answer.cancel()
-            self._end(CLIENT_GONE)
+            self._end(outcome)
 
     def _end(self, outcome: str) -> None:
         finish, self._finish = self._finish, None

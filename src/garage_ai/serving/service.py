@@ -61,8 +61,15 @@ class Writer(Protocol):
         """Take what a request used, and what it cost."""
 
 
+GivenUp = Callable[[], str]
+"""Says, when a request is cancelled, how that is recorded."""
+
 Observer = Callable[[UsageRecord], None]
 """Told of every record, for metrics; must be quick."""
+
+
+def _client_left() -> str:
+    return CLIENT_GONE
 
 
 def _ignore(_: UsageRecord) -> None:
@@ -89,11 +96,11 @@ class Service:
         self._books = books
         self._recount = recount
 
-    async def open(self, call: Call) -> Reply:
+    async def open(self, call: Call, given_up: GivenUp = _client_left) -> Reply:
         """Find a node and return when its answer begins.
 
         Raises: ServingError, LimitReached. Cancelling the caller stops the work and is recorded
-        too.
+        too, as `given_up` then says.
         """
         account = _Account(call, self._record, self._recount)
         try:
@@ -117,7 +124,7 @@ class Service:
             account.close(error.code)
             raise
         except asyncio.CancelledError:
-            account.close(CLIENT_GONE)
+            account.close(given_up())
             raise
         except BaseException:
             account.close("internal_error")

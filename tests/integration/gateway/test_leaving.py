@@ -44,6 +44,7 @@ async def test_leaving_a_stream(edge: Edge, how: str) -> None:
         reply = edge.serving.replies[0]
         await asyncio.wait_for(reply.closed.wait(), 20)
         assert reply.closed_at - left_at < 2  # it is some milliseconds
+        assert reply.outcome == "client_closed"
 
 
 @pytest.mark.parametrize("padding", [0, 50_000, 200_000, 2_000_000])
@@ -64,6 +65,7 @@ async def test_leaving_the_queue(edge: Edge) -> None:
         writer.write(request(edge, "hanging"))
         await asyncio.wait_for(edge.serving.opening.wait(), 20)
     await asyncio.wait_for(edge.serving.cancelled.wait(), 20)
+    assert edge.serving.given_up == "client_closed"
     async with raw(edge) as (reader, writer):
         writer.write(request_bytes("/metrics"))
         metrics = await read_answer(reader)
@@ -154,6 +156,21 @@ async def test_a_stop_does_not_wait_for_ever(edge: Edge) -> None:
         assert b'"code":"shutting_down"' in rest
         assert b"[DONE]" not in rest
     await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 20)
+    assert edge.serving.replies[0].outcome == "shutting_down"
+
+
+@pytest.mark.parametrize("model", ["held", "hanging"])
+async def test_a_stop_is_not_put_down_to_the_client(edge: Edge, model: str) -> None:
+    """A plain request that the stop cuts short is told so, and recorded so, waiting or at work."""
+    begun = edge.serving.opening if model == "hanging" else edge.serving.opened
+    async with raw(edge) as (reader, writer):
+        writer.write(request(edge, model, stream=False))
+        await asyncio.wait_for(begun.wait(), 20)
+        edge.server.stop()
+        answer = await asyncio.wait_for(read_answer(reader), 20)
+    assert (answer.status, answer.code) == (503, "shutting_down")
+    recorded = edge.serving.given_up or edge.serving.replies[0].outcome
+    assert recorded == "shutting_down"
 
 
 async def test_a_stop_does_not_wait_for_who_reads_nothing(edge: Edge) -> None:
@@ -164,6 +181,7 @@ async def test_a_stop_does_not_wait_for_who_reads_nothing(edge: Edge) -> None:
         await asyncio.wait_for(edge.serving.opened.wait(), 20)
         edge.server.stop()
         await asyncio.wait_for(edge.serving.replies[0].closed.wait(), 20)
+    assert edge.serving.replies[0].outcome == "shutting_down"
 
 
 async def test_an_idle_server_stops_at_once(tmp_path: Path) -> None:

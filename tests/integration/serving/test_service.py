@@ -218,6 +218,31 @@ async def test_a_client_that_leaves_before_the_answer(
     assert records.one.ttft_s is None
 
 
+async def test_a_gateway_that_stops_says_so(
+    service: Service, records: Records, make_node: MakeNode
+) -> None:
+    """What it cuts short, before the answer or in it, is not put down to the client."""
+    node = await make_node()
+
+    async def endless(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await job.cancelled.wait()
+
+    async def think(job: Job) -> None:
+        job.say(Accepted())
+        await job.cancelled.wait()
+
+    node.scripts = [endless, think]
+    await (await service.open(call())).aclose("shutting_down")
+    opening = asyncio.create_task(service.open(call(), lambda: "shutting_down"))
+    await until(lambda: len(node.jobs) == 2)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    assert [each.outcome for each in records.records] == ["shutting_down"] * 2
+    assert [each.content_events for each in records.records] == [1, 0]
+
+
 @pytest.mark.parametrize(("model", "code"), [("nonesuch", "model_not_found"), ("small", "no_node")])
 async def test_a_request_nobody_can_serve(
     service: Service, records: Records, model: str, code: str
