@@ -23,6 +23,7 @@ class PlayedNetwork:
     others: list[NodeView] = field(default_factory=list)
     images: ImageList = field(default_factory=ImageList)
     compared: int = 0
+    shown_to: str | None = None
 
     def nodes(self, member: str | None = None) -> list[NodeView]:
         own = [] if NODE in self.removed else [node_view("draining" if self.drained else "ready")]
@@ -34,7 +35,10 @@ class PlayedNetwork:
     def show(self, node: NodeId, member: str = "mbr_operator") -> None:
         self.others.append(replace(node_view("ready"), id=node, member=member))
 
-    def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:
+    def models(
+        self, allowed: Collection[str] | None = None, member: str | None = None
+    ) -> list[ModelView]:
+        self.shown_to = member
         if not self.ready or (allowed is not None and "org/small" not in allowed):
             return []
         return [

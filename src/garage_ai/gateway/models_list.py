@@ -1,6 +1,7 @@
 """`GET /v1/models` and `GET /v1/models/{id}` in OpenAI's format; more under `gai`."""
 
 import time
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -69,21 +70,24 @@ class Models:
 
     async def list(self, scope: asgi.Scope, _receive: Receive, send: Send) -> None:
         """List them."""
-        allowed = self._limits.models(self._doorkeeper.admit(scope, "inference"))
-        models = [self._shown(view) for view in self._network.models(allowed)]
+        models = [self._shown(view) for view in self._views(scope)]
         await self._answer(scope, send, _encoder.encode(ModelList(models)))
 
     async def one(self, scope: asgi.Scope, _receive: Receive, send: Send) -> None:
         """Show one; ids may contain slashes."""
-        allowed = self._limits.models(self._doorkeeper.admit(scope, "inference"))
+        views = self._views(scope)
         name = scope["path"].removeprefix(PREFIX)
-        views = self._network.models(allowed)
         view = next((view for view in views if view.name == name), None)
         if view is None:
             raise GatewayError(
                 "model_not_found", f"No model {name[:200]!r} is served.", param="model"
             )
         await self._answer(scope, send, _encoder.encode(self._shown(view)))
+
+    def _views(self, scope: asgi.Scope) -> Sequence[ModelView]:
+        """Give what the key may use, of what serves its member. Raises: as `Doorkeeper.admit`."""
+        key = self._doorkeeper.admit(scope, "inference")
+        return self._network.models(self._limits.models(key), key.member)
 
     def _shown(self, view: ModelView) -> Model:
         price = self._prices.price(view.digest, view.alias_of or view.name)

@@ -182,8 +182,10 @@ class Network(Protocol):
         """Show one node. Raises: KeyError."""
         ...
 
-    def models(self, allowed: Collection[str] | None = None) -> Sequence[ModelView]:
-        """Show the models that are served, or those of them that are allowed."""
+    def models(
+        self, allowed: Collection[str] | None = None, member: str | None = None
+    ) -> Sequence[ModelView]:
+        """Show the models that are served or allowed; to a member only what serves it."""
         ...
 
     def enrol(self, node: EnrolledNode) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -199,26 +200,25 @@ class Network:
         """Count the nodes and what runs on them."""
         return census(self.registry)
 
-    def models(self, allowed: Collection[str] | None = None) -> list[ModelView]:
-        """Show all models served now, or those of them that are allowed; the alias first."""
-        names = [name for name in self.registry.pools if allowed is None or name in allowed]
-        views = [model_view(name, list(self.registry.pools[name])) for name in sorted(names)]
-        best = self._best_chat("", allowed)
+    def models(
+        self, allowed: Collection[str] | None = None, member: str | None = None
+    ) -> list[ModelView]:
+        """Show all models served now, or those of them that are allowed; the alias first.
+
+        To a member only what serves it. The alias may be allowed itself: then it is of any.
+        """
+        served = {
+            name: [each for each in pool if member is None or serves(each.node, member)]
+            for name, pool in self.registry.pools.items()
+        }
+        names = [each for each in served if served[each] and (allowed is None or each in allowed)]
+        views = [model_view(name, served[name]) for name in sorted(names)]
+        is_given = allowed is not None and CHAT_ALIAS in allowed
+        best = self._best_chat(member or "", None if is_given else allowed)
         if best is None:
             return views
-        alias = next(view for view in views if view.name == best)
-        return [
-            ModelView(
-                CHAT_ALIAS,
-                alias.digest,
-                alias.kind,
-                alias.context,
-                alias.nodes,
-                alias.slots,
-                alias_of=best,
-            ),
-            *views,
-        ]
+        alias = replace(model_view(best, served[best]), name=CHAT_ALIAS, alias_of=best)
+        return [alias, *views]
 
     def enrol(self, node: EnrolledNode) -> None:
         """Let a node in that was just enrolled."""

@@ -103,6 +103,16 @@ async def test_a_key_sees_its_models(edge: Edge) -> None:
         assert one.status == (200 if seen else 404)
 
 
+async def test_a_key_sees_what_serves_its_member(edge: Edge) -> None:
+    """Whose nodes are not everybody's is asked with the member that the key belongs to."""
+    member = (await told(edge, "POST", "/members", {"name": "Anna"}, 201))["id"]
+    bearer = {"authorization": f"Bearer {(await make_key(edge, {}, member))['key']}"}
+    for path in ("/v1/models", "/v1/models/org/small"):
+        edge.network.shown_to = None
+        assert (await ask(edge, path, headers=bearer)).status == 200
+        assert edge.network.shown_to == member
+
+
 async def test_an_expired_key(edge: Edge) -> None:
     """It opens nothing any more, and is told so."""
     made = await make_key(edge, {"expires_at": "2020-01-01T00:00:00Z"})
