@@ -15,6 +15,7 @@ import msgspec
 from garage_ai.network.complaint import UNDECODABLE, error_message
 from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import BadNodeReply
+from garage_ai.wire.whole import GOES_ON
 
 MAX_EVENT: Final = 1 << 20
 """Bytes of one event at most; the largest real ones hold logprobs of twenty tokens."""
@@ -293,7 +294,7 @@ class StreamReader(msgspec.Struct):
         return True
 
     def _count(self, choice: _Choice) -> None:
-        if choice.finish_reason is None:
+        if choice.finish_reason in GOES_ON:
             self._open.add(choice.index)
         else:
             self._open.discard(choice.index)

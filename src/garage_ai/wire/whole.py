@@ -7,7 +7,11 @@ that is to outlast its node. Events are hostile input: what is none of the API r
 from io import StringIO
 from typing import Any, Final
 
-_REPLACED: Final = frozenset({"role", "id", "type", "name"})
+GOES_ON: Final = (None, "", "null")
+"""What stands as `finish_reason` of a choice that has not ended: the API's null, and what servers
+write for it (LocalAI, and SGLang and Ollama of before, an empty text; KoboldCpp the word)."""
+
+_REPLACED: Final = frozenset({"role", "id", "type", "name", "finish_reason"})
 """Texts that are said whole, not piece by piece."""
 
 ODD: Final = (TypeError, AttributeError, LookupError, ValueError)
@@ -29,7 +33,7 @@ class Whole:
     def finished(self) -> bool:
         """Whether every choice came to its end."""
         ends = [choice.get("finish_reason") for choice in self._choices.values()]
-        return bool(ends) and None not in ends
+        return bool(ends) and not any(end in GOES_ON for end in ends)
 
     def add(self, event: dict[str, Any]) -> None:
         """Take one more event; it is not to be used afterwards. Raises: those of `ODD`."""
@@ -99,4 +103,4 @@ class Whole:
         return kept
 
 
-__all__ = ["ODD", "Whole"]
+__all__ = ["GOES_ON", "ODD", "Whole"]

@@ -166,6 +166,19 @@ def test_every_choice_that_began_must_end() -> None:
     assert reader.finish() == DONE
 
 
+@pytest.mark.parametrize("unended", ["", "null"])
+def test_what_servers_write_for_null_is_no_end(unended: str) -> None:
+    """Such a stream that is cut off was told as whole, and never gone on with."""
+    reader = StreamReader(include_usage=False)
+    word = event(choices=[{"index": 0, "delta": {"content": "a"}, "finish_reason": unended}])
+    assert reader.feed(word * 3) == word * 3
+    assert not reader.seen.finished
+    with pytest.raises(BadNodeReply):
+        reader.finish()
+    reader.feed(STOP)
+    assert reader.finish() == DONE
+
+
 @pytest.mark.parametrize("end", [b"", WORD, WORD + b"data: {"], ids=["none", "open", "cut"])
 def test_a_stream_that_only_stops_is_a_bad_reply(end: bytes) -> None:
     """An end without a finish or [DONE] is no end."""

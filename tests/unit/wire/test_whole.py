@@ -45,6 +45,18 @@ def test_an_answer_is_what_was_asked_for(chat: bool, kind: str, told: dict[str, 
     assert whole.answer()["object"] == kind
 
 
+@pytest.mark.parametrize("unended", [None, "", "null"])
+def test_an_answer_ends_with_a_reason(unended: str | None) -> None:
+    """Not with what servers write in its place while the choice goes on."""
+    whole = Whole(chat=True)
+    whole.add(said("a", unended))
+    whole.add(said("b", unended))
+    assert not whole.finished
+    whole.add(said("c", "stop"))
+    assert whole.finished
+    assert whole.answer()["choices"][0]["finish_reason"] == "stop"
+
+
 @pytest.mark.parametrize(
     "calls",
     [
