@@ -330,12 +330,11 @@ def _failed(frame: Fail) -> Verdict:
         return Verdict("yielded", "the node's owner took it back", frame.code)
     if frame.code == "unknown_model":
         return Verdict("away", "the node's engine no longer has the model", frame.code)
-    if frame.code == "cancelled":
-        return Verdict("cancelled")
     if frame.code == "gateway_silent":
         return Verdict("lost", "the gateway did not keep up with the node", LINK_LOST)
     if frame.code == "engine_timeout":
         return Verdict("timeout", "the engine took too long", frame.code)
+    # `cancelled` too: what was cancelled here is over, so here nobody has asked for that.
     return Verdict("engine_failed", "the engine failed", frame.code)
 
 

@@ -250,6 +250,11 @@ async def fail_early(job: Job) -> None:
     job.say(Fail("engine_lost", "died"))
 
 
+async def cancel_unasked(job: Job) -> None:
+    job.say(Accepted())
+    job.say(Fail("cancelled"))
+
+
 async def role_then_fail(job: Job) -> None:
     job.begin_stream()
     job.say(Data(ROLE))
@@ -315,6 +320,7 @@ async def error_event(job: Job) -> None:
 
 FAULTS: list[Script] = [
     fail_early,
+    cancel_unasked,
     role_then_fail,
     say_500,
     say_401,
@@ -353,6 +359,7 @@ async def test_before_the_first_content_another_node_answers(
     ("fault", "error"),
     [
         (fail_early, EngineFailed),
+        (cancel_unasked, EngineFailed),
         (say_500, EngineFailed),
         (say_401, EngineFailed),
         (say_garbage, BadNodeReply),
