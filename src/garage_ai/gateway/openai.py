@@ -50,8 +50,8 @@ class Completions:
         """Answer a request. Raises: GatewayError and ServingError before the answer begins."""
         key = self._doorkeeper.admit(scope, "inference")
         region = _asked_region(scope)
-        body = await read_body(scope, receive, self._limits)
-        reading = read_request(self._route, body)
+        # What came has no name: it would be kept as long as the answer runs, beside what is sent.
+        reading = read_request(self._route, await read_body(scope, receive, self._limits))
         call = Call(
             asgi.request_id(scope),
             self._route,

@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 import struct
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -81,6 +82,20 @@ async def test_a_whole_answer_is_closed_once(edge: Edge) -> None:
         assert (await read_answer(reader)).status == 200
     for reply in edge.serving.replies:
         await asyncio.wait_for(reply.closed.wait(), 20)
+
+
+async def test_what_came_is_not_kept_while_the_answer_runs(edge: Edge) -> None:
+    """Only what goes to the engine is: eight megabytes of each stream would else be there twice."""
+    asked = request(edge, "held", padding=4_000_000)
+    async with raw(edge) as (reader, writer):
+        tracemalloc.start()
+        try:
+            writer.write(asked)
+            await reader.readuntil(chunk_event("Hello")[:-4])
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < 2_000_000
 
 
 async def test_a_slow_reader_is_waited_for(edge: Edge) -> None:
