@@ -15,8 +15,8 @@ import msgspec
 
 from garage_ai.network.complaint import complaint
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.replies import EngineErrorEvent, Reader
-from garage_ai.wire.errors import WireError
+from garage_ai.network.replies import EngineErrorEvent, EventTooLarge, Reader
+from garage_ai.wire.errors import TooManyBytes, WireError
 from garage_ai.wire.frames import (
     MAX_DATA,
     Accepted,
@@ -43,6 +43,8 @@ LEAVING: Final = "leaving"
 """A part's end that was planned: another node has gone on already."""
 REPLACED: Final = "session_replaced"
 """A loss of what a node's process before the present one was doing."""
+TOO_LARGE: Final = TooManyBytes.code
+"""A rejection that is the gateway's own: some requests have larger answers than it takes."""
 OUT_OF_TIME: Final = "total"
 """A time-out of the whole request: no other node has more time for it."""
 
@@ -155,11 +157,8 @@ class Attempt:
                 self._take(frame, step)
                 if step.verdict is not None:
                     break
-        except WireError as error:
-            kind: VerdictKind = "lost" if error.code.startswith("frame_") else "bad_reply"
-            self._over(step, Verdict(kind, "the node broke the protocol", error.code))
-        except BadNodeReply as error:
-            self._over(step, Verdict("bad_reply", error.message, error.code))
+        except (WireError, BadNodeReply) as error:
+            self._over(step, self._broken(error))
         except EngineErrorEvent as error:
             self._over(step, Verdict("engine_failed", str(error), "engine_error"))
         return step
@@ -237,6 +236,16 @@ class Attempt:
         self.phase = "over"
         self._body = memoryview(b"")
         step.verdict = verdict
+
+    def _broken(self, error: WireError | BadNodeReply) -> Verdict:
+        if isinstance(error, TooManyBytes | EventTooLarge) and not self.reader.has_content:
+            # As large as what was asked for: thousands of vectors, a long prompt's probabilities.
+            words = f"the answer has {error}: ask for less at a time"
+            return Verdict("rejected", words, TOO_LARGE)
+        if isinstance(error, BadNodeReply):
+            return Verdict("bad_reply", error.message, error.code)
+        kind: VerdictKind = "lost" if error.code.startswith("frame_") else "bad_reply"
+        return Verdict(kind, "the node broke the protocol", error.code)
 
     def _upload(self) -> list[Packet]:
         packets = []
@@ -344,6 +353,7 @@ __all__ = [
     "MAX_COMPLAINT",
     "OUT_OF_TIME",
     "REPLACED",
+    "TOO_LARGE",
     "Attempt",
     "Limits",
     "Phase",

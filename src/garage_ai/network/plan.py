@@ -14,7 +14,14 @@ import re
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from garage_ai.network.attempt import LINK_LOST, OUT_OF_TIME, REPLACED, Verdict, VerdictKind
+from garage_ai.network.attempt import (
+    LINK_LOST,
+    OUT_OF_TIME,
+    REPLACED,
+    TOO_LARGE,
+    Verdict,
+    VerdictKind,
+)
 from garage_ai.network.errors import (
     BadNodeReply,
     ClientGone,
@@ -68,9 +75,9 @@ class GiveUp:
 def blame(verdict: Verdict, *, committed: bool = False) -> Blame:
     """Tell what an attempt's end says about the node.
 
-    In doubt is an engine that lives and answers with an error of its own before any content, or is
-    not done with a prompt in time: some say so of a request that they cannot take, and some prompts
-    are long. It is the node's failure if another node serves it.
+    In doubt is an engine that lives and answers with an error of its own before any content, or
+    with more than is taken, or is not done with a prompt in time: some say so of a request that
+    they cannot take, and some prompts are long. It is the node's failure if another serves it.
     """
     if verdict.kind == "answered":
         return "success"
@@ -79,6 +86,8 @@ def blame(verdict: Verdict, *, committed: bool = False) -> Blame:
     if verdict.kind == "engine_failed" and not committed and _ENGINE_SPOKE.match(verdict.code):
         return "doubt"
     if verdict.kind == "timeout" and not committed:
+        return "doubt"
+    if (verdict.kind, verdict.code) == ("rejected", TOO_LARGE):
         return "doubt"
     return "failure" if verdict.kind in _FAILURES else "none"
 

@@ -196,7 +196,7 @@ class StreamReader(msgspec.Struct):
 
     def _bound_rest(self) -> None:
         if len(self._rest) > MAX_EVENT:
-            raise BadNodeReply(f"an event of more than {MAX_EVENT} bytes")
+            raise EventTooLarge(f"an event of more than {MAX_EVENT} bytes")
 
     def _joined(self, passed: list[bytes]) -> bytes:
         if not passed:
@@ -337,6 +337,10 @@ class StreamReader(msgspec.Struct):
             return _without_usage(payload) if seen.choices else b""
         except UNDECODABLE as error:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
+
+
+class EventTooLarge(BadNodeReply):
+    """An event that is longer than any is taken, though it may be what was asked for."""
 
 
 class EngineErrorEvent(Exception):

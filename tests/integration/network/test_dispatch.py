@@ -591,6 +591,33 @@ async def test_a_request_that_no_engine_can_take_costs_no_node_its_trust(
     await read(await network.open(request()))
 
 
+async def say_too_much(job: Job) -> None:
+    """Answer with more than a gateway takes, as an engine does to thousands of long vectors.
+
+    In a stream with one event, as to `echo` with the log probabilities of a long prompt.
+    """
+    job.begin_stream()
+    for _ in range(0, LIMITS.max_answer + MAX_DATA, MAX_DATA):
+        while job.sender.room < MAX_DATA:
+            job.credited.clear()
+            await job.credited.wait()
+        job.say(Data(b"0" * MAX_DATA))
+
+
+@pytest.mark.parametrize("stream", [True, False])
+async def test_an_answer_that_is_too_large_costs_no_node_its_trust(
+    network: Network, make_node: MakeNode, stream: bool
+) -> None:
+    """Who asks for that is told to ask for less; nor is that how nodes are taken from others."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+    for node in nodes:
+        node.scripts = [*[say_too_much] * 4, answer_plainly]
+    for _ in range(4):
+        with pytest.raises(EngineRejected, match="ask for less at a time"):
+            await network.open(request(stream=stream))
+    assert await read(await network.open(request(stream=False))) == PLAIN
+
+
 async def test_a_node_whose_engine_fails_what_another_serves_is_left_alone(
     network: Network, make_node: MakeNode
 ) -> None:

@@ -5,7 +5,14 @@ from typing import get_args
 
 import pytest
 
-from garage_ai.network.attempt import LINK_LOST, OUT_OF_TIME, REPLACED, Verdict, VerdictKind
+from garage_ai.network.attempt import (
+    LINK_LOST,
+    OUT_OF_TIME,
+    REPLACED,
+    TOO_LARGE,
+    Verdict,
+    VerdictKind,
+)
 from garage_ai.network.errors import (
     ContextLengthExceeded,
     EngineFailed,
@@ -175,6 +182,13 @@ def test_one_that_is_slow_to_begin_is_in_doubt(code: str) -> None:
 def test_an_engine_that_speaks_is_in_doubt(code: str, committed: bool, expected: str) -> None:
     """A dead engine is the node's failure; an error of a living one may be the request's."""
     assert blame(Verdict("engine_failed", code=code), committed=committed) == expected
+
+
+def test_an_answer_too_large_is_in_doubt() -> None:
+    """The request asked for it, unless another node has less to say; a stream is the node's own."""
+    assert blame(Verdict("rejected", code=TOO_LARGE)) == "doubt"
+    assert blame(Verdict("bad_reply", code=TOO_LARGE), committed=True) == "failure"
+    assert blame(Verdict("rejected", code="engine_rejected")) == "none"
 
 
 @pytest.mark.parametrize(
