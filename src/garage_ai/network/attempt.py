@@ -76,6 +76,7 @@ class Verdict(msgspec.Struct, frozen=True):
 
 
 _GAVE_WAY: Final = Verdict("preempted", "a chat got its slot", "preempted")
+_TOO_LONG: Final = Verdict("timeout", "the answer took too long", OUT_OF_TIME)
 
 
 class Step(msgspec.Struct):
@@ -211,7 +212,7 @@ class Attempt:
         if self.phase == "over" or now < self.due:
             return step
         if now >= self.ends_at:
-            self._over(step, Verdict("timeout", "the answer took too long", OUT_OF_TIME))
+            self._over(step, _TOO_LONG)
         elif self.phase == "sent" or now >= self.last_frame + self._limits.silence:
             self._over(step, Verdict("lost", "the node is silent", "silence"))
         else:
@@ -287,7 +288,10 @@ class Attempt:
                 self.ended_by_node = True
                 # A chat gives way to nobody: there it is one more word for a failure.
                 gave_way = frame.code == "preempted" and self.priority == "batch"
-                self._over(step, _GAVE_WAY if gave_way else _failed(frame))
+                # The node keeps the same time, and may be the first to see that it is over.
+                too_long = frame.code == "engine_timeout" and self.last_frame >= self.ends_at
+                failed = _TOO_LONG if too_long else _failed(frame)
+                self._over(step, _GAVE_WAY if gave_way else failed)
             case _:
                 name = type(frame).__name__
                 self._over(step, Verdict("bad_reply", "the node spoke out of turn", name))
