@@ -17,6 +17,8 @@ from garage_ai.network.replies import ABSENT, StreamReader, Usage, objects
 from garage_ai.wire.frames import Route
 
 IDENTITY: Final = ("id", "created", "model")
+MAX_IDENTITY: Final = 1024
+"""Bytes of each: it stands in every event of the nodes that go on, whatever the first one wrote."""
 
 _encoder: Final = msgspec.json.Encoder()
 _choices: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
@@ -25,12 +27,13 @@ Identity = Mapping[str, msgspec.Raw]
 
 
 def identity_of(event: bytes) -> Identity:
-    """Give what all events of a stream have in common, as its first one has it."""
+    """Give what all events of a stream have in common, as its first one has it, within bounds."""
     try:
         parts = objects.decode(event.removeprefix(b"data: "))
     except UNDECODABLE:
         return {}
-    return {name: parts[name] for name in IDENTITY if name in parts}
+    found = {name: parts[name] for name in IDENTITY if name in parts}
+    return {name: raw for name, raw in found.items() if len(memoryview(raw)) <= MAX_IDENTITY}
 
 
 def remainders(stops: Sequence[str], text: str) -> tuple[str, ...]:

@@ -158,6 +158,15 @@ def test_hostile_events(hostile: bytes) -> None:
         assert read(given.feed(event("a")))
 
 
+def test_a_first_node_does_not_make_the_events_of_others_large() -> None:
+    """What it calls the stream stands in each of them: a megabyte there would be gigabytes here."""
+    named = identity_of(b'data: {"id":"%b","created":5,"model":"m"}' % (b"x" * 1_000_000))
+    assert sorted(named) == ["created", "model"]
+    given = ContinuedReader(include_usage=False, before=Before(named, 1))
+    asked = event("hej") * 100
+    assert len(given.feed(asked)) < len(asked)
+
+
 def test_an_identity_that_cannot_be_read() -> None:
     """Then there is none."""
     assert identity_of(b"") == {}
