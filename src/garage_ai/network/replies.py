@@ -20,6 +20,9 @@ from garage_ai.wire.whole import GOES_ON
 MAX_EVENT: Final = 1 << 20
 """Bytes of one event at most; the largest real ones hold logprobs of twenty tokens."""
 
+MAX_CHOICES: Final = 128
+"""Choices of one answer, prompts times `n`: no request asks for more, and each is kept apart."""
+
 DONE: Final = b"data: [DONE]\n\n"
 
 _Piece = TypeVar("_Piece", str, bytes)
@@ -63,7 +66,7 @@ class _Choice(msgspec.Struct, frozen=True, gc=False):
     delta: _Delta | None = None
     text: str | None = None
     finish_reason: str | None = None
-    index: int = 0
+    index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHOICES)] = 0
 
 
 class _Event(msgspec.Struct, frozen=True, gc=False):
