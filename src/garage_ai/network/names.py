@@ -4,6 +4,8 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+import msgspec
+
 from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import ModelServed
@@ -68,6 +70,17 @@ class Names:
             return "refused"
         claim = self._claims.get((served.name, member))
         return claim[1] if claim is not None and claim[0] == served.digest else "unclaimed"
+
+    def bounded(self, served: ModelServed) -> ModelServed:
+        """Give what a node says that it serves, with no longer a context than the model has.
+
+        A request may cost as much as the longest one: a node's word must not make it what nobody
+        can pay.
+        """
+        known = self._by_digest.get(Digest(served.digest))
+        if known is None or not known.context or served.context <= known.context:
+            return served
+        return msgspec.structs.replace(served, context=known.context)
 
     def settle(self, name: str, member: str, digest: Digest, admission: Admission) -> None:
         """Note how a member's claim was decided."""

@@ -305,7 +305,7 @@ class Registry:
                 node.refused = refused
                 continue
             replica = node.replicas.get(digest) or Replica(node, served)
-            replica.served = served
+            replica.served = self.names.bounded(served)
             replica.others = max(0, served.running - replica.inflight)
             replica.others_batch = min(replica.others, max(0, (served.batch or 0) - replica.batch))
             if replica.batch_full_until:

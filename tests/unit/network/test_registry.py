@@ -190,6 +190,17 @@ def test_slots_bound_a_replica(registry: Registry, beat: BeatMaker) -> None:
         registry.release(replica)
 
 
+def test_a_context_is_no_longer_than_the_models(registry: Registry, beat: BeatMaker) -> None:
+    """What a request may cost goes by the longest: one node's word would make it unpayable."""
+    for seq, (said, taken) in enumerate([(1 << 50, 8192), (4096, 4096), (0, None)]):
+        told = beat(seq)
+        model = msgspec.structs.replace(told.models[0], context=said)
+        registry.heard(N0, msgspec.structs.replace(told, models=(model,)), 10.0 + seq, WALL)
+        pool = registry.pool("small")
+        assert pool is not None
+        assert (pool.context or None) == taken
+
+
 def test_a_beat_that_changes_nothing_makes_no_room(registry: Registry, beat: BeatMaker) -> None:
     """Who waits has been through it; what a request is chosen by makes room when it changes."""
     made = [RoomMade(Target("small"))]
