@@ -96,6 +96,9 @@ class Invites:
         Raises: InvalidInvite and its leaves, InvalidField, StorageError.
         """
         same_call = checked_idempotency_key(idempotency_key)
+        # Anybody may ask, and whoever has no invite is not to keep others from their turn.
+        async with self._storage.read() as connection:
+            await _find(connection, presented)
         async with self._storage.write(in_turn=True) as connection:
             invite = await _find(connection, presented)
             earlier = await _joined(connection, invite.id, same_call)

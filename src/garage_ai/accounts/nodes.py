@@ -52,6 +52,9 @@ class Nodes:
         """
         name, public_key = checked_name(name), checked_public_key(public_key)
         now = self._clock()
+        # Anybody may ask, and whoever has no token is not to keep others from their turn.
+        async with self._storage.read() as connection:
+            await find_token(connection, token)
         # In turn: that no node has or had the key is a rule over two tables.
         async with self._storage.write(in_turn=True) as connection:
             known = await _by_key(connection, public_key)

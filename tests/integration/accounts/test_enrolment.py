@@ -137,10 +137,11 @@ async def test_a_token_can_be_revoked(tokens: EnrolmentTokens, nodes: Nodes) -> 
     ["", ".", "gaij_", new_secret("gai_"), new_secret("gaij_"), "å"],
     ids=["empty", "dot", "prefix", "another kind", "unknown", "letter"],
 )
-async def test_other_text_is_no_token(nodes: Nodes, text: str) -> None:
-    """Noise, keys and well-formed tokens of elsewhere are refused alike."""
-    with pytest.raises(InvalidToken) as caught:
-        await nodes.enrol(text, public_key("A"), "garage")
+async def test_other_text_is_no_token(nodes: Nodes, storage: Storage, text: str) -> None:
+    """Noise, keys and well-formed tokens of elsewhere are refused alike, and take no turn."""
+    async with storage.write(in_turn=True):
+        with pytest.raises(InvalidToken) as caught:
+            await nodes.enrol(text, public_key("A"), "garage")
     assert type(caught.value) is InvalidToken
 
 

@@ -19,6 +19,7 @@ from garage_ai.accounts import (
     KeyRing,
     Members,
 )
+from garage_ai.accounts.secrets import new_secret as made_secret
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import Storage
 
@@ -52,6 +53,15 @@ async def test_a_person_comes_by_an_invite(storage: Storage) -> None:
     await ring.close()
     (listed,) = await invites.list()
     assert (listed.used, listed.state(datetime.now(UTC))) == (1, "used")
+
+
+async def test_who_has_no_invite_waits_for_no_turn(storage: Storage) -> None:
+    """Nor takes one: anybody may ask, as often as he likes, and all that is written has turns."""
+    invites = Invites(storage)
+    async with storage.write(in_turn=True):
+        for made_up in (made_secret("gaim_"), "gaim_nothing"):
+            with pytest.raises(InvalidInvite):
+                await invites.accept(made_up, "Anna")
 
 
 async def test_of_many_at_once_as_many_come_as_may(storage: Storage) -> None:
