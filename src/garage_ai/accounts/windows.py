@@ -129,10 +129,19 @@ class Pool(msgspec.Struct, array_like=True):
         return sum(self.cells.values())
 
     def _forget(self, dimension: Dimension, now: float) -> None:
+        self._heed(dimension, now)
         for end in [end for end in self.cells if _leaves(dimension, end) <= now]:
             del self.cells[end]
         for gateway in [name for name, lease in self.leases.items() if lease.until <= now]:
             del self.leases[gateway]
+
+    def _heed(self, dimension: Dimension, now: float) -> None:
+        """Let what lies ahead of the clock begin now: the clock was put back since it was noted."""
+        newest = _cell_end(dimension, now)
+        for end in [end for end in self.cells if end > newest]:
+            self.cells[newest] = self.cells.get(newest, 0) + self.cells.pop(end)
+        for lease in self.leases.values():
+            lease.until = min(lease.until, now + LEASE_SECONDS)
 
     def _later(self, dimension: Dimension, now: float) -> Sequence[tuple[float, int]]:
         return [(_leaves(dimension, end) - now, self.cells[end]) for end in sorted(self.cells)]

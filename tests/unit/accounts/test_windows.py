@@ -96,6 +96,19 @@ def test_a_lease_that_ended_is_not_kept() -> None:
     assert (answer.room, answer.left) == (0, 0)
 
 
+def test_a_clock_that_was_put_back_holds_nobody_up() -> None:
+    """What was noted ahead of it counts from now on, and as long as ever."""
+    pool, ahead = Pool(), NOW + 40 * 86_400
+    exchange(pool, ask("a", used=40, want=60), ahead)
+    assert exchange(pool, ask("b")).left == 0
+    assert exchange(pool, ask("b"), NOW + LEASE_SECONDS).left == 60
+    assert pool.used(Dimension.REQUESTS, NOW + 60) == 40
+    assert pool.used(Dimension.REQUESTS, NOW + 61) == 0
+    pool.exchange(Dimension.DAILY_TOKENS, ask(used=7), ahead)
+    assert pool.used(Dimension.DAILY_TOKENS, NOW) == 7
+    assert pool.used(Dimension.DAILY_TOKENS, NOW + 86_400) == 0
+
+
 def test_one_that_must_refuse_is_heard_by_the_others() -> None:
     """Until it gets what it needs or is gone."""
     pool = Pool()
