@@ -22,6 +22,7 @@ from garage_ai.batch import Submission
 from garage_ai.gateway.own_data import PAGE
 from garage_ai.ledger import Ledger, escrow_account, member_account
 from garage_ai.ledger.warmth import WarmHours
+from garage_ai.storage import DatabaseUnreachable
 from garage_ai.storage.tables import leases, unaccounted
 from garage_ai.wire.ids import NodeId
 
@@ -321,6 +322,26 @@ async def test_the_operator_is_not_erased(edge: Edge) -> None:
     admin = told(await api(edge, "GET", "/me"))["key"]["id"]
     locked = await api(edge, "DELETE", f"/keys/{admin}")
     assert (locked.status, locked.code) == (409, "last_admin_key")
+
+
+async def test_a_secret_is_told_though_the_database_goes_away(
+    edge: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told once, so nothing that may fail stands between its making and its owner."""
+
+    async def away() -> None:
+        raise DatabaseUnreachable("gone since")
+
+    secret = told(await api(edge, "POST", "/invites", {}), 201)["secret"]
+    body = {"secret": secret, "name": "Anna"}
+    with monkeypatch.context() as gone:
+        gone.setattr(edge.services.limit_book, "refresh", away)
+        gone.setattr(edge.services.keys, "refresh", away)
+        anna = Person(edge, told(await api(edge, "POST", "/invites/accept", body, key=False), 201))
+        made = told(await api(edge, "POST", "/keys", {"name": "laptop"}), 201)
+    assert made["key"]
+    await edge.services.keys.refresh()
+    assert told(await anna("GET", "/me"))["member"]["name"] == "Anna"
 
 
 async def test_two_who_take_the_same_link(edge: Edge) -> None:

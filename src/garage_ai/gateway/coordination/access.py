@@ -1,5 +1,6 @@
 """What the routes of `/api/v1` share: who may ask, and which errors are documented."""
 
+import contextlib
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import Annotated, Any, Final
@@ -11,6 +12,7 @@ from garage_ai.accounts import OPERATOR, Key, MemberId, MemberNotFound, Scope
 from garage_ai.audit.models import Actor
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.errors import PROBLEMS, Envelope
+from garage_ai.storage import StorageError
 
 IdempotencyKey = Annotated[
     str | None,
@@ -66,6 +68,17 @@ def needs(doorkeeper: Doorkeeper, scope: Scope | None, *others: Scope) -> Admitt
     return admitted
 
 
+async def heed(*looks: Callable[[], Awaitable[None]]) -> None:
+    """Take over here what was just written, one after the other.
+
+    What is told this one time is told whatever becomes of it: a database that went away since is
+    looked at again within a second of its return.
+    """
+    with contextlib.suppress(StorageError):
+        for look in looks:
+            await look()
+
+
 def acting(key: Key) -> Actor:
     """Name who acts, for the log."""
     return Actor.key(key.id, key.member)
@@ -110,6 +123,7 @@ __all__ = [
     "OnceKey",
     "acting",
     "errors",
+    "heed",
     "needs",
     "only",
     "whose",

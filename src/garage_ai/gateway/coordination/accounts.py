@@ -14,6 +14,7 @@ from garage_ai.gateway.coordination.access import (
     IdempotencyKey,
     acting,
     errors,
+    heed,
     needs,
     only,
     whose,
@@ -73,7 +74,7 @@ def _key_routes(services: Services, caller: Admitted) -> APIRouter:
             idempotency_key=idempotency_key,
             by=acting(key),
         )
-        await book.refresh()
+        await heed(book.refresh)
         shown = schemas.KeyGiven.of(made.key, book.of(made.key.id))
         return schemas.KeyMade(**shown.model_dump(), key=made.secret)
 

@@ -17,6 +17,7 @@ from garage_ai.gateway.coordination.access import (
     IdempotencyKey,
     acting,
     errors,
+    heed,
     needs,
 )
 from garage_ai.gateway.coordination.accounts import with_fingerprint
@@ -165,8 +166,8 @@ def _accept_route(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         except InvalidInvite:
             doorkeeper.count_failure(request.scope)
             raise
-        await services.limit_book.refresh()
-        await services.keys.refresh()
+        # The limits first: the key is not to work without them.
+        await heed(services.limit_book.refresh, services.keys.refresh)
         return member_schemas.AcceptedGiven(
             member=schemas.MemberGiven.of(joined.member),
             key=schemas.KeyGiven.of(joined.key, services.limit_book.of(joined.key.id)),
