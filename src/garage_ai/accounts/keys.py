@@ -7,8 +7,9 @@ from typing import Final
 from sqlalchemy import Row, exists, func, insert, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.accounts.administrators import require_another_admin
 from garage_ai.accounts.bounds import require_room
-from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound, LastAdminKey
+from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound
 from garage_ai.accounts.limit_book import write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
 from garage_ai.accounts.members import require_member
@@ -132,20 +133,11 @@ async def revoke_key(
         before = _key(row)
         if before.revoked_at is not None:
             return before
-        if by.kind == "key" and "admin" in before.scopes:
-            await _require_another_admin(connection, key)
+        await require_another_admin(connection, by, keys.c.id == key, now)
         await connection.execute(update(keys).where(mine).values(revoked_at=now))
         entry = Entry(Action.KEY_REVOKED, by, key, before.member)
         await AuditLog(storage).record(connection, entry)
         return replace(before, revoked_at=now)
-
-
-async def _require_another_admin(connection: AsyncConnection, key: KeyId) -> None:
-    """Make sure that somebody may still come in. Raises: LastAdminKey."""
-    working = keys.c.revoked_at.is_(None) & members.c.suspended_at.is_(None)
-    others = await connection.execute(_KEYS.where(keys.c.id != key, working))
-    if not any("admin" in _key(row).scopes for row in others):
-        raise LastAdminKey("no other key may administer this network; make one first")
 
 
 async def _census(connection: AsyncConnection) -> Census:

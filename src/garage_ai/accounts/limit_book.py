@@ -9,12 +9,13 @@ import msgspec
 from sqlalchemy import Row, Table, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.accounts.administrators import require_another_admin
 from garage_ai.accounts.errors import KeyNotFound, MemberNotFound, OperatorNeeded
 from garage_ai.accounts.limit_fields import checked_settings
 from garage_ai.accounts.limit_models import NONE, LimitSettings, Subject, subject_of
 from garage_ai.accounts.limit_pools import StoredPools
 from garage_ai.accounts.windows import Dimension
-from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry
+from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import OPERATOR, KeyId, MemberId, Storage
 from garage_ai.storage.tables import keys, limits, members
@@ -64,7 +65,7 @@ class LimitBook:
     ) -> LimitSettings:
         """Set the named limits and leave the others as they are; None takes one away.
 
-        Raises: InvalidField, KeyNotFound, StorageError.
+        Raises: InvalidField, KeyNotFound, LastAdminKey, StorageError.
         """
         return await self._change(key, changes, keys, by)
 
@@ -73,7 +74,7 @@ class LimitBook:
     ) -> LimitSettings:
         """Set limits of a member, which hold for all its keys together.
 
-        Raises: InvalidField, MemberNotFound, OperatorNeeded, StorageError.
+        Raises: InvalidField, MemberNotFound, OperatorNeeded, LastAdminKey, StorageError.
         """
         if member == OPERATOR and changes.get("expires_at") is not None:
             # Of its keys one is `admin.key`: nobody could take this back.
@@ -107,6 +108,9 @@ class LimitBook:
             row = (await connection.execute(found)).one_or_none()
             before = NONE if row is None else _settings(row)
             after = checked_settings(replace(before, **changes))  # type: ignore[arg-type]
+            if _ends_sooner(before, after):
+                ending = (keys.c.member_id if table is members else keys.c.id) == owner
+                await require_another_admin(connection, by, ending, utc_now(), after.expires_at)
             await write_limits(connection, subject, after, is_new=row is None)
             if after != before:
                 entry = _entry(owner, member, before, after, by)
@@ -149,6 +153,13 @@ async def _require(connection: AsyncConnection, table: Table, owner: KeyId | Mem
             raise MemberNotFound(f"no member {owner!r}")
         raise KeyNotFound(f"no key {owner!r}")
     return member
+
+
+def _ends_sooner(before: LimitSettings, after: LimitSettings) -> bool:
+    """Tell whether time was taken away."""
+    if after.expires_at is None:
+        return False
+    return before.expires_at is None or after.expires_at < before.expires_at
 
 
 def _entry(

@@ -3,6 +3,7 @@
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.accounts.administrators import require_another_admin
 from garage_ai.accounts.erasure import erase_member
 from garage_ai.accounts.errors import (
     MemberErased,
@@ -17,7 +18,7 @@ from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.ids import new_member_id
-from garage_ai.storage.tables import members
+from garage_ai.storage.tables import keys, members
 
 
 class Members:
@@ -50,7 +51,7 @@ class Members:
     async def suspend(self, member: MemberId, *, by: Actor = GATEWAY) -> Member:
         """Let a member's keys do nothing and its nodes get no work; once more changes nothing.
 
-        Raises: MemberNotFound, OperatorNeeded, MemberErased, StorageError.
+        Raises: MemberNotFound, OperatorNeeded, MemberErased, LastAdminKey, StorageError.
         """
         return await self._set(member, by, suspended=True)
 
@@ -85,6 +86,8 @@ class Members:
                 raise MemberErased(f"member {member!r} was erased")
             if (before.suspended_at is not None) != suspended:
                 moment = self._clock() if suspended else None
+                if moment is not None:
+                    await require_another_admin(connection, by, keys.c.member_id == member, moment)
                 this = update(members).where(members.c.id == member)
                 await connection.execute(this.values(suspended_at=moment))
                 await self._log.record(connection, Entry(action, by, member, member))

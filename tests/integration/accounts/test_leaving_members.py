@@ -1,6 +1,7 @@
 """Members who are suspended, let in again, and erased."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from garage_ai.accounts import (
     Invites,
     KeyRing,
     LastAdminKey,
+    LimitBook,
     MemberErased,
     MemberId,
     MemberNotFound,
@@ -131,6 +133,34 @@ async def test_nobody_revokes_the_last_admin_key(storage: Storage) -> None:
         return_exceptions=True,
     )
     assert sorted(isinstance(end, LastAdminKey) for end in ends) == [False, True]
+    await ring.close()
+
+
+async def test_the_last_admin_key_is_given_no_end(storage: Storage) -> None:
+    """Nor its member; one that has ended is no other, and of two that end the later one stays."""
+    ring, book = await KeyRing.open(storage), await LimitBook.open(storage)
+    anna = await Members(storage).add("Anna")
+    first = (await ring.create("first", scopes=("admin",))).key
+    hers = (await ring.create("hers", anna.id, ("admin", "inference"))).key
+    by, now = Actor.key(first.id, OPERATOR), datetime.now(UTC)
+    past, soon, then, later = (now + timedelta(hours=hours) for hours in (-1, 1, 2, 3))
+    await book.change_key(hers.id, {"expires_at": later}, by=by)
+    with pytest.raises(LastAdminKey):
+        await book.change_key(first.id, {"expires_at": later}, by=by)
+    assert book.of(first.id).expires_at is None
+    await book.change_key(first.id, {"expires_at": soon}, by=by)
+    with pytest.raises(LastAdminKey):
+        await book.change_member(anna.id, {"expires_at": then}, by=by)
+    await book.change_key(first.id, {"expires_at": None}, by=by)
+    await book.change_member(anna.id, {"expires_at": past}, by=by)
+    with pytest.raises(LastAdminKey):
+        await ring.revoke(first.id, by=by)
+    await book.change_member(anna.id, {"expires_at": None}, by=by)
+    await ring.revoke(first.id, by=by)
+    with pytest.raises(LastAdminKey):
+        await Members(storage).suspend(anna.id, by=Actor.key(hers.id, anna.id))
+    await Members(storage).suspend(anna.id)  # at the gateway's own machine
+    await book.close()
     await ring.close()
 
 

@@ -57,7 +57,11 @@ def _member_routes(services: Services, admin: Admitted) -> APIRouter:
         """List all members, the operator of the network among them."""
         return schemas.MembersGiven(data=[schemas.MemberGiven.of(m) for m in await members.list()])
 
-    @routes.post("/members/{member}/suspend", responses=errors(*_CHANGED), openapi_extra=SECURITY)
+    @routes.post(
+        "/members/{member}/suspend",
+        responses=errors(*_CHANGED, "last_admin_key"),
+        openapi_extra=SECURITY,
+    )
     async def suspend(member: IdPath, key: Annotated[Key, Depends(admin)]) -> schemas.MemberGiven:
         """Let a member's keys do nothing and its nodes get no new work.
 
