@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import structlog
 
@@ -36,6 +36,12 @@ from garage_ai.wire.nkey import NkeyError, PublicKey
 from garage_ai.wire.versions import AgentVersion, agent_version
 
 _log = structlog.get_logger(__name__)
+
+AHEAD_SECONDS: Final = 300.0
+"""By how much another gateway's clock may be ahead: a JWT that it gave a moment ago is void too.
+
+A key that is cut off never comes back, so nothing else is refused by that.
+"""
 
 
 class OldKey(Protocol):
@@ -115,6 +121,7 @@ class Enrolment:
         self._authority = authority
         self._books = books
         self._revoker = revoker
+        self._clock = clock
         self._urls = tuple(urls)
         self._ca_pem = ca_pem
         self._min_agent = min_agent
@@ -173,7 +180,7 @@ class Enrolment:
         record = await self._present(rotation.node)
         old = _agreed(rotation, record)
         record = await self._books.rotate_key(rotation.node, old, rotation.new_public_key)
-        await self._revoker.revoke(old)
+        await self._cut_off(old)
         _log.info("node_key_rotated", node=record.id)
         return FreshJwt(self._jwt(record), self._urls)
 
@@ -213,9 +220,12 @@ class Enrolment:
     async def remove(self, node: NodeId, *, by: Actor = GATEWAY) -> bool:
         """Cut a node off for good; True if the servers have closed its connections already."""
         record = await self._books.remove(node, by=by)
-        told = await self._revoker.revoke(record.public_key)
+        told = await self._cut_off(record.public_key)
         _log.info("node_removed", node=node, told=told)
         return told
+
+    async def _cut_off(self, key: str) -> bool:
+        return await self._revoker.revoke(key, self._clock() + AHEAD_SECONDS)
 
     def _check_agent(self, said: str) -> None:
         version = agent_version(said)

@@ -1,8 +1,9 @@
 """From a token to a working node and back to nobody: real books, real nats-server."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ from tests.parts.credentials import Told
 from tests.parts.nats import NatsProcess
 
 from garage_ai.accounts import EnrolmentTokens, NodeRemoved, Nodes, TokenUsed
+from garage_ai.network.authority import Authority
 from garage_ai.network.claims_push import ClaimsPusher
 from garage_ai.network.enrolment import Enrolment
 from garage_ai.network.enrolment_errors import AgentTooOld, NodeGone, NonceUnusable, ProofRefused
@@ -219,6 +221,18 @@ async def test_a_removed_node_is_cut_off_for_good(house: House, tmp_path: Path) 
     with pytest.raises(NodeRemoved):
         await house.join(identity, token)
     assert await house.service.remove(mine.node)
+
+
+async def test_a_clock_that_is_ahead_keeps_nobody_in(house: House, tmp_path: Path) -> None:
+    """A JWT that another gateway gave a moment before is as void as all the others."""
+    ahead = Authority.open_or_create(tmp_path / "nats", clock=lambda: time.time() + 60)
+    other = Enrolment(ahead, house.books, house.pusher, urls=[house.nats.tcp_url])
+    mine = await home(replace(house, service=other), tmp_path / "node")
+    async with asyncio.timeout(5):
+        assert await house.service.remove(mine.node)
+        await mine.told.until(lambda: bool(mine.told.lost))
+    assert isinstance(mine.told.lost[0], CredentialsRevoked)
+    await mine.link.close()
 
 
 async def test_a_node_renews_by_nats_or_by_proof(house: House) -> None:
