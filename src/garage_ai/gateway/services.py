@@ -244,6 +244,10 @@ class Enrolment(Protocol):
         """Cut a node off for good; True if the servers have done so already."""
         ...
 
+    async def remove_all(self, member: MemberId, *, by: Actor = ...) -> Sequence[NodeId]:
+        """Cut all nodes of a member off; tell which."""
+        ...
+
 
 class Benchmarks(Protocol):
     """What nodes measured of themselves."""

@@ -17,6 +17,7 @@ from garage_ai.network.enrolment_errors import (
     ProofRefused,
 )
 from garage_ai.network.nonces import Nonces
+from garage_ai.storage.ids import MemberId
 from garage_ai.wire.benchmarks import SignedBenchmark, open_benchmark
 from garage_ai.wire.enrolment import Enrolled, EnrolRequest, FreshJwt, Proof
 from garage_ai.wire.errors import Malformed
@@ -82,6 +83,9 @@ class NodeBooks(Protocol):
 
     async def get(self, node: NodeId) -> NodeRecord:
         """Give a node, removed or not."""
+
+    async def list(self, *, of: MemberId) -> Sequence[NodeRecord]:
+        """Give a member's nodes that were not removed."""
 
     async def rotate_key(self, node: NodeId, old: str, new: str) -> NodeRecord:
         """Put a new key in the old one's place."""
@@ -223,6 +227,13 @@ class Enrolment:
         told = await self._cut_off(record.public_key)
         _log.info("node_removed", node=node, told=told)
         return told
+
+    async def remove_all(self, member: MemberId, *, by: Actor = GATEWAY) -> Sequence[NodeId]:
+        """Cut all nodes of a member off for good, known to this gateway or not; tell which."""
+        gone = [record.id for record in await self._books.list(of=member)]
+        for node in gone:
+            await self.remove(node, by=by)
+        return gone
 
     async def _cut_off(self, key: str) -> bool:
         return await self._revoker.revoke(key, self._clock() + AHEAD_SECONDS)

@@ -262,6 +262,16 @@ async def test_everything_is_taken_along_and_then_erased(edge: Edge) -> None:
     assert b"Anna" not in (await api(edge, "GET", "/members")).body
 
 
+async def test_a_node_that_came_elsewhere_is_cut_off_too(edge: Edge) -> None:
+    """The books know it before this gateway hears of it."""
+    anna, identity = await come(edge, "Anna"), new_identity()
+    token = told(await anna("POST", "/tokens", {}), 201)["token"]
+    node = told(await enrol(edge, identity, token), 201)["node"]
+    assert told(await anna("GET", "/nodes"))["data"] == []
+    told(await anna("DELETE", "/me", {"name": "Anna"}))
+    assert (edge.revoker.revoked, edge.network.removed) == ([identity.public_key], [node])
+
+
 async def test_the_export_has_what_is_kept_beside_the_books(edge: Edge) -> None:
     """Invites taken and given, limits and their use, rewards, and what is lent of the balance."""
     made = told(await api(edge, "POST", "/invites", {"name": "Anna"}), 201)

@@ -78,9 +78,8 @@ def me_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
 async def _remove_nodes(services: Services, key: Key) -> None:
     """Cut the member's nodes off before they are forgotten: nobody would know them afterwards."""
-    for view in services.network.nodes(key.member):
-        await services.enrolment.remove(view.id, by=acting(key))
-        services.network.remove(view.id)
+    for node in await services.enrolment.remove_all(key.member, by=acting(key)):
+        services.network.remove(node)
 
 
 async def _shown(services: Services, key: Key) -> member_schemas.MeGiven:
