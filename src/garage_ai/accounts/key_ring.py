@@ -15,7 +15,14 @@ from garage_ai.accounts.fields import (
     checked_region,
     checked_scopes,
 )
-from garage_ai.accounts.keys import Census, count_keys, insert_key, is_same, load_keys, revoke_key
+from garage_ai.accounts.keys import (
+    Census,
+    count_keys,
+    insert_key,
+    load_changed,
+    load_keys,
+    revoke_key,
+)
 from garage_ai.accounts.limit_fields import checked_settings
 from garage_ai.accounts.limit_models import NONE, LimitSettings
 from garage_ai.accounts.models import SCOPES, IssuedKey, Key, Scope
@@ -118,13 +125,7 @@ class KeyRing:
     async def refresh(self) -> None:
         """Take over what other processes changed. Raises: StorageError."""
         async with self._changing:
-            now = await count_keys(self._storage)
-            if now == self._census:
-                return
-            if await is_same(self._storage, self._census, now):
-                self._census = now
-            else:
-                await self._load()
+            await self._take_over()
 
     async def create(
         self,
@@ -218,8 +219,25 @@ class KeyRing:
             if earlier is None:
                 self._put(digest, key)
             else:
-                await self._load()
+                await self._take_over()
             return earlier
+
+    async def _take_over(self) -> None:
+        """Load what acts have changed since the last look, or all where they do not tell it."""
+        if await count_keys(self._storage) == self._census:
+            return
+        census, changed = await load_changed(self._storage, self._census)
+        for digest, key in changed:
+            self._put(digest, key)
+        if census.acts >= self._census.acts and self._counts == (census.keys, census.revoked):
+            self._census = census
+        else:
+            await self._load()
+
+    @property
+    def _counts(self) -> tuple[int, int]:
+        known = self._by_id.values()
+        return len(known), sum(key.revoked_at is not None for key in known)
 
     async def _load(self) -> None:
         self._census, found = await load_keys(self._storage)

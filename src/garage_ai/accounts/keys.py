@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import Row, exists, func, insert, select, true, update
+from sqlalchemy import Row, func, insert, or_, select, true, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts.administrators import require_another_admin
@@ -20,8 +20,20 @@ from garage_ai.storage import KeyId, MemberId, Storage
 from garage_ai.storage.tables import audit, keys, members
 
 _KEYS: Final = select(keys, members.c.suspended_at).join(members)
-_OF_MEMBERS: Final = (Action.MEMBER_SUSPENDED, Action.MEMBER_RESUMED, Action.MEMBER_ERASED)
-"""Acts that change what keys may do, without a key more or a revocation."""
+_OF_KEYS: Final = (
+    Action.KEY_MADE,
+    Action.KEY_REVOKED,
+    Action.ADMIN_KEY_MADE,
+    Action.ADMIN_KEY_REPLACED,
+)
+"""Acts of which the subject is a key."""
+_OF_MEMBERS: Final = (
+    Action.INVITE_ACCEPTED,
+    Action.MEMBER_SUSPENDED,
+    Action.MEMBER_RESUMED,
+    Action.MEMBER_ERASED,
+)
+"""Acts that change which keys a member has, or what they may do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +42,7 @@ class Census:
 
     Keys are never deleted and never come back from revocation; a member may be suspended and
     resumed, and each time the log of acts grows by one. So two equal counts mean that nothing has
-    changed, without any clock.
+    changed, without any clock, and of two others the log tells what has.
     """
 
     keys: int
@@ -44,17 +56,20 @@ async def count_keys(storage: Storage) -> Census:
         return await _census(connection)
 
 
-async def is_same(storage: Storage, before: Census, now: Census) -> bool:
-    """Tell whether what was done in between touched no key, nor a member's. Raises: StorageError.
+async def load_changed(storage: Storage, before: Census) -> tuple[Census, list[tuple[bytes, Key]]]:
+    """Give the keys that acts since a census were about, as `load_keys` gives all.
 
-    Most acts are none of theirs, and to load all keys for each would keep requests waiting.
+    Most acts are about none, and to load all keys for each would keep requests waiting.
+    Raises: StorageError.
     """
-    if (before.keys, before.revoked) != (now.keys, now.revoked) or now.acts < before.acts:
-        return False
-    since = (audit.c.seq > before.acts) & (audit.c.seq <= now.acts)
     async with storage.read() as connection:
-        act = exists().where(since, audit.c.action.in_(_OF_MEMBERS))
-        return not await connection.scalar(select(act))
+        census = await _census(connection)
+        since = (audit.c.seq > before.acts) & (audit.c.seq <= census.acts)
+        named = select(audit.c.subject).where(since, audit.c.action.in_(_OF_KEYS))
+        theirs = select(audit.c.member).where(since, audit.c.action.in_(_OF_MEMBERS))
+        about = or_(keys.c.id.in_(named), keys.c.member_id.in_(theirs))
+        found = await connection.execute(_KEYS.where(about))
+        return census, [(row.digest, _key(row)) for row in found]
 
 
 async def load_keys(
