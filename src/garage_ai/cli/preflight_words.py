@@ -93,6 +93,12 @@ CASES: Final[dict[str, Said]] = {
         "Choose another with --data-dir.",
         "Välj en annan med --data-dir.",
     ),
+    "folder.foreign": Said(
+        "{folder} holds what is not of Garage AI, or is shared by all users of this PC.",
+        "{folder} innehåller annat än Garage AI:s filer, eller delas av alla användare.",
+        "Choose a folder of its own with --data-dir.",
+        "Välj en egen mapp med --data-dir.",
+    ),
     "folder.exposed": Said(
         "Others on this PC may open the node's files: {files}",
         "Andra på datorn kan öppna nodens filer: {files}",

@@ -70,6 +70,15 @@ def make_private_folder(path: Path) -> None:
         path.chmod(0o700)
 
 
+def is_foreign(path: Path) -> bool:
+    """Tell whether a folder is one that `make_private_folder` would leave as it is.
+
+    Raises: OSError.
+    """
+    mode = path.stat().st_mode
+    return bool(mode & stat.S_ISVTX) or (bool(mode & _OTHERS) and _is_of_others(path))
+
+
 def _is_of_others(path: Path) -> bool:
     """Tell whether a folder that others may enter was there before us, for something else."""
     names = {each.name for each in path.iterdir()} - _EMPTY_DISK

@@ -115,6 +115,8 @@ def check_folder(facts: Facts) -> Finding:
     values = {"folder": folder.path, "files": ", ".join(folder.exposed[:5])}
     if not folder.writable:
         return Finding("folder", "fail", "not_writable", values)
+    if folder.foreign:
+        return Finding("folder", "fail", "foreign", values)
     if folder.exposed:
         return Finding("folder", "fail", "exposed", values)
     return Finding("folder", "ok", "ok" if folder.exists else "new", values)

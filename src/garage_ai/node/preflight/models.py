@@ -59,12 +59,16 @@ the oldest that CUDA 13 still compiles for."""
 
 
 class Folder(msgspec.Struct, frozen=True):
-    """The node's folder: files that others may read are `exposed`."""
+    """The node's folder: files that others may read are `exposed`.
+
+    `foreign`: it was there for something else, and is none of the node's to close.
+    """
 
     path: str
     exists: bool
     writable: bool
     exposed: tuple[str, ...] = ()
+    foreign: bool = False
 
 
 class Tool(msgspec.Struct, frozen=True):

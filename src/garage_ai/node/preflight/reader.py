@@ -27,6 +27,7 @@ from garage_ai.node.preflight.models import (
     Tool,
 )
 from garage_ai.node.sandbox.subids import free_ids
+from garage_ai.wire.secret_files import is_foreign
 
 CDI_FOLDERS: Final = ("etc/cdi", "var/run/cdi")
 """Where podman looks (CDI specification, 0.6)."""
@@ -104,11 +105,17 @@ def read_folder(folder: NodeFolder) -> Folder:
         exists=path.is_dir(),
         writable=place.is_dir() and os.access(place, os.W_OK | os.X_OK),
         exposed=tuple(str(each) for each in exposed_parts(folder)),
+        foreign=_is_foreign(path),
     )
 
 
 def exposed_parts(folder: NodeFolder) -> list[Path]:
-    """List the folders and secrets of the node that others than the owner may open."""
+    """List the folders and secrets of the node that others than the owner may open.
+
+    Of a folder that was there for something else, such as /var, nothing is the node's.
+    """
+    if _is_foreign(folder.path):
+        return []
     parts = [folder.path, folder.run, folder.logs, *(folder.path / name for name in _SECRETS)]
     return [each for each in parts if _mode(each) & _OTHERS]
 
@@ -185,6 +192,13 @@ def read_linger(root: Path, user: str) -> bool | None:
     if not (root / "run/systemd/system").is_dir():
         return None
     return (root / "var/lib/systemd/linger" / user).exists()
+
+
+def _is_foreign(path: Path) -> bool:
+    try:
+        return is_foreign(path)
+    except OSError:
+        return False
 
 
 def _mode(path: Path) -> int:

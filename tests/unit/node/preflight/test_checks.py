@@ -125,6 +125,7 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     (but(folder=Folder("/d", exists=False, writable=True)), "folder", "ok", "new"),
     (but(folder=Folder("/d", exists=True, writable=False)), "folder", "fail", "not_writable"),
     (but(folder=Folder("/d", True, True, ("/d/node.nk",))), "folder", "fail", "exposed"),
+    (but(folder=Folder("/d", True, True, foreign=True)), "folder", "fail", "foreign"),
     (pc(disk_free=10**9), "disk", "fail", "full"),
     (pc(disk_free=10 * 10**9), "disk", "warn", "little"),
     (gpus(cards=(), problem="mismatch"), "gpu", "fail", "no_driver"),

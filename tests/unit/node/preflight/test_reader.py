@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -207,6 +208,22 @@ def test_finds_and_closes_what_others_may_open(tmp_path: Path) -> None:
     assert exposed_parts(folder) == []
     assert other.stat().st_mode & 0o777 == 0o644
     assert mend(folder) == ()
+
+
+@pytest.mark.parametrize(("inside", "mode"), [("dpkg", 0o755), ("x", 0o1777)])
+def test_a_folder_that_is_not_the_nodes_is_not_closed(inside: str, mode: int) -> None:
+    """Root who names /var by mistake, or /tmp, closes neither it nor /var/run to all the others."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name)
+        for each in (inside, "run", "logs"):
+            (path / each).mkdir()
+            (path / each).chmod(0o755)
+        path.chmod(mode)
+        folder = NodeFolder(path)
+        found = read_folder(folder)
+        assert (found.foreign, found.exposed) == (True, ())
+        assert mend(folder) == ()
+        assert [each.stat().st_mode & 0o7777 for each in (path, folder.run)] == [mode, 0o755]
 
 
 def test_a_folder_that_is_still_to_be_made(tmp_path: Path) -> None:
