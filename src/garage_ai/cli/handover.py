@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from garage_ai.node.update.versions import Versions
 
 _SERVING = ("run", "join")
-_NEVER = ("update", "-h", "--help")
+_HELP = frozenset({"-h", "--help"})
+_NEVER = _HELP | {"update"}
 _BEFORE = "--debug"
 _OPTION = "--data-dir"
 
@@ -35,7 +36,7 @@ def hand_over(words: list[str]) -> None:
     from garage_ai.node.update.versions import Versions
 
     versions = Versions(folder)
-    if command[1] in _SERVING:
+    if command[1] in _SERVING and _HELP.isdisjoint(command):
         _serve(versions, words)
     elif versions.load().trial is None:
         _become_chosen(versions, _decided(versions), words)
@@ -60,6 +61,7 @@ def _is_ours(versions: Path) -> bool:
 def _serve(versions: "Versions", words: list[str]) -> None:
     from garage_ai.cli.node_trial import Trial
     from garage_ai.node.errors import NodeError
+    from garage_ai.node.folder import NodeFolder
 
     trial = None
     try:
@@ -68,6 +70,9 @@ def _serve(versions: "Versions", words: list[str]) -> None:
             if state != versions.load():
                 versions.save(state)
             if state.trial is not None and not versions.is_own(state.current, state):
+                if NodeFolder(versions.path.parent).held:
+                    # A second agent ends whatever its version is: that is no verdict on this one.
+                    return
                 trial = Trial(versions, state, words)
                 state = trial.judge()
     except NodeError:

@@ -8,6 +8,7 @@ import pytest
 from garage_ai.cli import handover
 from garage_ai.cli.node_trial import verdict
 from garage_ai.node.control import GroupSigns, LinkSigns, Signs
+from garage_ai.node.folder import NodeFolder
 from garage_ai.node.group.messages import NEVER
 from garage_ai.node.group.view import GroupView
 from garage_ai.node.update.plan import INSTALLED, State, Trial
@@ -119,6 +120,28 @@ def test_nothing_but_a_start_begins_a_trial(
     handover.hand_over(["node", "status", "--data-dir", str(tmp_path)])
     assert became == []
     assert Versions(tmp_path).load().trial == Trial(60.0)
+
+
+@pytest.mark.parametrize("word", ["-h", "--help"])
+def test_to_ask_how_to_start_is_no_start(
+    tmp_path: Path, became: list[tuple[Path, list[str]]], word: str
+) -> None:
+    """A version that shows its help ends, and would be taken back for it."""
+    chosen(tmp_path, State("0.2.0", INSTALLED, Trial(60.0)))
+    handover.hand_over(["node", "run", "--data-dir", str(tmp_path), word])
+    assert became == []
+    assert Versions(tmp_path).load() == State("0.2.0", INSTALLED, Trial(60.0))
+
+
+def test_a_second_agent_tries_no_version(
+    tmp_path: Path, became: list[tuple[Path, list[str]]]
+) -> None:
+    """It ends because of the first, whatever its version is; the next real start is the trial."""
+    chosen(tmp_path, State("0.2.0", INSTALLED, Trial(60.0)))
+    with NodeFolder(tmp_path).lock():
+        handover.hand_over(["node", "run", "--data-dir", str(tmp_path)])
+    assert became == []
+    assert Versions(tmp_path).load() == State("0.2.0", INSTALLED, Trial(60.0))
 
 
 def test_the_folder_of_the_environment_counts_too(
