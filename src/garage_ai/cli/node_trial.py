@@ -10,8 +10,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from types import FrameType
+from typing import Any, Final
 
 from garage_ai.cli import output
 from garage_ai.cli.update_words import say
@@ -25,7 +27,12 @@ LOOK_SECONDS: Final = 0.3
 END_SECONDS: Final = 40.0
 """An agent that is asked to end finishes what runs, within 30 s."""
 
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""By which an owner, systemd or a terminal that is closed ends an agent."""
+
 _SERVING: Final = frozenset({"ready", "dedicated", "paused", "draining"})
+
+Handler = Callable[[int, FrameType | None], Any] | int | None
 
 
 class Trial:
@@ -47,8 +54,9 @@ class Trial:
     def judge(self) -> State:
         """Start the version and watch it; give what is chosen after that."""
         self._keep(started(self._state))
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, self._received)
+        # What is ignored, as under nohup, stays so.
+        heard = [each for each in _ENDS if signal.getsignal(each) is not signal.SIG_IGN]
+        before = {number: signal.signal(number, self._received) for number in heard}
         output.remark(say("trial.begun", version=self._state.current), style=None)
         child = self._child = self._start()
         deadline = time.monotonic() + self._seconds
@@ -69,7 +77,9 @@ class Trial:
             if reason is not None:
                 self._end(child)
                 output.remark(say("trial.lost", version=self._state.current, why=reason))
-                return self._keep(taken_back(self._state, reason, time.time()))
+                state = self._keep(taken_back(self._state, reason, time.time()))
+                self._let_go(before)
+                return state
             time.sleep(LOOK_SECONDS)
 
     def wait(self) -> int:
@@ -98,6 +108,13 @@ class Trial:
 
     def _received(self, number: int, _: object) -> None:
         self._asked = number
+
+    def _let_go(self, before: dict[signal.Signals, Handler]) -> None:
+        """Hear signals as before: the old version goes on here, unless it was told to end."""
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if self._asked is not None:
+            signal.raise_signal(self._asked)
 
     def _tell_to_stop(self, child: subprocess.Popen[bytes]) -> None:
         """Ask it to finish; a signal sent besides the one it may have got would hurry it."""

@@ -1,11 +1,15 @@
 """When a version on trial is found to serve, and to whom a command of `gai node` is handed."""
 
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from garage_ai.cli import handover
+from garage_ai.cli import handover, node_trial
 from garage_ai.cli.node_trial import verdict
 from garage_ai.node.control import GroupSigns, LinkSigns, Signs
 from garage_ai.node.folder import NodeFolder
@@ -50,6 +54,72 @@ def test_a_rig_that_waits_for_others_to_the_end_is_not_at_fault() -> None:
     assert msgspec.convert(msgspec.to_builtins(told), GroupSigns) == waits.group
     fails = Signs(7, "0.2.0", "joining", UP, group=GroupSigns("apart"))
     assert verdict(fails, "0.2.0", 7, None, late=True) is None
+
+
+@pytest.fixture
+def heard() -> Iterator[list[int]]:
+    """Hear the signals by which a process is told to end, as whoever begins a trial does."""
+    seen: list[int] = []
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = {each: signal.signal(each, lambda number, _: seen.append(number)) for each in numbers}
+    yield seen
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+# Says that it is there, and when it is to end has whoever watches it told to end as well.
+TELLS = """
+import os, signal, sys, time
+def told(*_):
+    os.kill(os.getppid(), int(sys.argv[1]))
+    sys.exit()
+signal.signal(signal.SIGTERM, told)
+print(flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("told", [0, signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_after_a_trial_that_was_lost_the_old_version_can_be_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, heard: list[int], told: int
+) -> None:
+    """It goes on in this process, and hears what it is told, as well as what came meanwhile."""
+    tried = node_trial.Trial(Versions(tmp_path), State("0.2.0", INSTALLED, Trial(0.001)), [])
+
+    def start() -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-I", "-S", "-c", TELLS, str(told)]
+        child = subprocess.Popen(argv, stdout=subprocess.PIPE)
+        assert child.stdout is not None
+        with child.stdout as said:
+            said.readline()
+        return child
+
+    monkeypatch.setattr(tried, "_start", start)
+    state = tried.judge()
+    assert (state.current, state.trial, tried.goes_on) == (INSTALLED, None, False)
+    assert state.failed is not None
+    assert state.failed.reason == "it did not serve within 0.001 s"
+    assert heard == [told] * bool(told)
+    signal.raise_signal(signal.SIGHUP)
+    assert heard[-1] == signal.SIGHUP
+
+
+@pytest.mark.usefixtures("heard")
+def test_a_trial_under_nohup_outlives_its_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal that is ignored ends neither the version on trial nor its watcher."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    tried = node_trial.Trial(Versions(tmp_path), State("0.2.0", INSTALLED, Trial(60.0)), [])
+
+    def start() -> subprocess.Popen[bytes]:
+        signal.raise_signal(signal.SIGHUP)
+        return subprocess.Popen([sys.executable, "-I", "-S", "-c", "raise SystemExit(9)"])
+
+    monkeypatch.setattr(tried, "_start", start)
+    failed = tried.judge().failed
+    assert failed is not None
+    assert failed.reason == "it ended with status 9"
 
 
 @pytest.fixture
