@@ -26,7 +26,11 @@ CALM_SECONDS: Final = 1.0
 """Between two decisions otherwise; a reading brings one with it besides."""
 
 UNKNOWN_SECONDS: Final = 30.0
-"""Between two readings of what could not be read: what is not installed costs next to nothing."""
+"""Between two readings of what cannot be read: what is not installed costs next to nothing.
+
+What could be read so lately is asked as often as ever: a driver that stumbles once, when a game
+starts or the PC wakes, must not hide that game for so long.
+"""
 
 _UNWANTED_SECONDS: Final = 60.0
 
@@ -46,6 +50,7 @@ class Watch:
     ) -> None:
         self.readings: dict[SignalName, Reading] = {}
         self.decision = Decision("serve")
+        self._known_at: dict[SignalName, float] = {}
         self._readers = {reader.signal: reader for reader in readers}
         self._wakes = {signal: asyncio.Event() for signal in self._readers}
         self._machine = Machine(rules)
@@ -105,8 +110,11 @@ class Watch:
         if not reader.wanted(self._limits):
             return _UNWANTED_SECONDS
         reading = self.readings.get(reader.signal)
-        blind = reading is not None and reading.verdict == "unknown"
-        return max(reader.every, UNKNOWN_SECONDS) if blind else reader.every
+        if reading is None or reading.verdict != "unknown":
+            return reader.every
+        known_at = self._known_at.get(reader.signal)
+        lately = known_at is not None and reading.at - known_at < UNKNOWN_SECONDS
+        return reader.every if lately else max(reader.every, UNKNOWN_SECONDS)
 
     async def _read(self, reader: Reader) -> None:
         limits = self._limits
@@ -130,6 +138,8 @@ class Watch:
         """Take what was found, and decide."""
         reading = Reading(signal, finding.verdict, self._clock(), finding.why, finding.urgent)
         self.readings[signal] = reading
+        if reading.verdict != "unknown":
+            self._known_at[signal] = reading.at
         self._machine.take(reading)
         self._decide()
 

@@ -121,6 +121,31 @@ async def test_what_cannot_be_read_is_asked_rarely() -> None:
     assert blind.reads == 1
 
 
+async def test_what_stumbles_once_is_asked_again_at_its_own_pace() -> None:
+    """A game that starts meanwhile is seen at once, and not after half a minute."""
+    said = iter([FREE, unknown(sentence("no_answer", name="NVML")), GAME])
+    card = Scripted("gamemode", lambda: next(said, GAME))
+    desk = Desk(card)
+    await desk.until(lambda: desk.watch.decision.action == "release")
+    assert desk.watch.decision.signal == "gamemode"
+
+
+async def test_what_was_known_long_ago_is_asked_rarely() -> None:
+    """A desktop's bus that is gone with its session costs what one costs that never was."""
+    now = [0.0]
+    bus = Scripted("gamemode")
+    bus.every = 3.0
+    eyes = Watch(
+        [bus], Limits(), clock=lambda: now[0], working=lambda: False, decided=lambda _: None
+    )
+    gone = unknown(sentence("no_bus"))
+    told = [(0.0, gone, 30.0), (5.0, FREE, 3.0), (34.0, gone, 3.0), (35.0, gone, 30.0)]
+    for at, finding, wait in told:
+        now[0] = at
+        eyes.take("gamemode", finding)
+        assert eyes._wait(bus) == wait, at
+
+
 async def test_limits_are_heeded_at_once() -> None:
     """A signal nobody wants any more is forgotten, without waiting for its next turn."""
     game = Scripted("game", lambda: GAME)
