@@ -112,8 +112,15 @@ def load_limits(folder: Path) -> Limits:
 
 
 def save_limits(folder: Path, limits: Limits) -> None:
-    """Keep the limits of a node."""
-    replace_secret(folder / LIMITS, json.dumps(msgspec.to_builtins(limits), indent=2) + "\n")
+    """Keep the limits of a node, as far as they are not the defaults.
+
+    A version that knows fewer of them, as after a rollback, refuses the file only where its owner
+    has set one that it does not know; and a better default of a later version is not held back.
+    """
+    defaults = msgspec.to_builtins(type(limits)())
+    said = msgspec.to_builtins(limits)
+    kept = {name: value for name, value in said.items() if value != defaults[name]}
+    replace_secret(folder / LIMITS, json.dumps(kept, indent=2) + "\n")
 
 
 def checked(limits: Limits, known: Catalog) -> Limits:

@@ -21,6 +21,22 @@ def test_limits_are_kept_for_their_owner_alone(tmp_path: Path) -> None:
     assert (tmp_path / LIMITS).stat().st_mode & 0o777 == 0o600
 
 
+class Newer(Limits, frozen=True, kw_only=True):
+    """The limits of a later version."""
+
+    max_noise: float | None = None
+    gpu_fan: bool = True
+
+
+def test_an_older_version_reads_what_a_newer_one_has_kept(tmp_path: Path) -> None:
+    """A limit that it does not know, and that nobody has set, makes a rollback no dead end."""
+    save_limits(tmp_path, Newer(max_cpu=50.0, on_battery=True))
+    assert load_limits(tmp_path) == Limits(max_cpu=50.0, on_battery=True)
+    save_limits(tmp_path, Newer(max_noise=40.0))
+    with pytest.raises(NotPossible, match="max_noise"):
+        load_limits(tmp_path)
+
+
 @pytest.mark.parametrize("text", ["", "{}x", '{"max_cpu": 500}', '{"max_prise": 1}'])
 def test_limits_that_cannot_be_read_are_not_ignored(text: str, tmp_path: Path) -> None:
     """A slip of the pen must not set the node free."""
