@@ -56,7 +56,7 @@ def limits(
         Text, typer.Option("--max-price", metavar="KR", help=say("limits.max_price"))
     ] = None,
     price_area: Annotated[
-        Literal["SE1", "SE2", "SE3", "SE4"] | None,
+        Literal["SE1", "SE2", "SE3", "SE4", "off"] | None,
         typer.Option("--price-area", help=say("limits.price_area")),
     ] = None,
     max_upload: Annotated[

@@ -216,9 +216,14 @@ class Guarding:
         draw = self._power.read(self._clock())
         # What a game draws while the node stands back is no cost of lending.
         watts = draw.watts if draw is not None and self.life.runs else None
-        self._book.drawing(watts, self._electricity.price, self._clock())
+        self._book.drawing(watts, self._price, self._clock())
         self._agent.core.energy = self._energy(watts)
         self._agent.core.free_vram = sum(card.free or 0 for card in self._graphics.last)
+
+    @property
+    def _price(self) -> float | None:
+        """What a kWh costs now; nothing is known of it once the area is taken away."""
+        return self._electricity.price if self._limits.price_area is not None else None
 
     def _energy(self, watts: float | None) -> messages.Energy | None:
         """Say what lending draws, for the network to show beside what it earns."""
@@ -276,7 +281,7 @@ class Guarding:
             kwh_this_month=tally.kwh_in_month if measured else None,
             metered=draw.of if draw is not None else (),
             most_watts=draw.most if draw is not None else None,
-            price=self._electricity.price if area is not None else None,
+            price=self._price,
             price_area=area,
             price_source=urlsplit(SOURCE).netloc if area is not None else "",
             price_basis=self._electricity.basis if area is not None else None,

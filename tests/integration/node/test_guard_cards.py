@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from bench.mock_options import Options
 from tests.integration.node.conftest import MakeAgent, MakeMock, external
@@ -15,6 +18,7 @@ from garage_ai.node.engines.port import Device
 from garage_ai.node.folder import NodeFolder
 from garage_ai.node.guard import power
 from garage_ai.node.guard.limits import Limits, save_limits
+from garage_ai.node.guard.prices import day_of
 from garage_ai.node.guard.readers import machine_room
 from garage_ai.node.guard.readers.nvml import Card, GpuProcess, NoCards
 from garage_ai.node.guard.readers.rapl import Rapl
@@ -93,6 +97,43 @@ async def test_watts_and_heat_are_of_the_cards_that_are_lent(
     verdicts = {each.signal: each.verdict for each in status.signals}
     assert (status.today.watts, verdicts["temperature"]) == (watts, heat)
     assert [each.watts for each in status.cards] == [120.0, 310.0]
+
+
+async def test_without_an_area_no_kronor_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_mock: MakeMock, make_agent: MakeAgent
+) -> None:
+    """Once it is taken away what lending draws has no price any more, and the kWh go on."""
+    monkeypatch.setattr(ExternalEngine, "device", Device(("GPU-0",)))
+    engine = external(await make_mock(Options()))
+    folder = NodeFolder(tmp_path / "node")
+    folder.prepare()
+    now = datetime.now(UTC)
+    (folder.path / "prices").mkdir()
+    price = {
+        "SEK_per_kWh": 2.0,
+        "time_start": (now - timedelta(days=2)).isoformat(),
+        "time_end": (now + timedelta(days=2)).isoformat(),
+    }
+    (folder.path / "prices" / f"{day_of(now)}_SE3.json").write_text(json.dumps([price]))
+    anywhere = Limits(on_battery=True, on_metered=True)
+    save_limits(folder.path, msgspec.structs.replace(anywhere, price_area="SE3"))
+    agent = (await make_agent(engine)).agent
+    guarding = Guarding(folder, engine, agent, on_change=lambda: None, cards=TwoCards())
+    await guarding.begin()
+
+    def drawn() -> tuple[float, float]:
+        for _ in range(2):
+            guarding._measure()
+        today = guarding.status().today
+        return today.kwh or 0.0, today.kronor or 0.0
+
+    kwh, kronor = drawn()
+    assert kronor == pytest.approx(2.0 * kwh)
+    save_limits(folder.path, anywhere)
+    guarding.limits_changed()
+    more = drawn()
+    assert more[0] > kwh
+    assert more[1] == kronor
 
 
 async def test_a_driver_that_hangs_in_a_game_brings_no_engine_back_and_the_owner_does(

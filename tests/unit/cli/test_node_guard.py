@@ -211,6 +211,20 @@ def test_what_is_typed_becomes_a_limit(tmp_path: Path) -> None:
         node_limits.with_changes(folder, Limits(), {"max_cpu": "half"})
 
 
+def test_where_the_pc_is_can_be_taken_back(tmp_path: Path) -> None:
+    """As every other word of the owner's; a price without it is no limit."""
+    folder = NodeFolder(tmp_path)
+    folder.prepare()
+    folder.save(RECORD)
+    save_limits(tmp_path, Limits(max_price=1.5, price_area="SE4", idle=900.0))
+    words = ["limits", "--price-area", "off", "--data-dir", str(tmp_path)]
+    refused = CliRunner().invoke(node.app, words)
+    assert "A price needs an area" in str(refused.exception)
+    made = CliRunner().invoke(node.app, [*words, "--max-price", "off"])
+    assert made.exception is None, made.output
+    assert load_limits(tmp_path) == Limits(idle=900.0)
+
+
 def test_limits_need_a_node_to_be_set_and_none_to_be_seen(tmp_path: Path) -> None:
     """Defaults are shown anywhere; a folder without a node keeps none."""
     runner = CliRunner()
