@@ -255,7 +255,8 @@ failed() {
 }
 
 stopped() {
-  [ -z "${installer-}" ] || kill -- "${setsid:+-}$installer" 2>/dev/null || :
+  [ -z "${installer-}" ] || kill -- "${setsid:+-}$installer" 2>/dev/null ||
+    kill "$installer" 2>/dev/null || :
   [ -z "${ticker-}" ] || kill "$ticker" 2>/dev/null || :
   printf '\n' >&2
   say 'Stopped. Start again to finish.' 'Avbrutet. Starta igen för att göra klart.'
@@ -318,15 +319,24 @@ with zipfile.ZipFile(wheel) as archive:
   rmdir "$store/new"
 }
 
-# download ADDRESS FILE: its hash is checked afterwards, whatever way it came.
+# download ADDRESS FILE: its hash is checked afterwards, whatever way it came. A line that stands
+# still is given up, and `stopped` ends it: what goes on alone would hold the lock for ever.
 download() {
   if has curl; then
-    curl --fail --silent --show-error --location --retry 3 --connect-timeout 30 --output "$2" "$1"
+    set -- curl --fail --silent --show-error --location --retry 3 --connect-timeout 30 \
+      --speed-limit 1 --speed-time 30 --output "$2" "$1"
   elif has wget; then
-    wget --no-verbose --tries=3 --timeout=30 --output-document="$2" "$1"
+    set -- wget --no-verbose --tries=3 --timeout=30 --output-document="$2" "$1"
   else
-    "$venv/bin/python" -I -c 'import sys, urllib.request as r; r.urlretrieve(*sys.argv[1:])' "$1" "$2"
+    set -- "$venv/bin/python" -I -c 'import socket, sys, urllib.request as r
+socket.setdefaulttimeout(30)
+r.urlretrieve(*sys.argv[1:])' "$1" "$2"
   fi
+  # A shell that waits hears a signal at once, and one that runs a command only after it.
+  "$@" &
+  fetching=$!
+  trap 'kill "$fetching"; exit 143' TERM
+  wait "$fetching"
 }
 
 install_package() {

@@ -2,12 +2,14 @@
 
 import functools
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import psutil
 import pytest
 from tests.parts.alone import Alone, make_wheel, sha256_of
 from tests.parts.checkout import Checkout, Tools, said, wait_until
@@ -184,6 +186,25 @@ def test_a_killed_install_heals(alone: Alone, tmp_path: Path) -> None:
     assert said(done)["arguments"] == ["up"]
     # It is the very package that is released, so that nothing needs to be fetched.
     assert alone.run().stderr == ""
+
+
+def test_stopping_while_the_package_is_fetched(alone: Alone, tmp_path: Path) -> None:
+    """Ctrl-C ends the download too: one that stood still held up every later start."""
+    os.mkfifo(tmp_path / "hold")
+    begun = tmp_path / "begun"
+    alone.tools.script(
+        "curl", f"echo $$ >{begun}.new; mv {begun}.new {begun}; read x <{tmp_path}/hold"
+    )
+    alone.released(f"http://127.0.0.1:1/{alone.wheel.name}#sha256={sha256_of(alone.wheel)}")
+    first = alone.begin()
+    wait_until(begun.exists)
+    fetching = psutil.Process(int(begun.read_text()))
+    os.kill(first.pid, signal.SIGINT)
+    _, errors = first.communicate(timeout=10)
+    assert first.returncode == 130, errors
+    assert "Start again to finish" in errors
+    wait_until(lambda: not fetching.is_running(), 10)
+    assert said(start(alone, GAI_PACKAGE=str(alone.wheel)))["arguments"] == ["up"]
 
 
 def test_a_checkout_takes_a_named_wheel_too(tmp_path: Path) -> None:
