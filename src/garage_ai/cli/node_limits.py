@@ -185,7 +185,9 @@ def _read(changes: dict[str, object]) -> dict[str, object]:
             try:
                 read[name] = float(value.replace(",", "."))
             except ValueError:
-                raise NotPossible(f"{value!r} is not a number.") from None
+                raise NotPossible(
+                    "{text!r} is not a number; write it as 50 or 1.5.", text=value
+                ) from None
         else:
             read[name] = value
     return read

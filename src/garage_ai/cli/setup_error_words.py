@@ -51,6 +51,12 @@ SETUP: Final[dict[str, str]] = {
     "{python} could not say what vLLM it has; try: vllm --version": (
         "{python} kunde inte säga vilken vLLM den har; prova: vllm --version"
     ),
+    "{text!r} is not a number; write it as 50 or 1.5.": (
+        "{text!r} är inget tal; skriv 50 eller 1,5."
+    ),
+    "{path} is a path; a program is named by its file alone: --pause-on {name}": (
+        "{path} är en sökväg; ett program anges med bara filens namn: --pause-on {name}"
+    ),
     "A price needs an area: --price-area SE1, SE2, SE3 or SE4.": (
         "Ett pris behöver ett elområde: --price-area SE1, SE2, SE3 eller SE4."
     ),

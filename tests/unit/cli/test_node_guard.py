@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from garage_ai.cli import node, node_limits, node_status
 from garage_ai.cli.errors import Failed
+from garage_ai.cli.node_error_words import SWEDISH
 from garage_ai.cli.node_screen import NodeScreen
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.events import State
@@ -207,8 +208,17 @@ def test_what_is_typed_becomes_a_limit(tmp_path: Path) -> None:
         {"max_price": "1,5", "price_area": "SE4", "max_cpu": "off", "idle": "1h", "gpu": False},
     )
     assert limits == Limits(max_price=1.5, price_area="SE4", idle=3600.0, gpu=False)
-    with pytest.raises(NotPossible, match="not a number"):
+    with pytest.raises(NotPossible, match="not a number") as raised:
         node_limits.with_changes(folder, Limits(), {"max_cpu": "half"})
+    assert raised.value.template in SWEDISH
+
+
+def test_a_path_names_no_program(tmp_path: Path) -> None:
+    """It would never be found among what runs, and the game never noticed."""
+    with pytest.raises(NotPossible, match=r"--pause-on 'Game Of\.exe'"):
+        node_limits.with_changes(
+            NodeFolder(tmp_path), Limits(), {"pause_on": (r"C:\Games\Game Of.exe",)}
+        )
 
 
 def test_where_the_pc_is_can_be_taken_back(tmp_path: Path) -> None:

@@ -133,6 +133,15 @@ def checked(limits: Limits, known: Catalog) -> Limits:
             error=error,
         ) from error
     schedule(limits.schedule)
+    for program in limits.pause_on:
+        file = program.replace("\\", "/").rpartition("/")[2]
+        if file != program:
+            # What runs is known by its file's name alone, so a path would never be found.
+            raise NotPossible(
+                "{path} is a path; a program is named by its file alone: --pause-on {name}",
+                path=program,
+                name=repr(file),
+            )
     for name in limits.keep:
         if known.by_name(name) is None:
             raise NotPossible("The catalogue has no model {name}.", name=repr(name))

@@ -57,6 +57,8 @@ def test_limits_that_cannot_be_read_are_not_ignored(text: str, tmp_path: Path) -
         Limits(max_kwh_day=0.0),
         Limits(disk=0),
         Limits(keep=("no-such-model",)),
+        Limits(pause_on=("factorio", "/usr/games/doom")),
+        Limits(pause_on=("C:\\Games\\doom.exe",)),
     ],
 )
 def test_impossible_limits_are_refused(limits: Limits) -> None:
