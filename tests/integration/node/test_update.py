@@ -166,11 +166,13 @@ async def test_one_that_does_not_serve_is_taken_back(pc: Pc, version: str, words
 
 
 async def test_one_that_cannot_be_loaded_is_never_chosen(pc: Pc) -> None:
-    """The agent does not even notice."""
+    """The agent does not even notice, and nothing but the log stays on the disk."""
     pid = (await pc.home.status())["pid"]
     code, said = await pc.update("--to", with_faulty(pc.releases, "0.5.0"))
     assert code == 32, said
     assert "ImportError: no such thing" in said
+    left = {each.name for each in pc.versions.home("0.5.0").iterdir()}
+    assert left == {UNFINISHED, "install.log"}
     assert pc.versions.load() == State()
     assert (await pc.serves("0.1.0"))["pid"] == pid
 

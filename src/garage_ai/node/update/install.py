@@ -27,6 +27,7 @@ _SETS: Final = {
 }
 """Locks, and the distribution by which it is seen that an environment holds one."""
 
+_LOG: Final = "install.log"
 _UNWANTED: Final = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
 
 
@@ -58,11 +59,23 @@ def install(
         (lists / f"{name}.lock").write_bytes(locks[name])
     own = f"garage-ai @ {wheel.resolve().as_uri()} --hash=sha256:{release.sha256}\n"
     (lists / "wheel.lock").write_text(own)
-    log = home / "install.log"
-    for argv in _commands(home, sorted(lists.iterdir())):
-        _run(argv, log, lock)
-    prove(home, release, versions.path.parent)
+    try:
+        for argv in _commands(home, sorted(lists.iterdir())):
+            _run(argv, home / _LOG, lock)
+        prove(home, release, versions.path.parent)
+    except BaseException:
+        _leave_log(home)
+        raise
     (home / UNFINISHED).unlink()
+
+
+def _leave_log(home: Path) -> None:
+    """Remove what cannot be used: hundreds of megabytes, perhaps on a disk that has no more."""
+    for each in home.iterdir():
+        if each.is_dir() and not each.is_symlink():
+            shutil.rmtree(each, ignore_errors=True)
+        elif each.name not in (_LOG, UNFINISHED):
+            each.unlink(missing_ok=True)
 
 
 def prove(home: Path, release: Release, folder: Path) -> None:
