@@ -29,7 +29,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "argument.file": (
         "JSON lines as OpenAI's Batch API takes them, a .csv or .tsv file, or a folder of prompts.",
-        "JSON-rader som i OpenAI:s Batch-API, en .csv- eller .tsv-fil, eller en mapp med promptar.",
+        "JSON-rader som i OpenAI:s Batch-API, en .csv- eller .tsv-fil, eller en mapp med frågor.",
     ),
     "argument.batch": ("The batch's id, as `gai batch list` shows.", "Id ur `gai batch list`."),
     "option.template": (

@@ -32,7 +32,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "argument.source": ("A file that `gai db backup` wrote.", "En fil från `gai db backup`."),
     "option.files": (
         "The files of batches too; they are large. Those in a bucket stay there.",
-        "Även satsernas filer; de är stora. De som ligger i en bucket stannar där.",
+        "Även batchernas filer; de är stora. De som ligger i en bucket stannar där.",
     ),
     "upgraded": (
         "The database came from revision {before} to {after}.",
@@ -61,7 +61,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "backed_up.files": (
         "With it are {count} files of batches.",
-        "Med den följer {count} filer till satser.",
+        "Med den följer {count} filer till batcher.",
     ),
     "restored": (
         "The network of {made_at} stands in {folder}; `gai up` or `gai gateway` starts it.",

@@ -7,7 +7,7 @@ from garage_ai.cli.words import language
 _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help": (
         "Which images nodes may make their engines' containers from.",
-        "Vilka avbilder noder får göra motorernas behållare av.",
+        "Vilka avbilder noder får göra motorernas containrar av.",
     ),
     "help.approve": (
         "Let nodes serve from an image.",

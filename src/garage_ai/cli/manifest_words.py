@@ -36,7 +36,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "option.hub": (
         "A repository of Hugging Face that has the same files, and a commit. Several may be given.",
-        "Ett förråd på Hugging Face som har samma filer, och en commit. Flera kan anges.",
+        "Ett arkiv på Hugging Face som har samma filer, och en commit. Flera kan anges.",
     ),
     "option.url": (
         "An https address below which the files lie. Several may be given.",

@@ -17,7 +17,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "removed": (
         "{node} is removed and cut off; it can only come back with a new token",
-        "{node} är borttagen och avskuren; den kan bara komma tillbaka med en ny token",
+        "{node} är borttagen och avskuren; den kommer bara tillbaka med en ny nodinbjudan",
     ),
     "removed.soon": (
         "{node} is removed; a NATS server that is away cuts it off when it is back",
@@ -38,7 +38,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "forfeited": (
         "{node}: {gai} GAI now belong to the pool; the node has to prove itself anew",
-        "{node}: {gai} GAI tillhör nu potten; noden får visa vad den går för på nytt",
+        "{node}: {gai} GAI tillhör nu poolen; noden får visa vad den går för på nytt",
     ),
     "image.built": ("built {image} on {base}", "byggde {image} på {base}"),
     "image.chosen": ("vLLM runs from {image}", "vLLM kör från {image}"),

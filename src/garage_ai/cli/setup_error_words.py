@@ -22,7 +22,7 @@ SETUP: Final[dict[str, str]] = {
     ),
     "not an engine's address: {base}": "{base} är ingen adress till en motor",
     "llama.cpp on a card runs in a container, not in {folder}.": (
-        "llama.cpp på ett kort körs i en behållare, inte i {folder}."
+        "llama.cpp på ett kort körs i en container, inte i {folder}."
     ),
     "A card has come since the engine began on the processor.": (
         "Ett kort har kommit till sedan motorn började på processorn."
@@ -81,7 +81,7 @@ SETUP: Final[dict[str, str]] = {
         "För att gå med behövs en nodinbjudan; en administratör gör en: gai node token"
     ),
     "A container cannot be given {text!r}: its name has a comma or a quote.": (
-        "En behållare kan inte få {text!r}: namnet har ett komma eller ett citattecken."
+        "En container kan inte få {text!r}: namnet har ett komma eller ett citattecken."
     ),
     "{program} has no image {base!r} here.": "{program} har ingen avbild {base!r} här.",
     "The engine's image cannot be built: {words}": "Motorns avbild går inte att bygga: {words}",
@@ -96,9 +96,9 @@ SETUP: Final[dict[str, str]] = {
     ),
     "{argv} cannot be started: {error}.": "{argv} går inte att starta: {error}.",
     "`{argv}` did not end within {seconds:g} s.": ("`{argv}` blev inte färdig inom {seconds:g} s."),
-    "{program} cannot list containers: {words}": "{program} kan inte lista behållare: {words}",
+    "{program} cannot list containers: {words}": "{program} kan inte lista containrar: {words}",
     "{program} cannot remove a container: {words}": (
-        "{program} kan inte ta bort en behållare: {words}"
+        "{program} kan inte ta bort en container: {words}"
     ),
     "`{name} info` fails: {words}. How to put that right: gai node doctor": (
         "`{name} info` misslyckas: {words}. Hur det rättas till: gai node doctor"
@@ -121,7 +121,7 @@ SETUP: Final[dict[str, str]] = {
     ),
     "This user has no subordinate ids, by which a container's user is nobody here. Fix: sudo "
     "usermod --add-subuids {range} --add-subgids {range} $USER && podman system migrate": (
-        "Användaren har inga underordnade id:n, och med dem är behållarens användare ingen "
+        "Användaren har inga underordnade id:n, och med dem är containerns användare ingen "
         "här. Åtgärd: sudo usermod --add-subuids {range} --add-subgids {range} $USER && podman "
         "system migrate"
     ),
