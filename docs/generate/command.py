@@ -16,8 +16,9 @@ _EXIT_FIRST: Final = re.compile(r"(?P<exit>\d+) +(?P<code>[a-z_]+) +(?P<meaning>
 _INTRO = """
 Every command has `--help`. What a command finds out goes to stdout, everything else to stderr. With
 `--json` it prints JSON for programs. Off a terminal there are no colours. Commands that talk to a
-gateway find the `gai up` of this machine by themselves; otherwise they take `--gateway` and
-`--api-key`, or `GAI_GATEWAY` and `GAI_API_KEY`.
+gateway find the `gai up` that you run on this machine by themselves, by `--data-dir` where it has a
+folder of its own; otherwise they take `--gateway` and `--api-key`, or `GAI_GATEWAY` and
+`GAI_API_KEY`.
 """
 
 

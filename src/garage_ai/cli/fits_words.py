@@ -18,12 +18,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Med --fits: fråga för ett kort med så många GiB i stället, en gång för varje.",
     ),
     "option.context": (
-        "With --fits: tokens of context to hope for.",
-        "Med --fits: kontext i token att hoppas på.",
+        "With --fits: tokens of context to hope for; 32768 if not given.",
+        "Med --fits: kontext i token att hoppas på; annars 32768.",
     ),
     "option.sequences": (
-        "With --fits: requests at a time to hope for.",
-        "Med --fits: samtidiga förfrågningar att hoppas på.",
+        "With --fits: requests at a time to hope for; 8 if not given.",
+        "Med --fits: samtidiga förfrågningar att hoppas på; annars 8.",
     ),
     "needs_fits": (
         "--card, --vram, --context and --sequences belong to --fits.",

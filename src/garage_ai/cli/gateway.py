@@ -17,7 +17,7 @@ def gateway(
         str | None, typer.Option("--host", metavar="HOST", help=say("help.option.bind"))
     ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", min=0, max=65_535, help=say("help.option.port"))
+        int | None, typer.Option("--port", min=0, max=65_535, help=say("help.option.bind_port"))
     ] = None,
     data_dir: Annotated[
         Path | None,

@@ -39,12 +39,12 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Räkna bara på den här kvantiseringen.",
     ),
     "option.context": (
-        "Tokens of context to hope for.",
-        "Kontext i token att hoppas på.",
+        "Tokens of context to hope for; 32768 if not given.",
+        "Kontext i token att hoppas på; annars 32768.",
     ),
     "option.sequences": (
-        "Requests at a time to hope for.",
-        "Samtidiga förfrågningar att hoppas på.",
+        "Requests at a time to hope for; 8 if not given.",
+        "Samtidiga förfrågningar att hoppas på; annars 8.",
     ),
     "no_such_model": (
         "{model!r} is not the name of one known model.",

@@ -103,8 +103,8 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Nodens län, till exempel SE-AB.",
     ),
     "option.engine": (
-        "llamacpp, vllm, or external for a server you run yourself.",
-        "llamacpp, vllm, eller external för en server du själv kör.",
+        "llamacpp (if nothing was chosen), vllm, or external for a server you run yourself.",
+        "llamacpp (om inget är valt), vllm, eller external för en server du själv kör.",
     ),
     "option.doctor_engine": (
         "Check for this engine; if not given, for the one chosen last.",
@@ -121,11 +121,13 @@ HELP: Final[dict[str, tuple[str, str]]] = {
     "option.model": (
         (
             "Model to serve; a name in the catalogue or in the network's, a .gguf file, a folder "
-            "of safetensors for vllm, or what the server calls it."
+            "of safetensors for vllm, or what the server calls it. If not given: on a card the "
+            "best of the network's that fits, else the small one."
         ),
         (
             "Modell att köra; ett namn i katalogen eller i nätets, en .gguf-fil, en mapp med "
-            "safetensors för vllm, eller serverns namn på den."
+            "safetensors för vllm, eller serverns namn på den. Om den inte anges: på ett kort "
+            "nätets bästa som ryms, annars den lilla."
         ),
     ),
     "option.slots": (
@@ -150,8 +152,14 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "{word} is no card: a UUID as `gai node doctor` shows it, auto or none.",
         "{word} är inget kort: ett UUID som `gai node doctor` visar, auto eller none.",
     ),
-    "option.context": ("Tokens of context for each slot.", "Kontext i token för varje plats."),
-    "option.threads": ("Processor threads of the engine.", "Motorns processortrådar."),
+    "option.context": (
+        "Tokens of context for each slot; 4096, on a card what fits.",
+        "Kontext i token för varje plats; 4096, på ett kort det som får plats.",
+    ),
+    "option.threads": (
+        "Processor threads of the engine; one for each core but one.",
+        "Motorns processortrådar; en för varje kärna utom en.",
+    ),
     "option.live": ("Show it anew every second.", "Visa det på nytt varje sekund."),
     "option.for": (
         "End the pause by itself after this time, such as 90m or 2h.",
@@ -182,15 +190,21 @@ HELP: Final[dict[str, tuple[str, str]]] = {
         "Chattmall för vLLM i stället för modellens egen.",
     ),
     "option.sandbox": (
-        "What fences the engine in: auto, podman, docker, or none (development only).",
-        "Vad som stänger in motorn: auto, podman, docker eller none (bara för utveckling).",
+        "Fence of the engine: auto (at first: podman or docker), podman, docker; none to develop.",
+        "Motorns stängsel: auto (från början), podman, docker; none bara för utveckling.",
     ),
     "option.data_dir": (
-        "Folder of the node: identity, logs, models.",
-        "Nodens mapp: identitet, loggar, modeller.",
+        "Folder of the node: identity, logs, models; else ~/.local/share/garage-ai.",
+        "Nodens mapp: identitet, loggar, modeller; annars ~/.local/share/garage-ai.",
     ),
-    "option.gateway": ("Base URL of the gateway.", "Gatewayens bas-URL."),
-    "option.name": ("What the network calls this PC.", "Vad nätet kallar den här datorn."),
+    "option.gateway": (
+        "New base URL of the gateway; the one kept from before if not given.",
+        "Gatewayens nya bas-URL; annars den som gällde förut.",
+    ),
+    "option.name": (
+        "What the network calls this PC; its host name if not given.",
+        "Vad nätet kallar den här datorn; annars dess värdnamn.",
+    ),
     "argument.url": ("Base URL of the gateway.", "Gatewayens bas-URL."),
     "argument.token": ("The enrolment token.", "Nodinbjudan."),
 }

@@ -4,8 +4,8 @@ from typing import Final
 
 LIMITS: Final[dict[str, tuple[str, str]]] = {
     "limits.share": (
-        "Whose requests to serve: your own, those of members, or all. Yours always go first.",
-        "Vems förfrågningar noden svarar på: dina egna, medlemmars eller allas. Dina går först.",
+        "Whose requests to serve: your own, those of members, or all (at first). Yours go first.",
+        "Vems frågor noden svarar på: dina, medlemmars eller allas (från början). Dina går först.",
     ),
     "limits.dedicated": (
         "Let one batch have the node for itself, in a container made for it, for an hour at most.",
@@ -24,12 +24,12 @@ LIMITS: Final[dict[str, tuple[str, str]]] = {
         "Stoppa när ett annat program tar grafikkortet.",
     ),
     "limits.gpu_memory": (
-        "Memory of the card that another program may use, such as 1.5GB.",
-        "Minne på kortet som ett annat program får använda, till exempel 1.5GB.",
+        "Memory of the card that another program may use; 1.6GB at first.",
+        "Minne på kortet som ett annat program får använda; 1.6GB från början.",
     ),
     "limits.gpu_use": (
-        "Percent of the card that another program may use.",
-        "Procent av kortet som ett annat program får använda.",
+        "Percent of the card that another program may use; 50 at first.",
+        "Procent av kortet som ett annat program får använda; 50 från början.",
     ),
     "limits.max_cpu": (
         "Percent of the processor that other programs may use, or off.",
@@ -81,12 +81,12 @@ LIMITS: Final[dict[str, tuple[str, str]]] = {
         "Data att skicka under en månad, till exempel 50GB, eller off.",
     ),
     "limits.drain": (
-        "Time for what runs when the reason is not urgent, such as 20s.",
-        "Tid för det som pågår när skälet inte brådskar, till exempel 20s.",
+        "Time for what runs when the reason is not urgent; 20s at first.",
+        "Tid för det som pågår när skälet inte brådskar; 20s från början.",
     ),
     "limits.resume_after": (
-        "How long all must be clear before the node serves again, such as 20s.",
-        "Hur länge allt ska vara lugnt innan noden arbetar igen, till exempel 20s.",
+        "How long all must be clear before the node serves again; 20s at first.",
+        "Hur länge allt ska vara lugnt innan noden arbetar igen; 20s från början.",
     ),
     "limits.none": ("no limit", "ingen gräns"),
     "limits.yes": ("yes", "ja"),

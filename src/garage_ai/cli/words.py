@@ -58,8 +58,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "help.option.key": ("Key for the gateway.", "Nyckel till gatewayen."),
     "help.option.json": ("Print JSON for programs.", "Skriv JSON för program."),
     "help.option.data_dir": (
-        "Folder for everything that is kept.",
-        "Mapp för allt som sparas.",
+        "Folder for everything that is kept; ~/.local/share/garage-ai if not given.",
+        "Mapp för allt som sparas; annars ~/.local/share/garage-ai.",
     ),
     "help.option.host": (
         "Address to listen on (127.0.0.1; 0.0.0.0 with --public).",
@@ -67,6 +67,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "help.option.bind": ("Address to listen on (127.0.0.1).", "Adress att lyssna på (127.0.0.1)."),
     "help.option.port": ("Port of the API; 0 for any free one.", "API:ets port; 0 för en ledig."),
+    "help.option.bind_port": ("Port of the API (8000).", "API:ets port (8000)."),
     "help.option.nats_port": (
         "Port of NATS; WebSocket is on the next one; 0 for free ones.",
         "NATS port; WebSocket ligger på nästa; 0 för lediga.",
