@@ -21,6 +21,22 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "`~/NAME` lies in your own home, `./~NAME` in the folder you are in.",
         "`~/NAMN` ligger i din hemmapp, `./~NAMN` i mappen du står i.",
     ),
+    "not_up": (
+        "No network runs from {folder}.",
+        "Inget nät körs från {folder}.",
+    ),
+    "not_up.next": (
+        "Start it with `gai up --data-dir {folder}`, or name a gateway with --gateway URL.",
+        "Starta det med `gai up --data-dir {folder}`, eller ange en gateway med --gateway URL.",
+    ),
+    "not_yours": (
+        "{folder} is another user's: what runs from it cannot be seen.",
+        "{folder} är en annan användares: vad som körs därifrån går inte att se.",
+    ),
+    "not_yours.next": (
+        "Ask as that user: sudo -u USER gai … --data-dir {folder}",
+        "Fråga som den användaren: sudo -u ANVÄNDARE gai … --data-dir {folder}",
+    ),
     "not_utf8": (
         "What comes on stdin is not text in UTF-8.",
         "Det som kommer på stdin är inte text i UTF-8.",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
-from garage_ai.cli.errors import Misused, Refused, Unreachable
+from garage_ai.cli.errors import CliError, Misused, Refused, Unreachable
 from garage_ai.cli.member_words import say as say_to_member
 from garage_ai.cli.misuse_words import say as say_misuse
 from garage_ai.cli.words import say
@@ -50,10 +50,11 @@ def find_target(
     """Find the gateway and the key. Raises: Misused, Unreachable, Refused."""
     gateway = gateway or os.environ.get("GAI_GATEWAY")
     key = api_key or os.environ.get("GAI_API_KEY")
-    here = _network_here(data_dir)
+    chosen = data_dir or _folder_from_environment()
+    here = _network_here(chosen)
     if gateway is None:
         if here is None:
-            raise Unreachable(say("error.no_gateway"), say("error.no_gateway.next"))
+            raise _nobody_here(chosen)
         return _with_key(here, key)
     url = _base_url(gateway)
     if here is not None and url in _names_of(here):
@@ -109,8 +110,25 @@ def _names_of(here: Target) -> frozenset[str]:
     return frozenset({here.url, *(loopback if here.host == "127.0.0.1" else ())})
 
 
-def _network_here(data_dir: Path | None) -> Target | None:
-    chosen = data_dir or _folder_from_environment()
+def _nobody_here(chosen: Path | None) -> CliError:
+    """Say that no network was found, and what is the matter with the folder that was named."""
+    if chosen is None:
+        return Unreachable(say("error.no_gateway"), say("error.no_gateway.next"))
+    folder = chosen.absolute()
+    try:
+        Folders(folder).up_record.stat()
+    except PermissionError:
+        return Unreachable(
+            say_misuse("not_yours", folder=folder), say_misuse("not_yours.next", folder=folder)
+        )
+    except OSError:
+        pass
+    return Unreachable(
+        say_misuse("not_up", folder=folder), say_misuse("not_up.next", folder=folder)
+    )
+
+
+def _network_here(chosen: Path | None) -> Target | None:
     record = find_any(default_data_dir()) if chosen is None else find(chosen.absolute())
     if record is None:
         return None

@@ -229,8 +229,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Ingen gateway är känd.",
     ),
     "error.no_gateway.next": (
-        "Start one here with `gai up`, or name one with --gateway URL (or GAI_GATEWAY).",
-        "Starta en här med `gai up`, eller ange en med --gateway URL (eller GAI_GATEWAY).",
+        "Start one with `gai up`, or name one: --gateway URL (GAI_GATEWAY), or its --data-dir DIR.",
+        "Starta en med `gai up`, eller ange en: --gateway URL (GAI_GATEWAY) eller --data-dir DIR.",
     ),
     "error.bad_url": (
         "{url} is not the URL of a gateway.",
@@ -242,8 +242,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "error.no_key": ("There is no key for {url}.", "Det finns ingen nyckel till {url}."),
     "error.no_key.next": (
-        "Give one with --api-key KEY (or GAI_API_KEY); `gai key create` makes one.",
-        "Ange en med --api-key NYCKEL (eller GAI_API_KEY); `gai key create` gör en.",
+        "Give one: --api-key KEY (GAI_API_KEY). Whoever runs the network makes it: gai key create",
+        "Ange en: --api-key NYCKEL (GAI_API_KEY). Den som driver nätet gör den: gai key create",
     ),
     "error.bad_key": (
         "The key holds letters that no key has.",

@@ -62,6 +62,31 @@ def test_a_folder_that_is_named(home: Path) -> None:
     assert find_target(data_dir=home / "one").url == URL
 
 
+def test_what_is_the_matter_with_a_folder_is_told(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing runs from it, or another user's network does, which nobody is to start twice."""
+    folder = home / "of the service"
+    with pytest.raises(Unreachable) as nothing:
+        find_target(data_dir=folder)
+    assert nothing.value.message == f"No network runs from {folder}."
+    assert f"gai up --data-dir {folder}" in nothing.value.advice
+
+    network_in(folder)
+    monkeypatch.setenv("GAI_DATA_DIR", str(folder))
+
+    def refused(self: Path, *args: object, **more: object) -> object:
+        raise PermissionError(13, "Permission denied", str(self))
+
+    for way in ("open", "stat"):
+        monkeypatch.setattr(Path, way, refused)
+    with pytest.raises(Unreachable) as closed:
+        find_target()
+    assert f"{folder} is another user's" in closed.value.message
+    assert f"sudo -u USER gai … --data-dir {folder}" in closed.value.advice
+    assert "gai up" not in closed.value.advice
+
+
 def test_a_folder_in_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell leaves the `~` of `--data-dir=~/one` as it is."""
     monkeypatch.setenv("HOME", str(home))
