@@ -96,6 +96,7 @@ def test_a_suspended_member_waits_outside(lent: Lent, tmp_path: Path) -> None:
     product, home = lent.product, Home(tmp_path, lent.product.url)
     link = product.gai("member", "invite")["link"]
     joined = json.loads(home.gai("member", "accept", link, "--name", "Bo", "--json"))
+    assert (joined["gateway"], joined["ca"]) == (product.url, None)
     member = joined["member"]["id"]
     assert product.gai("member", "suspend", member)["state"] == "suspended"
     assert "suspended" in home.gai("models", key=joined["key"], code=4)

@@ -10,6 +10,7 @@ from garage_ai.cli.client import Client
 from garage_ai.cli.errors import CliError, Failed, Misused, Unreachable
 from garage_ai.cli.limit_words import say as say_of_limits
 from garage_ai.cli.member_words import say as words
+from garage_ai.cli.misuse_words import say as say_misuse
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 from garage_ai.cli.own_shapes import Invite
 from garage_ai.cli.shapes import Member
@@ -75,10 +76,13 @@ def invite(
     # Behind the #, where a browser keeps it to itself and no log on the way sees it.
     link = f"{asked.target.url}/invite#{made.secret}"
     if as_json:
-        output.write_json({"id": made.id, "link": link, "secret": made.secret})
+        told = {"id": made.id, "link": link, "secret": made.secret, "expires_at": made.expires_at}
+        output.write_json(told)
         return
     output.remark(words("invited", until=output.minute(made.expires_at)), style=None)
     output.write(link)
+    if asked.target.is_only_here:
+        output.remark(say_misuse("only_here"), style="yellow")
 
 
 @app.command(help=words("help.invites"))
@@ -127,7 +131,8 @@ def accept(
     if joined.secret is None:
         raise Failed(words("accepted.again"))
     if as_json:
-        output.write_json({"member": joined.member, "id": joined.key.id, "key": joined.secret})
+        told = {"member": joined.member, "id": joined.key.id, "key": joined.secret}
+        output.write_json(told | {"gateway": url, "ca": str(ca) if ca is not None else None})
         return
     output.remark(words("accepted", id=joined.member.id), style=None)
     output.write(joined.secret)

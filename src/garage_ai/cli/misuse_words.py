@@ -37,6 +37,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Ask as that user: sudo -u USER gai … --data-dir {folder}",
         "Fråga som den användaren: sudo -u ANVÄNDARE gai … --data-dir {folder}",
     ),
+    "only_here": (
+        "Other PCs do not reach that address; start the network with --public HOST for them.",
+        "Andra datorer når inte den adressen; starta nätet med --public VÄRD för dem.",
+    ),
     "not_utf8": (
         "What comes on stdin is not text in UTF-8.",
         "Det som kommer på stdin är inte text i UTF-8.",

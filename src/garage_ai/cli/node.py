@@ -9,6 +9,7 @@ import typer
 
 from garage_ai.cli import node_limits, node_service, output
 from garage_ai.cli.ledger import gai
+from garage_ai.cli.misuse_words import say as say_misuse
 from garage_ai.cli.node_choice import EngineName, Said, choose, takes_choice
 from garage_ai.cli.node_leave import leave
 from garage_ai.cli.node_list import list_nodes
@@ -45,11 +46,15 @@ def token(
     """Make an enrolment token; without --json, stdout holds the token alone."""
     asked = client(gateway, api_key, data_dir)
     made = asked.create_token(region, member, bare_allowed=unsandboxed)
+    url = asked.target.url
     if as_json:
-        output.write_json({"token": made.token, "id": made.id, "expires_at": made.expires_at})
+        told = {"id": made.id, "token": made.token, "gateway": url, "expires_at": made.expires_at}
+        output.write_json(told)
         return
-    output.remark(say("token.made", url=asked.target.url), style=None)
+    output.remark(say("token.made", url=url, until=output.minute(made.expires_at)), style=None)
     output.write(made.token)
+    if asked.target.is_only_here:
+        output.remark(say_misuse("only_here"), style="yellow")
 
 
 app.command("list", help=say_of_list("help"))(list_nodes)

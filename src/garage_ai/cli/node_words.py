@@ -206,8 +206,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "doctor.again": ("And now:", "Och nu:"),
     "doctor.fixed": ("closed to others: {path}", "stängd för andra: {path}"),
     "token.made": (
-        "good for one node; on its PC:  gai node join {url} TOKEN",
-        "gäller för en nod; på den datorn:  gai node join {url} TOKEN",
+        "good for one PC, until {until}; on that PC:  ./start.sh join {url} TOKEN",
+        "gäller för en dator, till {until}; på den datorn:  ./start.sh join {url} TOKEN",
     ),
     "status.node": ("node", "nod"),
     "status.state": ("state", "läge"),

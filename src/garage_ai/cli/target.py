@@ -19,6 +19,7 @@ from garage_ai.cli.words import say
 from garage_ai.data_folder import default_data_dir
 from garage_ai.local.folders import Folders
 from garage_ai.local.whereabouts import find, find_any
+from garage_ai.wire.hosts import is_loopback
 
 _LONGEST_KEY: Final = 1024
 
@@ -42,6 +43,11 @@ class Target:
     def name(self) -> str:
         """The host as the certificate must name it."""
         return urlsplit(self.url).hostname or ""
+
+    @property
+    def is_only_here(self) -> bool:
+        """Whether the address leads nowhere on any other PC."""
+        return is_loopback(self.name)
 
 
 def find_target(

@@ -138,7 +138,8 @@ class Handler(BaseHTTPRequestHandler):
         key |= {"created_at": "2026-11-23T15:00:00Z"}
         total = {"group": "tiny", "requests": 3, "prompt_tokens": 30, "completion_tokens": 400}
         anna = {"id": "mbr_1", "name": "Anna", "created_at": "2026-11-23T15:00:00Z"}
-        token = {"id": "tok_1", "token": "gaij_new"}
+        token = {"id": "tok_1", "token": "gaij_new", "expires_at": "2026-11-24T15:00:00Z"}
+        invite = {"id": "inv_1", "secret": "gaim_new", "expires_at": "2026-11-30T15:00:00Z"}
         image = {"digest": DIGEST, "state": "pending", "base": "debian", "nodes": ["n1"]}
         limits = {"rpm": 60, "daily_gai": "1500000000", "models": ["tiny"]}
         used = {"requests": 7, "tokens": 0, "daily_gai": "250000000"}
@@ -170,6 +171,7 @@ class Handler(BaseHTTPRequestHandler):
             ("POST", "/api/v1/members"): anna,
             ("GET", "/api/v1/members"): {"data": [anna]},
             ("POST", "/api/v1/tokens"): token,
+            ("POST", "/api/v1/invites"): invite,
             ("GET", "/api/v1/nodes"): {"data": [RIG]},
             ("POST", "/api/v1/nodes/nabc/forfeit"): {"id": "nabc", "amount": "1500000000"},
             ("GET", "/api/v1/usage"): {"totals": [total]},

@@ -87,6 +87,21 @@ def test_what_is_the_matter_with_a_folder_is_told(
     assert "gai up" not in closed.value.advice
 
 
+@pytest.mark.parametrize(
+    ("url", "only_here"),
+    [
+        (URL, True),
+        ("http://localhost:8000", True),
+        ("http://[::1]:8000", True),
+        ("https://gai.example:8000", False),
+        ("http://10.8.0.1:8000", False),
+    ],
+)
+def test_an_address_that_others_do_not_reach(home: Path, url: str, only_here: bool) -> None:
+    """Whoever is sent it would ask their own PC."""
+    assert target_at(url, "k").is_only_here is only_here
+
+
 def test_a_folder_in_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A shell leaves the `~` of `--data-dir=~/one` as it is."""
     monkeypatch.setenv("HOME", str(home))

@@ -1,0 +1,36 @@
+"""What an administrator sends to those who are to come in: keys, tokens and invites."""
+
+import json
+
+import pytest
+from tests.integration.cli.conftest import Cli, FakeGateway
+
+
+def test_a_token_comes_with_the_line_that_takes_it(cli: Cli, gateway: FakeGateway) -> None:
+    """A volunteer has start.sh and no `gai`; programs are told what people are."""
+    made = cli("node", "token")
+    assert made.stdout == "gaij_new\n"
+    line = f"until 2026-11-24 15:00; on that PC:  ./start.sh join {gateway.url} TOKEN\n"
+    assert line in made.stderr
+    assert json.loads(cli("node", "token", "--json").stdout) == {
+        "id": "tok_1",
+        "token": "gaij_new",
+        "gateway": gateway.url,
+        "expires_at": "2026-11-24T15:00:00Z",
+    }
+
+
+def test_an_invite_says_until_when(cli: Cli, gateway: FakeGateway) -> None:
+    """To programs as to people."""
+    made = cli("member", "invite")
+    link = f"{gateway.url}/invite#gaim_new"
+    assert made.stdout == f"{link}\n"
+    assert "Good until 2026-11-30 15:00" in made.stderr
+    told = json.loads(cli("member", "invite", "--json").stdout)
+    assert (told["link"], told["expires_at"]) == (link, "2026-11-30T15:00:00Z")
+
+
+@pytest.mark.parametrize("command", ["node token", "member invite"])
+def test_an_address_of_this_machine_alone_is_said_to_be_one(cli: Cli, command: str) -> None:
+    """Sent to a friend it would lead to the friend's own PC."""
+    assert "Other PCs do not reach that address" in cli(*command.split()).stderr
