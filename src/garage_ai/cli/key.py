@@ -1,5 +1,6 @@
 """`gai key`: keys for the API."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -76,8 +77,9 @@ def list_(
     if as_json:
         output.write_json(keys)
         return
-    columns = ("id", "name", "scopes", "created", "used", "state")
-    output.write_table([say(f"table.{column}") for column in columns], [_row(key) for key in keys])
+    columns = [say(f"table.{column}") for column in ("id", "name", "scopes", "created", "used")]
+    columns += [say("table.state"), say_of_limits("table.member")]
+    output.write_table(columns, [_row(key) for key in keys])
 
 
 @app.command(help=say("help.key.revoke"))
@@ -138,8 +140,17 @@ def _row(key: Key) -> tuple[str, ...]:
         ",".join(key.scopes),
         output.minute(key.created_at),
         output.minute(key.last_used_at) or say("never"),
-        say("key.revoked") if key.revoked_at else say("key.active"),
+        _state(key),
+        key.member or "",
     )
+
+
+def _state(key: Key) -> str:
+    if key.revoked_at:
+        return say("key.revoked")
+    ends = key.limits.expires_at if key.limits else None
+    is_over = ends is not None and datetime.fromisoformat(ends) <= datetime.now(UTC)
+    return say_of_limits("expired") if is_over else say("key.active")
 
 
 __all__ = ["app"]

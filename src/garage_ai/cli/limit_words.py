@@ -54,6 +54,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "table.limit": ("limit", "gräns"),
     "table.value": ("allowed", "tillåtet"),
     "table.used": ("used", "använt"),
+    "table.member": ("member", "medlem"),
+    "expired": ("expired", "utgången"),
     "off": ("no limit", "ingen gräns"),
     "nothing": ("none", "ingen"),
     "name.rpm": ("requests a minute", "förfrågningar per minut"),

@@ -85,18 +85,6 @@ class Compared(msgspec.Struct, frozen=True):
     after: str | None = None
 
 
-class Key(msgspec.Struct, frozen=True):
-    """A key without its secret; times are ISO 8601."""
-
-    id: str
-    name: str
-    scopes: tuple[str, ...] = ()
-    member: str | None = None
-    created_at: str | None = None
-    last_used_at: str | None = None
-    revoked_at: str | None = None
-
-
 class Limits(msgspec.Struct, frozen=True):
     """What a key or a member may use; None is no limit. GAI are whole nGAI as text."""
 
@@ -110,6 +98,20 @@ class Limits(msgspec.Struct, frozen=True):
     models: tuple[str, ...] | None = None
     regions: tuple[str, ...] | None = None
     expires_at: str | None = None
+
+
+class Key(msgspec.Struct, frozen=True):
+    """A key without its secret; times are ISO 8601."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...] = ()
+    member: str | None = None
+    region: str | None = None
+    created_at: str | None = None
+    last_used_at: str | None = None
+    revoked_at: str | None = None
+    limits: Limits | None = None
 
 
 class LimitsShown(msgspec.Struct, frozen=True):

@@ -34,3 +34,13 @@ def test_an_invite_says_until_when(cli: Cli, gateway: FakeGateway) -> None:
 def test_an_address_of_this_machine_alone_is_said_to_be_one(cli: Cli, command: str) -> None:
     """Sent to a friend it would lead to the friend's own PC."""
     assert "Other PCs do not reach that address" in cli(*command.split()).stderr
+
+
+def test_whose_keys_are_whose(cli: Cli, gateway: FakeGateway) -> None:
+    """A key whose time is over is not called active."""
+    anna = {"id": "key_1", "name": "laptop", "member": "mbr_anna", "region": "SE-AB"}
+    ends = [{"expires_at": moment} for moment in (None, "2020-01-01T00:00:00Z")]
+    gateway.pages["/api/v1/keys"] = [{"data": [anna | {"limits": limits} for limits in ends]}]
+    _, active, over = (row.split() for row in cli("key", "list").stdout.splitlines())
+    assert active[-2:] == ["active", "mbr_anna"]
+    assert over[-2:] == ["expired", "mbr_anna"]

@@ -175,7 +175,7 @@ def test_a_key_of_a_county(cli: Cli, gateway: FakeGateway) -> None:
 def test_keys_as_a_table(cli: Cli) -> None:
     """Golden: no secret in it."""
     assert cli("key", "list").stdout == (
-        "id     name    scopes     created           last used  state\n"
+        "id     name    scopes     created           last used  state   member\n"
         "key_1  laptop  inference  2026-11-23 15:00  never      active\n"
     )
 
