@@ -10,6 +10,34 @@ _INVITE: Final = (
 )
 
 _ADVICE: Final[dict[str, tuple[str, str]]] = {
+    "revoked_api_key": (
+        "Ask whoever runs the network for a new key.",
+        "Be den som driver nätet om en ny nyckel.",
+    ),
+    "expired_api_key": (
+        "Ask whoever runs the network for more time.",
+        "Be den som driver nätet om mer tid.",
+    ),
+    "member_suspended": (
+        "Ask whoever runs the network; another key changes nothing.",
+        "Fråga den som driver nätet; en annan nyckel ändrar inget.",
+    ),
+    "insufficient_quota": (
+        "Ask for less (--max-tokens), lend a PC, or wait for next month: gai ledger balance",
+        "Be om mindre (--max-tokens), låna ut en dator eller vänta en månad: gai ledger balance",
+    ),
+    "context_length_exceeded": (
+        "Ask something shorter; in `gai chat`, /reset forgets what was said.",
+        "Fråga något kortare; i `gai chat` glömmer /reset det som är sagt.",
+    ),
+    "last_admin_key": (
+        "Make another first: gai key create --name spare --admin",
+        "Gör en annan först: gai key create --name reserv --admin",
+    ),
+    "model_forbidden": (
+        "`gai models` shows those that your key may use.",
+        "`gai models` visar dem som din nyckel får använda.",
+    ),
     "model_not_found": (
         "`gai models` shows what is served, `gai models catalogue` what is known.",
         "`gai models` visar vad som körs, `gai models catalogue` vad som är känt.",

@@ -271,8 +271,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "error.refused": ("The gateway refused: {message}", "Gatewayen nekade: {message}"),
     "error.refused.next": (
-        "Look at the key: `gai key list` on the gateway's machine shows which ones work.",
-        "Se efter nyckeln: `gai key list` på gatewayens dator visar vilka som gäller.",
+        "Copy the whole key again, or ask whoever runs the network: `gai key list` shows them all.",
+        "Kopiera hela nyckeln igen, eller fråga den som driver nätet: `gai key list` visar alla.",
     ),
     "error.answered": (
         "The gateway answered with an error: {message}",

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.integration.cli.conftest import Cli, FakeGateway
+from tests.integration.cli.conftest import Cli, FakeGateway, error
 
 
 def test_a_token_comes_with_the_line_that_takes_it(cli: Cli, gateway: FakeGateway) -> None:
@@ -44,3 +44,22 @@ def test_whose_keys_are_whose(cli: Cli, gateway: FakeGateway) -> None:
     _, active, over = (row.split() for row in cli("key", "list").stdout.splitlines())
     assert active[-2:] == ["active", "mbr_anna"]
     assert over[-2:] == ["expired", "mbr_anna"]
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "advice"),
+    [
+        (403, "member_suspended", "another key changes nothing"),
+        (401, "expired_api_key", "for more time"),
+        (403, "model_forbidden", "`gai models` shows"),
+        (429, "insufficient_quota", "gai ledger balance"),
+        (400, "context_length_exceeded", "/reset"),
+    ],
+)
+def test_what_a_newcomer_runs_into_comes_with_advice(
+    cli: Cli, gateway: FakeGateway, status: int, code: str, advice: str
+) -> None:
+    """Nobody is sent to look at a key that is good."""
+    gateway.refusal = (status, error("No.", code), {})
+    ended = cli("chat", "Hi there")
+    assert advice in ended.stderr.splitlines()[1]
