@@ -37,6 +37,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Ask as that user: sudo -u USER gai … --data-dir {folder}",
         "Fråga som den användaren: sudo -u ANVÄNDARE gai … --data-dir {folder}",
     ),
+    "gai_is": ("Here `gai` is {path}", "Här är `gai` {path}"),
     "only_here": (
         "Other PCs do not reach that address; start the network with --public HOST for them.",
         "Andra datorer når inte den adressen; starta nätet med --public VÄRD för dem.",

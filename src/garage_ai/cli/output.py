@@ -2,6 +2,9 @@
 
 import contextlib
 import os
+import re
+import shlex
+import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
@@ -11,6 +14,7 @@ from typing import Final, Literal, TextIO
 import msgspec
 
 from garage_ai.cli.errors import CliError
+from garage_ai.cli.misuse_words import say
 
 Style = Literal["dim", "bold", "red", "green", "yellow"]
 
@@ -22,6 +26,7 @@ _CODES: Final[dict[Style, str]] = {
     "yellow": "33",
 }
 _KEPT: Final = frozenset("\n\t")
+_COMMAND: Final = re.compile(r"\bgai [a-z]")
 
 
 def is_rich(stream: TextIO) -> bool:
@@ -134,6 +139,14 @@ def report(error: CliError) -> None:
         remark(f"    {harmless(line)}")
     if error.advice:
         remark(harmless(error.advice), style=None)
+    path = sys.argv[0]
+    if _COMMAND.search(f"{error.message} {error.advice}") and _is_unknown_by_name(path):
+        remark(harmless(say("gai_is", path=shlex.quote(path))))
+
+
+def _is_unknown_by_name(path: str) -> bool:
+    """Tell whether a shell would not find `gai`: start.sh runs it out of a folder of its own."""
+    return Path(path).name == "gai" and shutil.which("gai") is None
 
 
 __all__ = [

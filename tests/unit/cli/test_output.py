@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -50,6 +51,26 @@ def test_an_error_says_what_and_what_next(capsys: pytest.CaptureFixture[str]) ->
     captured = capsys.readouterr()
     assert captured.err == "gai: It broke.\n    line one\nMend it.\n"
     assert captured.out == ""
+
+
+def test_a_command_that_no_shell_finds_is_told_with_its_path(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After `./start.sh join` nobody has `gai` on PATH, which the advice names."""
+    gai = tmp_path / "a folder" / "gai"
+    monkeypatch.setattr(sys, "argv", [str(gai), "node", "run"])
+    monkeypatch.setenv("PATH", str(tmp_path))
+    advised = Failed("It broke.", "See: gai node doctor")
+    output.report(advised)
+    assert capsys.readouterr().err.endswith(f"See: gai node doctor\nHere `gai` is '{gai}'\n")
+    output.report(Failed("It broke.", "Mend it."))
+    assert "Here" not in capsys.readouterr().err
+
+    gai.parent.mkdir()
+    gai.touch(0o755)
+    monkeypatch.setenv("PATH", str(gai.parent))
+    output.report(advised)
+    assert "Here" not in capsys.readouterr().err
 
 
 def test_a_reader_that_left_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
