@@ -76,7 +76,7 @@ def _show(left: "Left", folder: "NodeFolder") -> None:
     )
     if left.network == "not_told":
         output.remark(words, style="yellow")
-        output.remark(f"    DELETE {left.gateway}/api/v1/nodes/{left.node}", style=None)
+        output.remark(f"    gai node remove {left.node}", style=None)
     else:
         output.write(f"  {mark} {words}")
     for each in left.removed:

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 from garage_ai.cli import node, node_leave
 from garage_ai.node import control
 from garage_ai.node.errors import GatewayAway
+from garage_ai.node.folder import NodeFolder
 from garage_ai.node.gateway_client import GatewayRefused
+from garage_ai.node.leaving import Left
 from garage_ai.node.service.user_manager import NodeService
 
 
@@ -49,3 +51,12 @@ def test_who_cannot_tell_the_network_is_told_of_force(
 ) -> None:
     """Away, or with a CA that is not the node's: either way it hears nothing."""
     assert node_leave._was_not_reached(error) == expected
+
+
+def test_what_an_administrator_is_asked_to_type_is_a_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the network was not told somebody there has to remove the node."""
+    left = Left("n1", "https://gai.example", "not_told")
+    node_leave._show(left, NodeFolder(tmp_path))
+    assert "    gai node remove n1\n" in capsys.readouterr().err
