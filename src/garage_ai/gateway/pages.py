@@ -29,8 +29,10 @@ Du är inbjuden till det här nätet. Bli medlem med ett kommando, med hela län
 
     gai member accept 'LINK'
 
-Get `gai` from the one who invited you. What stands behind the # is for you alone.
-`gai` får du av den som bjöd in dig. Det som står efter # är bara för dig.
+`gai` comes with the code of Garage AI, which the one who invited you has: `./start.sh --help` in
+its folder installs it, as `.venv/bin/gai` (Linux). What stands behind the # is for you alone.
+`gai` följer med koden till Garage AI, som den som bjöd in dig har: `./start.sh --help` i dess mapp
+installerar det, som `.venv/bin/gai` (Linux). Det som står efter # är bara för dig.
 """.encode()
 """What an invite's link shows; its secret stands behind the # and was not sent."""
 

@@ -65,6 +65,7 @@ async def test_an_invite_shows_one_command(edge: Edge) -> None:
     page = await ask(edge, "/invite")
     assert page.status == 200
     assert "gai member accept" in page.body.decode()
+    assert "start.sh" in page.body.decode()
     assert page.headers["content-type"].startswith("text/plain")
 
 
