@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ctypes
+import fcntl
+import functools
 import os
 import secrets
 import signal
@@ -38,6 +40,7 @@ __all__ = [
 
 ROOT = Path(__file__).resolve().parent.parent
 PORTS = range(12_000, 32_000)
+_given: set[int] = set()
 PR_SET_PDEATHSIG = 1
 POLL = 0.05
 
@@ -150,14 +153,16 @@ def log_tails(folder: Path, lines: int = 6) -> str:
 
 
 def free_ports(count: int = 1) -> int:
-    """Return the first of that many free neighbouring TCP ports on loopback.
+    """Return the first of that many free neighbouring TCP ports on loopback, for this process.
 
     They lie below those that systems give to who dials out, so that none of them takes one before
-    it is listened on.
+    it is listened on; nor is any given twice, here or by another process while this one lives.
     """
     for _ in range(200):
-        port = PORTS.start + secrets.randbelow(len(PORTS) - count)
-        if all(_is_free(port + step) for step in range(count)):
+        port = PORTS.start + secrets.randbelow(len(PORTS) - count + 1)
+        ports = range(port, port + count)
+        if _given.isdisjoint(ports) and all(map(_is_free, ports)) and _claim(ports):
+            _given.update(ports)
             return port
     raise StartError(f"no {count} free neighbouring ports")
 
@@ -169,6 +174,24 @@ def _is_free(port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def _claim(ports: range) -> bool:
+    """Hold ports against other processes that look for free ones, until this process ends.
+
+    A port is the byte of its number in one file: locks of bytes need no further one.
+    """
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, len(ports), ports.start)
+    except OSError:
+        return False
+    return True
+
+
+@functools.cache
+def _claims() -> int:
+    path = Path(tempfile.gettempdir(), f"gai-ports-{os.getuid()}")
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
 
 def sample(roles: Mapping[str, Sequence[int]]) -> dict[str, Sample]:

@@ -1,10 +1,10 @@
 """Rigs of one group on one loopback: their real engines and links, a server in vLLM's place."""
 
 import asyncio
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from bench.processes import free_ports
 from tests.parts import fake_vllm
 
 from garage_ai.node.engines.launch import Launcher
@@ -120,10 +120,8 @@ class Party:
 
 def free_places() -> tuple[HostPort, HostPort]:
     """Give two addresses that nobody listens at."""
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        return HostPort(*one.getsockname()), HostPort(*other.getsockname())
+    first = free_ports(2)
+    return HostPort("127.0.0.1", first), HostPort("127.0.0.1", first + 1)
 
 
 __all__ = ["DIGEST", "QUICK", "A", "B", "NoTunnelAtAll", "Party", "free_places"]

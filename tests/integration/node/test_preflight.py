@@ -1,7 +1,6 @@
 """The checklist on this PC, with a real gateway to reach and real ports that are closed."""
 
 import json
-import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from shlex import quote
@@ -9,6 +8,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from bench.processes import free_ports
 from tests.parts.edge import Edge, running_edge
 
 from garage_ai.node.errors import NotPossible
@@ -36,10 +36,7 @@ async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
 @pytest.fixture
 def closed() -> int:
     """A port nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    return free_ports()
 
 
 Install = Callable[[str, str, str, str], Path]

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, suppress
 
 import pytest
 from tests.parts.job_caller import until
+from tests.parts.parties import free_places
 
 from garage_ai.node.group import link as link_module
 from garage_ai.node.group.folder import GroupChoice, HostPort
@@ -65,12 +66,7 @@ class Party:
 @pytest.fixture
 def places() -> tuple[HostPort, HostPort]:
     """Two free addresses."""
-    found = []
-    for _ in range(2):
-        with socket.socket() as one:
-            one.bind(("127.0.0.1", 0))
-            found.append(HostPort("127.0.0.1", one.getsockname()[1]))
-    return found[0], found[1]
+    return free_places()
 
 
 def listens(place: HostPort) -> bool:

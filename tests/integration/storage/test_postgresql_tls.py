@@ -1,11 +1,11 @@
 """PostgreSQL over TLS: encrypted where the URL asks for it, refused where it is another server."""
 
-import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from bench.processes import free_ports
 from sqlalchemy import text
 from tests.parts.postgresql import USER, Cluster
 
@@ -27,12 +27,6 @@ def certificate(folder: Path, name: str) -> Path:
     return folder / f"{name}.crt"
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @pytest.fixture
 def place(killable_tls: Cluster) -> str:
     return f"postgresql://{USER}@localhost:{killable_tls.port}/{killable_tls.create()}"
@@ -40,7 +34,7 @@ def place(killable_tls: Cluster) -> str:
 
 @pytest.fixture
 def killable_tls(tmp_path: Path) -> Iterator[Cluster]:
-    port = free_port()
+    port = free_ports()
     made = certificate(tmp_path, "server")
     cluster = Cluster.make(
         listen_addresses="localhost",
