@@ -3,18 +3,36 @@
 import contextlib
 import itertools
 import os
+import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 
 _numbers = itertools.count(1)
+_NETWORKS = 60
+"""So many have addresses of their own at a time."""
 
 
-def run(*argv: str) -> None:
+def run(*argv: str, seconds: float = 60) -> None:
     """Run a command of the system. Raises: AssertionError with what it said."""
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=seconds, check=False)
     assert done.returncode == 0, f"{' '.join(argv)}: {done.stderr}"
+
+
+@contextlib.contextmanager
+def held(name: str) -> Iterator[bool]:
+    """Hold a name of this machine's until the block ends; False where somebody else holds it.
+
+    It is that of an abstract socket: it goes with its process, however that ends.
+    """
+    with socket.socket(socket.AF_UNIX) as holder:
+        try:
+            holder.bind(f"\0gai-test-{name}")
+        except OSError:
+            yield False
+        else:
+            yield True
 
 
 @dataclass(frozen=True)
@@ -75,11 +93,11 @@ def home_network() -> Iterator[Host]:
     """
     # The pid keeps two runs apart. Names of interfaces hold 15 characters.
     tag = f"{os.getpid() % 100_000}x{next(_numbers)}"
-    number = (os.getpid() + next(_numbers)) % 60
     router, host = f"gr{tag}", f"gh{tag}"
-    near = f"192.168.{100 + number}"
-    ours, theirs = f"198.51.100.{number * 4 + 1}", f"198.51.100.{number * 4 + 2}"
     with ExitStack() as stack:
+        number = stack.enter_context(_network())
+        near = f"192.168.{100 + number}"
+        ours, theirs = f"198.51.100.{number * 4 + 1}", f"198.51.100.{number * 4 + 2}"
         for name in (router, host):
             _space(stack, name)
         run("ip", "link", "add", f"w{tag}", "type", "veth", "peer", "name", "wan", "netns", router)
@@ -107,9 +125,9 @@ def lan(size: int) -> Iterator[tuple[str, tuple[Host, ...]]]:
     A switch in a namespace of its own: this machine 192.168.x.1, hosts from 192.168.x.11 on.
     """
     tag = f"{os.getpid() % 100_000}x{next(_numbers)}"
-    near = f"192.168.{160 + (os.getpid() + next(_numbers)) % 60}"
     switch, ours = f"gs{tag}", f"l{tag}"
     with ExitStack() as stack:
+        near = f"192.168.{160 + stack.enter_context(_network())}"
         _space(stack, switch)
         run("ip", "-n", switch, "link", "add", "switch", "type", "bridge")
         run("ip", "-n", switch, "link", "set", "switch", "up")
@@ -129,6 +147,18 @@ def lan(size: int) -> Iterator[tuple[str, tuple[Host, ...]]]:
             run("ip", "-n", name, "link", "set", "eth0", "up")
             hosts.append(Host(name, switch, f"{near}.1", address, port))
         yield f"{near}.1", tuple(hosts)
+
+
+@contextlib.contextmanager
+def _network() -> Iterator[int]:
+    """Give a number that no other network of this machine has, whoever made it, until its end."""
+    first = os.getpid() + next(_numbers)
+    for number in (each % _NETWORKS for each in range(first, first + _NETWORKS)):
+        with held(f"network-{number}") as ours:
+            if ours:
+                yield number
+                return
+    raise AssertionError(f"{_NETWORKS} networks are in use")
 
 
 def _space(stack: ExitStack, name: str) -> None:

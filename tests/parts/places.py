@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import psutil
 from tests.parts.datagrams import answering
-from tests.parts.hosts import run
+from tests.parts.hosts import held, run
+from tests.parts.waiting import eventually
 
 from garage_ai.node.sandbox import probe
 
@@ -19,10 +20,12 @@ METADATA = "169.254.169.254"
 def open_places() -> Iterator[list[str]]:
     """Listen on loopback, the LAN, the clouds' metadata address, and where X11 would; be reached.
 
-    Each port takes datagrams too, and answers them, as a name server would.
+    Each port takes datagrams too, and answers them, as a name server would. Who comes while others
+    have them open waits: the metadata address is the machine's, and goes with those who made it.
     """
     abstract = f"@gai-test-{os.getpid()}"
     with ExitStack() as stack:
+        eventually("that nobody else has them open", lambda: _alone(stack), 200)
         if METADATA not in own_addresses():
             run("ip", "addr", "add", f"{METADATA}/32", "dev", "lo")
             stack.callback(run, "ip", "addr", "del", f"{METADATA}/32", "dev", "lo")
@@ -41,6 +44,14 @@ def open_places() -> Iterator[list[str]]:
         yield [*places, abstract]
 
 
+def _alone(stack: ExitStack) -> bool:
+    with ExitStack() as tried:
+        ours = tried.enter_context(held("places"))
+        if ours:
+            stack.push(tried.pop_all())
+        return ours
+
+
 def own_addresses() -> set[str]:
     """List this machine's addresses."""
     links = (link for links in psutil.net_if_addrs().values() for link in links)
@@ -48,6 +59,13 @@ def own_addresses() -> set[str]:
 
 
 def own_address() -> str:
-    """Give an address of this machine that is not loopback."""
-    local = ("127.", "169.254.")
-    return next((each for each in own_addresses() if not each.startswith(local)), "127.0.0.1")
+    """Give an address of this machine that is not loopback: the one by which it reaches others.
+
+    Any other may be that of a network that another test has made, and go with it.
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way:
+        try:
+            way.connect(("192.0.2.1", 9))  # nothing is sent
+        except OSError:
+            return "127.0.0.1"
+        return str(way.getsockname()[0])
