@@ -1,6 +1,5 @@
 """A group's own network under a real systemd: made at each start of the PC, for its owner alone."""
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +13,7 @@ from tests.parts.waiting import eventually
 
 from garage_ai.node.group.tunnel import Tunnel
 
-pytestmark = [
-    pytest.mark.system,
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(shutil.which("systemd-run") is None, reason="systemd is not installed"),
-]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 # What root does, with the manager of a user in place of the system's.
 UNITS = """

@@ -65,6 +65,15 @@ def check(words: list[str]) -> None:
     command.make_context("gai", list(words))
 
 
+def test_there_is_much_to_try() -> None:
+    """Else all that follows would be said of nothing."""
+    told = [gai_words(words) for document in DOCUMENTS for words in document.commands()]
+    assert sum(words is not None for words in told) > 150
+    assert sum(code.startswith("gai ") for each in DOCUMENTS for code in each.code()) > 150
+    for language in ("python", "json"):
+        assert any(each.blocks(language) for each in DOCUMENTS)
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: document.name)
 def test_commands_exist_and_take_their_options(document: Document) -> None:
     """Every `gai` of an example is one that the command line accepts; others are known programs."""

@@ -56,7 +56,6 @@ async def test_names_that_come_all_at_once_are_asked_about_in_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A LAN full of strangers' names delays a rig's, and does not hide it."""
-    pytest.importorskip("zeroconf")
     from zeroconf import ServiceStateChange
 
     finder, asked, at_once = Finder(PLACE, SECRET), [], []
