@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy.ext.asyncio import AsyncEngine
+from tests.parts.live_folder import contents
 from tests.parts.postgresql import Cluster
 
 from garage_ai.storage import Storage, sqlite_url
@@ -91,7 +92,7 @@ def kept(request: pytest.FixtureRequest, database: str) -> Callable[[], bytes]:
         folder = request.getfixturevalue("postgresql").cluster.data
 
     def read() -> bytes:
-        return b"".join(file.read_bytes() for file in folder.rglob("*") if file.is_file())
+        return b"".join(data for _, data in contents(folder))
 
     return read
 

@@ -6,18 +6,14 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import MakeLent
 from tests.parts.lent_engine import MODEL, Lent, Node
+from tests.parts.live_folder import contents
 
 pytestmark = pytest.mark.slow
 
 
 def holders(word: str, *folders: Path) -> list[str]:
     """Name the files in which a word stands."""
-    return [
-        path.name
-        for folder in folders
-        for path in folder.rglob("*")
-        if path.is_file() and word.encode() in path.read_bytes()
-    ]
+    return [path.name for path, data in contents(*folders) if word.encode() in data]
 
 
 def test_prompts_stand_in_no_file_however_the_request_ends(own: Lent) -> None:
