@@ -21,13 +21,13 @@ from garage_ai.node.guard.limits import Limits, save_limits
 
 pytestmark = pytest.mark.slow
 
-CHUNKS = 100
+CHUNKS = 200
 TEXT = "".join(f" w{number}" for number in range(CHUNKS))
 
 
 @pytest.fixture
 def both(make_lent: MakeLent) -> tuple[Lent, Lent]:
-    """Two volunteers in the yard, whose engines take two seconds for an answer."""
+    """Two volunteers in the yard, whose engines take four seconds for an answer."""
     lents = make_lent("one"), make_lent("two")
     for lent in lents:
         lent.engine.set(chunks=CHUNKS, chunk_delay=0.02)
@@ -43,7 +43,7 @@ def serving(stream: Stream, lents: tuple[Lent, Lent]) -> Lent:
 def kill(lent: Lent) -> None:
     """Kill its agent."""
     lent.node.program.signal(signal.SIGKILL)
-    lent.node.program.process.wait(5)
+    lent.node.program.process.wait(30)
 
 
 def hand_back(lent: Lent) -> None:
@@ -206,7 +206,7 @@ def test_greedy_output_is_that_of_the_uninterrupted(yard: Product, real: list[No
                 [lost] = [node for node in real if node.id == stream.headers["x-gai-node"]]
                 lost.program.signal(signal.SIGKILL)
                 ending = stream.rest()
-            lost.program.process.wait(5)
+            lost.program.process.wait(30)
             lost.run()
             lost.serving(60)
             assert (ending.done, ending.error) == (True, None)

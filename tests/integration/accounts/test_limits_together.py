@@ -39,11 +39,13 @@ async def make_key(url: str, limits: LimitSettings) -> KeyId:
 async def hammer(url: str, key: KeyId, seconds: float) -> list[list[tuple[float, int]]]:
     """Let gateways hammer one key; gives what each let in, and when."""
     words = (sys.executable, PROCESS, url, key, OPERATOR, str(seconds))
-    processes = [
-        await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-        for _ in range(GATEWAYS)
-    ]
-    outputs = await asyncio.gather(*(process.communicate() for process in processes))
+    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
+    processes = [await asyncio.create_subprocess_exec(*words, **pipes) for _ in range(GATEWAYS)]
+    for process in processes:
+        assert process.stdout is not None
+        assert await process.stdout.readline() == b"ready\n"
+    # All at once: else the first may have used everything before the last has begun.
+    outputs = await asyncio.gather(*(process.communicate(b"\n") for process in processes))
     assert [process.returncode for process in processes] == [0] * GATEWAYS
     return [[tuple(json.loads(line)) for line in out.splitlines()] for out, _ in outputs]
 

@@ -158,10 +158,9 @@ def test_it_leaves_when_asked(make: MakeProduct, what: signal.Signals) -> None:
     """Idle: exit 0, promptly, and nothing of it is left."""
     product = make()
     product.start()
-    family = product.program.family()
-    assert len(family) == FAMILY
+    eventually("all of it", lambda: len(product.program.family()) == FAMILY)
     product.program.signal(what)
-    assert product.program.process.wait(10) == 0
+    assert product.program.process.wait(30) == 0
     assert product.program.family() == []
     assert product.program.output().endswith("\nstopped\n")
     assert not Folders(product.data).up_record.exists()
@@ -173,7 +172,7 @@ def test_it_leaves_in_the_middle_of_its_start(make: MakeProduct, tmp_path: Path)
     program = Program("early", free_ports(product), tmp_path, product.environment)
     eventually("a first step", lambda: program.line("  ok keys"))
     program.signal(signal.SIGTERM)
-    assert program.process.wait(10) == 0
+    assert program.process.wait(30) == 0
     assert program.family() == []
 
 
@@ -181,10 +180,9 @@ def test_kill_9_leaves_nothing_running(make: MakeProduct) -> None:
     """The kernel ends the children, within two seconds."""
     product = make()
     product.start()
-    family = product.program.family()
+    eventually("all of it", lambda: len(product.program.family()) == FAMILY)
     product.kill("supervisor")
-    eventually("the end of all", lambda: not product.program.family(), 10)
-    assert len(family) == FAMILY
+    eventually("the end of all", lambda: not product.program.family())
 
 
 @pytest.mark.parametrize("part", ["nats", "gateway"])
@@ -208,7 +206,7 @@ def test_a_leftover_is_replaced(make: MakeProduct) -> None:
     with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"]) as orphan:
         write_child(folders.run, "gateway", orphan.pid)
         product.start()
-        assert orphan.wait(5) == -signal.SIGTERM
+        assert orphan.wait(30) == -signal.SIGTERM
     assert "ended what an earlier start had left: gateway" in product.program.output()
 
 
@@ -282,7 +280,7 @@ def test_public_speaks_tls_everywhere(make: MakeProduct) -> None:
     assert run(product, "key", "list").returncode == 0
     token = run(product, "node", "token").stdout.strip()
     assert re.fullmatch(r"gaij_\w+\.[0-9a-f]{64}", token)
-    with socket.create_connection(("127.0.0.1", product.nats_port), timeout=5) as plain:
+    with socket.create_connection(("127.0.0.1", product.nats_port), timeout=20) as plain:
         assert b'"tls_required":true' in plain.recv(4096)
     assert "--cacert" in product.program.line("curl")
 
@@ -292,5 +290,5 @@ def test_insecure_goes_without(make: MakeProduct) -> None:
     product = make("--host", EVERYWHERE, "--insecure")
     product.start()
     assert product.url.startswith("http://")
-    with socket.create_connection(("127.0.0.2", product.port), timeout=5):
+    with socket.create_connection(("127.0.0.2", product.port), timeout=20):
         pass

@@ -142,12 +142,12 @@ async def test_says_alive_while_the_engine_thinks(
     make_agent: MakeAgent, make_mock: MakeMock, caller: Caller
 ) -> None:
     """A second of prefill brings a sign of life, and no second is without one."""
-    await make_agent(external(await make_mock(Options(first_byte_delay=2.2))))
+    await make_agent(external(await make_mock(Options(first_byte_delay=2.7))))
     await caller.ready()
     call = await caller.call("a1", PLAIN).over()
     assert sum(isinstance(frame, Alive) for frame in call.frames) >= 2
     gaps = [b - a for a, b in zip(call.arrived, call.arrived[1:], strict=False)]
-    assert max(gaps) < 1.5
+    assert max(gaps) < 2  # of almost three
 
 
 async def test_cancel_stops_the_engine(

@@ -7,7 +7,6 @@ import signal
 import stat
 import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -189,18 +188,17 @@ async def test_cancel_frees_the_slot(real: Rig, caller: Caller, slots: EngineLin
         body = (streamed if stream else chat)(max_tokens=400, ignore_eos=True)
         call = caller.call(f"a{number + 1}", body, stream=stream)
         await until_working(slots, 2)
-        began = time.monotonic()
         call.cancel()
         assert (await call.over()).last == Fail("cancelled")
         await until_working(slots, 1)
-        assert time.monotonic() - began < 3.0
+        assert other.last is None  # it began before, and has as much to say
     other.cancel()
     await other.over()
     await until_working(slots, 0)
 
 
 async def until_working(slots: EngineLink, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             if await working(slots) == count:
                 return
@@ -288,7 +286,7 @@ def test_a_signal_ends_it_while_it_loads_and_when_it_serves(tmp_path: Path) -> N
         else:
             eventually("its socket", (tmp_path / "e.sock").exists)
         process.terminate()
-        process.wait(10)
+        process.wait(30)
         process.stdout.close()
 
 
@@ -305,7 +303,7 @@ def test_ends_with_the_other_end_of_its_stdin(tmp_path: Path) -> None:
                 assert process.stdout.readline().startswith(b"listening")
                 (child,) = psutil.Process(process.pid).children()
             process.stdin.close()
-            assert process.wait(10) == 0
+            assert process.wait(30) == 0
     eventually("the engine's end", lambda: not child.is_running(), 20)
 
 
@@ -319,7 +317,7 @@ def test_a_crash_inside_is_told_outside(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith(b"listening")
         (child,) = psutil.Process(process.pid).children()
         child.kill()
-        assert process.wait(10) == 128 + 9
+        assert process.wait(30) == 128 + 9
 
 
 def test_a_shared_socket_is_for_others_too(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
 IDLE_SECONDS = 5.0
 WATCHING_SECONDS = 15.0
-LOOKS = 2
+LOOKS = 4
 QUIET = 0.03
 """Share of a core beside a busy suite; `bench.idle` holds the promise of 0.01 when all is quiet."""
 
@@ -48,9 +48,12 @@ async def home(tmp_path: Path, edge: Edge, make_mock: MakeMock) -> AsyncIterator
 
 
 @pytest.fixture
-async def slow_home(tmp_path: Path, edge: Edge, make_mock: MakeMock) -> AsyncIterator[Home]:
-    """A PC whose server thinks for a second and a half."""
-    mock = await make_mock(Options(models="mock", first_byte_delay=1.5))
+async def slow_home(
+    request: pytest.FixtureRequest, tmp_path: Path, edge: Edge, make_mock: MakeMock
+) -> AsyncIterator[Home]:
+    """A PC whose server thinks for a second and a half, or for as long as the test says."""
+    seconds = getattr(request, "param", 1.5)
+    mock = await make_mock(Options(models="mock", first_byte_delay=seconds))
     made = Home(tmp_path / "slow", edge, mock)
     yield made
     made.stop()
@@ -140,6 +143,7 @@ async def test_finishes_a_request_before_it_stops(slow_home: Home, calls: Calls)
     assert program.ended == 0
 
 
+@pytest.mark.parametrize("slow_home", [60.0], indirect=True)
 async def test_a_second_signal_hurries(slow_home: Home, calls: Calls) -> None:
     """Asked twice, it ends what runs with a word."""
     program = await slow_home.join()
@@ -208,7 +212,7 @@ async def test_a_removed_node_ends_with_a_clear_word(
     key = home.folder.identity.load().public_key
     await home.edge.services.enrolment.remove(node)
     assert await ClaimsPusher(authority, [nats.tcp_url]).revoke(key)
-    await until(lambda: program.ended is not None, 10)
+    await until(lambda: program.ended is not None, 30)
     assert program.ended == 8
     assert "was removed" in program.output()
 

@@ -99,7 +99,7 @@ class Home:
         self.signals.received()
         self.signals.received()
         if self._task is not None:
-            await asyncio.wait_for(self._task, 10)
+            await asyncio.wait_for(self._task, 30)
 
     async def type(self, *argv: str) -> tuple[int, str]:
         """Type a command of `gai node` and wait for its end."""
@@ -125,7 +125,7 @@ class Home:
     async def old_is_refused(self) -> None:
         """Check that neither server nor gateway takes the old key any more."""
         with pytest.raises(Refused):
-            await connect([self.nats.tcp_url], credentials=self.old, name="old", give_up_after=1)
+            await connect([self.nats.tcp_url], credentials=self.old, name="old", give_up_after=2)
         async with GatewayClient(self.edge.url) as client:
             with pytest.raises(GatewayRefused):
                 await client.renew(self.old.identity, self.record.node)
@@ -168,7 +168,7 @@ async def serves(caller: Caller) -> None:
 
 async def test_rotates_while_it_serves(home: Home, caller: Caller) -> None:
     """What runs is finished first; then the same node serves with another key, the old refused."""
-    home.mock.options = Options(models="mock", first_byte_delay=1.0)
+    home.mock.options = Options(models="mock", first_byte_delay=3.0)
     session = home.start()
     await caller.ready()
     call = caller.call("a1", PLAIN)

@@ -51,7 +51,7 @@ class PlayedGateway(Gateway):
         return self.refusals
 
 
-def eventually(true: Callable[[], bool], seconds: float = 10.0) -> None:
+def eventually(true: Callable[[], bool], seconds: float = 30.0) -> None:
     deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline
@@ -258,7 +258,7 @@ def test_a_gateway_that_hangs_keeps_nothing_from_the_disk(tmp_path: Path) -> Non
     eventually(lambda: gateway.attempts == 1)
     began = time.monotonic()
     reporter.put(call(2), has_ended=True)
-    assert time.monotonic() - began < 0.1
+    assert time.monotonic() - began < 5  # of ten
     eventually(lambda: any('"c2"' in f.read_text() for f in tmp_path.glob("p*/*") if f.is_file()))
     gateway.hold.set()
     reporter.close()
@@ -299,10 +299,12 @@ async def go():
         await hooks.async_log_success_event(
             kwargs={"standard_logging_object": payload}, response_obj=None)
 asyncio.run(go())
-deadline = time.monotonic() + 10
-while reporter._records and time.monotonic() < deadline:
+deadline = time.monotonic() + 60
+def lines():  # each call is noted when it begins, and six when they end
+    return sum(f.read_bytes().count(b"\\n") for f in Path(sys.argv[1]).glob("p*/running.jsonl"))
+while lines() < 16:
+    assert time.monotonic() < deadline
     time.sleep(0.01)
-time.sleep(0.3)
 print("written", flush=True)
 time.sleep(60)
 """
