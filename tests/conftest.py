@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 # Rooms whose tests hold real sockets, processes and tasks.
 WATCHED = frozenset({"integration", "e2e"})
-PATIENCE = 10.0  # seconds for what is already on its way out
+PATIENCE = 30.0  # seconds for what is already on its way out
 
 
 def pytest_configure() -> None:

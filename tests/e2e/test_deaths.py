@@ -19,6 +19,9 @@ HEALED = 60.0
 LOST = 15.0  # it is 8, and a busy machine takes its time
 """Seconds after which a client must have heard of a loss."""
 
+BACK = 20.0  # it is 10, likewise
+"""Seconds after which a node must be back at a gateway that has come back."""
+
 ENDLESS: dict[str, Any] = {"max_tokens": 2000, "logit_bias": {"2": -100}}
 """A stream that does not end by itself: the model may not say that it has finished."""
 
@@ -90,7 +93,7 @@ def test_the_gateway_killed_in_the_middle_of_a_stream(rig: Product) -> None:
     ending = in_the_middle(rig, "gateway", signal.SIGKILL)
     assert (ending.done, ending.error, ending.broken) == (False, None, True)
     eventually("a gateway", lambda: is_live(rig), 30)
-    rig.serves(seconds=10)
+    rig.serves(seconds=BACK)
     [again] = rig.nodes()
     assert again["id"] == node["id"]
     assert [rig.pid(part) for part in others] == before
@@ -147,7 +150,7 @@ def test_a_node_that_is_stopped_in_the_middle_of_a_stream(rig: Product) -> None:
         rig.send("agent", signal.SIGCONT)
     rig.serves(seconds=HEALED)
     assert rig.pid("agent") == before
-    eventually("an idle node", lambda: _running(rig) == 0, 15)
+    eventually("an idle node", lambda: _running(rig) == 0)
 
 
 def test_kill_9_of_gai_up_in_the_middle_of_a_stream(tmp_path: Path) -> None:
@@ -161,7 +164,7 @@ def test_kill_9_of_gai_up_in_the_middle_of_a_stream(tmp_path: Path) -> None:
         stream.content()
         product.kill("supervisor")
         assert stream.rest().broken
-    eventually("the end of all", lambda: not _alive(family), 10)
+    eventually("the end of all", lambda: not _alive(family))
     product.stop()
     product.start()
     assert product.key == key
@@ -176,7 +179,7 @@ def test_kill_9_of_gai_up_while_idle(tmp_path: Path) -> None:
     product.start()
     family = product.program.family()
     product.kill("supervisor")
-    eventually("the end of all", lambda: not _alive(family), 10)
+    eventually("the end of all", lambda: not _alive(family))
     product.stop()
 
 

@@ -175,7 +175,7 @@ def test_a_kill_leaves_no_container(rig: Rig) -> None:
     batch = rig.submit(items=40, max_tokens=400)
     own = rig.container_of(batch)
     os.kill(rig.agent.pid, signal.SIGKILL)
-    rig.agent.process.wait(10)
+    rig.agent.process.wait(30)
     eventually("the container's end", lambda: own not in rig.user.containers(), 30)
     rig.cancel(batch)
     rig.run_agent("run")

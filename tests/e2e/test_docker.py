@@ -231,7 +231,7 @@ async def test_time_ends_at_the_limit(tmp_path: Path, monkeypatch: pytest.Monkey
     began = time.monotonic()
     with pytest.raises(RuntimeBroken, match="did not end"):
         await launcher.ask(("/usr/bin/python3", "-c", "import time; time.sleep(600)"), seconds=2)
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < 60
     await none_left(containers)
 
 
@@ -285,7 +285,7 @@ def test_who_leaves_takes_container_and_image_along(rig: Docked) -> None:
     image = json.loads((rig.user.node / "images.json").read_text())["built"]["docker"]["image"]
     assert rig.agent is not None
     rig.agent.process.kill()
-    rig.agent.process.wait(10)
+    rig.agent.process.wait(30)
     leave = rig.user.gai("node", "leave", "--json", "--data-dir", rig.user.node)
     left = json.loads(rig.user.well(*leave))
     assert (left["network"], left["kept"]) == ("left", [])

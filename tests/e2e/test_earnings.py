@@ -149,10 +149,10 @@ def counted(product: Product, node: Node, key: str) -> dict[str, Any]:
         def written() -> list[dict[str, Any]]:
             return [each for each in product.records() if each["request_id"] == request]
 
-        (record,) = eventually("the record", written, 10)
+        (record,) = eventually("the record", written)
         return record if record["count_source"] == "tokenizer" else None
 
-    found = eventually("an answer that its tokenizer counts", asked, 30)
+    found = eventually("an answer that its tokenizer counts", asked, 60)
     assert found is not None
     return found
 
@@ -163,7 +163,7 @@ def pays(product: Product, owner: str, node: Node, asker: tuple[str, str]) -> No
     record = counted(product, node, key)
     request, charge = record["request_id"], int(record["charge"])
     assert record["counted_prompt_tokens"] == record["prompt_tokens"]
-    got = eventually("the earning", lambda: earned(product, owner, node.id, request), 10)
+    got = eventually("the earning", lambda: earned(product, owner, node.id, request))
     # The network's fee is five per cent; what is rounded off is the network's too.
     assert charge * 0.95 - 1 <= got <= charge * 0.95
     gone = sum(int(each["amount"]) for each in entries(product, f"member:{payer}", request))

@@ -71,7 +71,7 @@ def test_a_game_comes_first(pc: Product, tmp_path: Path) -> None:
     game.symlink_to(sys.executable)
     child = subprocess.Popen([game, "-c", "input()"], stdin=subprocess.PIPE)
     try:
-        eventually("the end of the engine", lambda: not psutil.pid_exists(engine), 10)
+        eventually("the end of the engine", lambda: not psutil.pid_exists(engine))
         said = guard(pc)
         assert (said["action"], said["signal"]) == ("release", "game")
         told = node(pc, "status", language="sv_SE.UTF-8").stdout

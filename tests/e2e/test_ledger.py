@@ -22,13 +22,13 @@ def charged(lent: Lent, key: dict[str, Any], request: str) -> int:
         records = lent.product.records(key["id"])
         return [each for each in records if each["request_id"] == request]
 
-    [record] = eventually("the record", written, 10)
+    [record] = eventually("the record", written)
     return int(record["charge"])
 
 
 def agree(lent: Lent, request: str, charge: int) -> None:
     """Wait until the books have taken what the record tells."""
-    eventually("the entries", lambda: booked(lent, request) == charge, 10)
+    eventually("the entries", lambda: booked(lent, request) == charge)
 
 
 def test_usage_and_ledger_agree(lent: Lent) -> None:
@@ -41,9 +41,7 @@ def test_usage_and_ledger_agree(lent: Lent) -> None:
         assert charge > 0
         agree(lent, request, charge)
     free = lent.http.chat(MODEL, max_tokens=3).headers["x-request-id"]
-    eventually(
-        "the record", lambda: any(r["request_id"] == free for r in lent.product.records()), 10
-    )
+    eventually("the record", lambda: any(r["request_id"] == free for r in lent.product.records()))
     assert booked(lent, free) == 0
 
 

@@ -193,12 +193,12 @@ def test_a_mapped_call_is_passed_on(own: Pair, client: openai.OpenAI) -> None:
     mapping = ("user", "default_user_id")
     assert own.gai("litellm", "map", *mapping, anna)["member"] == anna
     call = own.named_call(client)
-    charge = eventually("its charge", lambda: own.charged(call), 10)
+    charge = eventually("its charge", lambda: own.charged(call))
     assert eventually("what was passed on", lambda: own.passed_on(anna, call), 20) == [charge]
     own.gai("litellm", "unmap", *mapping)
     before = own.calls
     alone = own.named_call(client)
-    assert eventually("its charge", lambda: own.charged(alone), 10) > 0
+    assert eventually("its charge", lambda: own.charged(alone)) > 0
     own.settled(before + 1)
     assert (own.passed_on(anna, call), own.passed_on(anna, alone)) == ([charge], [])
     assert own.gai("ledger", "verify")["sound"] is True
@@ -223,7 +223,7 @@ def test_litellms_id_is_the_gateways_name_of_the_request(own: Pair, client: open
     def named() -> bool:
         return call in {each["caller_id"] for each in own.lent.product.records()}
 
-    eventually("the record", named, 10)
+    eventually("the record", named)
 
 
 def test_the_proxy_has_a_key_of_its_own(own: Pair) -> None:

@@ -30,11 +30,11 @@ def pretender(yard: Product, tmp_path: Path) -> Iterator[Lent]:
 
 def test_a_catalogue_models_name_waits_for_an_administrator(pretender: Lent) -> None:
     """Until it is approved nobody is served by it, and the volunteer is told why."""
-    eventually("a claim", lambda: claims(pretender), 15)
+    eventually("a claim", lambda: claims(pretender))
     [claim] = claims(pretender)
     assert (claim["name"], claim["state"]) == (DEFAULT_MODEL, "pending")
     node = pretender.node
-    eventually("a word to the owner", lambda: "model_name_taken" in node.program.output(), 10)
+    eventually("a word to the owner", lambda: "model_name_taken" in node.program.output())
     refused = pretender.http.chat(DEFAULT_MODEL)
     assert (refused.status, refused.code) == (503, "no_node")
     product = pretender.product
@@ -42,7 +42,7 @@ def test_a_catalogue_models_name_waits_for_an_administrator(pretender: Lent) -> 
     [waits] = [each for each in told if each["name"] == claim["name"]]
     assert (waits["member"], waits["state"]) == (claim["member"], "pending")
     assert product.gai("node", "approve", claim["name"], claim["member"])["state"] == "approved"
-    product.serves(DEFAULT_MODEL, 15)
+    product.serves(DEFAULT_MODEL)
 
 
 def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> None:
@@ -58,9 +58,9 @@ def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> N
             return [(each["member"], each["state"]) for each in found if each["name"] == "shared"]
 
         first, second = [(members[0], "approved")], [(members[1], "pending")]
-        eventually("both claims", lambda: states() == first + second, 15)
+        eventually("both claims", lambda: states() == first + second)
         said = nodes[1].program.output
-        eventually("a word to the second", lambda: "model_name_taken" in said(), 10)
+        eventually("a word to the second", lambda: "model_name_taken" in said())
         assert _nodes_of(yard, "shared") == 1
         key = yard.gai("key", "create", "--name", "test", "--member", members[1])
         assert yard.http.get("/api/v1/keys").json()["data"][-1]["member"] == members[1]
@@ -72,7 +72,7 @@ def test_of_two_members_the_first_has_a_name(yard: Product, tmp_path: Path) -> N
         assert yard.records(key["id"])[0]["member"] == members[1]
         approved = {"name": "shared", "member": members[1]}
         assert yard.http.ask("POST", "/api/v1/models/approve", approved).status == 200
-        eventually("both in one model", lambda: _nodes_of(yard, "shared") == 2, 15)
+        eventually("both in one model", lambda: _nodes_of(yard, "shared") == 2)
         assert {each["member"] for each in yard.nodes()} >= set(members)
 
 
@@ -84,7 +84,7 @@ def _lent_by(member: str, yard: Product, folder: Path, stack: ExitStack) -> Node
     stack.callback(lambda: yard.http.ask("DELETE", f"/api/v1/nodes/{node.id}"))
     stack.callback(node.stop)
     node.join(yard.gai("node", "token", "--member", member)["token"])
-    eventually("its claim", lambda: _claimed(yard, member), 15)
+    eventually("its claim", lambda: _claimed(yard, member))
     return node
 
 

@@ -60,7 +60,7 @@ def test_ready_says_whether_a_node_serves(own: Lent) -> None:
     lent = own
     assert lent.http.get("/health/ready").status == 200
     assert lent.node.stop() == 0
-    eventually("503", lambda: lent.http.get("/health/ready").status == 503, 5)
+    eventually("503", lambda: lent.http.get("/health/ready").status == 503)
     unready = lent.http.get("/health/ready")
     assert unready.code == "not_ready"
     assert int(unready.headers["retry-after"]) > 0
@@ -70,7 +70,7 @@ def test_ready_says_whether_a_node_serves(own: Lent) -> None:
     assert int(gone.headers["retry-after"]) > 0
     assert lent.node.seen["state"] == "gone"
     lent.node.run()
-    eventually("200", lambda: lent.http.get("/health/ready").status == 200, 10)
+    eventually("200", lambda: lent.http.get("/health/ready").status == 200)
     assert lent.http.chat(MODEL).status == 200
 
 
@@ -85,7 +85,7 @@ def test_a_node_is_drained_and_taken_back(lent: Lent) -> None:
         refused = lent.http.chat(MODEL)
         assert (refused.status, refused.code) == (503, "no_node")
         assert stream.rest().done
-    eventually("the owner's copy", lambda: "to be moved" in lent.node.seen["reason"], 8)
+    eventually("the owner's copy", lambda: "to be moved" in lent.node.seen["reason"])
     lent.http.ask("POST", f"/api/v1/nodes/{node}/undrain")
     lent.product.serves(MODEL)
 

@@ -23,7 +23,7 @@ def release(tree: Path, address: str) -> tuple[Path, Path]:
         [tree / "scripts/release.sh", address],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=110,
         check=True,
     )
     wheel, script = (tree / line for line in done.stdout.splitlines())

@@ -245,7 +245,7 @@ def test_a_kill_at_any_moment_leaves_nothing(rig: Rig, pytestconfig: pytest.Conf
         agent = bring_to(rig, moment, chance)
         with contextlib.suppress(psutil.NoSuchProcess):
             psutil.Process(agent.pid).send_signal(signal.SIGKILL)
-        agent.process.wait(5)
+        agent.process.wait(30)
         if number // len(MOMENTS) % 2 == 0:
             eventually(f"{story}: the containers' end", lambda: not rig.user.containers(), 30)
             eventually(f"{story}: the processes' end", lambda: not running_inside(rig), 30)
@@ -302,7 +302,7 @@ def test_who_leaves_takes_container_and_image_along(rig: Rig) -> None:
     assert rig.user.ask("podman", "image", "exists", image).returncode == 0
     assert rig.agent is not None
     rig.agent.process.kill()
-    rig.agent.process.wait(10)
+    rig.agent.process.wait(30)
     leave = rig.user.gai("node", "leave", "--json", "--data-dir", rig.user.node)
     left = json.loads(rig.user.well(*leave))
     assert (left["network"], left["kept"]) == ("left", [])

@@ -107,7 +107,7 @@ def test_a_node_can_be_lent_to_fewer(two: Two, yard: Product) -> None:
     assert nobody(yard.http)
     assert by(bo) == {bos.id}
     bos.stop()
-    eventually("Anna's node for Bo", lambda: by(bo, 1) == {annas.id}, 10)
+    eventually("Anna's node for Bo", lambda: by(bo, 1) == {annas.id})
     share(annas, "own")
     assert nobody(bo)
     share(annas, "all")

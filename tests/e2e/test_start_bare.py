@@ -106,9 +106,9 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bare]:
     bare = Bare(root)
     copy_tree(root / CHECKOUT)
     carry_registry_settings(bare)
-    subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], timeout=10, check=True)
+    subprocess.run(["mount", "-t", "proc", "proc", root / "proc"], timeout=60, check=True)
     yield bare
-    subprocess.run(["umount", root / "proc"], timeout=10, check=True)
+    subprocess.run(["umount", root / "proc"], timeout=60, check=True)
     shutil.rmtree(root)
 
 

@@ -148,8 +148,8 @@ def test_an_installer_that_outlives_its_shell_is_waited_for(holding: Checkout) -
     assert "Another start is installing" in second.stderr.readline()
     assert holding.builds == 1
     holding.release()
-    first.communicate(timeout=20)
-    _, errors = second.communicate(timeout=40)
+    first.communicate(timeout=60)
+    _, errors = second.communicate(timeout=60)
     assert second.returncode == 0, errors
     assert holding.builds == 2
 
@@ -163,7 +163,7 @@ def test_two_starts_at_once(holding: Checkout) -> None:
     assert "Another start is installing" in second.stderr.readline()
     holding.release()
     for each in (first, second):
-        output, errors = each.communicate(timeout=40)
+        output, errors = each.communicate(timeout=60)
         assert each.returncode == 0, errors
         assert "arguments" in output
     assert holding.builds == 1
@@ -175,7 +175,7 @@ def test_stopping_an_install(holding: Checkout, number: signal.Signals) -> None:
     process = holding.begin()
     holding.wait_for_build()
     os.kill(process.pid, number)
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Start again to finish" in errors
     (holding.root / "hold").unlink()

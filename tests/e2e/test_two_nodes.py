@@ -41,10 +41,10 @@ def test_a_bad_engine_among_two(both: tuple[Lent, Lent]) -> None:
 
     for fault in FAULTS:
         bad.engine.set(**fault)
-        eventually("a request that was moved", lambda: asked(bad), 10)
+        eventually("a request that was moved", lambda: asked(bad))
         bad.engine.reset()
-        eventually("a good answer of both", lambda: asked(bad), 10)
-    eventually("records", lambda: _tries(good, key["id"]).count(2) == len(FAULTS), 5)
+        eventually("a good answer of both", lambda: asked(bad))
+    eventually("records", lambda: _tries(good, key["id"]).count(2) == len(FAULTS))
 
 
 def _tries(lent: Lent, key_id: str) -> list[int]:

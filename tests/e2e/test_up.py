@@ -129,7 +129,7 @@ def test_a_second_signal_ends_it_at_once(up: Product) -> None:
         eventually("its last words", lambda: up.program.line("stopping"))
         eventually("its end", lambda: signalled_again(up.program) is not None, 20)
         assert up.program.ended == 130
-        eventually("the end of all", lambda: not up.program.family(), 10)
+        eventually("the end of all", lambda: not up.program.family())
 
 
 def signalled_again(program: Program) -> int | None:
@@ -143,7 +143,7 @@ def test_two_signals_at_once_are_one_wish(up: Product) -> None:
     up.program.family()
     up.program.signal(signal.SIGTERM)
     up.program.signal(signal.SIGTERM)
-    assert up.program.process.wait(10) == 0
+    assert up.program.process.wait(30) == 0
     assert not up.program.family()
 
 
@@ -216,5 +216,5 @@ def test_a_change_of_mind_while_the_model_loads(tmp_path: Path) -> None:
     eventually("the node's step", lambda: program.line("  ok node"), 40)
     program.family()
     program.signal(signal.SIGTERM)
-    assert program.process.wait(10) == 0
+    assert program.process.wait(30) == 0
     assert not program.family()

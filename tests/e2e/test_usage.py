@@ -55,7 +55,7 @@ def test_one_record_for_each_request_however_it_ended(lent: Lent) -> None:
     assert aborted["completion_tokens"] is None
     # No later group brings any of them a second time.
     whole("ok")
-    eventually("the next record", lambda: len(lent.product.records(key["id"])) == 7, 5)
+    eventually("the next record", lambda: len(lent.product.records(key["id"])) == 7)
 
 
 def test_a_request_that_never_gets_in_is_no_usage(lent: Lent) -> None:
@@ -65,7 +65,7 @@ def test_a_request_that_never_gets_in_is_no_usage(lent: Lent) -> None:
     assert http.ask("POST", "/v1/chat/completions", b"{").status == 400
     assert http.get("/v1/models").status == 200
     assert http.chat(MODEL).status == 200
-    eventually("a record", lambda: len(lent.product.records(key["id"])) == 1, 5)
+    eventually("a record", lambda: len(lent.product.records(key["id"])) == 1)
 
 
 def test_sums_agree_with_the_records(lent: Lent) -> None:
@@ -74,7 +74,7 @@ def test_sums_agree_with_the_records(lent: Lent) -> None:
     http = lent.http.with_key(key["key"])
     for number in range(1, 5):
         assert http.chat(MODEL, max_tokens=number).status == 200
-    eventually("the records", lambda: len(lent.product.records(key["id"])) == 4, 5)
+    eventually("the records", lambda: len(lent.product.records(key["id"])) == 4)
     totals = lent.http.get("/api/v1/usage?by=key&limit=0").json()["totals"]
     [mine] = [total for total in totals if total["group"] == key["id"]]
     assert mine["requests"] == 4
@@ -83,7 +83,7 @@ def test_sums_agree_with_the_records(lent: Lent) -> None:
     listed = lent.http.get("/api/v1/keys").json()["data"]
     [shown] = [each for each in listed if each["id"] == key["id"]]
     assert "key" not in shown
-    eventually("a last use", lambda: _last_used(lent, key["id"]) is not None, 5)
+    eventually("a last use", lambda: _last_used(lent, key["id"]) is not None)
 
 
 def _last_used(lent: Lent, key_id: str) -> str | None:

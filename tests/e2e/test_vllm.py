@@ -67,7 +67,7 @@ class Lender:
     def metric(self, name: str) -> float:
         """Ask vLLM itself, past the agent."""
         with socket.socket(socket.AF_UNIX) as link:
-            link.settimeout(10)
+            link.settimeout(30)
             with _within(self.data / "run"):
                 link.connect("engine.sock")
             connection = http.client.HTTPConnection("engine")
@@ -172,11 +172,11 @@ def _a_cancel_frees_the_slot(product: Product, lender: Lender) -> None:
         stream.content()
         eventually("a request at work", lambda: lender.metric("vllm:num_requests_running{") == 1)
         eventually("the owner sees it", lambda: lender.status.engine.running == 1, 20)
-    eventually("a free slot", lambda: lender.metric("vllm:num_requests_running{") == 0, 10)
+    eventually("a free slot", lambda: lender.metric("vllm:num_requests_running{") == 0)
     body = chat_body(NAME, "Count.", **endless)
     with pytest.raises(TimeoutError):
         product.http.ask("POST", "/v1/chat/completions", body, timeout=2)
-    eventually("a free slot", lambda: lender.metric("vllm:num_requests_running{") == 0, 10)
+    eventually("a free slot", lambda: lender.metric("vllm:num_requests_running{") == 0)
     assert lender.status.totals.cancelled == 2
 
 
@@ -204,4 +204,4 @@ def _nothing_outlives_the_agent(lender: Lender) -> None:
     """Server, engine core and worker are gone soon after kill -9."""
     assert len(lender.processes()) >= 3
     os.kill(lender.status.pid, signal.SIGKILL)
-    eventually("the end of vLLM", lambda: not lender.processes(), 10)
+    eventually("the end of vLLM", lambda: not lender.processes())

@@ -94,7 +94,7 @@ class Checkout:
             cwd=cwd or self.home,
             capture_output=True,
             text=True,
-            timeout=50,
+            timeout=110,
             check=False,
         )
 
@@ -128,7 +128,7 @@ class Checkout:
         process.kill()
         for each in started:
             each.kill()
-        process.communicate(timeout=10)
+        process.communicate(timeout=60)
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:

@@ -326,4 +326,4 @@ async def served(
             yield server, listener.getsockname()[1]
         finally:
             server.stop()
-            await asyncio.wait_for(task, 10)
+            await asyncio.wait_for(task, 30)

@@ -49,7 +49,7 @@ class NatsProcess:
         """End it and wait until it is gone."""
         if self._process is not None:
             os.kill(self._process.pid, how)
-            self._process.wait(10)
+            self._process.wait(30)
             self._process = None
 
     def signal(self, what: signal.Signals) -> None:

@@ -54,7 +54,7 @@ class Product:
 
     # --- life
 
-    def start(self, seconds: float = 40.0) -> None:
+    def start(self, seconds: float = 60.0) -> None:
         """Start it and wait for its line `ready`; fails with what it said instead."""
         began = time.monotonic()
         argv = [*self._command, "--port", str(self.port), "--nats-port", str(self.nats_port)]
@@ -81,8 +81,8 @@ class Product:
             status = program.process.returncode
             if status is None:
                 program.signal(signal.SIGTERM)
-                status = program.process.wait(35)
-            eventually("the end of all its processes", lambda: not program.family(), 10)
+                status = program.process.wait(60)
+            eventually("the end of all its processes", lambda: not program.family())
         except Exception as error:
             raise AssertionError(f"{error}\n{story}") from None
         finally:

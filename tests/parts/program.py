@@ -101,7 +101,7 @@ class Program:
         for each in self.family():
             with contextlib.suppress(psutil.NoSuchProcess):
                 each.kill()
-        self.process.wait(10)
+        self.process.wait(30)
 
 
 def _runs(process: psutil.Process) -> bool:

@@ -87,7 +87,7 @@ class Relay:
         """End everything."""
         self._do(self._cut())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(5)
+        self._thread.join(20)
         self._loop.close()
 
     # --- in the thread of the relay
@@ -178,7 +178,7 @@ class Relay:
     # --- from the test's thread
 
     def _do(self, work: Coroutine[object, object, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(5)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(20)
 
     def _call(self, what: Callable[[], None]) -> None:
         done = threading.Event()
@@ -188,4 +188,4 @@ class Relay:
             done.set()
 
         self._loop.call_soon_threadsafe(call)
-        done.wait(5)
+        done.wait(20)

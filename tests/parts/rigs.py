@@ -18,8 +18,8 @@ from garage_ai.node.engines.vllm_options import MARK
 from garage_ai.node.errors import NodeError
 from garage_ai.node.status import Status
 
-FREED_SECONDS = 10.0
-"""Promised between the end of one rig, or of what is between them, and free cards."""
+FREED_SECONDS = 20.0  # it is 10, and a busy machine takes its time
+"""Seconds between the end of one rig, or of what is between them, and free cards."""
 
 
 class Rig:

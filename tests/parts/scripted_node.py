@@ -134,7 +134,7 @@ class ScriptedNode:
         credentials = UserCredentials(
             KeyPair.generate(Role.USER), lambda key: authority.node_jwt(node, key, None)
         )
-        link = await connect([url], credentials=credentials, name=node, give_up_after=5)
+        link = await connect([url], credentials=credentials, name=node, give_up_after=20)
         scripted = cls(link, node, model)
         await link.subscribe(subjects.all_to_node(node), scripted._heard)
         return scripted

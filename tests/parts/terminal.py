@@ -11,7 +11,7 @@ from codecs import getincrementaldecoder
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-SECONDS: Final = 20.0
+SECONDS: Final = 60.0
 """How long something that is about to come is waited for."""
 
 # The first terminal that a session's leader opens is its own: Ctrl-C typed there is a signal.

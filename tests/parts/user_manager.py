@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 MANAGER: Final = "/lib/systemd/systemd"
-_SECONDS: Final = 15.0
+_SECONDS: Final = 60.0
 _SETTING: Final = """
 mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/system /run/user/0 && chmod 700 /run/user/0
 exec env -i PATH="$PATH" HOME="$1" XDG_RUNTIME_DIR=/run/user/0 "$2" --user
@@ -56,7 +56,7 @@ class UserManager:
             self._process.wait(60)
         except subprocess.TimeoutExpired:
             self._process.kill()
-            self._process.wait(10)
+            self._process.wait(30)
             raise
 
 

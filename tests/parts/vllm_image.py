@@ -24,7 +24,7 @@ def import_image(user: Guest, archive: Path, vllm: RealVllm, folder: Path) -> No
     words = ["--exclude=torch/include", "--exclude=pip"]
     words += ["--owner=0", "--group=0", "--mode=a+rX", f"--transform=s,^,./{PLACE}/,rh"]
     names = sorted(each.name for each in packages.iterdir())
-    run("tar", "-C", str(packages), *words, "-rf", str(whole), *names)
+    run("tar", "-C", str(packages), *words, "-rf", str(whole), *names, seconds=400)
     try:
         with whole.open("rb") as image:
             user.well("podman", "import", "--quiet", "-", IMAGE, stdin=image, seconds=400)

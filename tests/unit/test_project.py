@@ -76,7 +76,7 @@ def test_locks_hold_what_the_project_asks_for() -> None:
 def test_scripts_are_posix_shell(script: str) -> None:
     """dash, the strictest shell at hand, parses what a newcomer runs."""
     checked = subprocess.run(
-        ["dash", "-n", ROOT / script], capture_output=True, text=True, timeout=10, check=False
+        ["dash", "-n", ROOT / script], capture_output=True, text=True, timeout=60, check=False
     )
     assert (checked.returncode, checked.stderr) == (0, "")
 

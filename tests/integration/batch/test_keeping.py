@@ -30,7 +30,7 @@ pytestmark = pytest.mark.anyio
 async def until_somebody_waits(connection: AsyncConnection) -> None:
     """Wait for another transaction to stand before a row of this one; SQLite has one at a time."""
     waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while (  # noqa: ASYNC110  # the server tells nobody
             connection.dialect.name == "postgresql" and not await connection.scalar(waiting)
         ):

@@ -26,9 +26,9 @@ async def test_every_request_is_counted_once(stream: bool, clients: int) -> None
 
 async def test_time_to_first_content_leaves_out_what_follows() -> None:
     """With pauses between chunks the first content comes long before the last byte."""
-    async with MockEngine(Options(chunk_delay=0.02)) as engine:
+    async with MockEngine(Options(chunk_delay=0.05)) as engine:
         result = await run_load(target(engine), Workload(stream=True, chunks=6), requests=2)
-    assert result.latency.p50 >= 0.1
+    assert result.latency.p50 >= 0.2
     assert result.first_token.p50 < result.latency.p50 / 2
 
 
@@ -51,7 +51,7 @@ async def test_what_is_not_whole_is_an_error(fault: Options) -> None:
         result = await run_load(
             target(engine), Workload(stream=True, chunks=8), requests=3, timeout=0.3
         )
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while engine.connections:  # noqa: ASYNC110  # the engine has no event for them
                 await asyncio.sleep(0.005)
     assert (result.requests, len(result.errors)) == (0, 3)

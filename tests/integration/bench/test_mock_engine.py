@@ -27,7 +27,7 @@ async def running(**options: object) -> AsyncIterator[tuple[MockEngine, aiohttp.
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not condition():  # noqa: ASYNC110  # the engine has no event for its counters
             await asyncio.sleep(0.005)
 

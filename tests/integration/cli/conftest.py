@@ -260,7 +260,7 @@ class Cli:
             input=said or "",
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=60,
             check=False,
         )
 

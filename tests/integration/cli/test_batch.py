@@ -201,7 +201,7 @@ def test_a_terminal_has_a_bar(gateway: FakeGateway, terminal: Terminal) -> None:
 
     gateway.batches = [batch(), running(0, 0), running(12_000, 123_456), DONE]
     shown = terminal.end()
-    assert terminal.process.wait(10) == 0, shown
+    assert terminal.process.wait(30) == 0, shown
     bars, _, after = shown.rpartition("\u2501")
     assert re.search(
         r"\u2501 running, 12003/40000, 3 without an answer, \d+\.\d tokens/s, 0\.012345678 GAI, "
@@ -218,7 +218,7 @@ def test_a_batch_that_ends_otherwise_at_a_terminal(
     """Exit 1; what was answered is shown all the same."""
     gateway.batches = [RUNNING, DONE | {"status": "expired"}]
     shown = terminal.end()
-    assert terminal.process.wait(10) == 1, shown
+    assert terminal.process.wait(30) == 1, shown
     assert "requests 3 of 4 answered, 1 without an answer" in plain(shown)
     assert "gai: batch_1 ended otherwise:" in plain(shown)
 

@@ -51,7 +51,7 @@ async def test_a_recorded_orphan_is_ended(folders: Folders, orphan: subprocess.P
     write_child(folders.run, "gateway", orphan.pid)
     ended = await end_leftovers(folders, grace=0.2)
     assert [record.name for record in ended] == ["gateway"]
-    assert orphan.wait(5) == -signal.SIGKILL
+    assert orphan.wait(30) == -signal.SIGKILL
     assert not child_record_path(folders.run, "gateway").exists()
 
 

@@ -51,7 +51,7 @@ async def test_a_killed_server_starts_again_over_its_leftovers(nats: NatsProcess
         [nats.tcp_url],
         credentials=nats.authority.gateway_credentials(GatewayId("gaaaaaaaaaa")),
         name="gateway",
-        give_up_after=5,
+        give_up_after=20,
     )
     await link.close()
 
@@ -71,7 +71,7 @@ async def test_a_server_that_runs_is_ready_whatever_becomes_of_the_keys(
 ) -> None:
     """Nobody kills a server that serves because a file beside it cannot be read."""
     (tmp_path / "nats" / "authority" / "garage.jwt").unlink()
-    await nats.server.wait_ready(2)
+    await nats.server.wait_ready(20)
 
 
 async def test_another_networks_server_on_the_port_is_told_apart(
@@ -86,4 +86,4 @@ async def test_another_networks_server_on_the_port_is_told_apart(
         other, tmp_path / "other", tmp_path / "logs2", port=ports[0], websocket_port=ports[1]
     )
     with pytest.raises(StrangerOnPort):
-        await server.wait_ready(2)
+        await server.wait_ready(20)

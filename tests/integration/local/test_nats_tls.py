@@ -66,20 +66,20 @@ async def test_a_node_serves_over_tls_and_wss(
         credentials=secured.authority.gateway_credentials(GatewayId("gaaaaaaaaaa")),
         name="gateway",
         tls=trusting(certificates),
-        give_up_after=5,
+        give_up_after=20,
     )
     node = await connect(
         [secured.web_url if web else secured.tcp_url],
         credentials=node_credentials(secured.authority),
         name="node",
         tls=trusting(certificates),
-        give_up_after=5,
+        give_up_after=20,
     )
     got: asyncio.Queue[Message] = asyncio.Queue()
     await gateway.subscribe(subjects.ALL_BEATS, got.put_nowait)
     await gateway.flush()
     node.publish(subjects.beat(REGION, NODE), b"x" * 60_000)
-    assert len((await asyncio.wait_for(got.get(), 5)).payload) == 60_000
+    assert len((await asyncio.wait_for(got.get(), 20)).payload) == 60_000
     await node.close()
     await gateway.close()
 
@@ -98,7 +98,7 @@ async def test_a_line_that_swallows_everything_is_given_up_as_fast_as_without_tl
         tls=trusting(certificates),
         listeners=told.listeners(),
         backoff=Backoff(first=0.02),
-        give_up_after=5,
+        give_up_after=20,
     )
     secured.signal(signal.SIGSTOP)
     try:
@@ -139,7 +139,7 @@ async def test_a_renewed_certificate_is_served_without_a_restart(
         name="node",
         tls=trusting(certificates),
         listeners=told.listeners(),
-        give_up_after=5,
+        give_up_after=20,
     )
     pusher = ClaimsPusher(authority, [nats.tcp_url], trusting(certificates))
     assert await pusher.revoke(cut_off.pair.public, time.time() + 60)

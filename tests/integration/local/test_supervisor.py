@@ -111,7 +111,7 @@ async def test_what_nobody_foresaw_is_a_failure_like_others(
     ward = make_ward("import time; time.sleep(60)")
     ward.supervisor.start()
     with pytest.raises((ChildFailed, NotReadyInTime)) as caught:
-        await ward.supervisor.wait_ready(20 if what == "argv" else 1)
+        await ward.supervisor.wait_ready(20 if what == "argv" else 3)
     assert isinstance(caught.value, ChildFailed | NotReadyInTime)
     assert any("ValueError: no such thing" in line for line in caught.value.lines)
     await ward.supervisor.stop()
@@ -198,7 +198,7 @@ async def test_stop_while_the_argv_is_still_asked_for(make_ward: MakeWard) -> No
     object.__setattr__(ward.supervisor._plan, "argv", never)
     ward.supervisor.start()
     await asyncio.wait_for(asked.wait(), 20)
-    await asyncio.wait_for(ward.supervisor.stop(), 2)
+    await asyncio.wait_for(ward.supervisor.stop(), 20)
     assert ward.supervisor.state == "stopped"
 
 

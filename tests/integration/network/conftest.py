@@ -99,7 +99,7 @@ async def a_network(
         credentials=authority.gateway_credentials(gateway),
         name="gateway",
         listeners=Listeners(on_disconnect=lambda _: made[0].link_lost()),
-        give_up_after=5,
+        give_up_after=20,
     )
     names = Names([SMALL])
     made.append(

@@ -98,7 +98,7 @@ async def test_who_is_cut_off_at_one_is_out_at_both(pair: Pair, authority: Autho
         name="node",
         listeners=told.listeners(),
         backoff=Backoff(first=0.02, cap=0.1, refused=0.05),
-        give_up_after=5,
+        give_up_after=20,
     )
     await until(lambda: has_met(two), 20)
     assert await ClaimsPusher(authority, [one.tcp_url]).revoke(credentials.pair.public)
@@ -162,7 +162,7 @@ async def test_what_was_pushed_at_the_same_moment_is_put_right(
     other = copy(lambda: time.time() + 60)
     other.record_revocation(theirs, time.time())
     link = await connect(
-        [one.tcp_url], credentials=copy().system_credentials(), name="other", give_up_after=5
+        [one.tcp_url], credentials=copy().system_credentials(), name="other", give_up_after=20
     )
     await claims_push._push(link, other.garage_jwt())
     await link.close()

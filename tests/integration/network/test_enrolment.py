@@ -100,7 +100,7 @@ async def home(house: House, path: Path) -> Home:
         name=enrolled.node,
         listeners=told.listeners(),
         backoff=FAST,
-        give_up_after=5,
+        give_up_after=20,
     )
     return Home(folder, enrolled.node, told, link)
 
@@ -112,7 +112,7 @@ async def test_an_enrolled_node_works_at_once(house: House, tmp_path: Path) -> N
         [house.nats.tcp_url],
         credentials=house.nats.authority.gateway_credentials(GatewayId("gaaaaaaaaaa")),
         name="gateway",
-        give_up_after=5,
+        give_up_after=20,
     )
     got: asyncio.Queue[Message] = asyncio.Queue()
     await gateway.subscribe(subjects.ALL_BEATS, got.put_nowait)
@@ -271,7 +271,7 @@ async def test_a_rotated_key_takes_over_and_the_old_one_is_cut_off(
     mine.folder.save_jwt(answer.jwt)
     assert mine.folder.end_rotation().public_key == new.public_key
     await mine.told.until(lambda: bool(mine.told.lost))
-    await mine.link.wait_connected(5)
+    await mine.link.wait_connected(20)
     stranger = new_identity()
     with pytest.raises(ProofRefused):
         await house.service.rotate(make_rotation(mine.node, house.service.nonce(), old, stranger))

@@ -42,14 +42,14 @@ async def pair(
     url = nats.tcp_url if request.param == "tcp" else nats.web_url
     errors: list[LinkError] = []
     gateway = await connect(
-        [url], credentials=authority.gateway_credentials(GATEWAY), name="g", give_up_after=5
+        [url], credentials=authority.gateway_credentials(GATEWAY), name="g", give_up_after=20
     )
     node = await connect(
         [url],
         credentials=node_credentials(authority),
         name="n",
         listeners=Listeners(on_error=errors.append),
-        give_up_after=5,
+        give_up_after=20,
     )
     yield Pair(gateway, node, errors)
     await node.close()
@@ -136,7 +136,7 @@ async def test_one_gateway_does_not_hear_anothers_replies(
         credentials=authority.gateway_credentials(GatewayId("gbbbbbbbbbb")),
         name="g2",
         listeners=Listeners(on_error=told.append),
-        give_up_after=5,
+        give_up_after=20,
     )
     await link.subscribe(subjects.replies_to(GATEWAY), lambda _: None)
     await link.flush()

@@ -132,7 +132,7 @@ async def test_comes_back_after_the_server_died(
     nats.stop(signal.SIGKILL)
     await until(lambda: not rig.link.is_connected)
     await nats.start()
-    beat = await caller.beat(lambda beat: beat.seq > before.seq and beat.state == "ready", 10)
+    beat = await caller.beat(lambda beat: beat.seq > before.seq and beat.state == "ready", 20)
     assert beat.session == before.session
     await until(lambda: rig.link.is_connected)
     assert isinstance((await caller.call("a1", PLAIN).over()).last, End)

@@ -179,7 +179,7 @@ async def test_a_half_fetched_model_is_fetched_to_its_end(
     mirror.script.append(stall_after(2_000_000, reached))
     try:
         fetching = asyncio.create_task(llama_options(Choice(models=(model.name,)), folder))
-        await asyncio.wait_for(reached.wait(), 10)
+        await asyncio.wait_for(reached.wait(), 30)
         part = await until_some(folder.path)
         fetching.cancel()
         with pytest.raises(asyncio.CancelledError):

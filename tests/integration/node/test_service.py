@@ -127,7 +127,7 @@ async def test_is_started_again_when_it_dies_and_not_when_it_was_removed(
     node = await home.node()
     first = await agent_of(home)
     first.kill()
-    await until(lambda: not first.is_running(), 10)
+    await until(lambda: not first.is_running(), 30)
     assert await agent_of(home) != first
     key = home.folder.identity.load().public_key
     await home.edge.services.enrolment.remove(node)

@@ -74,7 +74,7 @@ class Node:
         self.signals.received()
         self.signals.received()
         if self._task is not None:
-            await asyncio.wait_for(self._task, 10)
+            await asyncio.wait_for(self._task, 30)
 
     @property
     def links(self) -> int:

@@ -126,7 +126,7 @@ async def test_there_and_back(pc: Pc, calls: Calls) -> None:  # noqa: F811
     status = await pc.serves("0.2.0")
     assert pc.agent.ended is None, "the same process goes on: the same terminal, the same unit"
     assert psutil.Process(status["pid"]).ppid() == pc.agent.pid
-    await caller.beat(lambda beat: (beat.agent, beat.state) == ("0.2.0", "ready"), 10)
+    await caller.beat(lambda beat: (beat.agent, beat.state) == ("0.2.0", "ready"), 30)
     assert isinstance((await caller.call("a1", PLAIN).over()).last, End)
     assert pc.state == State("0.2.0", "", installed=pc.state.installed)
 
@@ -135,7 +135,7 @@ async def test_there_and_back(pc: Pc, calls: Calls) -> None:  # noqa: F811
 
     # The watcher passes on that the agent is to end, and ends as it does.
     os.kill(pc.agent.pid, signal.SIGTERM)
-    await until(lambda: pc.agent.ended is not None, 10)
+    await until(lambda: pc.agent.ended is not None, 30)
     assert pc.agent.ended == 0, pc.agent.tail()
     pc.agent = pc.home.start("run")
     assert (await pc.serves("0.2.0"))["pid"] == pc.agent.pid, "what is proved needs no watcher"
@@ -204,7 +204,7 @@ async def test_killed_between_the_choice_and_the_restart(pc: Pc) -> None:
     pc.agent.stop()
     pc.agent = pc.home.start("run")
     await pc.serves("0.2.0")
-    await until(lambda: pc.state.trial is None, 10)
+    await until(lambda: pc.state.trial is None, 30)
     assert (pc.state.current, pc.state.before) == ("0.2.0", "")
 
 
@@ -212,9 +212,9 @@ async def test_killed_while_it_is_tried(pc: Pc) -> None:
     """The new one dies with its watcher, and has had its chance: the next start is the old one."""
     program = pc.begin("--to", with_faulty(pc.releases, "0.4.0"))
     await until(lambda: pc.state.trial is not None and pc.state.trial.started, 60)
-    await until(lambda: len(pc.agent.family()) > 1, 10)
+    await until(lambda: len(pc.agent.family()) > 1, 30)
     os.kill(pc.agent.pid, signal.SIGKILL)
-    await until(lambda: not pc.agent.family(), 10)
+    await until(lambda: not pc.agent.family(), 30)
     pc.agent = pc.home.start("run")
     await pc.serves("0.1.0")
     assert pc.state.failed is not None
@@ -227,7 +227,7 @@ async def test_an_owner_who_stops_it_while_it_is_tried_is_no_verdict(pc: Pc) -> 
     """It is tried again at the next start."""
     program = pc.begin("--to", with_faulty(pc.releases, "0.4.0"))
     await until(lambda: pc.state.trial is not None and pc.state.trial.started, 60)
-    await until(lambda: len(pc.agent.family()) > 1, 10)
+    await until(lambda: len(pc.agent.family()) > 1, 30)
     os.kill(pc.agent.pid, signal.SIGTERM)
     await until(lambda: pc.agent.ended is not None, 60)
     assert pc.state.trial is not None

@@ -146,7 +146,7 @@ async def test_a_cancel_frees_the_slot(
 
 
 async def until_running(link: EngineLink, count: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while True:
             if (await looked(link, "/mock/state"))["running"] == count:
                 return
@@ -304,7 +304,7 @@ def test_all_die_with_the_agent() -> None:
         family = [grandchild, *grandchild.parents()[:2]]
         parent.kill()
         parent.wait()
-        eventually("the end of all", lambda: not any(map(psutil.Process.is_running, family)), 10)
+        eventually("the end of all", lambda: not any(map(psutil.Process.is_running, family)))
 
 
 def test_in_a_container_all_die_with_whoever_holds_stdin() -> None:
@@ -318,7 +318,7 @@ def test_in_a_container_all_die_with_whoever_holds_stdin() -> None:
         family = [psutil.Process(int(first.stdout.readline()))]
         family += family[0].parents()[:1]
         first.stdin.close()
-        assert first.wait(10) == -signal.SIGKILL
+        assert first.wait(30) == -signal.SIGKILL
         assert not any(map(psutil.Process.is_running, family))
 
 

@@ -217,7 +217,7 @@ def end_in_the_foreground(pids: list[str]) -> None:
     """End processes and wait for it without letting the loop read anything."""
     subprocess.run(["kill", *pids], check=True)
     each = [f"--pid={pid}" for pid in pids]
-    subprocess.run(["tail", *each, "-f", "/dev/null"], check=True, timeout=10)
+    subprocess.run(["tail", *each, "-f", "/dev/null"], check=True, timeout=60)
 
 
 async def test_the_end_is_seen_before_it_was_heard(storage: Storage) -> None:

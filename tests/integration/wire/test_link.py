@@ -372,7 +372,7 @@ async def test_what_is_subscribed_to_while_it_dials_is_heard(
     await link.wait_connected(10)
     gateway = await gateway_link(nats)
     gateway.publish(subjects.to_node(NODE, "job"), b"x")
-    await asyncio.wait_for(heard.wait(), 10)
+    await asyncio.wait_for(heard.wait(), 20)
     await gateway.close()
     await link.close()
 

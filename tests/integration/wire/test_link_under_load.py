@@ -37,14 +37,14 @@ async def test_a_server_killed_under_load_is_noticed(
         credentials=node_credentials(authority),
         name="node",
         listeners=told.listeners(),
-        give_up_after=5,
+        give_up_after=20,
     )
     for number in range(ROUNDS):
         flooding = asyncio.create_task(flood(link))
         await asyncio.sleep(0.05)
         nats.stop(signal.SIGKILL)
-        await told.until(lambda number=number: len(told.lost) > number, 5)  # type: ignore[misc]
+        await told.until(lambda number=number: len(told.lost) > number, 20)  # type: ignore[misc]
         await flooding
         await nats.start()
-        await link.wait_connected(10)
+        await link.wait_connected(20)
     await link.close()

@@ -141,7 +141,7 @@ async def _answered(app: asgi.App) -> bytes:
     protocol = Protocol(server.config, server.server_state, {})
     protocol.connection_made(inner)
     protocol.data_received(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while not inner.said:  # noqa: ASYNC110 - the answer is another task's
             await asyncio.sleep(0)
     written = inner.said[0]

@@ -74,7 +74,7 @@ def test_a_second_agent_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         with pytest.raises(AlreadyRunning, match=f"pid {holder.pid}"), NodeFolder(tmp_path).lock():
             pass
         holder.stdin.close()
-        holder.wait(10)
+        holder.wait(30)
         with NodeFolder(tmp_path).lock():
             assert (tmp_path / "agent.lock").read_text() == f"{os.getpid()}\n"
     finally:

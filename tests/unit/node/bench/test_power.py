@@ -40,7 +40,7 @@ async def metered(
     readings = list(counters)
     meter = PowerMeter(cards, lambda: readings.pop(0), device)
     await meter.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await cards.over.wait()
     return await meter.stop()
 

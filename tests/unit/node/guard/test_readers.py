@@ -96,7 +96,7 @@ async def test_a_real_process_with_a_listed_name(tmp_path: Path) -> None:
             assert child.poll() is None
         assert (finding.verdict, finding.why) == ("busy", sentence("game", name=name))
     finally:
-        child.communicate(b"\n", timeout=10)
+        child.communicate(b"\n", timeout=60)
     assert (await reader.read(limits)).verdict == "free"
     nowhere = NamedPrograms(Programs(tmp_path / "nowhere"))
     assert (await nowhere.read(limits)).verdict == "unknown"

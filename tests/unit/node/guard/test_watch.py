@@ -57,7 +57,7 @@ class Desk:
         """Let it watch until something is so."""
         running = asyncio.create_task(self.watch.run())
         try:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while not met():
                     assert not running.done()
                     await asyncio.sleep(0.001)

@@ -20,7 +20,7 @@ def shell() -> Iterator[subprocess.Popen[str]]:
         text=True,
     ) as process:
         yield process
-        process.communicate("\n", timeout=10)
+        process.communicate("\n", timeout=60)
 
 
 def test_children_of_children_belong_to_it(shell: subprocess.Popen[str]) -> None:
