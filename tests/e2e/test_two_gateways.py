@@ -102,6 +102,7 @@ class Pair:
     other: Gateway
     postgresql: Cluster
     node: Node
+    engine: Engine
 
     @property
     def both(self) -> tuple[Gateway, Gateway]:
@@ -138,7 +139,7 @@ def two(folder: Path) -> Iterator[Pair]:
         node.join()
         node.serving()
         other.serves(MODEL)
-        yield Pair(one, other, postgresql, node)
+        yield Pair(one, other, postgresql, node, engine)
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +212,24 @@ def test_one_may_die(hurt: Pair) -> None:
     hurt.one.wait()
     hurt.one.serves(MODEL)
     hurt.one.knows(made["key"])
+
+
+def test_one_may_leave(hurt: Pair) -> None:
+    """In the middle of a stream it says that it goes, ends the stream whole, and then goes."""
+    one = hurt.one
+    assert one.http.get("/health/ready").status == 200
+    hurt.engine.set(chunk_delay=0.05, chunks=60)
+    with one.http.stream(MODEL) as stream:
+        stream.content()
+        one.process.signal(signal.SIGTERM)
+        eventually("503", lambda: one.http.get("/health/ready").status == 503, 2)
+        assert one.http.get("/health/ready").code == "shutting_down"
+        assert one.http.get("/health/live").status == 200
+        assert one.http.chat(MODEL, max_tokens=1).status == 200
+        assert stream.rest().done
+    assert one.process.process.wait(20) == 0
+    assert hurt.other.http.get("/health/ready").status == 200
+    assert hurt.other.http.chat(MODEL).status == 200
 
 
 def test_the_database_may_be_away_for_a_while(hurt: Pair) -> None:

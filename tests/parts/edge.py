@@ -36,6 +36,7 @@ from garage_ai.gateway.batch_services import UploadLimits
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.books import StoredUsage
 from garage_ai.gateway.catalogue import NetworkCatalogue
+from garage_ai.gateway.leaving import Leaving
 from garage_ai.gateway.listening import bind
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.gateway.own_data import StoredData
@@ -307,7 +308,10 @@ async def running_edge(
             ca=ca,
             ca_fingerprint=ca_fingerprint,
         )
-        server, port = await stack.enter_async_context(served(create_app(services), grace_seconds))
+        app = create_app(services)
+        server, port = await stack.enter_async_context(
+            served(app, grace_seconds, leaving=services.leaving)
+        )
         stack.callback(serving.gate.set)
         kept = (storage, usage, admin, secret, user.id, keeper)
         yield Edge(server, port, services, serving, network, revoker, *kept)
@@ -315,11 +319,16 @@ async def running_edge(
 
 @asynccontextmanager
 async def served(
-    app: App, grace_seconds: float = 1.0, *, port: int = 0, tls: ssl.SSLContext | None = None
+    app: App,
+    grace_seconds: float = 1.0,
+    *,
+    port: int = 0,
+    tls: ssl.SSLContext | None = None,
+    leaving: Leaving | None = None,
 ) -> AsyncIterator[tuple[Server, int]]:
     """Serve an app, on a free port if none is given, until the block ends."""
     with closing(bind("127.0.0.1", port)) as listener:
-        server = make_server(app, grace_seconds=grace_seconds, tls=tls)
+        server = make_server(app, grace_seconds=grace_seconds, tls=tls, leaving=leaving)
         task = asyncio.create_task(server.serve([listener]))
         try:
             await asyncio.wait_for(server.listening.wait(), 20)

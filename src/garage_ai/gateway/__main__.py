@@ -1,4 +1,7 @@
-"""Run the gateway: `python -m garage_ai.gateway`, or `gai gateway`."""
+"""Run the gateway: `python -m garage_ai.gateway`, or `gai gateway`.
+
+With `--alone`, as `gai up` runs it, nobody is to send requests elsewhere before it goes.
+"""
 
 import contextlib
 import resource
@@ -9,7 +12,8 @@ import uvloop
 
 from garage_ai.accounts import AccountError
 from garage_ai.gateway.listening import StartError
-from garage_ai.gateway.process import configure_logs, serve
+from garage_ai.gateway.logs import configure_logs
+from garage_ai.gateway.process import serve
 from garage_ai.network.authority_errors import AuthorityError
 from garage_ai.settings import GatewaySettings
 from garage_ai.storage import StorageError
@@ -29,7 +33,7 @@ def main() -> int:
     configure_logs(settings.log_level)
     _allow_many_connections()
     try:
-        uvloop.run(serve(settings))
+        uvloop.run(serve(settings, alone="--alone" in sys.argv[1:]))
     except (
         StartError,
         StorageError,

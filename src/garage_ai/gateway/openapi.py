@@ -254,7 +254,7 @@ def _plain_paths() -> Json:
     text = {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}}
     rows: list[tuple[str, str, Json, tuple[str, ...]]] = [
         ("/health/live", "Is the gateway alive?", health, ()),
-        ("/health/ready", "Does a node serve a model?", readiness, ("not_ready",)),
+        ("/health/ready", "Does a node serve a model?", readiness, ("not_ready", "shutting_down")),
         ("/metrics", "Metrics for Prometheus", text, ()),
     ]
     return {

@@ -67,6 +67,9 @@ def live() -> App:
 def ready(services: Services) -> App:
     """Answer 200 when a node within reach serves a model, else 503; tell where the database is.
 
+    A gateway that is about to go says so with a 503, whatever serves: it still answers, and who
+    chooses between several is to choose another.
+
     A database that is away makes nobody unready: known keys are served without it, and were all
     gateways taken out for it nobody would be.
     """
@@ -76,6 +79,9 @@ def ready(services: Services) -> App:
     }
 
     async def endpoint(scope: asgi.Scope, receive: Receive, send: Send) -> None:
+        if services.leaving.has_begun:
+            raise GatewayError("shutting_down", retry_after=RETRY_SECONDS)
+        services.leaving.asked()
         if not services.network.ready:
             raise GatewayError("not_ready", retry_after=RETRY_SECONDS)
         await answers[services.keys.reachable](scope, receive, send)

@@ -3,9 +3,7 @@
 import asyncio
 import contextlib
 import gc
-import logging
 import signal
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -92,9 +90,13 @@ class _Books:
     catalogue: NetworkCatalogue
 
 
-async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> None:
+async def serve(
+    settings: GatewaySettings, on_ready: Ready | None = None, *, alone: bool = False
+) -> None:
     """Run a gateway until SIGTERM or SIGINT; a second signal cuts what still runs short.
 
+    SIGTERM lets who asks for readiness hear of it first, unless the gateway is `alone`: where
+    nothing could be sent elsewhere, and for a SIGINT, its port is closed at once.
     Raises: StartError, StorageError, AuthorityError, AccountError, TrustError.
     """
     tls = server_tls(settings)
@@ -104,12 +106,14 @@ async def serve(settings: GatewaySettings, on_ready: Ready | None = None) -> Non
             keep_certificate(tls, settings, services.metrics, stack)
             app = create_app(services)
             _calm_collector()
-            server = make_server(app, grace_seconds=GRACE_SECONDS, tls=tls)
+            server = make_server(
+                app, grace_seconds=GRACE_SECONDS, tls=tls, leaving=services.leaving
+            )
             port = listener.getsockname()[1]
             _log.info("gateway_starting", host=settings.host, port=port)
             announcing = asyncio.create_task(_announce(server, port, on_ready))
             try:
-                with _signals(server):
+                with _signals(server, alone=alone):
                     await server.serve([listener])
             finally:
                 announcing.cancel()
@@ -355,16 +359,21 @@ async def _announce(server: Server, port: int, on_ready: Ready | None) -> None:
 
 
 @contextlib.contextmanager
-def _signals(server: Server) -> Iterator[None]:
+def _signals(server: Server, *, alone: bool) -> Iterator[None]:
     loop = asyncio.get_running_loop()
 
-    def heard() -> None:
-        if server.should_exit:
+    def heard(number: signal.Signals) -> None:
+        if server.is_ending:
             server.force_exit = True
-        server.stop()
+            server.stop()
+        elif alone or number == signal.SIGINT:
+            server.stop()
+        else:
+            _log.info("gateway_leaving")
+            server.leave()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, heard)
+        loop.add_signal_handler(number, heard, number)
     try:
         yield
     finally:
@@ -376,25 +385,4 @@ def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def configure_logs(level: str) -> None:
-    """Write one line of `key=value` per event to stderr."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.LogfmtRenderer(key_order=("timestamp", "level", "event")),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(
-            logging.getLevelNamesMapping()[level.upper()]
-        ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
-    # uvicorn warns of each bad request line: a stranger must not be able to fill the log.
-    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
-    logging.getLogger("uvicorn").setLevel(logging.ERROR)
-
-
-__all__ = ["configure_logs", "open_services", "serve"]
+__all__ = ["open_services", "serve"]

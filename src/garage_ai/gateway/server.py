@@ -19,6 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from garage_ai.gateway.asgi import CONNECTION, App, new_request_id
 from garage_ai.gateway.errors import GatewayError, envelope
 from garage_ai.gateway.gathered import Gathered
+from garage_ai.gateway.leaving import Leaving
 
 MAX_HEADERS: Final = 64 * 1024
 HEADER_SECONDS: Final = 20.0
@@ -268,9 +269,16 @@ def _raw_answer(error: GatewayError) -> bytes:
 class Server(uvicorn.Server):
     """A server whose process decides itself what a signal means."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, grace_seconds: float, leaving: Leaving) -> None:
         super().__init__(config)
+        self._grace_seconds = grace_seconds
+        self._leaving = leaving
         self.listening = asyncio.Event()
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether it was asked to leave or to stop."""
+        return self.should_exit or self._leaving.has_begun
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
@@ -282,13 +290,38 @@ class Server(uvicorn.Server):
         """Leave signals alone: uvicorn would raise them again and cut short our own closing."""
         yield
 
+    def leave(self) -> None:
+        """Stop once it is heard of where requests are sent from; until then all are taken."""
+        self._leaving.begin()
+
     def stop(self) -> None:
         """Take nothing new and finish what runs, within the grace given."""
         self.should_exit = True
 
+    async def on_tick(self, counter: int) -> bool:
+        """Look, ten times a second, whether it is time to stop."""
+        if self._leaving.is_over(working=bool(self.server_state.tasks)):
+            self.stop()
+        return await super().on_tick(counter)
 
-def make_server(app: App, *, grace_seconds: float, tls: ssl.SSLContext | None = None) -> Server:
-    """Make a server that is not started; `serve` takes the bound sockets to listen on."""
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing new; the grace began when it was asked to leave."""
+        rest = self._grace_seconds - self._leaving.seconds
+        self.config.timeout_graceful_shutdown = math.ceil(max(rest, 0.0))
+        await super().shutdown(sockets)
+
+
+def make_server(
+    app: App,
+    *,
+    grace_seconds: float,
+    tls: ssl.SSLContext | None = None,
+    leaving: Leaving | None = None,
+) -> Server:
+    """Make a server that is not started; `serve` takes the bound sockets to listen on.
+
+    `leaving` is what the app goes by when it is asked whether it is ready.
+    """
     config = uvicorn.Config(
         app,
         http=Protocol,
@@ -300,11 +333,10 @@ def make_server(app: App, *, grace_seconds: float, tls: ssl.SSLContext | None = 
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=math.ceil(grace_seconds),
     )
     config.load()
     config.ssl = tls
-    return Server(config)
+    return Server(config, grace_seconds, leaving or Leaving())
 
 
 __all__ = ["Protocol", "Server", "make_server"]

@@ -29,6 +29,7 @@ from garage_ai.gateway.batch_services import Batches, Engines, Files, UploadLimi
 from garage_ai.gateway.body import BodyLimits
 from garage_ai.gateway.catalogue import CatalogueEntry
 from garage_ai.gateway.economy_services import Grants, Ledger, Prices, Proxied, Rewards
+from garage_ai.gateway.leaving import Leaving
 from garage_ai.gateway.metrics import Metrics
 from garage_ai.ledger import FigureJudge
 from garage_ai.network.admission import ImageList
@@ -325,6 +326,7 @@ class Services:
     cors_origins: tuple[str, ...] = ()
     figures: FigureJudge = field(default_factory=FigureJudge)
     last_head: Callable[[], Head | None] = lambda: None
+    leaving: Leaving = field(default_factory=Leaving)
     ca: str | None = None
     ca_fingerprint: str | None = None
 

@@ -257,7 +257,7 @@ class LocalNetwork:
         )
 
         async def argv() -> Sequence[str]:
-            return [sys.executable, "-P", "-m", "garage_ai.gateway"]
+            return [sys.executable, "-P", "-m", "garage_ai.gateway", "--alone"]
 
         async def ready() -> bool:
             await asyncio.to_thread(api.models)

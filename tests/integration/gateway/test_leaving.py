@@ -1,4 +1,4 @@
-"""Clients that leave, and clients that read slowly."""
+"""Clients that leave, clients that read slowly, and a gateway that leaves."""
 
 import asyncio
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from tests.parts.edge import Edge, chunk_event, running_edge
-from tests.parts.raw_http import chat, raw, read_answer, request_bytes
+from tests.parts.raw_http import ask, chat, raw, read_answer, request_bytes
 
 from garage_ai.gateway import server
 
@@ -159,6 +159,36 @@ async def test_a_stop_lets_streams_end(edge: Edge) -> None:
         rest = await asyncio.wait_for(reader.read(), 20)
         assert rest.endswith(b"0\r\n\r\n")
         assert b"error" not in rest
+
+
+async def test_a_gateway_that_leaves_says_so_first(edge: Edge) -> None:
+    """Ready no more while a stream goes on, it still takes requests; then it closes its port."""
+    async with raw(edge) as (reader, writer):
+        writer.write(request(edge, "held"))
+        await reader.readuntil(chunk_event("Hello")[:-4])
+        edge.server.leave()
+        unready = await ask(edge, "/health/ready")
+        assert (unready.status, unready.code) == (503, "shutting_down")
+        assert int(unready.headers["retry-after"]) > 0
+        assert (await ask(edge, "/health/live")).status == 200
+        late = await ask(edge, PATH, method="POST", headers=edge.bearer, json_body=chat())
+        assert late.status == 200
+        assert not edge.server.should_exit
+        edge.serving.gate.set()
+        rest = await asyncio.wait_for(reader.read(), 20)
+        assert rest.endswith(b"0\r\n\r\n")
+        assert b"error" not in rest
+    assert edge.server.should_exit
+
+
+async def test_who_asks_hears_of_it_also_at_rest(tmp_path: Path) -> None:
+    """Idle, the port is open until whoever asked lately has had the time to ask again."""
+    async with running_edge(tmp_path) as edge:
+        assert (await ask(edge, "/health/ready")).status == 200
+        edge.server.leave()
+        for _ in range(3):
+            assert (await ask(edge, "/health/ready")).code == "shutting_down"
+            assert not await edge.server.on_tick(1)
 
 
 async def test_a_stop_does_not_wait_for_ever(edge: Edge) -> None:

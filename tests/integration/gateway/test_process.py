@@ -17,6 +17,7 @@ from tests.integration.conftest import MakeNats
 from tests.parts.manifests import as_json, own_manifest
 from tests.parts.raw_http import Answer, chat, raw_at, read_answer, request_bytes
 
+from garage_ai.gateway.leaving import LEAVING_SECONDS
 from garage_ai.gateway.listening import PortUnavailable, bind
 from garage_ai.gateway.process import serve
 from garage_ai.local.tls import own_certificates
@@ -52,13 +53,14 @@ class Gateway:
             return await read_answer(reader)
 
 
-async def start(folder: Path, **settings: object) -> asyncio.subprocess.Process:
+async def start(folder: Path, *options: str, **settings: object) -> asyncio.subprocess.Process:
     told = {f"GAI_{name.upper()}": str(value) for name, value in settings.items()}
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("GAI_")}
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "garage_ai.gateway",
+        *options,
         env=inherited | {"GAI_DATA_DIR": str(folder), "GAI_PORT": "0"} | told,
         stderr=asyncio.subprocess.PIPE,
     )
@@ -148,6 +150,51 @@ async def _until_linked(gateway: Gateway, *, up: bool) -> None:
         # It is another process's state, so it can only be asked for.
         while wanted not in (await gateway.ask("/metrics")).body:  # noqa: ASYNC110
             await asyncio.sleep(0.05)
+
+
+async def test_leaving(tmp_path: Path) -> None:
+    """SIGTERM in the middle of a request: not ready, alive, at work, and gone when it is done."""
+    body = json.dumps(chat()).encode()
+    async with running(tmp_path, nats_urls="nats://127.0.0.1:1") as gateway:
+        asked = request_bytes(
+            "/v1/chat/completions", method="POST", headers=gateway.bearer, body=body
+        )
+        async with raw_at(gateway.port) as (reader, writer):
+            writer.write(asked[:-1])
+            await _until_said(gateway, "/health/ready", "not_ready")
+            gateway.process.send_signal(signal.SIGTERM)
+            await _until_said(gateway, "/health/ready", "shutting_down")
+            assert (await gateway.ask("/health/live", key=False)).status == 200
+            assert (await gateway.ask("/v1/models")).status == 200
+            writer.write(asked[-1:])
+            answer = await read_answer(reader)
+            assert (answer.status, answer.code) == (503, "nats_unavailable")
+        # Ready was asked for, so that it stays; whoever is in a hurry says so once more.
+        assert (await gateway.ask("/health/ready")).code == "shutting_down"
+
+
+async def _until_said(gateway: Gateway, path: str, code: str) -> None:
+    async with asyncio.timeout(20):
+        # A signal is heard of a moment after it was sent.
+        while (await gateway.ask(path)).code != code:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize(("options", "how"), [(("--alone",), signal.SIGTERM), ((), signal.SIGINT)])
+async def test_who_waits_at_a_keyboard_is_not_kept_waiting(
+    tmp_path: Path, options: tuple[str, ...], how: signal.Signals
+) -> None:
+    """The gateway of `gai up`, and one that Ctrl-C ends, go at once, whoever asks for readiness."""
+    process = await start(tmp_path, *options, nats_urls="nats://127.0.0.1:1")
+    try:
+        gateway = Gateway(process, await _port(process), tmp_path, None)
+        assert (await gateway.ask("/health/ready")).code == "not_ready"
+        process.send_signal(how)
+        assert await asyncio.wait_for(process.wait(), LEAVING_SECONDS / 2) == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 async def test_tls(tmp_path: Path) -> None:
