@@ -25,9 +25,13 @@ class PlayedNetwork:
     compared: int = 0
     shown_to: str | None = None
 
-    def nodes(self, member: str | None = None) -> list[NodeView]:
+    def nodes(
+        self, member: str | None = None, limit: int | None = None, after: NodeId | None = None
+    ) -> list[NodeView]:
         own = [] if NODE in self.removed else [node_view("draining" if self.drained else "ready")]
-        return [view for view in (*own, *self.others) if member in (None, view.member)]
+        shown = [view for view in (*own, *self.others) if member in (None, view.member)]
+        begin = 0 if after is None else 1 + [view.id for view in shown].index(after)
+        return shown[begin:][:limit]
 
     def node(self, node_id: NodeId) -> NodeView:
         return {view.id: view for view in self.nodes()}[node_id]

@@ -1,7 +1,7 @@
 """What nodes measured of themselves: their own word, kept as it was signed."""
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -62,15 +62,15 @@ class Benchmarks:
             return _benchmark((await connection.execute(known)).one())
 
     async def latest(
-        self, node: NodeId | None = None, *, member: MemberId | None = None
+        self, among: Collection[NodeId] | None = None, *, member: MemberId | None = None
     ) -> Mapping[NodeId, NodeBenchmark]:
-        """Give the newest of every node that has one: of all, of one, or of a member's.
+        """Give the newest of every node that has one: of all, of some, or of a member's.
 
         Raises: StorageError.
         """
         newest = select(func.max(benchmarks.c.seq)).group_by(benchmarks.c.node_id)
-        if node is not None:
-            newest = newest.where(benchmarks.c.node_id == node)
+        if among is not None:
+            newest = newest.where(benchmarks.c.node_id.in_(among))
         if member is not None:
             newest = newest.where(benchmarks.c.node_id.in_(_of(member)))
         async with self._storage.read() as connection:

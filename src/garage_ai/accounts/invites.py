@@ -20,6 +20,7 @@ from garage_ai.accounts.fields import checked_idempotency_key, checked_name
 from garage_ai.accounts.keys import add_key, get_key
 from garage_ai.accounts.limit_book import write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
+from garage_ai.accounts.listing import read_page
 from garage_ai.accounts.members import get_member, insert_member, require_member
 from garage_ai.accounts.models import Invite, IssuedInvite, Joined, Key, Member, TakenInvite
 from garage_ai.accounts.secrets import (
@@ -148,11 +149,14 @@ class Invites:
                 await self._log.record(connection, entry)
         return revoked
 
-    async def list(self) -> list[Invite]:
-        """Give all invites, oldest first. Raises: StorageError."""
+    async def list(self, limit: int | None = None, after: InviteId | None = None) -> list[Invite]:
+        """Give all invites, oldest first, or `limit` of them from behind one.
+
+        Raises: InviteNotFound, StorageError.
+        """
         async with self._storage.read() as connection:
-            rows = await connection.execute(select(invites).order_by(invites.c.created_at))
-            return [_invite(row) for row in rows]
+            rows = await read_page(connection, select(invites), limit, after, InviteNotFound)
+        return [_invite(row) for row in rows]
 
     async def given_by(self, member: MemberId) -> Sequence[Invite]:
         """Give the invites from a member, oldest first. Raises: StorageError."""

@@ -19,6 +19,7 @@ from garage_ai.accounts.keys import (
     Census,
     count_keys,
     insert_key,
+    list_keys,
     load_changed,
     load_keys,
     revoke_key,
@@ -175,10 +176,14 @@ class KeyRing:
                     break
             return revoked
 
-    async def list(self, of: MemberId | None = None) -> list[Key]:
-        """Give all keys, or one member's, revoked ones too, oldest first. Raises: StorageError."""
-        _, found = await load_keys(self._storage, of)
-        return [key for _, key in found]
+    async def list(
+        self, of: MemberId | None = None, limit: int | None = None, after: KeyId | None = None
+    ) -> list[Key]:
+        """Give all keys, or one member's, revoked ones too, or `limit` of them from behind one.
+
+        Oldest first. Raises: KeyNotFound, StorageError.
+        """
+        return await list_keys(self._storage, of, limit, after)
 
     async def ensure_admin_key(self, path: Path) -> str:
         """Give the admin key that `path` holds, made and registered where it is missing.

@@ -12,6 +12,7 @@ from garage_ai.accounts.bounds import require_room
 from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound
 from garage_ai.accounts.limit_book import write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
+from garage_ai.accounts.listing import read_page
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import Key
 from garage_ai.audit.models import Action, Actor, Entry
@@ -72,19 +73,25 @@ async def load_changed(storage: Storage, before: Census) -> tuple[Census, list[t
         return census, [(row.digest, _key(row)) for row in found]
 
 
-async def load_keys(
-    storage: Storage, of: MemberId | None = None
-) -> tuple[Census, list[tuple[bytes, Key]]]:
-    """Give all keys, or one member's, with the SHA-256 of their secrets, oldest first.
-
-    Raises: StorageError.
-    """
+async def load_keys(storage: Storage) -> tuple[Census, list[tuple[bytes, Key]]]:
+    """Give all keys with the SHA-256 of their secrets, oldest first. Raises: StorageError."""
     wanted = _KEYS.order_by(keys.c.created_at, keys.c.id)
-    if of is not None:
-        wanted = wanted.where(keys.c.member_id == of)
     async with storage.read() as connection:
         census = await _census(connection)
         return census, [(row.digest, _key(row)) for row in await connection.execute(wanted)]
+
+
+async def list_keys(
+    storage: Storage, of: MemberId | None, limit: int | None, after: KeyId | None
+) -> list[Key]:
+    """Give all keys, or one member's, oldest first, or `limit` of them from behind one.
+
+    Raises: KeyNotFound, StorageError.
+    """
+    wanted = _KEYS if of is None else _KEYS.where(keys.c.member_id == of)
+    async with storage.read() as connection:
+        rows = await read_page(connection, wanted, limit, after, KeyNotFound)
+    return [_key(row) for row in rows]
 
 
 async def insert_key(

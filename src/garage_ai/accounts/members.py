@@ -13,6 +13,7 @@ from garage_ai.accounts.errors import (
     OperatorNeeded,
 )
 from garage_ai.accounts.fields import checked_name
+from garage_ai.accounts.listing import read_page
 from garage_ai.accounts.models import Member
 from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
@@ -42,11 +43,14 @@ class Members:
         async with self._storage.read() as connection:
             return _member(await _row(connection, member))
 
-    async def list(self) -> list[Member]:
-        """Give all members, oldest first. Raises: StorageError."""
+    async def list(self, limit: int | None = None, after: MemberId | None = None) -> list[Member]:
+        """Give all members, oldest first, or `limit` of them from behind one.
+
+        Raises: MemberNotFound, StorageError.
+        """
         async with self._storage.read() as connection:
-            rows = await connection.execute(select(members).order_by(members.c.created_at))
-            return [_member(row) for row in rows]
+            rows = await read_page(connection, select(members), limit, after, MemberNotFound)
+        return [_member(row) for row in rows]
 
     async def suspend(self, member: MemberId, *, by: Actor = GATEWAY) -> Member:
         """Let a member's keys do nothing and its nodes get no work; once more changes nothing.

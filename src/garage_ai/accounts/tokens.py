@@ -17,6 +17,7 @@ from garage_ai.accounts.errors import (
     TokenUsed,
 )
 from garage_ai.accounts.fields import checked_idempotency_key, checked_region
+from garage_ai.accounts.listing import read_page
 from garage_ai.accounts.members import require_member
 from garage_ai.accounts.models import EnrolmentToken, IssuedToken
 from garage_ai.accounts.secrets import TOKEN_PREFIX, digest_of, new_secret, token_secret
@@ -100,13 +101,19 @@ class EnrolmentTokens:
                 await self._log.record(connection, entry)
         return revoked
 
-    async def list(self, of: MemberId | None = None) -> list[EnrolmentToken]:
-        """Give all tokens, or one member's, oldest first. Raises: StorageError."""
-        wanted = select(tokens).order_by(tokens.c.created_at)
+    async def list(
+        self, of: MemberId | None = None, limit: int | None = None, after: TokenId | None = None
+    ) -> list[EnrolmentToken]:
+        """Give all tokens, or one member's, oldest first, or `limit` of them from behind one.
+
+        Raises: TokenNotFound, StorageError.
+        """
+        wanted = select(tokens)
         if of is not None:
             wanted = wanted.where(tokens.c.member_id == of)
         async with self._storage.read() as connection:
-            return [_token(row) for row in await connection.execute(wanted)]
+            rows = await read_page(connection, wanted, limit, after, TokenNotFound)
+        return [_token(row) for row in rows]
 
     async def _insert(
         self, token: EnrolmentToken, secret: str, idempotency_key: str | None, by: Actor

@@ -29,6 +29,8 @@ VERIFY_SECONDS: Final = 600.0
 """The whole books, some million entries."""
 
 _MAX_ANSWER: Final = 16 * 1024 * 1024
+_PAGE: Final = 1000
+"""The most that a gateway gives of a list at once."""
 
 Method = Literal["GET", "POST", "PATCH", "DELETE", "PUT"]
 Owner = Literal["keys", "members"]
@@ -75,7 +77,7 @@ class Client:
 
     def keys(self) -> tuple[shapes.Key, ...]:
         """List all keys, revoked ones too."""
-        return self._ask("GET", "/api/v1/keys", shapes.Keys).data
+        return self._all("/api/v1/keys", shapes.Page[shapes.Key])
 
     def revoke_key(self, key: str) -> shapes.Key:
         """Revoke a key."""
@@ -95,7 +97,7 @@ class Client:
 
     def members(self) -> tuple[shapes.Member, ...]:
         """List all members."""
-        return self._ask("GET", "/api/v1/members", shapes.Members).data
+        return self._all("/api/v1/members", shapes.Page[shapes.Member])
 
     def change_member(self, member: str, verb: str) -> shapes.Member:
         """Suspend or resume (`verb`) a member."""
@@ -109,7 +111,7 @@ class Client:
 
     def invites(self) -> tuple[own_shapes.Invite, ...]:
         """List all invites, those that are over too."""
-        return self._ask("GET", "/api/v1/invites", own_shapes.Invites).data
+        return self._all("/api/v1/invites", shapes.Page[own_shapes.Invite])
 
     def end_invite(self, invite: str) -> own_shapes.Invite:
         """Make an invite useless."""
@@ -200,7 +202,7 @@ class Client:
 
     def nodes(self) -> tuple[shapes.Rig, ...]:
         """List all nodes with what they do."""
-        return self._ask("GET", "/api/v1/nodes", shapes.Rigs).data
+        return self._all("/api/v1/nodes", shapes.Page[shapes.Rig])
 
     def images(self) -> tuple[shapes.Image, ...]:
         """List the images that nodes run or administrators have decided about."""
@@ -299,6 +301,16 @@ class Client:
     ) -> _T:
         with self._talk(method, path, body, self._answer_seconds) as response:
             return self._read(response, kind)
+
+    def _all(self, path: str, kind: type[shapes.Page[_T]]) -> tuple[_T, ...]:
+        """Give a list to its end; an older gateway gives all of it at once."""
+        page = self._ask("GET", f"{path}?limit={_PAGE}", kind)
+        found = page.data
+        while page.after is not None:
+            query = urlencode({"limit": _PAGE, "after": page.after})
+            page = self._ask("GET", f"{path}?{query}", kind)
+            found += page.data
+        return found
 
     def _read(self, response: http.client.HTTPResponse, kind: type[_T]) -> _T:
         text = response.read(_MAX_ANSWER)

@@ -25,10 +25,6 @@ class Invite(msgspec.Struct, frozen=True):
     expires_at: str
 
 
-class Invites(msgspec.Struct, frozen=True):
-    data: tuple[Invite, ...]
-
-
 class Joined(msgspec.Struct, frozen=True):
     """A new member with its first key; the secret is told once."""
 

@@ -1,8 +1,17 @@
 """What a gateway answers, as far as the commands use it; fields that are not named are ignored."""
 
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 import msgspec
+
+_T = TypeVar("_T")
+
+
+class Page(msgspec.Struct, Generic[_T], frozen=True):
+    """A part of a long list; `after` is to be asked with for the next one, None at the end."""
+
+    data: tuple[_T, ...]
+    after: str | None = None
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):
@@ -121,10 +130,6 @@ class LimitsShown(msgspec.Struct, frozen=True):
     used: dict[str, int | str] = {}
 
 
-class Keys(msgspec.Struct, frozen=True):
-    data: tuple[Key, ...]
-
-
 class Member(msgspec.Struct, frozen=True):
     """Whoever owns keys, tokens and nodes; the time is ISO 8601."""
 
@@ -132,10 +137,6 @@ class Member(msgspec.Struct, frozen=True):
     name: str
     created_at: str | None = None
     state: str = "active"
-
-
-class Members(msgspec.Struct, frozen=True):
-    data: tuple[Member, ...]
 
 
 class MadeKey(msgspec.Struct, frozen=True):
@@ -227,10 +228,6 @@ class Rig(msgspec.Struct, frozen=True):
     reason: str = ""
     models: tuple[Offered, ...] = ()
     electricity: Electricity = Electricity()
-
-
-class Rigs(msgspec.Struct, frozen=True):
-    data: tuple[Rig, ...]
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -333,18 +330,17 @@ __all__ = [
     "Image",
     "Images",
     "Key",
-    "Keys",
     "Limits",
     "LimitsShown",
     "MadeKey",
     "MadeToken",
     "Member",
-    "Members",
     "Message",
     "Model",
     "ModelExtra",
     "ModelPrice",
     "Models",
+    "Page",
     "Refusal",
     "TokenCount",
     "Told",

@@ -35,8 +35,8 @@ class Members(Protocol):
         """Give one member. Raises: MemberNotFound."""
         ...
 
-    async def list(self) -> list[Member]:
-        """Give all members."""
+    async def list(self, limit: int | None = None, after: MemberId | None = None) -> list[Member]:
+        """Give all members, or so many behind one. Raises: MemberNotFound."""
         ...
 
     async def suspend(self, member: MemberId, *, by: Actor = ...) -> Member:
@@ -78,8 +78,8 @@ class Invites(Protocol):
         """Make an invite useless. Raises: InviteNotFound."""
         ...
 
-    async def list(self) -> list[Invite]:
-        """Give all invites."""
+    async def list(self, limit: int | None = None, after: InviteId | None = None) -> list[Invite]:
+        """Give all invites, or so many behind one. Raises: InviteNotFound."""
         ...
 
 
@@ -112,8 +112,10 @@ class Keys(Protocol):
         """Revoke a key, of one member if that is named. Raises: KeyNotFound, LastAdminKey."""
         ...
 
-    async def list(self, of: MemberId | None = None) -> list[Key]:
-        """Give all keys, or one member's."""
+    async def list(
+        self, of: MemberId | None = None, limit: int | None = None, after: KeyId | None = None
+    ) -> list[Key]:
+        """Give all keys, or one member's, or so many behind one. Raises: KeyNotFound."""
         ...
 
     async def refresh(self) -> None:
@@ -142,8 +144,10 @@ class Tokens(Protocol):
         """Make a token useless, of one member if that is named. Raises: TokenNotFound."""
         ...
 
-    async def list(self, of: MemberId | None = None) -> list[EnrolmentToken]:
-        """Give all tokens, or one member's."""
+    async def list(
+        self, of: MemberId | None = None, limit: int | None = None, after: TokenId | None = None
+    ) -> list[EnrolmentToken]:
+        """Give all tokens, or one member's, or so many behind one. Raises: TokenNotFound."""
         ...
 
 

@@ -175,8 +175,10 @@ class Network(Protocol):
         """Whether some node serves a model, and is within reach."""
         ...
 
-    def nodes(self, member: str | None = None) -> Sequence[NodeView]:
-        """Show all nodes, or a member's, by name."""
+    def nodes(
+        self, member: str | None = None, limit: int | None = None, after: NodeId | None = None
+    ) -> Sequence[NodeView]:
+        """Show all nodes, or a member's, by name, or so many behind one. Raises: KeyError."""
         ...
 
     def node(self, node_id: NodeId) -> NodeView:
@@ -258,9 +260,9 @@ class Benchmarks(Protocol):
         ...
 
     async def latest(
-        self, node: NodeId | None = None, *, member: MemberId | None = None
+        self, among: Collection[NodeId] | None = None, *, member: MemberId | None = None
     ) -> Mapping[NodeId, NodeBenchmark]:
-        """Give the newest of each node, of one, or of each of a member's."""
+        """Give the newest of each node, of some, or of each of a member's."""
         ...
 
 

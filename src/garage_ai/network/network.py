@@ -23,7 +23,7 @@ from garage_ai.network.registry import Claim, Effect, Registry, Reread, RoomMade
 from garage_ai.network.router import Wanted, region_for
 from garage_ai.network.salts import Salts
 from garage_ai.network.sharing import serves
-from garage_ai.network.views import census, model_view, node_view
+from garage_ai.network.views import by_name, census, model_view, node_view
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
@@ -185,11 +185,18 @@ class Network:
         mending = time.monotonic() - self._lost_at < MEND_SECONDS
         return bool(self.registry.pools) and (self._link.is_connected or mending)
 
-    def nodes(self, member: str | None = None) -> list[NodeView]:
-        """Show all enrolled nodes, or a member's, by name."""
-        nodes = self.registry.nodes.values()
-        shown = [node.id for node in nodes if member in (None, node.enrolled.member)]
-        return sorted(map(self.node, shown), key=lambda view: (view.name, view.id))
+    def nodes(
+        self, member: str | None = None, limit: int | None = None, after: NodeId | None = None
+    ) -> list[NodeView]:
+        """Show all enrolled nodes, or a member's, by name, or `limit` of them from behind one.
+
+        Raises: KeyError for an unknown node to begin behind.
+        """
+        nodes = self.registry.nodes
+        begin = ("", "") if after is None else by_name(nodes[after])
+        mine = (node for node in nodes.values() if member in (None, node.enrolled.member))
+        shown = sorted(place for place in map(by_name, mine) if place > begin)
+        return [self.node(node_id) for _, node_id in shown[:limit]]
 
     def node(self, node_id: NodeId) -> NodeView:
         """Show one node. Raises: KeyError for an unknown node."""

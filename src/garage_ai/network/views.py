@@ -51,6 +51,11 @@ def node_view(node: Node, images: ImageList, now: float) -> NodeView:
     )
 
 
+def by_name(node: Node) -> tuple[str, NodeId]:
+    """Give a node's place in a list."""
+    return node.enrolled.name, node.id
+
+
 def model_view(name: str, replicas: Sequence[Replica]) -> ModelView:
     """Show a model by those that serve it, at least one."""
     first = replicas[0]
@@ -94,4 +99,4 @@ def warm_nodes(registry: Registry) -> set[NodeId]:
     }
 
 
-__all__ = ["census", "model_view", "node_view", "warm_nodes"]
+__all__ = ["by_name", "census", "model_view", "node_view", "warm_nodes"]

@@ -60,8 +60,9 @@ async def test_the_newest_of_each_node_is_given(desk: Desk) -> None:
     latest = await desk.kept.latest()
     assert {node: kept.benchmark.at for node, kept in latest.items()} == {one: 3.0, two: 2.0}
     assert latest[one].received_at == desk.now
-    assert set(await desk.kept.latest(two)) == {two}
-    assert await desk.kept.latest(silent) == {}
+    assert set(await desk.kept.latest([two])) == {two}
+    assert await desk.kept.latest([silent]) == {}
+    assert await desk.kept.latest([]) == {}
     assert set(await desk.kept.latest(member=OPERATOR)) == {one, two}
     assert await desk.kept.latest(member=MemberId("mbr_other")) == {}
 
@@ -86,7 +87,7 @@ async def test_a_node_cannot_fill_the_disk(desk: Desk, storage: Storage) -> None
     async with storage.read() as connection:
         rows = await connection.execute(counted)
         assert {NodeId(name): count for name, count in rows} == {node: KEPT, other: 1}
-    assert (await desk.kept.latest(node))[node].benchmark.at == KEPT + 2.0
+    assert (await desk.kept.latest([node]))[node].benchmark.at == KEPT + 2.0
 
 
 async def test_a_node_that_is_none_has_no_measurement(desk: Desk) -> None:

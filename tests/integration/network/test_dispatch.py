@@ -1052,6 +1052,11 @@ async def test_nodes_are_shown_one_by_one_and_by_member(
     first, second = await make_node("n0"), await make_node("n1")
     assert [view.id for view in network.nodes()] == [first.id, second.id]
     assert [view.id for view in network.nodes("mbr_n1")] == [second.id]
+    assert [view.id for view in network.nodes(limit=1)] == [first.id]
+    assert [view.id for view in network.nodes(limit=1, after=first.id)] == [second.id]
+    assert network.nodes("mbr_n1", after=second.id) == []
+    with pytest.raises(KeyError):
+        network.nodes(after=NodeId("n2"))
     assert network.node(second.id).member == "mbr_n1"
     with pytest.raises(KeyError):
         network.node(NodeId("n2"))

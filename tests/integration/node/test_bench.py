@@ -65,7 +65,7 @@ async def test_measures_keeps_and_hands_in(edge: Edge, tmp_path: Path, make_mock
     assert result.memory is None
     assert load_history(folder.path) == (result,)
     node = folder.load().node
-    assert (await edge.services.benchmarks.latest(node))[node].benchmark == result
+    assert (await edge.services.benchmarks.latest([node]))[node].benchmark == result
     assert {streams for streams, share in told if share == 1.0} == {1, 4, 8}
 
 

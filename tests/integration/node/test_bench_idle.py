@@ -80,7 +80,7 @@ async def test_an_idle_node_is_measured_once(
     assert [level.streams for level in found.levels] == [1, 4]
     assert found.load is None
     known = node.folder.load().node
-    assert (await edge.services.benchmarks.latest(known))[known].benchmark == found
+    assert (await edge.services.benchmarks.latest([known]))[known].benchmark == found
     asked = mock.state.seen
     async with asyncio.timeout(30):
         await node.measuring().run()

@@ -63,7 +63,9 @@ class OneKey:
     async def revoke(self, key: KeyId, *, of: MemberId | None = None, by: Actor = GATEWAY) -> Key:
         raise NotImplementedError
 
-    async def list(self, of: MemberId | None = None) -> list[Key]:
+    async def list(
+        self, of: MemberId | None = None, limit: int | None = None, after: KeyId | None = None
+    ) -> list[Key]:
         raise NotImplementedError
 
     async def refresh(self) -> None:

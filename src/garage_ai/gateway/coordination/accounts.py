@@ -20,6 +20,7 @@ from garage_ai.gateway.coordination.access import (
     whose,
 )
 from garage_ai.gateway.coordination.limits import first_limits, limit_routes
+from garage_ai.gateway.coordination.paging import After, Limit, next_after
 from garage_ai.gateway.coordination.paths import IdPath
 from garage_ai.gateway.errors import GatewayError
 from garage_ai.gateway.services import Keys, Services
@@ -78,13 +79,15 @@ def _key_routes(services: Services, caller: Admitted) -> APIRouter:
         shown = schemas.KeyGiven.of(made.key, book.of(made.key.id))
         return schemas.KeyMade(**shown.model_dump(), key=made.secret)
 
-    @routes.get("/keys", responses=errors(), openapi_extra=SECURITY)
-    async def list_keys(key: Annotated[Key, Depends(caller)]) -> schemas.KeysGiven:
-        """List the keys, revoked ones too: a member's own, or all for an administrator."""
-        found = await keys.list(only(key))
-        return schemas.KeysGiven(
-            data=[schemas.KeyGiven.of(each, book.of(each.id)) for each in found]
-        )
+    @routes.get("/keys", responses=errors("key_not_found"), openapi_extra=SECURITY)
+    async def list_keys(
+        key: Annotated[Key, Depends(caller)], limit: Limit = None, after: After = None
+    ) -> schemas.KeysGiven:
+        """List the keys, oldest first, revoked ones too: a member's own, or all for an
+        administrator."""
+        found = await keys.list(only(key), limit, None if after is None else KeyId(after))
+        shown = [schemas.KeyGiven.of(each, book.of(each.id)) for each in found]
+        return schemas.KeysGiven(data=shown, after=next_after(found, limit))
 
     @routes.delete(
         "/keys/{key_id}",
@@ -136,11 +139,14 @@ def _token_routes(services: Services, caller: Admitted) -> APIRouter:
         secret = with_fingerprint(made.secret, services.ca_fingerprint)
         return schemas.TokenMade(**shown.model_dump(), token=secret)
 
-    @routes.get("/tokens", responses=errors(), openapi_extra=SECURITY)
-    async def list_tokens(key: Annotated[Key, Depends(caller)]) -> schemas.TokensGiven:
-        """List the tokens: a member's own, or all for an administrator."""
-        found = await tokens.list(only(key))
-        return schemas.TokensGiven(data=[schemas.TokenGiven.of(each) for each in found])
+    @routes.get("/tokens", responses=errors("token_not_found"), openapi_extra=SECURITY)
+    async def list_tokens(
+        key: Annotated[Key, Depends(caller)], limit: Limit = None, after: After = None
+    ) -> schemas.TokensGiven:
+        """List the tokens, oldest first: a member's own, or all for an administrator."""
+        found = await tokens.list(only(key), limit, None if after is None else TokenId(after))
+        shown = [schemas.TokenGiven.of(each) for each in found]
+        return schemas.TokensGiven(data=shown, after=next_after(found, limit))
 
     @routes.delete("/tokens/{token}", responses=errors("token_not_found"), openapi_extra=SECURITY)
     async def revoke_token(

@@ -23,6 +23,7 @@ from garage_ai.gateway.coordination.batch_schemas import (
     FileGiven,
     FilesGiven,
 )
+from garage_ai.gateway.coordination.paging import After
 from garage_ai.gateway.coordination.paths import IdPath
 from garage_ai.gateway.services import Services
 
@@ -30,8 +31,6 @@ MAX_FILES: Final = 10_000
 """Files that OpenAI's clients may ask for, and do where they do not say."""
 FILES_AT_ONCE: Final = 1000
 """Files in one list: some milliseconds of writing; `has_more` tells that there are others."""
-
-After = Annotated[str | None, Query(max_length=64, description="List from behind this id.")]
 
 _CONTENT: Final[dict[int | str, dict[str, Any]]] = {
     200: {

@@ -9,6 +9,7 @@ from garage_ai.accounts import Invite, TokenState
 from garage_ai.accounts.invites import MOST_USES
 from garage_ai.gateway.coordination.ledger_schemas import BalanceGiven
 from garage_ai.gateway.coordination.node_schemas import NodeGiven
+from garage_ai.gateway.coordination.paging import NextPage
 from garage_ai.gateway.coordination.schemas import (
     DAY,
     Asked,
@@ -61,6 +62,7 @@ class InviteMade(InviteGiven):
 
 class InvitesGiven(Given):
     data: list[InviteGiven]
+    after: NextPage
 
 
 class AcceptAsked(Asked):

@@ -21,6 +21,7 @@ from garage_ai.gateway.coordination.access import (
     needs,
 )
 from garage_ai.gateway.coordination.accounts import with_fingerprint
+from garage_ai.gateway.coordination.paging import After, Limit, next_after
 from garage_ai.gateway.coordination.paths import IdPath
 from garage_ai.gateway.services import Services
 
@@ -51,11 +52,17 @@ def _member_routes(services: Services, admin: Admitted) -> APIRouter:
         return schemas.MemberGiven.of(await members.add(asked.name, by=acting(key)))
 
     @routes.get(
-        "/members", responses=errors(), openapi_extra=SECURITY, dependencies=[Depends(admin)]
+        "/members",
+        responses=errors("member_not_found"),
+        openapi_extra=SECURITY,
+        dependencies=[Depends(admin)],
     )
-    async def list_members() -> schemas.MembersGiven:
-        """List all members, the operator of the network among them."""
-        return schemas.MembersGiven(data=[schemas.MemberGiven.of(m) for m in await members.list()])
+    async def list_members(limit: Limit = None, after: After = None) -> schemas.MembersGiven:
+        """List all members, the operator of the network among them, oldest first."""
+        found = await members.list(limit, None if after is None else MemberId(after))
+        return schemas.MembersGiven(
+            data=[schemas.MemberGiven.of(each) for each in found], after=next_after(found, limit)
+        )
 
     @routes.post(
         "/members/{member}/suspend",
@@ -120,12 +127,16 @@ def _invite_routes(services: Services, admin: Admitted) -> APIRouter:
         return member_schemas.InviteMade(**shown.model_dump(), secret=secret)
 
     @routes.get(
-        "/invites", responses=errors(), openapi_extra=SECURITY, dependencies=[Depends(admin)]
+        "/invites",
+        responses=errors("invite_not_found"),
+        openapi_extra=SECURITY,
+        dependencies=[Depends(admin)],
     )
-    async def list_invites() -> member_schemas.InvitesGiven:
-        """List all invites."""
-        shown = [member_schemas.InviteGiven.of(each) for each in await invites.list()]
-        return member_schemas.InvitesGiven(data=shown)
+    async def list_invites(limit: Limit = None, after: After = None) -> member_schemas.InvitesGiven:
+        """List all invites, oldest first."""
+        found = await invites.list(limit, None if after is None else InviteId(after))
+        shown = [member_schemas.InviteGiven.of(each) for each in found]
+        return member_schemas.InvitesGiven(data=shown, after=next_after(found, limit))
 
     @routes.delete(
         "/invites/{invite}", responses=errors("invite_not_found"), openapi_extra=SECURITY

@@ -8,6 +8,7 @@ from typing import Annotated, Final, Literal, Self, TypeVar
 from pydantic import Field
 
 from garage_ai.accounts import NodeBenchmark
+from garage_ai.gateway.coordination.paging import NextPage
 from garage_ai.gateway.coordination.schemas import Asked, Given, Name, Nano
 from garage_ai.gateway.electricity import Assumption, electricity_of
 from garage_ai.ledger import FigureJudge, Standing
@@ -283,6 +284,7 @@ class ForfeitedGiven(Given):
 
 class NodesGiven(Given):
     data: list[NodeGiven]
+    after: NextPage
 
 
 class RemovedGiven(Given):

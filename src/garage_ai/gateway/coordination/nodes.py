@@ -22,6 +22,7 @@ from garage_ai.gateway.coordination.access import (
     needs,
     only,
 )
+from garage_ai.gateway.coordination.paging import After, Limit, next_after
 from garage_ai.gateway.errors import BadRequest, GatewayError
 from garage_ai.gateway.services import Services
 from garage_ai.network.models import EnrolledNode, NodeView
@@ -168,15 +169,19 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     network = services.network
     caller, admin = needs(doorkeeper, "member", "admin"), needs(doorkeeper, "admin")
 
-    @routes.get("/nodes", responses=errors(), openapi_extra=SECURITY)
-    async def list_nodes(key: Annotated[Key, Depends(caller)]) -> node_schemas.NodesGiven:
+    @routes.get("/nodes", responses=errors("node_not_found"), openapi_extra=SECURITY)
+    async def list_nodes(
+        key: Annotated[Key, Depends(caller)], limit: Limit = None, after: After = None
+    ) -> node_schemas.NodesGiven:
         """List the nodes by name: a member's own, or all for an administrator."""
-        kept = await services.benchmarks.latest(member=only(key))
+        behind = None if after is None else _view(services, after, key).id
+        views = network.nodes(only(key), limit, behind)
+        among = None if limit is None else [view.id for view in views]
+        kept = await services.benchmarks.latest(among, member=only(key))
         shown = [
-            node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures)
-            for view in network.nodes(only(key))
+            node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures) for view in views
         ]
-        return node_schemas.NodesGiven(data=shown)
+        return node_schemas.NodesGiven(data=shown, after=next_after(views, limit))
 
     @routes.get("/nodes/{node}", responses=errors("node_not_found"), openapi_extra=SECURITY)
     async def show_node(
@@ -262,7 +267,7 @@ def node_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
 
 async def _shown(services: Services, view: NodeView) -> node_schemas.NodeGiven:
-    kept = await services.benchmarks.latest(view.id)
+    kept = await services.benchmarks.latest([view.id])
     return node_schemas.NodeGiven.of(view, kept.get(view.id), services.figures)
 
 

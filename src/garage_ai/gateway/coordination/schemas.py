@@ -16,6 +16,7 @@ from garage_ai.accounts import (
     TokenState,
 )
 from garage_ai.gateway.coordination.limit_schemas import LimitsAsked, LimitsGiven
+from garage_ai.gateway.coordination.paging import NextPage
 from garage_ai.network.models import ModelView
 from garage_ai.wire.regions import County
 
@@ -97,6 +98,7 @@ class TokenMade(TokenGiven):
 
 class TokensGiven(Given):
     data: list[TokenGiven]
+    after: NextPage
 
 
 class MemberAsked(Asked):
@@ -119,6 +121,7 @@ class MemberGiven(Given):
 
 class MembersGiven(Given):
     data: list[MemberGiven]
+    after: NextPage
 
 
 class KeyAsked(Asked):
@@ -166,6 +169,7 @@ class KeyMade(KeyGiven):
 
 class KeysGiven(Given):
     data: list[KeyGiven]
+    after: NextPage
 
 
 class ModelGiven(Given):
