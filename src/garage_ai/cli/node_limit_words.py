@@ -57,7 +57,7 @@ LIMITS: Final[dict[str, tuple[str, str]]] = {
         "Kronor per kWh, spotpris utan skatt och avgifter, att stoppa över, eller off.",
     ),
     "limits.price_area": (
-        "SE1, SE2, SE3 or SE4: with it kronor are counted; prices are asked for once a day. Or off.",
+        "SE1, SE2, SE3 or SE4: kronor are counted then; prices are asked for once a day. Or off.",
         "SE1, SE2, SE3 eller SE4: då räknas kronor; priser hämtas en gång om dagen. Eller off.",
     ),
     "limits.max_kwh_day": (

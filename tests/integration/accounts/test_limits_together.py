@@ -39,8 +39,11 @@ async def make_key(url: str, limits: LimitSettings) -> KeyId:
 async def hammer(url: str, key: KeyId, seconds: float) -> list[list[tuple[float, int]]]:
     """Let gateways hammer one key; gives what each let in, and when."""
     words = (sys.executable, PROCESS, url, key, OPERATOR, str(seconds))
-    pipes = {"stdin": asyncio.subprocess.PIPE, "stdout": asyncio.subprocess.PIPE}
-    processes = [await asyncio.create_subprocess_exec(*words, **pipes) for _ in range(GATEWAYS)]
+    pipe = asyncio.subprocess.PIPE
+    processes = [
+        await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe)
+        for _ in range(GATEWAYS)
+    ]
     for process in processes:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"ready\n"
