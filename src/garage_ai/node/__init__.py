@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         NoAgent,
         NodeError,
         NotEnrolled,
+        NotKept,
         NotPossible,
         Removed,
     )
@@ -31,6 +32,7 @@ _HOMES: Final = {
     "NodeError": "errors",
     "NodeFolder": "folder",
     "NotEnrolled": "errors",
+    "NotKept": "errors",
     "NotPossible": "errors",
     "Record": "folder",
     "Removed": "errors",
@@ -57,6 +59,7 @@ __all__ = [
     "NodeError",
     "NodeFolder",
     "NotEnrolled",
+    "NotKept",
     "NotPossible",
     "Record",
     "Removed",
