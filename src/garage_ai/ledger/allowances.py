@@ -146,11 +146,6 @@ class Allowances:
         allowance.unsettled -= 1
         if end == "refused":
             allowance.lost = True
-        self._forget(allowance)
-
-    def _forget(self, allowance: Allowance) -> None:
-        if allowance.lost and allowance.at_rest:
-            self._open.pop(allowance.lease, None)
 
     def _new_payer(self, member: MemberId) -> Payer:
         account = member_account(member)
@@ -295,10 +290,10 @@ class Allowances:
 
     async def _give_back(self, unused: Sequence[Allowance]) -> None:
         async with self._returning:
-            # Also one that was never seen: the answer that it was leased may have been lost.
-            ids = [each.lease for each in unused if not each.lost]
-            if ids:
-                await self._leases.close(ids)
+            # Also one that was never seen: the answer that it was leased may have been lost. And
+            # one that refused a settlement, which may be open all the same: nobody else does it.
+            if unused:
+                await self._leases.close([each.lease for each in unused])
             for allowance in unused:
                 self._open.pop(allowance.lease, None)
 
@@ -321,7 +316,6 @@ class Allowances:
     def _lose(self, allowance: Allowance) -> None:
         _log.warning("lease_lost", lease=allowance.lease)
         allowance.lost = True
-        self._forget(allowance)
 
 
 def _amounts(waiting: Sequence[Waiter]) -> list[int]:

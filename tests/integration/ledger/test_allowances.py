@@ -197,6 +197,21 @@ async def test_a_refused_settlement_tells_that_the_lease_is_lost(
     assert (await ledger.balance(A)).amount == 980
 
 
+async def test_a_lease_that_refused_a_settlement_goes_back(
+    ledger: Ledger, allowances: Paying
+) -> None:
+    """It may have been good all the same, and its payer is to have what lies in it."""
+    await ledger.post([use("u1", A, B, 7)])
+    allowances.pay(await allowances.reserve(ANNA, NanoGai(100)), [use("u1", A, B, 30)])
+    await settled(allowances)
+    assert allowances.writer.counts.refused == 1
+    held = await allowances.reserve(ANNA, NanoGai(100))
+    assert (await ledger.verify()).open_leases == 2
+    await allowances.tick()
+    assert (await ledger.verify()).open_leases == 1
+    held.void()
+
+
 async def test_a_lease_that_ended_unseen_is_found_when_more_is_asked(
     ledger: Ledger, allowances: Paying, others: Leases
 ) -> None:
