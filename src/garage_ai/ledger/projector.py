@@ -75,7 +75,9 @@ class Projector:
                     pass
                 if loop.time() >= sweep_at:
                     sweep_at = loop.time() + SWEEP_SECONDS
-                    await self._leases.sweep()
+                    if await self._leases.sweep():
+                        # There may be more: payers of a gateway that is gone wait for theirs.
+                        sweep_at = loop.time()
                 if loop.time() >= forget_at:
                     forget_at = loop.time() + FORGET_SECONDS
                     await self._leases.forget()
