@@ -142,7 +142,8 @@ class RewardJobs:
     async def release(self, now: datetime) -> None:
         """Release what was held back of nodes that have proved themselves, or had when they left.
 
-        What comes to be held back of one that has follows.
+        What comes to be held back of one that has follows. Where nothing is to be held back any
+        more, by the rules of now, all of it is released.
         """
         turns = await self.book.turns()
         # Read behind the turns: what an account holds is then without all of them.
@@ -154,7 +155,8 @@ class RewardJobs:
             released, forfeited, number = turns.get(node.id, Turns())
             since = max(node.since, forfeited or node.since)
             has_proved = released is not None and released >= since
-            if has_proved or await self._proofs.has_proved(
+            owed = has_proved or not self._rules.escrow
+            if owed or await self._proofs.has_proved(
                 node.id, node.member, since, node.until or now, newest
             ):
                 await self._release(node, number, now)
