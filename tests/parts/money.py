@@ -31,9 +31,9 @@ def use(name: str, debit: AccountId, credit: AccountId, amount: int) -> Transfer
     return Transfer(name, Kind.USE, debit, credit, NanoGai(amount), NOON, name[:64])
 
 
-def fee(name: str, debit: AccountId, amount: int) -> Transfer:
-    """Make the network's share of what a request costs."""
-    return Transfer(name, Kind.FEE, debit, FEE, NanoGai(amount), NOON, name[:64])
+def fee(name: str, debit: AccountId, amount: int, request: str | None = None) -> Transfer:
+    """Make the network's share of what a request costs; its id is the transfer's if not given."""
+    return Transfer(name, Kind.FEE, debit, FEE, NanoGai(amount), NOON, request or name[:64])
 
 
 def settlement(lease: LeaseId, *transfers: Transfer) -> Settlement:

@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.audit.models import Action, Actor, Detail, Entry
 from garage_ai.audit.service import AuditLog
+from garage_ai.ledger.agreement import disagreements
 from garage_ai.ledger.books import Position, digest_of, sides
 from garage_ai.ledger.errors import InvalidTransfer
 from garage_ai.ledger.models import ADJUSTMENTS, AccountId, Kind, Transfer
@@ -85,8 +86,9 @@ class Verification:
 async def verify(storage: Storage) -> Verification:
     """Check every transfer by itself, and all of them together against what follows from them.
 
-    A changed, missing, added or doubled row is found in any table, unless whoever changed it made
-    all the others fit: against that, keep an export. Raises: StorageError.
+    A changed, missing, added or doubled row is found in the ledger's tables, and so is a charge in
+    usage or a reward that was posted, unless whoever changed it made all the others fit: against
+    that, keep an export. Raises: StorageError.
     """
     seen = Verification()
     async with storage.read(VERIFY_SECONDS) as connection:
@@ -100,6 +102,8 @@ async def verify(storage: Storage) -> Verification:
         )
         count, amount = rows.one()
         seen.unaccounted_leases, seen.unaccounted = int(count), int(amount)
+        async for row, what in disagreements(connection):
+            seen.found(row, what)
     _compare(computed, found, leased, seen)
     return seen
 

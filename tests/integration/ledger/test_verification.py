@@ -6,10 +6,11 @@ from tests.parts.money import NOON, A, B, C, fee, grant, receipt, settlement, us
 
 from garage_ai.audit.models import COMMAND_LINE
 from garage_ai.audit.service import AuditLog
-from garage_ai.ledger import ADJUSTMENTS, Kind, Leases, Ledger, NanoGai, Transfer
+from garage_ai.ledger import ADJUSTMENTS, ISSUANCE, Kind, Leases, Ledger, NanoGai, Transfer
 from garage_ai.ledger.books import LeaseId, Position
 from garage_ai.ledger.leases import Request, Wish
 from garage_ai.ledger.projector import project
+from garage_ai.ledger.reward_book import Reward, RewardBook
 from garage_ai.ledger.verification import rebuild, stream_transfers
 from garage_ai.storage import Storage
 
@@ -32,12 +33,26 @@ async def books(ledger: Ledger, storage: Storage) -> Ledger:
     for number in range(3):
         await leases.extend([Request(LeaseId(f"l{number}"), A, Wish(10, 100, 100))])
     await leases.extend([Request(LeaseId("l3"), B, Wish(10, 10, 10))])
-    await ledger.enter([receipt(settlement(LeaseId("l0"), use("u1", A, B, 30), fee("f1", A, 3)))])
-    await project(storage)
-    await ledger.enter([receipt(settlement(LeaseId("l1"), use("u2", A, B, 30), fee("f2", A, 3)))])
+    for number in range(2):
+        name = f"u{number + 1}"
+        cost = use(name, A, B, 30), fee(f"f{number + 1}", A, 3, name)
+        await ledger.enter([receipt(settlement(LeaseId(f"l{number}"), *cost))])
+        if not number:
+            await project(storage)
     await ledger.post([use("u3", A, C, 7), use("u4", B, A, 7)])
     await leases.close([LeaseId("l2")])
     return ledger
+
+
+@pytest.fixture
+async def beside(books: Ledger, storage: Storage) -> Ledger:
+    """Keep beside them what a gateway that is gone left, and a grant that was decided."""
+    await Leases(storage, "g2").sweep(grace=-86_400)
+    given = RewardBook(storage, books)
+    await given.decide([Reward("grant/c", "2026-11", Kind.GRANT, ISSUANCE, C, NanoGai(5))], NOON)
+    await given.post(NOON)
+    assert (await books.verify()).findings == []
+    return books
 
 
 async def tamper(storage: Storage, statement: str) -> None:
@@ -86,6 +101,29 @@ async def test_a_changed_row_is_found(books: Ledger, storage: Storage, statement
     seen = await books.verify()
     assert not seen.sound
     assert seen.findings
+
+
+@pytest.mark.parametrize(
+    ("statement", "row"),
+    [
+        ("UPDATE usage SET charge = charge + 1 WHERE request_id = 'u1'", "usage u1"),
+        ("UPDATE usage SET charge = NULL WHERE request_id = 'u1'", "usage u1"),
+        ("UPDATE usage SET request_id = 'u9' WHERE request_id = 'u1'", "usage u9"),
+        ("UPDATE rewards SET amount = amount + 1", "reward grant/c"),
+        ("UPDATE rewards SET credit = 'member:mbr_thief'", "reward grant/c"),
+        ("UPDATE rewards SET id = 'grant/d'", "reward grant/d"),
+        ("UPDATE unaccounted SET amount = amount - 1 WHERE lease = 'l0'", "lease l0"),
+        ("UPDATE unaccounted SET payer = 'member:mbr_bert' WHERE lease = 'l0'", "lease l0"),
+        ("DELETE FROM unaccounted WHERE lease = 'l0'", "lease l0"),
+        ("UPDATE leases SET state = 'closed' WHERE id = 'l0'", "lease l0"),
+    ],
+)
+async def test_what_stands_beside_the_entries_says_the_same(
+    beside: Ledger, storage: Storage, statement: str, row: str
+) -> None:
+    """A charge that was never entered, a reward that is another, a loss that is kept quiet."""
+    await tamper(storage, statement)
+    assert [each.row for each in (await beside.verify()).findings] == [row]
 
 
 async def test_adjustments_are_told(books: Ledger) -> None:

@@ -112,7 +112,7 @@ async def request(
         spent = chance.randint(1, held.amount)
         kept = spent // 10
         shares = [use(f"u{number}", account, B, spent - kept)]
-        shares += [fee(f"f{number}", account, kept)] if kept else []
+        shares += [fee(f"f{number}", account, kept, f"u{number}")] if kept else []
         for _ in range(chance.choice([1, 1, 2])):
             gateway.pay(held, shares)
         told[f"u{number}"] = spent

@@ -201,7 +201,8 @@ class BooksMachine(RuleBasedStateMachine):
         entered: list[Transfer] = []
         for lease, amount, more, payee in wishes:
             mine = self.lent[lease]
-            asked = use(self.name(), mine.payer, payee, amount), fee(self.name(), mine.payer, more)
+            paid = use(self.name(), mine.payer, payee, amount)
+            asked = paid, fee(self.name(), mine.payer, more, paid.request_id)
             group.append(receipt(settlement(lease, *asked)))
             fits = mine.state == "open" and amount + more <= mine.amount - mine.settled
             expected.append("entered" if fits else "refused")
