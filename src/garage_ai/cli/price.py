@@ -119,17 +119,23 @@ def history(
 def _table(entries: Sequence["Price"]) -> None:
     rows = [
         (
-            output.harmless(each.note or each.model),
+            _named(each),
             in_gai(each.prompt),
             in_gai(each.completion),
             f"{Decimal(each.batch_permille) / 10:f} %",
             output.minute(each.effective_from),
             each.set_by or say("derived"),
+            each.note if each.set_by else "",
         )
         for each in entries
     ]
-    columns = ("model", "prompt", "completion", "batch", "from", "by")
+    columns = ("model", "prompt", "completion", "batch", "from", "by", "note")
     output.write_table([say(f"table.{column}") for column in columns], rows)
+
+
+def _named(entry: "Price") -> str:
+    """Name a model; what a gateway priced by itself has its name as its note."""
+    return entry.name or ("" if entry.set_by else entry.note) or entry.model
 
 
 __all__ = ["amount", "app", "in_gai", "share"]

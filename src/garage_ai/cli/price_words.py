@@ -60,6 +60,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     "table.batch": ("batch", "batch"),
     "table.from": ("from", "från"),
     "table.by": ("by", "av"),
+    "table.note": ("note", "anteckning"),
 }
 
 

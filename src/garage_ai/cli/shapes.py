@@ -257,6 +257,7 @@ class Price(msgspec.Struct, frozen=True):
     prompt: str
     completion: str
     effective_from: str
+    name: str | None = None
     set_by: str | None = None
     note: str = ""
     batch_permille: int = 500

@@ -159,7 +159,9 @@ class Handler(BaseHTTPRequestHandler):
             ("POST", "/v1/batches"): self.gateway.batches[0],
             ("GET", "/v1/batches"): {"data": self.gateway.batches, "has_more": True},
             ("GET", "/api/v1/prices"): {"data": [derived], "coming": [price]},
-            ("GET", "/api/v1/prices/history"): {"data": [price]},
+            ("GET", "/api/v1/prices/history"): {
+                "data": [price | {"model": "sha256:ab", "name": "tiny"}]
+            },
             ("PUT", "/api/v1/prices"): price,
             ("GET", "/v1/models"): {"data": MODELS},
             ("POST", "/api/v1/keys"): made,

@@ -235,11 +235,12 @@ def test_an_image_is_decided_about(cli: Cli, gateway: FakeGateway, verb: str, st
 def test_prices_as_a_table(cli: Cli, gateway: FakeGateway) -> None:
     """In GAI for a million tokens; what nobody set is said to be derived."""
     assert cli("price", "list").stdout == (
-        "model  prompt GAI/M  answer GAI/M  batch  from              by\n"
+        "model  prompt GAI/M  answer GAI/M  batch  from              by       note\n"
         "*              0.12          0.83  50 %   2026-11-23 15:00  derived\n"
-        "usual          0.12          0.83  50 %   2026-11-23 15:00  mbr_1\n"
+        "tiny           0.12          0.83  50 %   2026-11-23 15:00  mbr_1    usual\n"
     )
-    assert "0.83" in cli("price", "history", "tiny").stdout
+    _, told = cli("price", "history", "tiny").stdout.splitlines()
+    assert told.split()[:3] == ["tiny", "0.12", "0.83"]
     assert gateway.paths[-1] == "GET /api/v1/prices/history?model=tiny"
     assert json.loads(cli("price", "list", "--json").stdout)["coming"][0]["completion"] == "830000"
 

@@ -45,6 +45,7 @@ async def test_a_price_is_set_with_notice(edge: Edge) -> None:
     """It is listed as coming and told in the history, with who set it; the log has it too."""
     made = told(await api(edge, "PUT", "/prices", NEW | {"note": "half"}))
     assert (made["prompt"], made["completion"], made["note"]) == ("5", "70", "half")
+    assert (made["model"], made["name"]) == ("theirs", None)
     assert made["set_by"] == "mbr_operator"
     answer = await listed(edge)
     assert [each["id"] for each in answer["coming"]] == [made["id"]]
@@ -59,6 +60,7 @@ async def test_a_name_of_the_catalogue_means_its_manifest(edge: Edge) -> None:
     """Whoever prices it by name prices what that is."""
     made = told(await api(edge, "PUT", "/prices", NEW | {"model": DEFAULT_MODEL}))
     assert made["model"].startswith("sha256:")
+    assert made["name"] == DEFAULT_MODEL
     history = (await listed(edge, f"/prices/history?model={DEFAULT_MODEL}"))["data"]
     assert [each["set_by"] for each in history] == ["mbr_operator", None]
 

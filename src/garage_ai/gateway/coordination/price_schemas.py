@@ -5,6 +5,7 @@ from typing import Annotated, Self
 
 from pydantic import Field
 
+from garage_ai.catalog import Catalog, Digest
 from garage_ai.gateway.coordination.moments import Moment
 from garage_ai.gateway.coordination.schemas import Asked, Given
 from garage_ai.ledger.charges import Price
@@ -51,6 +52,9 @@ class PriceAsked(Asked):
 class PriceGiven(Given):
     id: str
     model: str = Field(description=f"A digest or a name; `{ANY_MODEL}` is every other model.")
+    name: str | None = Field(
+        description="What the catalogue calls a model that is given by its digest."
+    )
     prompt: PriceText
     completion: PriceText
     effective_from: datetime
@@ -62,11 +66,13 @@ class PriceGiven(Given):
     )
 
     @classmethod
-    def of(cls, entry: PriceEntry) -> Self:
+    def of(cls, entry: PriceEntry, catalog: Catalog) -> Self:
         """Show an entry."""
+        known = catalog.by_digest(Digest(entry.subject))
         return cls(
             id=entry.id,
             model=entry.subject,
+            name=None if known is None else known.name,
             prompt=str(entry.price.prompt),
             completion=str(entry.price.completion),
             effective_from=entry.effective_from,

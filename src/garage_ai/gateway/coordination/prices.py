@@ -29,9 +29,10 @@ def price_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     async def list_prices() -> PricesGiven:
         """List the prices that hold now, and those to come. A request keeps the price that held
         when it was admitted."""
+        catalog = services.catalogue.catalog
         return PricesGiven(
-            data=[PriceGiven.of(entry) for entry in prices.held],
-            coming=[PriceGiven.of(entry) for entry in prices.coming],
+            data=[PriceGiven.of(entry, catalog) for entry in prices.held],
+            coming=[PriceGiven.of(entry, catalog) for entry in prices.coming],
         )
 
     @routes.get("/history", dependencies=any_key, responses=errors(), openapi_extra=SECURITY)
@@ -41,22 +42,23 @@ def price_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
         """List every price there was or will be, newest first, of one model or of all."""
         catalog = services.catalogue.catalog
         found = prices.history(None if model is None else subject_of(model, catalog))
-        return PriceHistoryGiven(data=[PriceGiven.of(entry) for entry in found])
+        return PriceHistoryGiven(data=[PriceGiven.of(entry, catalog) for entry in found])
 
     @routes.put("", responses=errors("invalid_price", "price_too_soon"), openapi_extra=SECURITY)
     async def set_price(
         asked: PriceAsked, key: Annotated[Key, Depends(needs(doorkeeper, "admin"))]
     ) -> PriceGiven:
         """Add a price to the list; those before it stay in the history."""
+        catalog = services.catalogue.catalog
         entry = await prices.set(
-            subject_of(asked.model, services.catalogue.catalog),
+            subject_of(asked.model, catalog),
             asked.price,
             by=Actor.key(key.id, key.member),
             effective_from=asked.effective_from,
             note=asked.note,
             batch_permille=asked.batch_permille,
         )
-        return PriceGiven.of(entry)
+        return PriceGiven.of(entry, catalog)
 
     return routes
 
