@@ -14,6 +14,7 @@ from sqlalchemy import Row, func, insert, select
 
 from garage_ai.audit.models import GATEWAY, Action, Actor, Clock, Detail, Entry, utc_now
 from garage_ai.audit.service import AuditLog
+from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.ledger.charges import MILLE, Price
 from garage_ai.ledger.errors import InvalidPrice, PriceTooSoon
 from garage_ai.ledger.models import GAI, NanoGai
@@ -241,6 +242,10 @@ def _checked_subject(subject: str) -> str:
     subject = subject.strip()
     if not 1 <= len(subject) <= _MAX_SUBJECT or not subject.isprintable():
         raise InvalidPrice(f"a price is for a digest or a name of 1 to {_MAX_SUBJECT} characters")
+    if subject == CHAT_ALIAS:
+        raise InvalidPrice(
+            f"{CHAT_ALIAS} costs what the model costs that it stands for: price that"
+        )
     return subject
 
 

@@ -73,6 +73,7 @@ async def test_a_name_of_the_catalogue_means_its_manifest(edge: Edge) -> None:
         ({"prompt": 5}, "invalid_value"),
         ({"completion": "9999999999999"}, "invalid_price"),
         ({"model": ""}, "invalid_value"),
+        ({"model": "garage-chat"}, "invalid_price"),
         ({"effective_from": "2026-01-01T00:00:00Z"}, "price_too_soon"),
     ],
 )
