@@ -195,10 +195,12 @@ def adjust(
 
 def _row(account: str, entry: "Entry") -> tuple[str, ...]:
     paid = entry.debit == account
+    # Whoever uses an own node pays itself: what goes out comes in, and the balance stays.
+    sign = ("±" if entry.credit == account else "-") if paid else ""
     return (
         output.minute(entry.at),
         entry.kind,
-        gai(f"-{entry.amount}" if paid else entry.amount),
+        sign + gai(entry.amount),
         entry.credit if paid else entry.debit,
         " ".join(filter(None, (entry.request_id, entry.note))),
     )

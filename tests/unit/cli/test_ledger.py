@@ -7,6 +7,7 @@ from collections.abc import Generator
 import pytest
 
 from garage_ai.cli import ledger
+from garage_ai.cli.ledger_shapes import Entry, Statement
 
 
 def test_an_export_ends_when_its_reader_has_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -27,3 +28,24 @@ def test_an_export_ends_when_its_reader_has_left(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(sys, "stdout", Gone())
     ledger.export()
     assert asked == ["line 0"]
+
+
+def test_who_uses_an_own_node_sees_that_it_costs_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What goes to the account itself is neither taken from it nor given to it."""
+    me, other = "member:mbr_me", "member:mbr_other"
+    ways = ((me, me), (me, other), (other, me))
+    entries = [
+        Entry(f"t{number}", "use", debit, credit, "1500000000", "2026-11-23T15:00:00Z")
+        for number, (debit, credit) in enumerate(ways)
+    ]
+
+    class Books:
+        def statement(self, *_: object) -> Statement:
+            return Statement(me, tuple(entries))
+
+    monkeypatch.setattr(ledger, "client", lambda *_: Books())
+    ledger.statement(limit=50)
+    _, *rows = capsys.readouterr().out.splitlines()
+    assert [row.split()[3] for row in rows] == ["±1.500000000", "-1.500000000", "1.500000000"]
