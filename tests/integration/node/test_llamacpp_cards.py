@@ -99,6 +99,32 @@ async def test_it_answers_with_all_layers_on_the_card(
     assert stand.engine.device == Device((GPU,), 31, 31)
 
 
+async def test_the_first_load_of_an_agent_says_how_long_it_will_take(stand: Stand) -> None:
+    """By the last good one of this model here: to its owner in words, to gateways in seconds."""
+    (stand.folder.parent / "run").mkdir()
+    kept = stand.folder.parent / "run" / "llamacpp-load-seconds"
+    kept.write_text(f"40.0 {DIGEST}\n")
+    told = []
+    stand.engine.on_change(lambda: told.append((stand.engine.reason, stand.engine.seconds_left)))
+    await stand.engine.start()
+    await until(lambda: stand.engine.state == "ready")
+    guesses = [left for reason, left in told if reason == "the engine is starting; about 40 s left"]
+    assert guesses
+    assert all(30 < left <= 40 for left in guesses)
+    assert float(kept.read_text().split()[0]) < 30
+    await stand.engine.release()
+    kept.write_text(f"40.0 sha256:{'0' * 64}\n")
+    await stand.engine.stop()
+    # Another model's time, and a whole agent later: nothing is guessed.
+    again = Stand(stand.folder.parent)
+    words = set()
+    again.engine.on_change(lambda: words.add(again.engine.reason))
+    await again.engine.start()
+    await until(lambda: again.engine.state == "ready")
+    await again.engine.stop()
+    assert words == {"the engine is starting", ""}
+
+
 async def test_at_work_only_its_errors_are_kept(
     stand: Stand, make_agent: MakeAgent, caller: Caller
 ) -> None:
@@ -132,12 +158,16 @@ NOT_SERVED = [
 async def test_what_is_not_on_the_card_is_not_served(
     stand: Stand, says: str, more: dict[str, object], why: str
 ) -> None:
-    """It is ended and tried again, and the reason says what to do about it."""
+    """It is ended and tried again, and the reason says what to do about it, beside a guess."""
     tell(stand.folder, says=says, **more)
+    (stand.folder.parent / "run").mkdir()
+    (stand.folder.parent / "run" / "llamacpp-load-seconds").write_text(f"900 {DIGEST}")
     await stand.engine.start()
     try:
         await until(lambda: stand.launcher.started > 1, seconds=30)
         assert stand.engine.state == "loading"
+        assert re.search(why, stand.engine.reason), stand.engine.reason
+        await until(lambda: "; about 900 s left" in stand.engine.reason, seconds=30)
         assert re.search(why, stand.engine.reason), stand.engine.reason
     finally:
         await stand.engine.stop()

@@ -9,9 +9,11 @@ import structlog
 
 from garage_ai.node.engines.child import Child
 from garage_ai.node.engines.launch import BareLauncher, Launcher, OnLine, Startable
+from garage_ai.node.engines.load_time import keep_took, took_before, with_guess
 from garage_ai.node.engines.port import Dedicates, Fence, Offer
 from garage_ai.node.engines.supervised import SupervisedEngine
 from garage_ai.node.errors import EngineError, EngineLost, NoRoom, NotPossible
+from garage_ai.wire.messages import EngineState
 
 _log = structlog.get_logger(__name__)
 
@@ -29,6 +31,7 @@ class LaunchedEngine(SupervisedEngine):
         self._launcher = launcher or BareLauncher()
         self._socket_folder = run
         self._planned_at: float | None = time.monotonic()
+        self._loads_for = ""
 
     @property
     @abstractmethod
@@ -66,12 +69,28 @@ class LaunchedEngine(SupervisedEngine):
                 raise EngineLost(waits or str(error)) from error
             self._planned_at = time.monotonic()
         await super()._fit()
+        known = took_before(self._run_folder, self.kind, self._offer.digest)
+        self._load_seconds = known or self._load_seconds
+
+    def _become(self, state: EngineState, reason: str) -> None:
+        if state == "ready" and self._state != "ready":
+            self._keep_load()
+        super()._become(state, reason)
+
+    def _keep_load(self) -> None:
+        """Keep how long it loaded, for the guess of the next start."""
+        keep_took(self._run_folder, self.kind, self._offer.digest, self._load_seconds)
+
+    def _tell_loading(self) -> None:
+        """Tell how long it may still load, beside why it is loaded anew, if it is."""
+        self._become("loading", with_guess(self._loads_for, self.seconds_left))
 
     async def _plan_anew(self) -> None:
         """Decide again how it is run, by what is free now. Raises: NotPossible."""
 
     async def _launch(self) -> Child:
         self._planned_at = None
+        self._loads_for = self.reason
         return await self._launcher.launch(
             self._startable, self._socket_folder, self._log, self._on_line
         )

@@ -149,6 +149,7 @@ class LlamaEngine(LaunchedEngine):
         return True
 
     async def _until_ready(self, child: Child) -> None:
+        self._tell_loading()
         await child.ready(LOAD_SECONDS)
 
     async def _prove(self) -> None:

@@ -96,6 +96,7 @@ class LlamaOnCards(LlamaEngine):
         end = asyncio.ensure_future(child.ended())
         try:
             while not await self._answers():
+                self._tell_loading()
                 await asyncio.wait({end}, timeout=LOOK_SECONDS)
                 if end.done():
                     await child.all_read()

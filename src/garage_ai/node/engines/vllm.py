@@ -1,7 +1,6 @@
 """vLLM in processes of its own, out of an environment of its own, behind a unix socket."""
 
 import asyncio
-import contextlib
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -29,7 +28,6 @@ from garage_ai.wire.frames import Priority, Route
 _OK: Final = 200
 _POLL_SECONDS: Final = 0.5
 _ANSWER_SECONDS: Final = 5.0
-_TOOK: Final = "vllm-load-seconds"
 _LONG_PROMPT: Final = "The quick brown fox jumps over the lazy dog. " * 8
 
 
@@ -140,7 +138,7 @@ class VllmEngine(LaunchedEngine):
         await end_orphans(MARK, self._run_folder.absolute())
         # vLLM does not take the place of a socket that is there.
         (self._socket_folder / SOCKET).unlink(missing_ok=True)
-        self._story = Story(_now(), self._took_before())
+        self._story = Story(_now(), self._load_seconds)
         self._heard_at = _now()
         self._load, self._misses = None, 0
         return await super()._launch()
@@ -168,7 +166,6 @@ class VllmEngine(LaunchedEngine):
             end.cancel()
         self._become("loading", self._story.words(_now()))
         await self._complete(_LONG_PROMPT, 8, self._patience.warm_up)
-        self._keep_took(self._story.took(_now()))
 
     async def _answers(self) -> bool:
         try:
@@ -234,16 +231,6 @@ class VllmEngine(LaunchedEngine):
 
         Raises: EngineError.
         """
-
-    def _took_before(self) -> float:
-        """Read how long the last good start took; 0 where none is known."""
-        with contextlib.suppress(OSError, ValueError):
-            return max(0.0, min(float((self._run_folder / _TOOK).read_text("ascii")), 86_400.0))
-        return 0.0
-
-    def _keep_took(self, seconds: float) -> None:
-        with contextlib.suppress(OSError):
-            (self._run_folder / _TOOK).write_text(f"{seconds:.1f}\n", "ascii")
 
 
 def _now() -> float:

@@ -6,6 +6,7 @@ Nothing of its log is taken for true but for the owner's eyes and a guess at the
 import re
 from typing import Final
 
+from garage_ai.node.engines.load_time import with_guess
 from garage_ai.node.fitting.signs import CARD_FULL, NO_CACHE
 
 _STAGES: Final = (
@@ -70,9 +71,7 @@ class Story:
 
     def words(self, now: float) -> str:
         """Say how far it is: `loading weights 2/4; about 40 s left`."""
-        left = self.left(now)
-        guess = f"; about {_rounded(left)} s left" if left else ""
-        return f"{self._stage}{self._detail}{guess}"
+        return with_guess(f"{self._stage}{self._detail}", self.left(now))
 
     def left(self, now: float) -> float:
         """Guess the seconds left, from the last good start; 0 where there was none."""
@@ -88,12 +87,6 @@ class Story:
 def _advised(cause: str) -> str:
     advice = next((words for pattern, words in _ADVICE if pattern.search(cause)), "")
     return f"{advice} ({cause})" if advice else cause
-
-
-def _rounded(seconds: float) -> int:
-    """Round as a guess is: to five seconds, to thirty from a minute on."""
-    step = 5 if seconds < 60 else 30
-    return max(step, round(seconds / step) * step)
 
 
 __all__ = ["Story"]

@@ -74,6 +74,9 @@ class HeadlessRank(LeadingRank):
     async def _prove(self) -> None:
         """Ask nothing: nobody listens."""
 
+    def _keep_load(self) -> None:
+        """Keep nothing: nobody tells it when it has loaded."""
+
     async def _look(self) -> None:
         """Ask nothing; its end is heard of without."""
 
