@@ -1,12 +1,13 @@
 """How soon the owner has his PC back: a game begins while the real engine is in mid-stream.
 
-    python -m bench.guard [--short] [--runs N] [--json FILE]
+    python -m bench.guard [--sandbox podman] [--base IMAGE] [--short] [--runs N] [--json FILE]
 
 `gai up` serves the real small model; a process with the name of a game is started while a stream
 runs. Timed from the moment the game's process exists: until the engine's process is gone, which is
 when all its memory is free, and until the stream has ended. Then from the game's end until an
-answer comes again. On a PC with a graphics card its memory goes with the process as well; that
-could not be measured here.
+answer comes again. With `--sandbox` the engine of a node of its own is in a container, and its end
+is timed as well; IMAGE has python3 and libgomp1, without it the allow-list's is pulled. On a PC
+with a graphics card its memory goes with the process as well; that could not be measured here.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import aiohttp
 import msgspec
@@ -29,6 +31,7 @@ import psutil
 import uvloop
 
 from bench.processes import Child, StartError, free_ports, spawn, wait_for
+from bench.product import BUILD_SECONDS, do, gai, new_token, running_network
 from bench.quantiles import quantile
 from bench.report import (
     Machine,
@@ -40,6 +43,14 @@ from bench.report import (
     warn_if_busy,
     write_json,
 )
+from garage_ai.node.engines.launch import SOCKET
+from garage_ai.node.engines.link import listener_of
+from garage_ai.node.errors import NodeError
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.guard.limits import Limits, save_limits
+from garage_ai.node.sandbox.containers import Containers
+from garage_ai.node.sandbox.detect import look_at
+from garage_ai.node.sandbox.spec import Program
 
 __all__ = ["GuardReport", "Run", "main", "measure", "verdicts"]
 
@@ -55,12 +66,16 @@ STORY = {"role": "user", "content": "Tell a very long story about a garage."}
 
 
 class Run(msgspec.Struct, frozen=True):
-    """One game; seconds, and the bytes of memory that the engine held before."""
+    """One game; seconds, and the bytes of memory that the engine held before.
+
+    `container` is until none is listed any more, asked again and again; None for a bare engine.
+    """
 
     freed: float
     stream_ended: float
     back: float
     resident: int
+    container: float | None = None
 
 
 class GuardReport(msgspec.Struct):
@@ -69,20 +84,26 @@ class GuardReport(msgspec.Struct):
     machine: Machine
     runs: list[Run]
     resume_after: float
+    sandbox: str = "none"
     verdicts: list[Verdict] = []
 
 
 @dataclass(frozen=True, slots=True)
 class Pc:
-    """A running `gai up` with its own node."""
+    """A PC that lends; `child` is what its engine runs under, unless that is in `containers`."""
 
     child: Child
     url: str
     key: str
     game: Path
+    node: NodeFolder
+    containers: Containers | None = None
 
     def engine(self) -> psutil.Process | None:
-        """Find the engine's process under it."""
+        """Find the engine's process; one in a container is known by its socket."""
+        if self.containers is not None:
+            pid = listener_of(str(self.node.run / "engine" / SOCKET))
+            return psutil.Process(pid) if pid is not None else None
         with contextlib.suppress(psutil.NoSuchProcess):
             for process in psutil.Process(self.child.pid).children(recursive=True):
                 with contextlib.suppress(psutil.NoSuchProcess):
@@ -92,32 +113,59 @@ class Pc:
 
 
 @contextlib.asynccontextmanager
-async def _running_pc(folder: Path) -> AsyncIterator[Pc]:
+async def _bare_pc(folder: Path) -> AsyncIterator[Pc]:
     port, nats_port, data = free_ports(), free_ports(2), folder / "network"
-    gai = str(Path(sys.executable).with_name("gai"))
-    argv = [gai, "up", "--port", str(port), "--nats-port", str(nats_port), "--data-dir", str(data)]
+    argv = gai("up", "--port", str(port), "--nats-port", str(nats_port), "--data-dir", str(data))
     child = spawn("gai-up", argv, folder)
     try:
         await wait_for(child, lambda: "\nready" in f"\n{child.output()}", PATIENCE)
-        limits = [gai, "node", "limits", "--pause-on", GAME, "--resume-after", f"{RESUME_AFTER:g}s"]
-        limits += ["--data-dir", str(data / "local-node")]
-        await asyncio.to_thread(subprocess.run, limits, check=True, capture_output=True, timeout=30)
-        game = folder / GAME
-        game.symlink_to(sys.executable)
+        limits = ["node", "limits", "--pause-on", GAME, "--resume-after", f"{RESUME_AFTER:g}s"]
+        await do(*limits, "--data-dir", str(data / "local-node"))
         key = (data / "admin.key").read_text("utf-8").strip()
-        yield Pc(child, f"http://127.0.0.1:{port}/v1/chat/completions", key, game)
+        node = NodeFolder(data / "local-node")
+        yield Pc(child, f"http://127.0.0.1:{port}", key, _game(folder), node)
     finally:
         child.stop()
 
 
-async def measure(runs: int) -> GuardReport:
+@contextlib.asynccontextmanager
+async def _fenced_pc(folder: Path, program: Program, base: str | None) -> AsyncIterator[Pc]:
+    node = NodeFolder(folder / "node")
+    node.prepare()
+    save_limits(node.path, Limits(pause_on=(GAME,), resume_after=RESUME_AFTER))
+    console.print(f"building the image with {program}", style="dim")
+    based = ["--base", base] if base else []
+    fenced = ["--sandbox", program, "--data-dir", str(node.path)]
+    await do("node", "image", *based, *fenced, seconds=BUILD_SECONDS)
+    async with running_network(folder) as network:
+        token = await new_token(network, bare=True)
+        child = spawn("gai-node", gai("node", "join", network.url, token, *fenced), folder)
+        containers = Containers(await look_at(program), node.path)
+        try:
+            yield Pc(child, network.url, network.key, _game(folder), node, containers)
+        finally:
+            child.stop()
+            await containers.clear()
+
+
+def _game(folder: Path) -> Path:
+    game = folder / GAME
+    game.symlink_to(sys.executable)
+    return game
+
+
+async def measure(
+    runs: int, sandbox: Program | None = None, base: str | None = None
+) -> GuardReport:
     """Let so many games begin and end."""
     described = machine()
     warn_if_busy(described)
-    report = GuardReport(described, [], RESUME_AFTER)
+    report = GuardReport(described, [], RESUME_AFTER, sandbox or "none")
     timeout = aiohttp.ClientTimeout(total=PATIENCE)
-    with tempfile.TemporaryDirectory(prefix="bench-guard-") as folder:
-        async with _running_pc(Path(folder)) as pc:
+    with tempfile.TemporaryDirectory(prefix="bench-guard-") as name:
+        folder = Path(name)
+        running = _fenced_pc(folder, sandbox, base) if sandbox else _bare_pc(folder)
+        async with running as pc:
             headers = {"authorization": f"Bearer {pc.key}"}
             async with aiohttp.ClientSession(headers=headers, timeout=timeout) as session:
                 await _until_answered(session, pc)
@@ -132,7 +180,7 @@ async def measure(runs: int) -> GuardReport:
 async def _one(session: aiohttp.ClientSession, pc: Pc) -> Run:
     engine = pc.engine()
     if engine is None:
-        raise StartError(f"no engine runs under gai up:\n{pc.child.tail()}")
+        raise StartError(f"no engine runs:\n{pc.child.tail()}")
     resident = engine.memory_info().rss
     begun: asyncio.Future[None] = asyncio.get_running_loop().create_future()
     stream = asyncio.create_task(_stream(session, pc, begun))
@@ -143,12 +191,21 @@ async def _one(session: aiohttp.ClientSession, pc: Pc) -> Run:
     )
     try:
         freed = await _gone(engine) - at
+        cleared = await _cleared(pc.containers) - at if pc.containers is not None else None
         ended = await stream - at
     finally:
         game.communicate(b"\n", timeout=10)
     over = time.monotonic()
     await _until_answered(session, pc)
-    return Run(freed, ended, time.monotonic() - over, resident)
+    return Run(freed, ended, time.monotonic() - over, resident, cleared)
+
+
+async def _cleared(containers: Containers) -> float:
+    """Wait until the runtime lists no container any more, and say when that was known."""
+    async with asyncio.timeout(PATIENCE):
+        while await containers.list():  # noqa: ASYNC110 - no runtime tells when it is gone
+            await asyncio.sleep(LOOK)
+    return time.monotonic()
 
 
 async def _gone(engine: psutil.Process) -> float:
@@ -171,7 +228,7 @@ def _lives(engine: psutil.Process) -> bool:
 async def _stream(session: aiohttp.ClientSession, pc: Pc, begun: asyncio.Future[None]) -> float:
     """Read a stream to its end, however it ends, and say when that was."""
     body = {"model": MODEL, "messages": [STORY], "stream": True, "max_tokens": 2000}
-    async with session.post(pc.url, json=body) as answer:
+    async with session.post(f"{pc.url}/v1/chat/completions", json=body) as answer:
         async for line in answer.content:
             if b'"content"' in line and not begun.done():
                 begun.set_result(None)
@@ -184,7 +241,7 @@ async def _until_answered(session: aiohttp.ClientSession, pc: Pc) -> None:
     deadline = time.monotonic() + PATIENCE
     body = {"model": MODEL, "messages": [STORY], "max_tokens": 1}
     while True:
-        async with session.post(pc.url, json=body) as answer:
+        async with session.post(f"{pc.url}/v1/chat/completions", json=body) as answer:
             page = await answer.read()
             if answer.status == 200:
                 return
@@ -197,16 +254,24 @@ def verdicts(runs: list[Run]) -> list[Verdict]:
     """Compare with what was promised."""
     freed = quantile(sorted(run.freed for run in runs), 0.95)
     name = "memory free after a game began, p95"
-    return [Verdict(name, freed, "s", BOUND_SECONDS, "at most")]
+    found = [Verdict(name, freed, "s", BOUND_SECONDS, "at most")]
+    cleared = sorted(run.container for run in runs if run.container is not None)
+    if cleared:
+        name = "container gone after a game began, p95"
+        found.append(Verdict(name, quantile(cleared, 0.95), "s", BOUND_SECONDS, "at most"))
+    return found
 
 
 def _show(report: GuardReport) -> None:
     rows = []
     for name, samples in (
         ("engine gone", [run.freed for run in report.runs]),
+        ("container gone", [run.container for run in report.runs if run.container is not None]),
         ("stream ended", [run.stream_ended for run in report.runs]),
         ("answers again after the game", [run.back for run in report.runs]),
     ):
+        if not samples:
+            continue
         ordered = sorted(samples)
         figures = [quantile(ordered, share) for share in (0.5, 0.95, 1.0)]
         rows.append([name, *(f"{figure:.2f} s" for figure in figures)])
@@ -220,12 +285,14 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="bench.guard", description=__doc__.split("\n")[0])
     parser.add_argument("--short", action="store_true", help=f"{SHORT_RUNS} games")
     parser.add_argument("--runs", type=int, metavar="N", help=f"how many games ({FULL_RUNS})")
+    parser.add_argument("--sandbox", choices=get_args(Program), help="in a container of this one")
+    parser.add_argument("--base", metavar="IMAGE", help="an image with python3 and libgomp1")
     parser.add_argument("--json", type=Path, help="where to write (bench/results/guard.json)")
     arguments = parser.parse_args(argv)
     runs = arguments.runs or (SHORT_RUNS if arguments.short else FULL_RUNS)
     try:
-        report = uvloop.run(measure(runs))
-    except StartError as problem:
+        report = uvloop.run(measure(runs, arguments.sandbox, arguments.base))
+    except (StartError, NodeError, TimeoutError, subprocess.TimeoutExpired) as problem:
         console.print(str(problem), style="red", markup=False)
         return 2
     _show(report)

@@ -16,9 +16,11 @@ from bench.load import Target
 from bench.processes import Child, StartError, answers, free_ports, spawn, wait_for
 
 __all__ = [
+    "BUILD_SECONDS",
     "GRANT",
     "ON_CREDIT",
     "Network",
+    "do",
     "gai",
     "joined_node",
     "network_roles",
@@ -28,6 +30,9 @@ __all__ = [
 ]
 
 START_SECONDS = 60
+BUILD_SECONDS = 600.0
+"""Building an engine's image, on a runtime that copies."""
+
 GRANT = 1_000_000
 """GAI of a member who pays for a load; of the default, a month's last day brings a thirtieth."""
 ON_CREDIT = {"GAI_GRANT": str(GRANT)}
@@ -97,6 +102,21 @@ async def new_token(network: Network, *, bare: bool = False) -> str:
     if process.returncode:
         raise StartError(f"gai node token: {complaint.decode('utf-8', 'replace')}")
     return str(json.loads(made)["token"])
+
+
+async def do(*words: str | Path, seconds: float = 30) -> None:
+    """Run a command of `gai` that must succeed. Raises: StartError."""
+    process = await asyncio.create_subprocess_exec(
+        *gai(*map(str, words)), stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    try:
+        _, complaint = await asyncio.wait_for(process.communicate(), seconds)
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise StartError(f"gai {words[0]} {words[1]} did not end in {seconds:g} s") from error
+    if process.returncode:
+        raise StartError(f"gai {words[0]} {words[1]}: {complaint.decode('utf-8', 'replace')}")
 
 
 async def new_key(network: Network) -> str:

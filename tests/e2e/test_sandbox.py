@@ -4,6 +4,8 @@ import contextlib
 import json
 import random
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +27,7 @@ from garage_ai.node.engines.link import listener_of
 pytestmark = [pytest.mark.system, pytest.mark.timeout(420)]
 
 MODEL = "smollm2-135m-instruct"
+GAME = "e2e-fenced-game"
 
 
 @dataclass
@@ -265,6 +268,27 @@ def running_inside(rig: Rig) -> list[psutil.Process]:
         except psutil.Error:
             continue
     return found
+
+
+def test_a_game_takes_the_container_away(rig: Rig, tmp_path: Path) -> None:
+    """By the name of its program: container and processes gone while it runs, and back after it."""
+    limits = rig.user.gai("node", "limits", "--data-dir", rig.user.node)
+    rig.user.well(*limits, "--pause-on", GAME, "--resume-after", "1s")
+    rig.serving()
+    assert running_inside(rig)
+    game = tmp_path / GAME
+    game.symlink_to(sys.executable)
+    child = subprocess.Popen([game, "-c", "input()"], stdin=subprocess.PIPE)
+    try:
+        eventually("the processes' end", lambda: not running_inside(rig), 20)
+        eventually("the container's end", lambda: not rig.user.containers(), 20)
+        said = json.loads(told(rig))["guard"]
+        assert (said["action"], said["signal"]) == ("release", "game")
+    finally:
+        child.communicate(b"\n", timeout=10)
+    rig.serving()
+    assert len(running_inside(rig)) == 2
+    rig.user.well(*limits, "--pause-on", "off", "--resume-after", "off")
 
 
 def test_what_a_dead_agent_left_is_removed_at_the_next_start(rig: Rig) -> None:

@@ -169,6 +169,22 @@ def test_the_bench_of_the_sandbox_runs(tmp_path: Path) -> None:
     assert "tokens/s lost to the sandbox" in written["verdicts"][0]["name"]
 
 
+def test_the_bench_of_the_guard_runs_in_it(tmp_path: Path) -> None:
+    """Every game ends engine and container, and every end of a game brings an answer."""
+    result = tmp_path / "guard.json"
+    argv = [sys.executable, "-m", "bench.guard", "--short", "--sandbox", "podman", "--base", BASE]
+    argv += ["--json", str(result)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    written = json.loads(result.read_text())
+    assert (written["sandbox"], len(written["runs"])) == ("podman", 3)
+    for run in written["runs"]:
+        assert 0 < run["freed"] < run["container"]
+        assert run["back"] > written["resume_after"]
+        assert run["resident"] > 50e6
+    assert "container gone" in written["verdicts"][1]["name"]
+
+
 async def test_memory_ends_at_the_limit(tmp_path: Path) -> None:
     """Who takes more is killed, and there is no swap to go to; with enough it works."""
     over = await tried(tmp_path, MEMORY, LIMITS)
