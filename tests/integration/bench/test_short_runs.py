@@ -78,6 +78,14 @@ def test_lines(tmp_path: Path) -> None:
     assert all(verdict["value"] <= verdict["bound"] for verdict in report["verdicts"])
 
 
+def test_join(tmp_path: Path) -> None:
+    """Every volunteer serves after `join`, and again after `run`."""
+    report = run_short("join", tmp_path)
+    assert report["sandbox"] == "none"
+    assert len(report["starts"]) == 2
+    assert all(start["join"] > 0 and start["run"] > 0 for start in report["starts"])
+
+
 def test_guard(tmp_path: Path) -> None:
     """Every game ends the engine, and every end of a game brings an answer."""
     report = run_short("guard", tmp_path)
