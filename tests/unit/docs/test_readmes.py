@@ -20,6 +20,7 @@ PAIRS = [
     ("docs/node/container.md", "docs/node/container.sv.md"),
     ("docs/node/card.md", "docs/node/card.sv.md"),
     ("docs/node/vllm.md", "docs/node/vllm.sv.md"),
+    ("docs/node/own-server.md", "docs/node/own-server.sv.md"),
     ("docs/how-to/rig-group.md", "docs/how-to/rig-group.sv.md"),
     ("docs/how-to/batch.md", "docs/how-to/batch.sv.md"),
 ]
