@@ -1,6 +1,7 @@
 """A disk with no room left, under everything that `gai up` keeps."""
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -93,5 +94,7 @@ def test_a_start_on_a_full_disk(tmp_path: Path, small_disk: Path) -> None:
     with pytest.raises(AssertionError) as raised:
         product.start()
     said = str(raised.value)
-    assert str(small_disk) in said or "No space left" in said
+    # Its first line names the folder, too.
+    sentence = rf"^gai: {re.escape(str(small_disk))}\S*: No space left on device\.$"
+    assert re.search(sentence, said, re.MULTILINE), said
     assert "Traceback" not in said
