@@ -153,6 +153,22 @@ class Nodes:
             await self._record(connection, Action.NODE_ROTATED, by, current, public_key=new)
             return await _get(connection, node)
 
+    async def let_go(self, since: datetime) -> Sequence[RetiredKey]:
+        """Give the keys that stopped being a node's since then: removed or replaced.
+
+        Raises: StorageError.
+        """
+        removed = select(nodes.c.public_key, nodes.c.removed_at).where(nodes.c.removed_at >= since)
+        replaced = select(retired_node_keys.c.public_key, retired_node_keys.c.retired_at).where(
+            retired_node_keys.c.retired_at >= since
+        )
+        async with self._storage.read() as connection:
+            return [
+                RetiredKey(key, at)
+                for each in (removed, replaced)
+                for key, at in await connection.execute(each)
+            ]
+
     async def remove(self, node: NodeId, *, by: Actor = GATEWAY) -> Node:
         """Remove a node for good; once more changes nothing. Raises: NodeNotFound, StorageError."""
         async with self._storage.write(in_turn=True) as connection:

@@ -139,8 +139,7 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         node_life=settings.node_jwt_days * DAY,
     )
     urls = _listed(settings.nats_urls)
-    pusher = ClaimsPusher(authority, urls, nats_tls(urls, settings.tls_ca)).start()
-    stack.push_async_callback(pusher.close)
+    pusher = ClaimsPusher(authority, urls, nats_tls(urls, settings.tls_ca))
     ca = await asyncio.to_thread(settings.tls_ca.read_text) if settings.tls_ca else None
     nodes, claims = Nodes(books.storage), ExternalModels(books.storage)
     images = Images(books.storage)
@@ -152,6 +151,8 @@ async def open_services(settings: GatewaySettings, stack: AsyncExitStack) -> Ser
         ca_pem=ca,
         min_agent=agent_version(settings.min_agent or ""),
     )
+    await enrolment.catch_up()
+    stack.push_async_callback(pusher.start().close)
     link, network = _make_network(
         settings,
         authority,

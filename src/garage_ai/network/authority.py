@@ -217,6 +217,20 @@ class Authority:
             known = self._current(_revocations(claims))
             self._write(claims, _union(known, {revoked: until}), claims.iat)
 
+    def record_missing(self, cut_off: Mapping[str, float]) -> int:
+        """Write down each key that is to be cut off until a moment and is not; tell how many.
+
+        Blocks. Raises: AuthorityDamaged, AuthorityLocked.
+        """
+        with _locked(self._directory):
+            claims = self._garage()
+            known = self._current(_revocations(claims))
+            moments = {key: int(until) for key, until in cut_off.items()}
+            missing = {key: at for key, at in moments.items() if not _covers(known, {key: at})}
+            if missing:
+                self._write(claims, _union(known, missing), claims.iat)
+        return len(missing)
+
     async def record_revocation_async(self, key: str, before: float | None = None) -> None:
         """As `record_revocation`, off the event loop."""
         await asyncio.to_thread(self.record_revocation, key, before)

@@ -1,15 +1,16 @@
 """Letting nodes in, keeping them in, and cutting them off."""
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Final, Literal, Protocol
 
 import structlog
 
 from garage_ai.audit.models import GATEWAY, Actor
 from garage_ai.network.admission import agent_too_old
-from garage_ai.network.authority import Authority
+from garage_ai.network.authority import LONGEST_LIFE, Authority
 from garage_ai.network.enrolment_errors import (
     AgentTooOld,
     BadBenchmark,
@@ -50,6 +51,8 @@ class OldKey(Protocol):
 
     @property
     def public_key(self) -> str: ...
+    @property
+    def retired_at(self) -> datetime: ...
 
 
 class NodeRecord(Protocol):
@@ -89,6 +92,9 @@ class NodeBooks(Protocol):
 
     async def rotate_key(self, node: NodeId, old: str, new: str) -> NodeRecord:
         """Put a new key in the old one's place."""
+
+    async def let_go(self, since: datetime) -> Sequence[OldKey]:
+        """Give the keys that stopped being a node's since then."""
 
     async def allow_bare(self, node: NodeId, *, by: Actor) -> NodeRecord:
         """Let a node serve without a whole sandbox; again changes nothing."""
@@ -234,6 +240,18 @@ class Enrolment:
         for node in gone:
             await self.remove(node, by=by)
         return gone
+
+    async def catch_up(self) -> None:
+        """Write down whom the books let go without its being written: its gateway was killed then.
+
+        The servers are told when they are next looked at. Raises: as `Authority.record_missing`.
+        """
+        since = datetime.fromtimestamp(self._clock() - LONGEST_LIFE, UTC)
+        gone = await self._books.let_go(since)
+        until = {each.public_key: each.retired_at.timestamp() + AHEAD_SECONDS for each in gone}
+        missing = await asyncio.to_thread(self._authority.record_missing, until)
+        if missing:
+            _log.warning("cut_off_late", keys=missing)
 
     async def _cut_off(self, key: str) -> bool:
         return await self._revoker.revoke(key, self._clock() + AHEAD_SECONDS)

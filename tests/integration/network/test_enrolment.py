@@ -123,6 +123,25 @@ async def test_an_enrolled_node_works_at_once(house: House, tmp_path: Path) -> N
     await gateway.close()
 
 
+@pytest.mark.parametrize("how", ["removed", "rotated"])
+async def test_who_was_let_go_by_a_gateway_killed_then_is_cut_off(
+    house: House, tmp_path: Path, how: str
+) -> None:
+    """The books know it alone; the next start writes it down, and the servers hear."""
+    mine = await home(house, tmp_path / "node")
+    old = mine.folder.load().public_key
+    if how == "removed":
+        await house.books.remove(mine.node)
+    else:
+        await house.books.rotate_key(mine.node, old, new_identity().public_key)
+    await house.service.catch_up()
+    await house.pusher.agree()
+    await mine.told.until(lambda: bool(mine.told.lost), 20)
+    assert isinstance(mine.told.lost[0], CredentialsRevoked)
+    assert house.nats.authority.record_missing({old: time.time()}) == 0
+    await mine.link.close()
+
+
 async def test_a_lost_answer_may_be_asked_for_again(house: House) -> None:
     """The same token and key give the same node; with another key the token is used up."""
     identity, token = new_identity(), await house.token()
