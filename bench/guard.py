@@ -50,6 +50,7 @@ from garage_ai.node.folder import NodeFolder
 from garage_ai.node.guard.limits import Limits, save_limits
 from garage_ai.node.sandbox.containers import Containers
 from garage_ai.node.sandbox.detect import look_at
+from garage_ai.node.sandbox.images import remove_built
 from garage_ai.node.sandbox.spec import Program
 
 __all__ = ["GuardReport", "Run", "main", "measure", "verdicts"]
@@ -146,6 +147,7 @@ async def _fenced_pc(folder: Path, program: Program, base: str | None) -> AsyncI
         finally:
             child.stop()
             await containers.clear()
+            await remove_built(node.path)
 
 
 def _game(folder: Path) -> Path:
