@@ -1,6 +1,8 @@
 """A node measures itself once, while it serves and nobody asks it anything."""
 
 import asyncio
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from tests.integration.node.conftest import MakeAgent, MakeMock, Rig, external
 from tests.parts.edge import Edge, running_edge
 from tests.parts.job_caller import Caller, until
 
-from garage_ai.node.bench import measure
+from garage_ai.node.bench import idle, measure
 from garage_ai.node.bench.drift import Change, Trend
 from garage_ai.node.bench.history import keep, load_history
 from garage_ai.node.bench.idle import TRIES, IdleBench
@@ -85,6 +87,29 @@ async def test_an_idle_node_is_measured_once(
     async with asyncio.timeout(30):
         await node.measuring().run()
     assert mock.state.seen == asked
+
+
+async def test_on_a_full_disk_the_network_hears_it_all_the_same(
+    edge: Edge,
+    tmp_path: Path,
+    make_mock: MakeMock,
+    make_agent: MakeAgent,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """What was measured is sent though it cannot be kept."""
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    node = await lent(
+        edge, tmp_path / "node", await make_mock(Options(prompt_tokens=300)), make_agent
+    )
+    monkeypatch.setattr(idle, "keep", full)
+    async with asyncio.timeout(60):
+        await node.measuring().run()
+    known = node.folder.load().node
+    assert known in await edge.services.benchmarks.latest([known])
+    assert load_history(node.folder.path) == ()
 
 
 async def test_a_new_driver_is_measured_and_what_it_cost_is_told(

@@ -115,7 +115,10 @@ class IdleBench:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
         found = work.result()
-        keep(self._folder.path, found)
+        try:
+            keep(self._folder.path, found)
+        except OSError as error:  # a full disk: the network hears it, and the next start measures
+            _log.warning("measurement_not_kept", detail=str(error)[:200])
         await send(self._folder, self._record, found)
         _log.info("measured", seconds=found.seconds)
         return True
