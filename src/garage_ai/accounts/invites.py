@@ -106,6 +106,8 @@ class Invites:
             if earlier is not None:
                 return earlier
             now = self._clock()
+            if (await get_member(connection, invite.member)).suspended_at is not None:
+                raise InviteRevoked("whoever gave this invite is suspended")
             await _use(connection, invite, now)
             called = checked_name(name or invite.name or "")
             member = Member(new_member_id(), called, now)

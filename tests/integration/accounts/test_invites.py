@@ -108,6 +108,18 @@ async def test_an_invite_that_is_over_lets_nobody_in(storage: Storage) -> None:
         await invites.revoke(InviteId("inv_nothing"))
 
 
+async def test_whoever_is_suspended_lets_nobody_in(storage: Storage) -> None:
+    """By no invite given before; once they may act again, so may it."""
+    invites, members = Invites(storage), Members(storage)
+    host = (await members.add("Anna")).id
+    secret = await new_secret(invites, member=host)
+    await members.suspend(host)
+    with pytest.raises(InviteRevoked):
+        await invites.accept(secret, "Bo")
+    await members.resume(host)
+    assert (await invites.accept(secret, "Bo")).member.name == "Bo"
+
+
 async def test_the_same_wish_makes_one_invite(storage: Storage) -> None:
     """Another wish under the same idempotency key is refused, as are senseless ones."""
     invites = Invites(storage)
