@@ -1,7 +1,7 @@
 """Read a request's body: check it by the table of fields and make the body for the engine."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import chain
 from typing import Any, Final
 
@@ -64,6 +64,9 @@ def read_request(route: Route, body: bytes) -> Reading:
             sent[field.prefix] = checked
     _require(table, values)
     _CHECKS[route](values)
+    if any(isinstance(each, shapes.DeveloperMessage) for each in values.get("messages", ())):
+        place = table["messages"].prefix
+        sent[place] = _known_roles(sent[place], values["messages"])
     stream = values.get("stream", False)
     options = values.get("stream_options")
     return Reading(
@@ -83,6 +86,17 @@ def _write(sent: dict[bytes, bytes | msgspec.Raw], *, stream: bool) -> bytes:
 
 
 _object: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_objects: Final = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_SYSTEM: Final = msgspec.Raw(b'"system"')
+
+
+def _known_roles(messages: bytes | msgspec.Raw, read: Sequence[object]) -> bytes:
+    """Call developers system: most models' templates leave out a role that they do not know."""
+    found = _objects.decode(messages)
+    for raw, message in zip(found, read, strict=True):
+        if isinstance(message, shapes.DeveloperMessage):
+            raw["role"] = _SYSTEM
+    return msgspec.json.encode(found)
 
 
 def _members(body: bytes) -> dict[str, msgspec.Raw]:

@@ -350,11 +350,10 @@ def test_no_file_store() -> None:
 
 
 def test_conversation() -> None:
-    """All six roles and tool calls pass as they are."""
+    """Five roles and tool calls pass as they are."""
     call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}
     messages = [
         {"role": "system", "content": "s"},
-        {"role": "developer", "content": [{"type": "text", "text": "d"}]},
         {"role": "user", "content": "u", "name": "anna"},
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "content": "t", "tool_call_id": "c"},
@@ -364,6 +363,16 @@ def test_conversation() -> None:
     reading = read(messages=messages)
     assert sent(reading)["messages"] == messages
     assert not reading.dropped
+
+
+@pytest.mark.parametrize("role", ["developer", "dev\\u0065loper"])
+def test_developers_are_heard(role: str) -> None:
+    """As system, which every model knows; what they and others say stays as it was."""
+    said = {"content": [{"type": "text", "text": "d"}], "name": "bo"}
+    user = {"role": "user", "content": '"developer"'}
+    messages = json.dumps([{"role": "ROLE"} | said, user]).replace("ROLE", role)
+    reading = read_request("chat", b'{"model":"m","messages":%b}' % messages.encode())
+    assert sent(reading)["messages"] == [{"role": "system"} | said, user]
 
 
 def test_speech_is_not_offered() -> None:
