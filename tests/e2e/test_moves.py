@@ -192,10 +192,11 @@ def _leave(product: Product, node: Node) -> None:
 
 @pytest.mark.timeout(240)
 def test_greedy_output_is_that_of_the_uninterrupted(yard: Product, real: list[Node]) -> None:
-    """Killed with -9 in the middle, the answer is the same to the letter, and so is the usage.
+    """Killed with -9 in the middle, the answer is the same to the letter, and as long.
 
     llama.cpp gives whole tokens, and what it reads anew falls into the tokens that it wrote: so it
-    is at these cuts. Where text can be cut into tokens in two ways it need not be.
+    is at these cuts. Where text can be cut into tokens in two ways it need not be, and a word or
+    two that still came after the kill may be read as a token less, which the prompt then has.
     """
     for path in ("/v1/chat/completions", "/v1/completions"):
         with yard.http.stream(SMALL, ASKED, path=path, **GREEDY) as stream:
@@ -211,9 +212,10 @@ def test_greedy_output_is_that_of_the_uninterrupted(yard: Product, real: list[No
             lost.serving(60)
             assert (ending.done, ending.error) == (True, None)
             assert Ending(first).text + ending.text == whole.text
-            assert _usage(ending) == _usage(whole)
+            (prompt, completion), meant = _usage(ending), _usage(whole)
+            assert (completion, abs(prompt - meant[0]) <= 1) == (meant[1], True)
 
 
 def _usage(ending: Ending) -> list[int]:
     told = json.loads(ending.events[-1].removeprefix(b"data: "))["usage"]
-    return [told[f"{what}_tokens"] for what in ("prompt", "completion", "total")]
+    return [told[f"{what}_tokens"] for what in ("prompt", "completion")]
