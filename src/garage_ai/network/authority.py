@@ -228,7 +228,7 @@ class Authority:
             moments = {key: int(until) for key, until in cut_off.items()}
             missing = {key: at for key, at in moments.items() if not _covers(known, {key: at})}
             if missing:
-                self._write(claims, _union(known, missing), claims.iat)
+                self._write(claims, self._current(_union(known, missing)), claims.iat)
         return len(missing)
 
     async def record_revocation_async(self, key: str, before: float | None = None) -> None:

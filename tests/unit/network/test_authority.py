@@ -313,6 +313,18 @@ def test_revocations_end_with_the_jwts_they_void(authority: Authority, clock: Cl
     assert early not in garage(authority).revocations
 
 
+def test_many_that_were_missed_stay_within_one_message(
+    authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a database came back without its folder: one line cuts off the oldest of them."""
+    monkeypatch.setattr("garage_ai.network.authority._REVOCATIONS_KEPT", 4)
+    missed = {user(): NOW - 1000.0 - number for number in range(9)}
+    assert authority.record_missing(missed) == 9
+    assert len(garage(authority).revocations) <= 4
+    assert all(is_revoked(authority, key, at) for key, at in missed.items())
+    assert authority.record_missing(missed) == 0
+
+
 def test_a_long_list_is_folded_and_still_fits_a_message(
     authority: Authority, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
