@@ -318,7 +318,7 @@ def test_many_that_were_missed_stay_within_one_message(
 ) -> None:
     """As where a database came back without its folder: one line cuts off the oldest of them."""
     monkeypatch.setattr("garage_ai.network.authority._REVOCATIONS_KEPT", 4)
-    missed = {user(): NOW - 1000.0 - number for number in range(9)}
+    missed = {str(user()): NOW - 1000.0 - number for number in range(9)}
     assert authority.record_missing(missed) == 9
     assert len(garage(authority).revocations) <= 4
     assert all(is_revoked(authority, key, at) for key, at in missed.items())
