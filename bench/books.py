@@ -1,6 +1,7 @@
 """Whether the books hold: how fast they are kept, and what is left of them when all is killed.
 
-    python -m bench.books [--short] [--orders N] [--seed N] [--only rate|faults] [--json FILE]
+    python -m bench.books [--short] [--orders N] [--seed N] [--only rate|faults]
+                          [--database sqlite|postgresql] [--json FILE]
 
 The rate is of pairs of reserving and settling, each two entries, committed: one gateway on SQLite,
 four on PostgreSQL. For the faults 16 clients give random orders to three gateways, which are killed
@@ -74,19 +75,21 @@ class BooksReport(msgspec.Struct):
 
 
 @contextlib.contextmanager
-def _databases() -> Iterator[dict[str, tuple[str, Cluster | None]]]:
-    """Give an empty database of each kind that there is here."""
+def _databases(only: str | None) -> Iterator[dict[str, tuple[str, Cluster | None]]]:
+    """Give an empty database of each kind that there is here, or of one alone."""
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        found: dict[str, tuple[str, Cluster | None]] = {
-            "sqlite": (sqlite_url(folder / "garage.db"), None)
-        }
-        if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+        found: dict[str, tuple[str, Cluster | None]] = {}
+        if only != "postgresql":
+            found["sqlite"] = (sqlite_url(folder / "garage.db"), None)
+        if only != "sqlite" and any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
             from tests.parts.postgresql import Cluster
 
             cluster = Cluster.make(durable=True)
             stack.callback(cluster.stop)
             found["postgresql"] = (cluster.url(cluster.create()), cluster)
+        if not found:
+            raise SystemExit("PostgreSQL is not installed here")
         yield found
 
 
@@ -154,6 +157,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--orders", type=int, help="orders on each database")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", choices=["rate", "faults"])
+    parser.add_argument("--database", choices=list(WRITERS), help="that one alone")
     parser.add_argument("--json", type=Path, help="where to write the result")
     arguments = parser.parse_args(argv)
     # Every lease of a killed gateway would be a line.
@@ -163,10 +167,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     orders = arguments.orders or (SHORT_ORDERS if arguments.short else FULL_ORDERS)
     seconds, pause = (SHORT_SECONDS, SHORT_PAUSE) if arguments.short else (FULL_SECONDS, FULL_PAUSE)
     if arguments.only != "faults":
-        with _databases() as found:
+        with _databases(arguments.database) as found:
             report.rates = [_rate(name, url, seconds) for name, (url, _) in found.items()]
     if arguments.only != "rate":
-        with _databases() as found:
+        with _databases(arguments.database) as found:
             for name, (url, cluster) in found.items():
                 done = run_faults(
                     name, url, orders, seed=arguments.seed, pause=pause, cluster=cluster

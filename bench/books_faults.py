@@ -16,6 +16,7 @@ import msgspec
 from bench.books_check import Checked, Fate, check, rows_of
 from bench.books_gateway import MEMBERS, Order, Word, member
 from bench.processes import ROOT
+from bench.report import console
 from garage_ai.ledger import ISSUANCE, Kind, Leases, Ledger, NanoGai, Transfer, member_account
 from garage_ai.ledger.verification import Verification
 from garage_ai.storage import Storage
@@ -29,6 +30,7 @@ CLIENTS = 16
 GATEWAYS = 3
 OPENING = 200_000
 PATIENCE = 60.0
+TOLD = 100_000
 
 
 class Faults(msgspec.Struct):
@@ -147,7 +149,10 @@ def _order(number: int, chance: random.Random) -> Order:
 class _Run:
     """One run over one database."""
 
-    def __init__(self, url: str, orders: int, seed: int, cluster: Cluster | None) -> None:
+    def __init__(
+        self, name: str, url: str, orders: int, seed: int, cluster: Cluster | None
+    ) -> None:
+        self.name = name
         self.url = url
         self.orders = orders
         self.chance = random.Random(seed)
@@ -178,15 +183,25 @@ class _Run:
         """Give orders one after another, each to any gateway; some twice, to two of them."""
         chance = random.Random(seed)
         for number in self.numbers:
+            if number and number % TOLD == 0:
+                console.print(f"{self.name}: {number} orders", style="dim")
             order = _order(number, chance)
             self.fates[number] = Fate(order)
-            child = chance.choice(self.children)
-            await child.ready.wait()
+            child = await self._ready(chance)
             await child.ask(order)
             if self.fates[number].end == "unavailable":
                 await asyncio.sleep(0.2)  # as a client would, before it asks for something else
             if order.what in ("grant", "give") and chance.random() < 0.3:
                 await self._again(order, chance)
+
+    async def _ready(self, chance: random.Random) -> _Child:
+        """Choose a gateway that takes orders, as a balancer does; all wait only where none is."""
+        while not (up := [child for child in self.children if child.ready.is_set()]):
+            starts = [asyncio.ensure_future(child.ready.wait()) for child in self.children]
+            await asyncio.wait(starts, return_when=asyncio.FIRST_COMPLETED)
+            for each in starts:
+                each.cancel()
+        return chance.choice(up)
 
     async def _again(self, order: Order, chance: random.Random) -> None:
         """Ask for the same entry once more, elsewhere: whatever became of it, it is made once."""
@@ -239,7 +254,7 @@ async def run_faults(
 ) -> Faults:
     """Give the orders, kill meanwhile, and check the books."""
     await _open(url)
-    run = _Run(url, orders, seed, cluster)
+    run = _Run(name, url, orders, seed, cluster)
     await asyncio.gather(*(child.start() for child in run.children))
     begun = time.monotonic()
     killer = asyncio.create_task(run.killer(pause))
