@@ -4,9 +4,10 @@
                           [--database sqlite|postgresql] [--json FILE]
 
 The rate is of pairs of reserving and settling, each two entries, committed: one gateway on SQLite,
-four on PostgreSQL. For the faults 16 clients give random orders to three gateways, which are killed
-with `kill -9` at random moments, and so is PostgreSQL; afterwards a checker that knows nothing of
-the program adds everything up. PostgreSQL is left out where it is not installed.
+four on PostgreSQL. For the faults 16 clients give random orders to gateways, one on SQLite, three
+on PostgreSQL, which are killed with `kill -9` at random moments, and so is PostgreSQL; afterwards a
+checker that knows nothing of the program adds everything up. PostgreSQL is left out where it is not
+installed.
 """
 
 from __future__ import annotations

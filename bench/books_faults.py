@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 __all__ = ["Faults", "run_faults"]
 
 CLIENTS = 16
-GATEWAYS = 3
+GATEWAYS = {"sqlite": 1, "postgresql": 3}
+"""As many as may stand before each."""
+
 OPENING = 200_000
 PATIENCE = 60.0
 TOLD = 100_000
@@ -158,7 +160,7 @@ class _Run:
         self.chance = random.Random(seed)
         self.cluster = cluster
         self.fates: dict[int, Fate] = {}
-        self.children = [_Child(url, self.fates) for _ in range(GATEWAYS)]
+        self.children = [_Child(url, self.fates) for _ in range(GATEWAYS[name])]
         self.numbers = self._numbers()
         self.databases_killed = 0
         self.over = asyncio.Event()
