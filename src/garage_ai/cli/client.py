@@ -15,8 +15,9 @@ import msgspec
 
 from garage_ai import __version__
 from garage_ai.cli import ledger_shapes, own_shapes, shapes
-from garage_ai.cli.errors import Failed, NotThere, Unreachable
-from garage_ai.cli.exchange import READ, Body, Connection, chunks, encoded, lines, refusal
+from garage_ai.cli.errors import Failed, NotThere, Unavailable, Unreachable
+from garage_ai.cli.exchange import READ, Body, Connection, check, chunks, encoded, lines
+from garage_ai.cli.exchange_words import say as say_exchange
 from garage_ai.cli.sse import BadStream
 from garage_ai.cli.target import Target, untrusted_advice
 from garage_ai.cli.words import say
@@ -126,7 +127,7 @@ class Client:
         """Show what is one's own."""
         return self._ask("GET", "/api/v1/me", own_shapes.Me)
 
-    def export_me(self) -> Iterator[bytes]:
+    def export_me(self) -> Generator[bytes, None, None]:
         """Give all that is kept of oneself, piece by piece."""
         with self._talk("GET", "/api/v1/me/export", None, self._answer_seconds) as response:
             while piece := response.read(READ):
@@ -314,6 +315,8 @@ class Client:
 
     def _read(self, response: http.client.HTTPResponse, kind: type[_T]) -> _T:
         text = response.read(_MAX_ANSWER)
+        if response.length and len(text) < _MAX_ANSWER:
+            raise http.client.IncompleteRead(text, response.length)
         try:
             return msgspec.json.decode(text, type=kind)
         except (msgspec.MsgspecError, UnicodeDecodeError) as error:
@@ -339,8 +342,7 @@ class Client:
                 connection.request(method, self._prefix + path, encoded(body), headers)
             # The response holds the socket too: closing it is what the gateway sees.
             with contextlib.closing(connection.getresponse()) as response:
-                if response.status >= http.client.BAD_REQUEST:
-                    raise refusal(response, self._not_ours())
+                check(response, self._target.url, self._not_ours())
                 yield response
         except ssl.SSLCertVerificationError as error:
             reason = error.verify_message or str(error)
@@ -357,6 +359,9 @@ class Client:
             raise self._unreachable(f"{seconds:.0f} s") from error
         except OSError as error:
             raise self._unreachable(error.strerror or str(error)) from error
+        except http.client.IncompleteRead as error:
+            cut = say("error.broken_off", message=say_exchange("cut"))
+            raise Unavailable(cut) from error
         except http.client.HTTPException as error:
             raise self._not_ours() from error
         finally:

@@ -12,6 +12,7 @@ import msgspec
 from garage_ai.cli import shapes
 from garage_ai.cli.advice_words import advice
 from garage_ai.cli.errors import CliError, Failed, NotThere, Refused, Unavailable
+from garage_ai.cli.exchange_words import say as say_exchange
 from garage_ai.cli.sse import BadStream, events
 from garage_ai.cli.target import Target
 from garage_ai.cli.words import say
@@ -60,9 +61,36 @@ def chunks(response: http.client.HTTPResponse) -> Iterator[shapes.Chunk]:
 
 
 def lines(response: http.client.HTTPResponse) -> Iterator[bytes]:
-    """Give the lines of an answer, none longer than 4 MiB."""
-    while line := response.readline(_MAX_LINE):
-        yield line
+    """Give the lines of an answer; of one that is longer than 4 MiB its parts.
+
+    Raises: http.client.IncompleteRead where less came than was to come.
+    """
+    # Not by `readline`, to which a connection that ends between two chunks is the answer's end.
+    read = response.read1 if response.length is None else response.read
+    begun = b""
+    while piece := read(READ):
+        *whole, begun = (begun + piece).split(b"\n")
+        for line in whole:
+            yield line + b"\n"
+        if len(begun) >= _MAX_LINE:
+            yield begun
+            begun = b""
+    if response.length:
+        raise http.client.IncompleteRead(begun, response.length)
+    if begun:
+        yield begun
+
+
+def check(response: http.client.HTTPResponse, url: str, not_ours: CliError) -> None:
+    """Make sure that a gateway answers, and does what was asked. Raises: CliError."""
+    if response.status >= http.client.BAD_REQUEST:
+        raise refusal(response, not_ours)
+    if response.status >= http.client.MULTIPLE_CHOICES:
+        place = response.headers.get("Location", "?")
+        raise Failed(say_exchange("leads_on", url=url, place=place), say_exchange("leads_on.next"))
+    # Pages of other programs answer 200 to anything, and are no export of anybody's.
+    if response.headers.get_content_type() == "text/html":
+        raise not_ours
 
 
 def refusal(response: http.client.HTTPResponse, not_ours: CliError) -> CliError:
@@ -93,4 +121,4 @@ def _advice(response: http.client.HTTPResponse, error: shapes.ErrorDetail) -> st
     return say("error.wait.next", seconds=int(wait)) if wait.isdecimal() else ""
 
 
-__all__ = ["READ", "Body", "Connection", "chunks", "encoded", "lines", "refusal"]
+__all__ = ["READ", "Body", "Connection", "check", "chunks", "encoded", "lines", "refusal"]

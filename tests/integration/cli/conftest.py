@@ -72,6 +72,7 @@ class FakeGateway:
     submission: tuple[int, dict[str, object]] | None = None
     content: bytes = b""
     missing: int = 0
+    raw: bytes | None = None
     pages: dict[str, list[object]] = field(default_factory=dict)
     left: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
@@ -119,6 +120,10 @@ class Handler(BaseHTTPRequestHandler):
         gateway.asked.append(body)
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, error("Wrong key.", "invalid_api_key"))
+        elif gateway.raw is not None:
+            self.close_connection = True
+            with contextlib.suppress(OSError):
+                self.wfile.write(gateway.raw)
         elif gateway.refusal is not None:
             self._json(*gateway.refusal)
         elif self.path == "/v1/chat/completions":
@@ -275,7 +280,8 @@ class Cli:
 def bare_cli(tmp_path: Path) -> Cli:
     """Give the command line with nothing set."""
     home = {"HOME": tmp_path, "XDG_DATA_HOME": tmp_path / "d", "XDG_STATE_HOME": tmp_path / "s"}
-    return Cli({"PATH": os.environ["PATH"], **{name: str(path) for name, path in home.items()}})
+    places = {name: str(path) for name, path in home.items()}
+    return Cli({"PATH": os.environ["PATH"], **places})
 
 
 @pytest.fixture

@@ -1,0 +1,66 @@
+"""Answers that end too early, come from somebody else, or never come."""
+
+from pathlib import Path
+
+import pytest
+from tests.integration.cli.conftest import Cli, FakeGateway
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n"
+COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\nContent-Type: text/plain\r\n\r\n"
+ELSEWHERE = (
+    b"HTTP/1.1 301 Moved Permanently\r\nLocation: https://gai.example/\r\n"
+    b"Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nmoved"
+)
+PAGE = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 13\r\n\r\n<html></html>"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        CHUNKED + b"7\r\nline 1\n\r\n",
+        CHUNKED + b"e\r\nline 1\n",
+        COUNTED + b"line 1\n",
+    ],
+)
+def test_books_that_break_off_are_no_export(cli: Cli, gateway: FakeGateway, raw: bytes) -> None:
+    """Wherever the connection ends: who keeps half of the books is to know it."""
+    gateway.raw = raw
+    ended = cli("ledger", "export")
+    assert (ended.returncode, ended.stdout) == (1, "line 1\n")
+    assert "gai: The answer broke off: the connection ended" in ended.stderr
+
+
+def test_books_come_line_by_line(cli: Cli, gateway: FakeGateway) -> None:
+    """Whatever pieces they come in; the last line may have no end."""
+    gateway.raw = CHUNKED + b"4\r\nline\r\n5\r\n 1\nli\r\n5\r\nne \xc3\xa5\r\n0\r\n\r\n"
+    ended = cli("ledger", "export", PYTHONUTF8="1")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "line 1\nline å", "")
+
+
+def test_ones_own_data_is_whole_or_not_there(
+    cli: Cli, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    """What broke off is told as that, and leaves no file."""
+    gateway.raw = CHUNKED + b"7\r\nline 1\n\r\n"
+    path = tmp_path / "me.json"
+    ended = cli("me", "export", str(path))
+    assert ended.returncode == 1
+    assert "broke off" in ended.stderr
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [(ELSEWHERE, "leads on to https://gai.example/."), (PAGE, "no Garage AI gateway says")],
+)
+def test_what_somebody_else_answers_is_kept_as_nobodys_data(
+    cli: Cli, gateway: FakeGateway, tmp_path: Path, raw: bytes, says: str
+) -> None:
+    """A wrong URL: the page of a proxy became the file that was asked for."""
+    gateway.raw = raw
+    path = tmp_path / "me.json"
+    for command in (("me", "export", str(path)), ("ledger", "export"), ("models",)):
+        ended = cli(*command)
+        assert (ended.returncode, ended.stdout) == (1, "")
+        assert says in ended.stderr
+    assert not path.exists()
