@@ -11,6 +11,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Name the address that it leads to: --gateway URL, or GAI_GATEWAY.",
         "Ange adressen som den leder till: --gateway URL, eller GAI_GATEWAY.",
     ),
+    "once": (
+        "It may have been done: asked again with --idempotency-key {key} it is not done twice.",
+        "Det kan ha blivit gjort: med --idempotency-key {key} nästa gång görs det inte två gånger.",
+    ),
 }
 
 

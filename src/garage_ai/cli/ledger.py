@@ -1,7 +1,6 @@
 """`gai ledger`: the books."""
 
 import contextlib
-import secrets
 from decimal import Decimal
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Final
@@ -12,6 +11,7 @@ from garage_ai.cli import output
 from garage_ai.cli.amounts import in_units
 from garage_ai.cli.errors import Failed
 from garage_ai.cli.ledger_words import say
+from garage_ai.cli.once import once
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, client
 
 if TYPE_CHECKING:
@@ -185,8 +185,9 @@ def adjust(
     as_json: AsJson = False,
 ) -> None:
     """Enter an adjustment."""
-    name = key or secrets.token_hex(12)
-    made = client(gateway, api_key, data_dir).adjust(account, nano, reason, name)
+    asked = client(gateway, api_key, data_dir)
+    with once(key) as name:
+        made = asked.adjust(account, nano, reason, name)
     if as_json:
         output.write_json(made)
         return

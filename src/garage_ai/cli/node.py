@@ -1,6 +1,5 @@
 """`gai node`: lend this PC to a network."""
 
-import secrets
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +16,7 @@ from garage_ai.cli.node_list_words import say as say_of_list
 from garage_ai.cli.node_sandbox import image, sandbox
 from garage_ai.cli.node_update import update
 from garage_ai.cli.node_words import say
+from garage_ai.cli.once import once
 from garage_ai.cli.options import ApiKey, AsJson, DataDir, GatewayUrl, Member, NodeDir, client
 from garage_ai.cli.update_words import say as say_of_update
 
@@ -148,8 +148,9 @@ def forfeit(
     as_json: AsJson = False,
 ) -> None:
     """Give what is held back of a node to the pool."""
-    name = key or secrets.token_hex(12)
-    forfeited = client(gateway, api_key, data_dir).forfeit(node, reason, name)
+    asked = client(gateway, api_key, data_dir)
+    with once(key) as name:
+        forfeited = asked.forfeit(node, reason, name)
     if as_json:
         output.write_json(forfeited)
         return

@@ -73,6 +73,7 @@ class FakeGateway:
     content: bytes = b""
     missing: int = 0
     raw: bytes | None = None
+    once: list[str | None] = field(default_factory=list)
     pages: dict[str, list[object]] = field(default_factory=dict)
     left: threading.Event = field(default_factory=threading.Event)
     paused: threading.Event = field(default_factory=threading.Event)
@@ -118,6 +119,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(data or b"{}")
         gateway.paths.append(f"{self.command} {self.path}")
         gateway.asked.append(body)
+        gateway.once.append(self.headers.get("Idempotency-Key"))
         if self.headers.get("Authorization") != f"Bearer {KEY}":
             self._json(401, error("Wrong key.", "invalid_api_key"))
         elif gateway.raw is not None:

@@ -1,9 +1,10 @@
 """Answers that end too early, come from somebody else, or never come."""
 
+import re
 from pathlib import Path
 
 import pytest
-from tests.integration.cli.conftest import Cli, FakeGateway
+from tests.integration.cli.conftest import Cli, FakeGateway, error
 
 CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Type: text/plain\r\n\r\n"
 COUNTED = b"HTTP/1.1 200 OK\r\nContent-Length: 14\r\nContent-Type: text/plain\r\n\r\n"
@@ -64,3 +65,27 @@ def test_what_somebody_else_answers_is_kept_as_nobodys_data(
         assert (ended.returncode, ended.stdout) == (1, "")
         assert says in ended.stderr
     assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("ledger", "adjust", "member:mbr_1", "5", "--reason", "a gift"),
+        ("node", "forfeit", "nabc", "--reason", "another model"),
+    ],
+)
+def test_what_may_have_been_done_is_not_done_twice(
+    cli: Cli, gateway: FakeGateway, command: tuple[str, ...]
+) -> None:
+    """Without an answer the key is told that it was asked with; a refusal needs none."""
+    gateway.refusal = (503, error("The database is away.", "storage_unavailable"), {})
+    away = cli(*command)
+    assert away.returncode == 1
+    told = re.search(r"--idempotency-key (\S+) ", away.stderr)
+    assert told is not None
+    assert gateway.once == [told[1]]
+    gateway.raw = COUNTED + b"{"
+    assert f"--idempotency-key {told[1]} " in cli(*command, "--idempotency-key", told[1]).stderr
+    gateway.raw = None
+    gateway.refusal = (400, error("No such account.", "invalid_transfer"), {})
+    assert "--idempotency-key" not in cli(*command).stderr
