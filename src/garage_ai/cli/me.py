@@ -1,5 +1,6 @@
 """`gai me`: what is one's own, seen, taken along and erased."""
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import Annotated, Final
@@ -47,9 +48,11 @@ def export(
     """Write all that is kept about you to a file that only you can read."""
     pieces = client(gateway, api_key, data_dir).export_me()
     if str(file) == "-":
-        for piece in pieces:
-            sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        # A reader that has left has what it wanted.
+        with contextlib.closing(pieces), contextlib.suppress(BrokenPipeError):
+            for piece in pieces:
+                sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
         return
     try:
         size = output.write_private(file, pieces)

@@ -1,6 +1,7 @@
 """Answers that end too early, come from somebody else, or never come."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -89,3 +90,20 @@ def test_what_may_have_been_done_is_not_done_twice(
     gateway.raw = None
     gateway.refusal = (400, error("No such account.", "invalid_transfer"), {})
     assert "--idempotency-key" not in cli(*command).stderr
+
+
+def test_an_export_whose_reader_has_left(cli: Cli, gateway: FakeGateway) -> None:
+    """`gai me export - | head -1` is no failure."""
+    size = 4_000_000
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {size}\r\n\r\n"
+    gateway.raw = head.encode() + b"x" * size
+    command = cli.argv("me", "export", "-")
+    with subprocess.Popen(
+        command, env=cli.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stdout is not None
+        assert running.stdout.read(1) == b"x"
+        running.stdout.close()
+        assert running.stderr is not None
+        said = running.stderr.read()
+    assert (running.returncode, said) == (0, b"")
