@@ -66,9 +66,14 @@ def _ask_once(asked: Client, conversation: Conversation, question: str, *, as_js
     answer = Answer()
     pieces = stream(asked, conversation, question, answer)
     with contextlib.closing(pieces):
-        for piece in pieces:
-            if not as_json and not output.write(shown(piece), end=""):
-                return
+        try:
+            for piece in pieces:
+                if not as_json and not output.write(shown(piece), end=""):
+                    return
+        except CliError:
+            if answer.text and not as_json:
+                output.write()
+            raise
     if not as_json:
         output.write()
         _tell_speed(answer)

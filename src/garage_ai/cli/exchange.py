@@ -11,6 +11,7 @@ import msgspec
 
 from garage_ai.cli import shapes
 from garage_ai.cli.advice_words import advice
+from garage_ai.cli.batch_words import duration
 from garage_ai.cli.errors import CliError, Failed, NotThere, Refused, Unavailable
 from garage_ai.cli.exchange_words import say as say_exchange
 from garage_ai.cli.sse import BadStream, events
@@ -118,7 +119,7 @@ def _advice(response: http.client.HTTPResponse, error: shapes.ErrorDetail) -> st
     if known is not None:
         return known
     wait = response.headers.get("Retry-After", "")
-    return say("error.wait.next", seconds=int(wait)) if wait.isdecimal() else ""
+    return say("error.wait.next", wait=duration(int(wait))) if wait.isdecimal() else ""
 
 
 __all__ = ["READ", "Body", "Connection", "check", "chunks", "encoded", "lines", "refusal"]

@@ -42,6 +42,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Other PCs do not reach that address; start the network with --public HOST for them.",
         "Andra datorer når inte den adressen; starta nätet med --public VÄRD för dem.",
     ),
+    "moment": (
+        "{value} is no time; write it as 2026-12-01 or 2026-12-01T08:00",
+        "{value} är ingen tid; skriv den som 2026-12-01 eller 2026-12-01T08:00",
+    ),
     "not_utf8": (
         "What comes on stdin is not text in UTF-8.",
         "Det som kommer på stdin är inte text i UTF-8.",

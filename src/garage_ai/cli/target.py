@@ -168,7 +168,9 @@ def _base_url(text: str) -> str:
     url = text.strip().rstrip("/").removesuffix("/v1").rstrip("/")
     try:
         parts = urlsplit(url)
-        sound = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        # A name that no name server could be asked for is told here; `..` is soon typed.
+        host = (parts.hostname or "").encode("idna")
+        sound = parts.scheme in ("http", "https") and host and parts.port != 0
     except ValueError:
         sound = None
     if not sound:

@@ -279,8 +279,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Gatewayen svarade med ett fel: {message}",
     ),
     "error.wait.next": (
-        "Try again in {seconds:.0f} s.",
-        "Försök igen om {seconds:.0f} s.",
+        "Try again in {wait}.",
+        "Försök igen om {wait}.",
     ),
     "error.not_ours": (
         "{url} answered something that no Garage AI gateway says.",

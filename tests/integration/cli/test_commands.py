@@ -318,13 +318,15 @@ def test_no_key_ends_with_4(cli: Cli) -> None:
 
 
 def test_an_error_says_when_to_try_again(cli: Cli, gateway: FakeGateway) -> None:
-    """Retry-After becomes a sentence."""
+    """Retry-After becomes a sentence, in hours where a budget is of a month."""
     gateway.refusal = (503, error("All nodes are busy.", "no_capacity"), {"Retry-After": "7"})
     ended = cli("chat", "Hi there")
     assert ended.returncode == 1
     assert ended.stderr == (
         "gai: The gateway answered with an error: All nodes are busy.\nTry again in 7 s.\n"
     )
+    gateway.refusal = (429, error("Limit reached.", "budget_exceeded"), {"Retry-After": "90060"})
+    assert cli("chat", "Hi there").stderr.endswith("\nTry again in 25 h 1 min.\n")
 
 
 def test_what_is_no_gateway(cli: Cli, gateway: FakeGateway) -> None:

@@ -1,10 +1,11 @@
-"""Numbers that are typed."""
+"""Numbers and moments that are typed."""
 
 import pytest
 import typer
 
 from garage_ai.cli import ledger, limits, price
 from garage_ai.cli.amounts import in_units
+from garage_ai.cli.moments import moment
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,10 @@ def test_amounts_that_nobody_has(text: str) -> None:
     for read in (price.amount, price.share):
         with pytest.raises(ValueError, match=text):
             read(text)
+
+
+@pytest.mark.parametrize("text", ["yesterday", "2026-13-01", "0001-01-01"])
+def test_what_is_no_moment(text: str) -> None:
+    """It is told how one is written; what no clock of this PC can show is none either."""
+    with pytest.raises(typer.BadParameter, match="write it as 2026-12-01 or 2026-12-01T08:00"):
+        moment(text)

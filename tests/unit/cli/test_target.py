@@ -151,7 +151,9 @@ def test_the_environment(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert target.is_tls
 
 
-@pytest.mark.parametrize("url", ["", "ftp://x", "127.0.0.1:8000", "http://", "http://x:99999"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://x", "127.0.0.1:8000", "http://", "http://x:99999", "http://a..b"]
+)
 def test_what_is_no_url(home: Path, url: str) -> None:
     """What cannot be an address is a misuse, not a network error."""
     if not url:
@@ -169,7 +171,11 @@ def test_the_ca_that_an_invite_named(home: Path, monkeypatch: pytest.MonkeyPatch
     path.parent.mkdir(parents=True)
     path.write_text("a CA")
     assert find_target(gateway="https://gai.example:8000/v1", api_key="k").ca == path
-    for url in ("https://gai.example", "http://gai.example:8000", f"https://{'x' * 300}:8000"):
+    for url in (
+        "https://gai.example",
+        "http://gai.example:8000",
+        f"https://{'x' * 60}{'.x' * 120}:8000",
+    ):
         assert find_target(gateway=url, api_key="k").ca is None
     monkeypatch.setenv("SSL_CERT_FILE", "/etc/ssl/other.pem")
     assert find_target(gateway="https://gai.example:8000", api_key="k").ca is None
