@@ -8,6 +8,7 @@ import shutil
 import sys
 import unicodedata
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Final, Literal, TextIO
 
@@ -45,8 +46,16 @@ def harmless(text: str) -> str:
 
 
 def minute(moment: str | None) -> str:
-    """Cut an ISO 8601 moment to its minute; empty for none."""
-    return moment[:16].replace("T", " ") if moment else ""
+    """Say an ISO 8601 moment in this PC's own time, to the minute; empty for none."""
+    return second(moment)[:16] if moment else ""
+
+
+def second(moment: str) -> str:
+    """Say an ISO 8601 moment in this PC's own time; what is none stays as it is."""
+    try:
+        return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
+    except (ValueError, OverflowError):
+        return moment
 
 
 def write(text: str = "", *, end: str = "\n") -> bool:
@@ -158,6 +167,7 @@ __all__ = [
     "minute",
     "remark",
     "report",
+    "second",
     "styled",
     "write",
     "write_json",

@@ -93,7 +93,9 @@ def set_(
     if as_json:
         output.write_json(entry)
         return
-    output.write(say("set", model=output.harmless(model), since=entry.effective_from))
+    output.write(
+        say("set", model=output.harmless(model), since=output.second(entry.effective_from))
+    )
 
 
 @app.command(help=say("help.history"))

@@ -60,7 +60,7 @@ def _show(difference: "Difference", *, as_json: bool) -> None:
         output.write(msgspec.json.encode(difference).decode())
         return
     cells = (
-        difference.at[:19].replace("T", " "),
+        output.second(difference.at),
         difference.kind,
         f"{say('table.call')} {difference.call_id or '-'}",
         f"{say('table.request')} {difference.request_id or '-'}",

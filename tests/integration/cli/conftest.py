@@ -283,7 +283,7 @@ def bare_cli(tmp_path: Path) -> Cli:
     """Give the command line with nothing set."""
     home = {"HOME": tmp_path, "XDG_DATA_HOME": tmp_path / "d", "XDG_STATE_HOME": tmp_path / "s"}
     places = {name: str(path) for name, path in home.items()}
-    return Cli({"PATH": os.environ["PATH"], **places})
+    return Cli({"PATH": os.environ["PATH"], "TZ": "UTC", **places})
 
 
 @pytest.fixture

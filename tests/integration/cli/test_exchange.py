@@ -107,3 +107,9 @@ def test_an_export_whose_reader_has_left(cli: Cli, gateway: FakeGateway) -> None
         assert running.stderr is not None
         said = running.stderr.read()
     assert (running.returncode, said) == (0, b"")
+
+
+def test_moments_are_those_of_this_pc(cli: Cli) -> None:
+    """As `--since` and `--expires` are typed; the gateway tells them in UTC."""
+    shown = cli("key", "list", TZ="CET-1")
+    assert "2026-11-23 16:00" in shown.stdout
