@@ -32,6 +32,7 @@ from garage_ai.storage.tables import (
     invited,
     invites,
     keys,
+    limits,
     litellm_calls,
     litellm_mappings,
     litellm_payer,
@@ -62,6 +63,7 @@ async def erase_member(
         "nodes": await _end_nodes(connection, member, now),
     }
     await connection.execute(delete(external_models).where(external_models.c.member_id == member))
+    await _forget_lists(connection, member)
     await _end_batches(connection, member, now)
     await _end_invites(connection, member, now)
     await _forget_callers(connection, member)
@@ -158,6 +160,16 @@ async def _end_batches(connection: AsyncConnection, member: MemberId, now: datet
     )
 
 
+async def _forget_lists(connection: AsyncConnection, member: MemberId) -> None:
+    """Forget which regions and models limits name: where the member lives, or what is its own.
+
+    Gateways go on with what they know, of keys that have ended.
+    """
+    own = select(keys.c.id).where(keys.c.member_id == member)
+    theirs = or_(limits.c.subject == member, limits.c.subject.in_(own))
+    await connection.execute(update(limits).where(theirs).values(models=None, regions=None))
+
+
 async def _forget_callers(connection: AsyncConnection, member: MemberId) -> None:
     """Forget what LiteLLM proxies call the member: where they are mapped to it, and of its calls.
 
@@ -177,11 +189,12 @@ async def _forget_callers(connection: AsyncConnection, member: MemberId) -> None
 
 
 async def _forget_words(connection: AsyncConnection, member: MemberId) -> None:
-    """Forget what the member's clients called their requests: that is any text."""
-    words = usage.c.caller_id
-    await connection.execute(
-        update(usage).where(usage.c.member_id == member, words.is_not(None)).values(caller_id=None)
-    )
+    """Forget what the member's clients called their requests, and models that nobody knew: that is
+    any text."""
+    mine = usage.c.member_id == member
+    named, unknown = usage.c.caller_id.is_not(None), usage.c.outcome == "model_not_found"
+    await connection.execute(update(usage).where(mine, named).values(caller_id=None))
+    await connection.execute(update(usage).where(mine, unknown).values(model=FORGOTTEN))
 
 
 def _once(column: Column[datetime], now: datetime) -> ColumnElement[datetime]:

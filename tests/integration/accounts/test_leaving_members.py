@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from tests.parts.batches import add_batch
 from tests.parts.enrolling import enrolled
 from tests.unit.wire.test_benchmarks import BENCHMARK
@@ -19,6 +19,7 @@ from garage_ai.accounts import (
     KeyRing,
     LastAdminKey,
     LimitBook,
+    LimitSettings,
     MemberErased,
     MemberId,
     MemberNotFound,
@@ -33,7 +34,7 @@ from garage_ai.accounts import (
 from garage_ai.audit.models import Actor
 from garage_ai.batch import Files, Folder
 from garage_ai.storage import Storage
-from garage_ai.storage.tables import batches, files, metadata
+from garage_ai.storage.tables import batches, files, metadata, usage
 from garage_ai.wire.benchmarks import sign_benchmark
 from garage_ai.wire.identity import NodeIdentity
 from garage_ai.wire.ids import Digest
@@ -171,6 +172,8 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
     anna = (await invites.accept(secret)).member
     ring, tokens, nodes = await KeyRing.open(storage), EnrolmentTokens(storage), Nodes(storage)
     key = await ring.create("Annas laptop", anna.id, region="SE-AB", idempotency_key="Anna-1")
+    wide = LimitSettings(regions=frozenset({"SE-AB", "SE-C"}), models=frozenset({"Anna/own"}))
+    await ring.create("two counties", anna.id, limits=wide)
     token = await tokens.create(anna.id, "SE-AB", idempotency_key="Anna-2")
     identity = NodeIdentity(KeyPair.generate(Role.USER))
     node = await enrolled(storage, identity.public_key, "Annas PC", anna.id, "SE-AB")
@@ -180,7 +183,9 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
     await ExternalModels(storage).claim("Anna/own", anna.id, digest, in_catalogue=False)
     await add_batch(storage, "batch_1", 3, member=anna.id, idempotency_key="Anna-3")
     file = await Files(storage, Folder(tmp_path)).begin(anna.id, key.key.id, "Anna.jsonl")
-    assert await found(storage, "Anna", "SE-AB", "RTX 3090")
+    await ask_for(storage, anna.id, "Anna/typo", "model_not_found")
+    await ask_for(storage, anna.id, "tiny", "no_node")
+    assert await found(storage, "Anna", "SE-AB", "RTX 3090") >= {"usage", "limits", "keys"}
 
     members = Members(storage)
     with pytest.raises(NotConfirmed):
@@ -193,6 +198,8 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
     async with storage.read() as connection:
         batch = (await connection.execute(select(batches))).one()
         doomed = (await connection.execute(select(files).where(files.c.id == file.id))).one()
+        models = set(await connection.scalars(select(usage.c.model)))
+    assert models == {"erased", "tiny"}
     assert (batch.status, batch.metadata) == ("cancelled", None)
     assert batch.due_at is not None
     assert (doomed.id, doomed.status) == (file.id, "deleting")
@@ -206,6 +213,16 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
         with pytest.raises(MemberErased):
             await act
     await ring.close()
+
+
+async def ask_for(storage: Storage, member: MemberId, model: str, outcome: str) -> None:
+    """Record a request that no node answered."""
+    record = {"request_id": f"req_{outcome}", "at": datetime.now(UTC), "member_id": member}
+    record |= {"key_id": "key_1", "route": "chat", "model": model, "outcome": outcome}
+    record |= {"stream": False}
+    figures = ("content_events", "bytes_out", "duration_s", "attempts")
+    async with storage.write() as connection:
+        await connection.execute(insert(usage).values(record | dict.fromkeys(figures, 0)))
 
 
 async def found(storage: Storage, *words: str) -> set[str]:
