@@ -10,7 +10,7 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Bjud in någon att bli medlem. Länken visas bara den här gången.",
     ),
     "help.invites": (
-        "List invites, who came by them and which still let somebody in; or end one.",
+        "List invites, how many came by each and which still let somebody in; or end one.",
         "Lista inbjudningar, hur många som kommit och vilka som gäller; eller avsluta en.",
     ),
     "option.end": (
