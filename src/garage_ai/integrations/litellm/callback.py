@@ -152,13 +152,16 @@ class Spool:
         self._running[record["call_id"]] = json.dumps(record)
         self._note(self._running[record["call_id"]])
 
-    def end(self, record: Record) -> None:
-        """Keep what is to be told of a call."""
+    def end(self, record: Record) -> bool:
+        """Keep what is to be told of a call; False where there is no room for it."""
         record.setdefault("sent", record["call_id"] in self._running)
-        self.lines += self._write("open.jsonl", json.dumps(record))
+        self.lines += (kept := self._write("open.jsonl", json.dumps(record)))
         # After the record: a death between the two tells it twice, never not at all.
         if self._running.pop(record["call_id"], None) is not None:
             self._note(json.dumps({"ended": record["call_id"]}))
+        if self.lines >= GROUP:
+            self.close_group()
+        return kept
 
     def _note(self, line: str) -> None:
         self._write("running.jsonl", line)
@@ -180,18 +183,20 @@ class Spool:
         return sorted(self.folder.glob("*.group"))
 
     def take_over(self) -> None:
-        """Make the calls of processes that are gone our own."""
+        """Make the calls of processes that are gone our own; what has no room here stays there."""
         for folder in self.root.glob("p*"):
             if folder == self.folder or not folder.is_dir():
                 continue
+            if sum(map(_size, self.groups())) > self.limit:
+                break
             with suppress(OSError), (folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                for record in _left_by(folder):
-                    self.end(record)
-                    if self.lines >= GROUP:
-                        self.close_group()
-                self.close_group()
-                shutil.rmtree(folder)
+                for path in [*sorted(folder.glob("*.group")), *folder.glob("open.jsonl")]:
+                    self._number += 1  # as it is: that takes no room
+                    path.rename(self.folder / f"{self._number:09}.group")
+                if all(self.end(record) for record in _under_way(folder)):
+                    shutil.rmtree(folder)
+        self.close_group()
 
     def done(self, group: Path, refused: list[str]) -> None:
         """Forget a group; one of which the gateway refused calls is kept for a person to read."""
@@ -231,17 +236,12 @@ def _size(path: Path) -> int:
     return 0  # told and gone meanwhile
 
 
-def _left_by(folder: Path) -> Iterator[Record]:
-    """Read all that a process left: what it had to tell, then what it had under way."""
-    for path in [*sorted(folder.glob("*.group")), folder / "open.jsonl"]:
-        yield from read_lines(path)
+def _under_way(folder: Path) -> list[Record]:
+    """Read which calls a process that is gone had under way."""
     running: dict[str, Record] = {}
     for record in read_lines(folder / "running.jsonl"):
-        if "ended" in record:
-            running.pop(record["ended"], None)
-        else:
-            running[record.get("call_id", "")] = record
-    yield from running.values()
+        running[record.get("ended") or record.get("call_id", "")] = record
+    return [record for record in running.values() if "ended" not in record]
 
 
 def read_lines(path: Path) -> Iterator[Record]:
@@ -322,7 +322,7 @@ class Reporter:
             self._wake.wait(LINGER)
             self._wake.clear()
             self._keep(spool)
-            if spool.lines >= GROUP or time.monotonic() >= due:
+            if time.monotonic() >= due:
                 spool.close_group()
                 due = time.monotonic() + LINGER
         with closing(spool):
