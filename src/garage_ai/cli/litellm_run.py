@@ -183,6 +183,7 @@ class _Proxy:
         self._signalled = asyncio.Event()
         self._signals = 0
         self._served: dict[str, Served] = {}
+        self._is_configured = False
         self._process: asyncio.subprocess.Process | None = None
 
     async def run(self) -> None:
@@ -216,10 +217,17 @@ class _Proxy:
             pipe.close()
 
     def _configure(self) -> None:
-        # One that went away stays listed: its calls are answered by the gateway.
-        self._served |= {model.name: model for model in served(self._plan.client)}
-        text = config(self._plan.client.target.url, self._served.values(), self._plan.prices)
-        write_files(self._plan.folder, text)
+        try:
+            # One that went away stays listed: its calls are answered by the gateway.
+            known = self._served | {model.name: model for model in served(self._plan.client)}
+            text = config(self._plan.client.target.url, known.values(), self._plan.prices)
+            write_files(self._plan.folder, text)
+        except CliError:
+            # Started again it has its old ones, and whatever is new is looked for again.
+            if not self._is_configured:
+                raise
+        else:
+            self._served, self._is_configured = known, True
 
     async def _start(self, pipe: LogPipe) -> asyncio.subprocess.Process:
         plan = self._plan

@@ -7,6 +7,7 @@ from typing import Final
 import pytest
 
 from garage_ai.cli import litellm_run, shapes
+from garage_ai.cli.errors import Unreachable
 from garage_ai.cli.litellm_client import LiteLlmClient
 from garage_ai.cli.target import Target
 from garage_ai.integrations.litellm import CONFIG, Environment
@@ -22,9 +23,12 @@ class PlayedClient(LiteLlmClient):
     def __init__(self) -> None:
         super().__init__(GATEWAY)
         self.served: dict[str, str] = {"small": "830000"}
+        self.is_away = False
 
     def models(self) -> tuple[shapes.Model, ...]:
         """List what is served now."""
+        if self.is_away:
+            raise Unreachable("nobody answers")
         return tuple(
             shapes.Model(name, shapes.ModelExtra(price=shapes.ModelPrice("120000", price)))
             for name, price in self.served.items()
@@ -95,3 +99,26 @@ async def test_a_model_that_went_away_stays_listed(tmp_path: Path) -> None:
     assert "garage-ai/small" in (tmp_path / CONFIG).read_text()
     client.served["small"] = "830000"
     assert not await proxy.watch(0.2)
+
+
+async def test_a_gateway_that_is_away_keeps_nobody_from_starting_again(tmp_path: Path) -> None:
+    """LiteLLM was stopped for a new model and comes back as it was; a later look finds more."""
+    client = PlayedClient()
+    proxy = Watched(tmp_path, client, restart=True)
+    client.served["large"] = "1"
+    assert await proxy.watch(20)
+    client.is_away = True
+    proxy._configure()
+    assert "garage-ai/small" in (tmp_path / CONFIG).read_text()
+    client.is_away = False
+    assert await proxy.watch(20)
+    proxy._configure()
+    assert "garage-ai/large" in (tmp_path / CONFIG).read_text()
+
+
+async def test_a_gateway_that_was_never_there_is_told(tmp_path: Path) -> None:
+    """Without a configuration there is nothing to start with."""
+    client = PlayedClient()
+    client.is_away = True
+    with pytest.raises(Unreachable):
+        Watched(tmp_path, client, restart=True)
