@@ -52,6 +52,8 @@ RESTART_SECONDS: Final = 600.0
 
 _TETHER: Final = Path(__file__).parents[1] / "local" / "tether.py"
 _UNWANTED: Final = frozenset({"PYTHONHOME", "PYTHONPATH", "VIRTUAL_ENV"})
+_OF_THE_GATEWAY: Final = ("GAI_", "AWS_")
+"""Beginnings of settings among which are the passwords of its database and its bucket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +253,7 @@ class _Proxy:
 
     def _environ(self) -> dict[str, str]:
         target = self._plan.client.target
-        kept = {name: value for name, value in os.environ.items() if name not in _UNWANTED}
+        kept = {name: value for name, value in os.environ.items() if _is_wanted(name)}
         ca = {"SSL_CERT_FILE": str(target.ca)} if target.ca is not None else {}
         return {
             **kept,
@@ -341,6 +343,11 @@ def _tell(found: Changes, kept: str) -> None:
         if names:
             told = ", ".join(map(output.harmless, sorted(names)))
             output.remark(say(f"{key}{kept}", names=told), style=None)
+
+
+def _is_wanted(name: str) -> bool:
+    """Tell whether LiteLLM, which is not ours, may read a variable of our environment."""
+    return name not in _UNWANTED and not name.startswith(_OF_THE_GATEWAY)
 
 
 def _answers(url: str) -> bool:

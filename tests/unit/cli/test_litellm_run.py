@@ -122,3 +122,15 @@ async def test_a_gateway_that_was_never_there_is_told(tmp_path: Path) -> None:
     client.is_away = True
     with pytest.raises(Unreachable):
         Watched(tmp_path, client, restart=True)
+
+
+async def test_litellm_does_not_read_the_gateways_passwords(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A unit gives both the same settings, and LiteLLM is other people's program."""
+    monkeypatch.setenv("GAI_DATABASE_URL", "postgresql://garage:secret@db/garage")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy")
+    environ = Watched(tmp_path, PlayedClient(), restart=True)._environ()
+    assert not [value for value in environ.values() if "secret" in value]
+    assert (environ["GAI_GATEWAY"], environ["HTTPS_PROXY"]) == (GATEWAY.url, "http://proxy")
