@@ -70,16 +70,19 @@ class Manifest(msgspec.Struct, frozen=True):
         return hashlib.sha256(msgspec.json.encode(self)).hexdigest()
 
 
-def write_archive(target: Path, files: Mapping[str, Path], revision: str) -> Manifest:
+def write_archive(
+    target: Path, files: Mapping[str, Path], revision: str, aside: Path | None = None
+) -> Manifest:
     """Write a backup of `files`, by their names in it; whole and on the disk, or not there.
 
+    Until it is whole it lies in `aside`, a folder on the same disk; beside the target without.
     Raises: FileTaken, OSError.
     """
     members = tuple(_measured(name, file) for name, file in files.items())
     manifest = Manifest(_FORMAT, __version__, revision, datetime.now(UTC), members)
     if manifest.has_files:  # what holds none is as older versions wrote it, and they can read it
         manifest = msgspec.structs.replace(manifest, format=_WITH_FILES)
-    beside = target.with_name(f".{target.name}.{secrets.token_hex(6)}")
+    beside = (aside or target.parent) / f".{target.name}.{secrets.token_hex(6)}"
     try:
         with _new_file(beside) as stream, tarfile.open(fileobj=stream, mode="w") as tar:
             body = msgspec.json.encode(manifest)

@@ -8,8 +8,11 @@ Cut off anywhere it is finished by doing it again.
 import asyncio
 import contextlib
 import errno
+import os
 import shutil
+import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,12 +28,12 @@ from garage_ai.local.archive import (
     write_archive,
 )
 from garage_ai.local.backup_errors import FileTaken, HalfRestored, NothingThere, TargetNotEmpty
-from garage_ai.local.held_files import holding
+from garage_ai.local.held_files import LEFT_SECONDS, holding
 from garage_ai.storage import sqlite_file
 from garage_ai.storage.copying import bring_up, copy_in, copy_out, holds, is_empty, places_in
 from garage_ai.wire.secret_files import make_private_folder, sync_folder
 
-_ASIDE: Final = ".backup-"
+_ASIDE: Final = ".garage-ai-backup-"
 _HALF: Final = ".restore-half-made-"
 _WHOLE: Final = ".restore-whole-"
 
@@ -60,6 +63,7 @@ async def back_up(home: Home, target: Path, *, with_files: bool = False) -> Mani
     Raises: FileTaken, NothingThere, StorageError, OSError.
     """
     _refuse_backup(home, target)
+    await asyncio.to_thread(_forget_killed, target.parent)
     with contextlib.ExitStack() as stack:
         enter = stack.enter_context
         folder = Path(enter(tempfile.TemporaryDirectory(prefix=_ASIDE, dir=target.parent)))
@@ -72,7 +76,7 @@ async def back_up(home: Home, target: Path, *, with_files: bool = False) -> Mani
             await asyncio.to_thread(held.hold)
             places = await asyncio.to_thread(places_in, folder / DATABASE)
             files |= {f"{FILES}/{place}": file for place, file in held.of(places).items()}
-        return await asyncio.to_thread(write_archive, target, files, revision)
+        return await asyncio.to_thread(write_archive, target, files, revision, folder)
 
 
 async def restore(source: Path, home: Home) -> Manifest:
@@ -102,6 +106,16 @@ def _refuse_backup(home: Home, target: Path) -> None:
     authority = home.nats / "authority"
     if not authority.is_dir():
         raise NothingThere(authority)
+
+
+def _forget_killed(folder: Path) -> None:
+    """Remove what backups of ours that were killed have left: copies of keys and database."""
+    for left in folder.glob(f"{_ASIDE}*"):
+        with contextlib.suppress(OSError):
+            found = left.lstat()
+            ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+            if ours and time.time() - found.st_mtime > LEFT_SECONDS:
+                shutil.rmtree(left)
 
 
 def _keys(home: Home) -> Iterator[tuple[str, Path]]:
