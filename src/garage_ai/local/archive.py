@@ -115,6 +115,11 @@ def _give_name(beside: Path, target: Path) -> None:
             raise
 
 
+def may_hold(name: str) -> bool:
+    """Tell whether a backup may hold a file of this name: one that may not is never read again."""
+    return _NAME.fullmatch(name) is not None
+
+
 def read_manifest(source: Path) -> Manifest:
     """Read what a backup says of itself. Raises: BackupDamaged, BackupTooNew."""
     with _opened(source) as tar:
@@ -148,7 +153,7 @@ def _manifest(tar: tarfile.TarFile) -> Manifest:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise BackupDamaged(f"its manifest says nothing: {error}") from error
     names = [member.name for member in manifest.members]
-    if len(set(names)) != len(names) or not all(map(_NAME.fullmatch, names)):
+    if len(set(names)) != len(names) or not all(map(may_hold, names)):
         raise BackupDamaged("its manifest names what no backup holds")
     if DATABASE not in names:
         raise BackupDamaged("it holds no database")
@@ -214,6 +219,7 @@ __all__ = [
     "MANIFEST",
     "Manifest",
     "Member",
+    "may_hold",
     "read_manifest",
     "unpack",
     "write_archive",

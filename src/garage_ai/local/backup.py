@@ -23,6 +23,7 @@ from garage_ai.local.archive import (
     DATABASE,
     FILES,
     Manifest,
+    may_hold,
     read_manifest,
     unpack,
     write_archive,
@@ -125,8 +126,9 @@ def _keys(home: Home) -> Iterator[tuple[str, Path]]:
             yield name, place
         elif place.is_dir() and name != FILES:
             for file in sorted(place.iterdir()):
-                if file.is_file() and not file.name.startswith("."):  # half-written ones
-                    yield f"{name}/{file.name}", file
+                inside = f"{name}/{file.name}"
+                if file.is_file() and may_hold(inside):  # no half-written ones, nor an editor's
+                    yield inside, file
 
 
 def _copied(home: Home, folder: Path) -> dict[str, Path]:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from garage_ai.local.backup import Home, back_up
+from garage_ai.local.backup import Home, back_up, restore
 from garage_ai.local.held_files import LEFT_SECONDS
 from garage_ai.network.authority import Authority
 from garage_ai.storage import Storage, sqlite_url
@@ -65,4 +65,18 @@ async def test_a_killed_backups_copies_leave_with_a_later_one(home: Home, tmp_pa
         ".garage-ai-backup-link",
         "later.tar",
         "network.tar",
+    ]
+
+
+async def test_what_is_not_ours_spoils_no_backup(home: Home, tmp_path: Path) -> None:
+    """An editor's copy beside the certificate was in the backup, which nothing then restored."""
+    tls = home.data / "tls"
+    tls.mkdir(mode=0o700)
+    for name in ("ca.pem", "ca.pem~", "#ca.pem#", "_old", "ca of May.pem", ".ca.pem.swp"):
+        (tls / name).write_text(name)
+    await back_up(home, tmp_path / "network.tar")
+    data = tmp_path / "elsewhere"
+    await restore(tmp_path / "network.tar", Home(data, data / "nats", sqlite_url(data / "new.db")))
+    assert [(each.name, each.read_text()) for each in (data / "tls").iterdir()] == [
+        ("ca.pem", "ca.pem")
     ]
