@@ -225,7 +225,7 @@ def _move(part: Path, place: Path) -> None:
 
 
 def _carry(part: Path, place: Path) -> None:
-    """Move to another file system: all is there before it has its name."""
+    """Move to another file system: all is there, on its disk, before it has its name."""
     beside = Path(tempfile.mkdtemp(prefix=_HALF, dir=place.parent))
     copy = beside / place.name
     if part.is_dir():
@@ -233,8 +233,23 @@ def _carry(part: Path, place: Path) -> None:
         copy.chmod(0o700)
     else:
         shutil.copy2(part, copy)
+    for each in (copy, *copy.rglob("*")):
+        _sync(each)
     copy.rename(place)
     beside.rmdir()
+    sync_folder(place.parent)
+    if part.is_dir():
+        shutil.rmtree(part)
+    else:
+        part.unlink()
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 __all__ = ["Home", "back_up", "restore"]

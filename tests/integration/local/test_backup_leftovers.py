@@ -80,3 +80,28 @@ async def test_what_is_not_ours_spoils_no_backup(home: Home, tmp_path: Path) -> 
     assert [(each.name, each.read_text()) for each in (data / "tls").iterdir()] == [
         ("ca.pem", "ca.pem")
     ]
+
+
+@pytest.mark.system
+async def test_a_restore_goes_into_volumes(home: Home, tmp_path: Path) -> None:
+    """Each part may have a disk of its own, as in a container; no restore came to its end there."""
+    (home.data / "tls").mkdir(mode=0o700)
+    (home.data / "tls" / "ca.pem").write_text("a certificate")
+    await back_up(home, tmp_path / "network.tar")
+    data, disk = tmp_path / "elsewhere", tmp_path / "disk"
+    places = data / "tls", disk
+    for place in places:
+        place.mkdir(parents=True)
+        mount = ["mount", "-t", "tmpfs", "-o", "size=16m,mode=700", "tmpfs", str(place)]
+        subprocess.run(mount, check=True)  # noqa: ASYNC221
+    try:
+        there = Home(data, disk / "keys", sqlite_url(disk / "garage.db"))
+        await restore(tmp_path / "network.tar", there)
+        assert (data / "tls" / "ca.pem").read_text() == "a certificate"
+        keys = [each.name for each in (home.nats / "authority").iterdir()]
+        assert sorted(each.name for each in (disk / "keys" / "authority").iterdir()) == sorted(keys)
+        assert sorted(each.name for each in disk.iterdir()) == ["garage.db", "keys"]
+        assert not list(data.glob(".restore*"))
+    finally:
+        for place in places:
+            subprocess.run(["umount", place], check=True)  # noqa: ASYNC221
