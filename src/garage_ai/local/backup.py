@@ -198,6 +198,8 @@ def _put_keys(home: Home, whole: Path) -> None:
 
 async def _put_database(home: Home, copy: Path) -> None:
     file = sqlite_file(home.database_url)
+    if not await asyncio.to_thread(copy.exists):  # cut off while the rest was removed
+        return
     if file is not None:
         await asyncio.to_thread(_move_database, copy, file)
     elif not await holds(home.database_url, copy):
@@ -205,8 +207,6 @@ async def _put_database(home: Home, copy: Path) -> None:
 
 
 def _move_database(copy: Path, file: Path) -> None:
-    if not copy.exists():
-        return
     # The first look may be long ago: this restore was perhaps cut off before.
     if left := [str(place) for place in _beside(file) if place.exists()]:
         raise TargetNotEmpty(left)

@@ -369,13 +369,15 @@ async def test_a_restore_that_was_cut_off_is_finished(
     assert not left_over(elsewhere)
 
 
+@pytest.mark.parametrize("part", ["none", "garage.db"])
 async def test_a_restore_that_lost_only_its_end_is_finished(
-    lived: Lived, elsewhere: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    lived: Lived, elsewhere: Home, tmp_path: Path, part: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut off after the database was there, it knows its own rows again."""
+    """Cut off once the database was there, it knows its rows again, or that they were put back."""
     await back_up(lived.home, tmp_path / "backup.tar")
 
-    def cut(_: Path) -> None:
+    def cut(whole: Path) -> None:
+        (whole / part).unlink(missing_ok=True)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
