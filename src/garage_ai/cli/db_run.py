@@ -1,6 +1,7 @@
 """The body of `gai db`: which network is meant, and errors in the operator's words."""
 
 import asyncio
+import errno
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,7 +14,7 @@ from garage_ai.cli.errors import CliError, Failed, Misused
 from garage_ai.local.backup import Home
 from garage_ai.local.backup_errors import BackupError
 from garage_ai.settings import GatewaySettings
-from garage_ai.storage import InvalidDatabaseUrl, StorageError, sqlite_url
+from garage_ai.storage import DiskFull, InvalidDatabaseUrl, StorageError, sqlite_url
 
 T = TypeVar("T")
 
@@ -50,11 +51,16 @@ def run(work: Coroutine[Any, Any, T]) -> T:
 def in_words(error: BackupError | StorageError | OSError) -> CliError:
     """Put an error into the operator's words."""
     if isinstance(error, OSError):
-        return Failed(say("error.file", file=error.filename, reason=error.strerror or error))
+        reason = error.strerror or error
+        # What is written to an open file fails without a name.
+        named = say("error.file", file=error.filename, reason=reason) if error.filename else ""
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return Failed(named or f"{reason}.", say("error.full.next") if full else "")
     if isinstance(error, StorageError):
         kind = Misused if isinstance(error, InvalidDatabaseUrl) else Failed
         told = say("error.storage", code=error.code, message=error)
-        return kind(told, say("error.storage.next"))
+        full = isinstance(error, DiskFull)
+        return kind(told, say("error.full.next" if full else "error.storage.next"))
     values = {"message": error, **vars(error)}
     key = f"error.{error.code}"
     return Failed(say(key, **values), say(f"{key}.next", **values))

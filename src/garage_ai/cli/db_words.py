@@ -77,6 +77,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "error.setting": ("GAI_{name}: {message}", "GAI_{name}: {message}"),
     "error.file": ("{file} cannot be used: {reason}.", "{file} går inte att använda: {reason}."),
+    "error.full.next": (
+        "Make room and do it again; beside a backup there must be room for the database twice.",
+        "Gör plats och gör om det; bredvid en kopia behövs plats för databasen två gånger.",
+    ),
     "error.backup_file_taken": ("{file} is there already.", "{file} finns redan."),
     "error.backup_file_taken.next": (
         "Choose another name: a backup replaces nothing.",

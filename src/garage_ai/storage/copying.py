@@ -7,8 +7,8 @@ also how a network moves from SQLite to PostgreSQL.
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -19,7 +19,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from garage_ai.storage.database import Storage
 from garage_ai.storage.dialect import Dialect, dialect_for, sqlite_url
 from garage_ai.storage.errors import (
-    DatabaseCorrupt,
     DatabaseNotEmpty,
     DatabaseUnreachable,
     ForeignDatabase,
@@ -54,8 +53,12 @@ async def copy_out(url: str, file: Path) -> str:
 
 
 def places_in(file: Path) -> set[str]:
-    """Name the places of all files of batches that a copied database knows."""
-    with closing(sqlite3.connect(f"file:{quote(str(file))}?mode=ro", uri=True)) as connection:
+    """Name the places of all files of batches that a copied database knows.
+
+    Raises: StorageError.
+    """
+    address = f"file:{quote(str(file))}?mode=ro"
+    with _in_our_words(file), closing(sqlite3.connect(address, uri=True)) as connection:
         known = connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (files.name,))
         if known.fetchone() is None:  # of a version that had none
             return set()
@@ -191,19 +194,27 @@ def _copy_file(path: Path, file: Path) -> None:
     if not _is_there(path):
         raise DatabaseUnreachable(f"{path}: there is no database")
     os.close(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    with (
+        _in_our_words(path, file),
+        closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
+        closing(sqlite3.connect(file)) as target,
+    ):
+        source.backup(target)
+
+
+@contextmanager
+def _in_our_words(*files: Path) -> Iterator[None]:
+    """Say of which files SQLite complains, and of what."""
     try:
-        with (
-            closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as source,
-            closing(sqlite3.connect(file)) as target,
-        ):
-            source.backup(target)
-    except sqlite3.DatabaseError as error:
-        raise DatabaseCorrupt(f"{path}: {error}") from error
+        yield
+    except sqlite3.Error as error:
+        told = Sqlite(files[0]).translate(error)
+        raise type(told)(f"{' to '.join(map(str, files))}: {told}") from error
 
 
 def _close_file(file: Path) -> None:
     """Leave one file without a WAL beside it, on the disk."""
-    with closing(sqlite3.connect(file)) as connection:
+    with _in_our_words(file), closing(sqlite3.connect(file)) as connection:
         connection.execute("PRAGMA journal_mode=DELETE")
     descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     try:

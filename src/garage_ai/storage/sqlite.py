@@ -264,7 +264,7 @@ class Sqlite:
             done: bool = await driver._execute(_write_exactly, driver._conn, changes)
         return done
 
-    def translate(self, error: SQLAlchemyError) -> StorageError:
+    def translate(self, error: SQLAlchemyError | sqlite3.Error) -> StorageError:
         """Say in our words what the database said; the values of the statement stay out of it."""
         return _translate(error)
 

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import stat
+import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -15,8 +16,10 @@ from tests.databases import Server, made_by
 
 from garage_ai.storage import (
     OPERATOR,
+    DatabaseCorrupt,
     DatabaseNotEmpty,
     DatabaseUnreachable,
+    DiskFull,
     ForeignDatabase,
     Storage,
     StorageError,
@@ -201,6 +204,29 @@ async def test_what_is_not_there_is_not_copied(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE photos (id INTEGER)")
     with pytest.raises(ForeignDatabase):
         await copy_out(sqlite_url(tmp_path / "photos.db"), tmp_path / "copy.db")
+
+
+@pytest.mark.system
+async def test_a_disk_without_room_for_a_copy_is_told(sqlite_file: Path, tmp_path: Path) -> None:
+    """It was told as a database that is damaged; its owner would restore an older one over it."""
+    await fill(sqlite_url(sqlite_file))
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk], check=True)  # noqa: ASYNC221
+    try:
+        with pytest.raises(DiskFull, match=r"disk/copy\.db"):
+            await copy_out(sqlite_url(sqlite_file), disk / "copy.db")
+    finally:
+        subprocess.run(["umount", disk], check=True)  # noqa: ASYNC221
+
+
+async def test_a_damaged_database_is_told(sqlite_file: Path, tmp_path: Path) -> None:
+    """With its name."""
+    await fill(sqlite_url(sqlite_file))
+    with sqlite_file.open("r+b") as file:
+        file.write(b"this is no database")
+    with pytest.raises(DatabaseCorrupt, match=sqlite_file.name):
+        await copy_out(sqlite_url(sqlite_file), tmp_path / "copy.db")
 
 
 async def test_an_older_database_is_copied_as_it_is(empty_database: str, tmp_path: Path) -> None:
