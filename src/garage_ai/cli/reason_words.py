@@ -36,6 +36,11 @@ REASONS: Final[dict[str, str]] = {
     "it holds what is not of Garage AI; choose a folder of its own": (
         "den har annat i sig än Garage AI; välj en egen mapp"
     ),
+    "its disk keeps no rights, so that others may read keys there; choose a folder on a disk of "
+    "Linux": (
+        "dess disk håller inga rättigheter, så att andra kan läsa nycklar där; välj en mapp på en "
+        "disk för Linux"
+    ),
     # Why the engine is not ready.
     "what runs ends before another engine is made": "det som pågår slutar innan en ny motor görs",
     "the engine is starting": "motorn startar",

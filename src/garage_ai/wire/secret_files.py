@@ -54,7 +54,8 @@ class SecretDamaged(SecretFileError):
 def make_private_folder(path: Path) -> None:
     """Make a folder (and its parents) that only the owner may enter; tighten one that is there.
 
-    Raises: OSError, also for a folder of others: root could close /tmp or /var/lib to them.
+    Raises: OSError, also for a folder of others: root could close /tmp or /var/lib to them; and
+    where it cannot be closed.
     """
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     mode = path.stat().st_mode
@@ -68,6 +69,13 @@ def make_private_folder(path: Path) -> None:
                 str(path),
             )
         path.chmod(0o700)
+        if path.stat().st_mode & _OTHERS:  # a disk of Windows' inside WSL, or a memory stick
+            raise PermissionError(
+                errno.EPERM,
+                "its disk keeps no rights, so that others may read keys there; choose a folder on "
+                "a disk of Linux",
+                str(path),
+            )
 
 
 def is_foreign(path: Path) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from tests.parts.full_disk import full_disk
 
+from garage_ai.cli.reason_words import in_swedish
 from garage_ai.wire.secret_files import (
     SecretDamaged,
     create_secret,
@@ -71,6 +72,21 @@ def test_a_folder_that_others_do_not_get_to_is_tightened(tmp_path: Path) -> None
     (folder / "engine.log").touch()
     make_private_folder(folder)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_a_disk_that_keeps_no_rights_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows' disks inside WSL: keys there were refused, with a `chmod` that changes nothing."""
+    folder = tmp_path / "data"
+    folder.mkdir()
+    folder.chmod(0o777)
+    with monkeypatch.context() as windows:
+        windows.setattr(Path, "chmod", lambda *_: None)
+        with pytest.raises(PermissionError, match="a disk of Linux") as told:
+            make_private_folder(folder)
+    reason = str(told.value.strerror)
+    assert in_swedish(reason) != reason
 
 
 def test_a_disk_that_is_full_keeps_the_old_file_and_gets_no_new_one(
