@@ -140,6 +140,11 @@ REASONS: Final[dict[str, str]] = {
     # What keeps `gai up` from its work.
     "{words} cannot be used: {why}": "{words} går inte att använda: {why}",
     "cannot listen on {url}: {words}": "det går inte att lyssna på {url}: {words}",
+    "port {n} is for root alone, or a program with CAP_NET_BIND_SERVICE; choose a higher one with "
+    "{option}": (
+        "port {n} är bara för root eller ett program med CAP_NET_BIND_SERVICE; välj en högre med "
+        "{option}"
+    ),
     "--public brings TLS and --insecure goes without: give one of them": (
         "--public ger TLS och --insecure är utan: ange bara ett av dem"
     ),

@@ -5,18 +5,23 @@ import socket
 from contextlib import ExitStack
 from typing import Final
 
-from garage_ai.local.errors import PortTaken
+from garage_ai.local.errors import PortTaken, Unfit
 
 _TRIES: Final = 50
 
 
 def check_free(host: str, port: int, option: str) -> None:
-    """Make sure that we could listen there. Raises: PortTaken, naming who does."""
+    """Make sure that we could listen there. Raises: PortTaken, naming who does; Unfit."""
     try:
         with ExitStack() as stack:
             _listen(stack, host, port)
     except OSError as error:
-        if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+        if error.errno == errno.EACCES:
+            raise Unfit(
+                f"port {port} is for root alone, or a program with CAP_NET_BIND_SERVICE; "
+                f"choose a higher one with {option}"
+            ) from error
+        if error.errno != errno.EADDRINUSE:
             raise
         pid, program = holder(port)
         raise PortTaken(host, port, option, pid, program) from error
