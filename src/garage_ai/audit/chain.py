@@ -26,8 +26,15 @@ UNSIGNED: Final = timedelta(minutes=5)
 
 _HEAD_TEXT: Final = "gai-audit-head-v1"
 
-# A field of another type than ours can only come from another hand than ours.
-_OF_ANOTHER_TYPE: Final = (msgspec.MsgspecError, TypeError, ValueError, AttributeError)
+# A field of another type than ours can only come from another hand than ours; so does a moment
+# before the first year that there is.
+_OF_ANOTHER_TYPE: Final = (
+    msgspec.MsgspecError,
+    TypeError,
+    ValueError,
+    AttributeError,
+    OverflowError,
+)
 
 
 class Signer(Protocol):

@@ -45,7 +45,7 @@ def recorded(**fields: Any) -> Recorded:
     """Make an entry of what JSON holds of it. Raises: BadExport."""
     try:
         at, stored = datetime.fromisoformat(fields["at"]), bytes.fromhex(fields["hash"])
-        return Recorded(**fields | {"at": at, "hash": stored})
+        return Recorded(**fields | {"seq": _number(fields["seq"]), "at": at, "hash": stored})
     except (KeyError, TypeError, ValueError) as error:
         raise BadExport(f"no entry: {error}") from error
 
@@ -54,8 +54,8 @@ def head_of(**fields: Any) -> Head:
     """Make a head of what JSON holds of it. Raises: BadExport."""
     try:
         at, root = datetime.fromisoformat(fields["at"]), bytes.fromhex(fields["root"])
-        signature = bytes.fromhex(fields["signature"])
-        return Head(**fields | {"at": at, "root": root, "signature": signature})
+        size, signature = _number(fields["size"]), bytes.fromhex(fields["signature"])
+        return Head(**fields | {"size": size, "at": at, "root": root, "signature": signature})
     except (KeyError, TypeError, ValueError) as error:
         raise BadExport(f"no head: {error}") from error
 
@@ -78,6 +78,12 @@ def noted_head(text: str | bytes) -> Noted:
     if noted.size < 1:
         raise BadExport("no head: over nothing")
     return noted
+
+
+def _number(value: object) -> int:
+    if type(value) is not int:
+        raise TypeError("a number that is none")
+    return value
 
 
 def _object(line: bytes, number: int) -> dict[str, Any]:

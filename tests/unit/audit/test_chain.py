@@ -72,6 +72,15 @@ def test_the_zone_of_a_moment_is_no_difference() -> None:
     assert hash_of(elsewhere, NOTHING) == first.hash
 
 
+def test_a_moment_before_the_first_year_is_found() -> None:
+    """Another hand may write what no clock shows, in an entry and in a head."""
+    before = datetime(1, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+    entries = log(2)
+    head = replace(signed_head(2, entries[1].hash, NOON, SIGNER), at=before)
+    verdict = checked([replace(entries[0], at=before), entries[1]], head)
+    assert [found.seq for found in verdict.findings] == [1, 2]
+
+
 def test_an_end_that_was_cut_off_is_found() -> None:
     """A signed head names entries that are missing."""
     entries = log(5)

@@ -45,6 +45,9 @@ def test_a_line_is_what_the_documentation_says() -> None:
         b'{"head":null}\n{"seq":1,"at":"yesterday","hash":"00"}',
         b'{"head":null}\n\xff',
         next(Export(HEAD, ()).lines()).replace(b'"size":3', b'"size":3,"more":1'),
+        next(Export(HEAD, ()).lines()).replace(b'"size":3', b'"size":"3"'),
+        b"".join(Export(None, ENTRIES).lines()).replace(b'"seq":2', b'"seq":"2"'),
+        b"".join(Export(None, ENTRIES).lines()).replace(b'"seq":2', b'"seq":true'),
     ],
 )
 def test_rubbish_is_no_export(text: bytes) -> None:
