@@ -13,7 +13,7 @@ from garage_ai.catalog.errors import GgufInvalid
 from garage_ai.catalog.gguf import GgufHeader
 from garage_ai.catalog.shapes import Linear, Shape
 
-_LAYER: Final = re.compile(r"blk\.(\d+)\.")
+_LAYER: Final = re.compile(r"blk\.([0-9]{1,9})\.")
 _MOST_LAYERS: Final = 4096
 _MOST: Final = 1 << 32
 _INPUT: Final = "token_embd.weight"

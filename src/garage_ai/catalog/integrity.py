@@ -87,8 +87,8 @@ class Notary:
         return note if note.path == str(path) else None
 
     def _remember(self, note: _Note) -> None:
-        # Fails open: without its note a file is only hashed again.
-        with contextlib.suppress(OSError):
+        # Fails open: without its note a file is only hashed again, as one whose name is no text.
+        with contextlib.suppress(OSError, UnicodeEncodeError):
             self._folder.mkdir(parents=True, exist_ok=True)
             write_whole(self._place(Path(note.path)), msgspec.json.encode(note))
 

@@ -181,6 +181,8 @@ def manifest_for_folder(
     folder = folder.absolute()
     config = read_folder_config(folder)
     names = files_of(folder)
+    if sha256.keys() != set(names):
+        raise FolderInvalid(f"{folder.name} changed while it was read")
     called = name or name_from(_stem(folder))
     template = _template(folder, names)
     tokenizer = sha256.get("tokenizer.json") or sha256.get("tokenizer.model")

@@ -99,4 +99,8 @@ def check_manifest(manifest: Manifest) -> Manifest:
 
     Raises ManifestInvalid.
     """
-    return decode_manifest(msgspec.json.encode(manifest), manifest.id)
+    try:
+        data = msgspec.json.encode(manifest)
+    except UnicodeEncodeError as error:
+        raise ManifestInvalid("a file's or folder's name is not UTF-8: rename it") from error
+    return decode_manifest(data, manifest.id)

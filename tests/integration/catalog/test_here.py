@@ -2,6 +2,7 @@ import asyncio
 import hashlib
 import importlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from garage_ai.catalog import (
     InFolder,
     InPackage,
     Manifest,
+    ManifestInvalid,
     ModelStore,
     NoSourceLeft,
     Progress,
@@ -44,6 +46,21 @@ def folder(tmp_path: Path) -> Path:
 def model(folder: Path, make_model: MakeModel) -> Manifest:
     """Make the manifest of those weights."""
     return make_model(InFolder(folder=str(folder)), files={"weights.gguf": DATA})
+
+
+async def test_a_name_that_is_no_text_is_told(store: ModelStore, folder: Path) -> None:
+    """Files that came from an older Windows have such; a manifest is JSON, and so are our notes."""
+    odd = folder / os.fsdecode(b"mod\xe8le.gguf")
+    await asyncio.to_thread(shutil.copyfile, await small(store), odd)
+    with pytest.raises(ManifestInvalid, match="rename"):
+        await store.adopt(odd)
+
+
+async def small(store: ModelStore) -> Path:
+    """Give the file of the model that comes with an installation."""
+    manifest = Catalog.load().by_name(DEFAULT_MODEL)
+    assert manifest is not None
+    return (await store.ensure(manifest))[manifest.weights.path]
 
 
 def phases(seen: list[Progress]) -> list[tuple[str, int]]:

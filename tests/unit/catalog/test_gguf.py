@@ -277,6 +277,15 @@ def test_layers_weigh_what_lies_between_their_tensors() -> None:
     assert burden_of(parsed(data), len(data)) == Burden((128, 256), 64, 32 + 32)
 
 
+def test_a_layer_with_a_number_without_end_is_none() -> None:
+    """Python reads no number of thousands of digits; whoever made the file may write one."""
+    tensors = (described("blk.0.attn_q.weight", 0), described(f"blk.{'9' * 5000}.weight", 64))
+    pairs = (word("general.architecture", "llama"), u32("llama.block_count", 1))
+    header = gguf(*pairs, tensors=tensors)
+    data = header + bytes(-len(header) % 32) + bytes(512)
+    assert burden_of(parsed(data), len(data)) == Burden((64,), 0, 448)
+
+
 def test_a_table_for_each_layer_stays_off_the_card() -> None:
     """It is of the input, as the table of tokens, of which alone the end has a copy (Gemma 3n)."""
     tensors = (

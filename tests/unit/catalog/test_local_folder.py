@@ -114,6 +114,17 @@ def test_only_whole_weights_without_a_pickle_count(tmp_path: Path) -> None:
         files_of(tmp_path / "none")
 
 
+def test_a_folder_that_changes_meanwhile_is_refused(tmp_path: Path) -> None:
+    """A download that goes on while its files are hashed, which takes minutes."""
+    folder = model_folder(tmp_path / "m")
+    sums = {
+        name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in files_of(folder)
+    }
+    (folder / "generation_config.json").write_text("{}")
+    with pytest.raises(FolderInvalid, match="changed"):
+        manifest_for_folder(folder, sums)
+
+
 def test_a_template_may_stand_in_the_tokenizer(tmp_path: Path) -> None:
     """Without any the model completes text and does not chat; a tokenizer with code is refused."""
     folder = model_folder(tmp_path / "m")
