@@ -192,8 +192,8 @@ def _is_another(known: Origin | None, now: Origin) -> bool:
 
 
 def _host(address: Address) -> str:
-    """Name the place without its path: links to weights may carry a signature."""
-    return address.url.split("/", 3)[2]
+    """Name the place without its path, which may carry a signature, and without a password."""
+    return address.url.split("/", 3)[2].rpartition("@")[2]
 
 
 __all__ = ["Downloader"]

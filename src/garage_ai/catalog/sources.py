@@ -44,9 +44,10 @@ class Hub:
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> "Hub":
         """Read `HF_ENDPOINT` and `HF_TOKEN`, the names its other clients use too."""
+        # A secret out of a file often ends with its line, and no header may.
         return cls(
-            endpoint=environment.get("HF_ENDPOINT") or HUGGING_FACE,
-            token=environment.get("HF_TOKEN") or None,
+            endpoint=environment.get("HF_ENDPOINT", "").strip() or HUGGING_FACE,
+            token=environment.get("HF_TOKEN", "").strip() or None,
         )
 
 

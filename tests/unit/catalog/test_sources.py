@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from garage_ai.catalog import Hub, InFolder, InPackage, OnHuggingFace, OverHttps
+from garage_ai.catalog.download import _host
 from garage_ai.catalog.sources import Address
 
 HUB = Hub(endpoint="https://hub.example/", token="hf_secret")
@@ -29,12 +30,20 @@ def test_tokens_are_not_shown() -> None:
     assert "hf_secret" not in shown
 
 
+def test_a_password_is_in_no_message() -> None:
+    """A mirror's address may hold one, and what failed there is logged."""
+    hub = Hub(endpoint="https://me:secret@hub.example:8443")
+    assert _host(OnHuggingFace(repo="o/m", revision="main").address("f", hub)) == "hub.example:8443"
+
+
 def test_hub_from_environment() -> None:
     """The names other Hugging Face clients use are read; empty is the same as missing."""
     assert Hub.from_environment({"HF_ENDPOINT": "https://e", "HF_TOKEN": "t"}) == Hub(
         "https://e", "t"
     )
     assert Hub.from_environment({"HF_ENDPOINT": "", "HF_TOKEN": ""}) == Hub()
+    lines = {"HF_ENDPOINT": "https://e\n", "HF_TOKEN": "t\n"}  # out of files
+    assert Hub.from_environment(lines) == Hub("https://e", "t")
 
 
 def test_packages_are_found_without_running_them(
