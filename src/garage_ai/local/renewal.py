@@ -26,7 +26,7 @@ class Renewal:
         self._folder = folder
         self._host = host
         self._tell = tell
-        self._served = certificates.files.cert.read_bytes()
+        self._served = self._found()
 
     async def look_daily(self) -> None:
         """Look every day; what goes wrong is tried again, and the gateway warns meanwhile."""
@@ -39,10 +39,15 @@ class Renewal:
         """Make an own certificate anew if it is due. Raises: TlsError, SecretFileError, OSError."""
         if self._certificates.ca is not None:
             await asyncio.to_thread(own_certificates, self._folder, self._host, now=now)
-        found = self._certificates.files.cert.read_bytes()
+        found = self._found()
         if found != self._served:
             self._tell()
             self._served = found
+
+    def _found(self) -> tuple[bytes, bytes]:
+        # Of both: who is told of a certificate whose key comes later refuses it, and keeps the old.
+        files = self._certificates.files
+        return files.cert.read_bytes(), files.key.read_bytes()
 
 
 __all__ = ["LOOK_SECONDS", "Renewal"]

@@ -40,3 +40,17 @@ async def test_a_given_certificate_is_its_owners_to_renew(tmp_path: Path) -> Non
     for _ in range(2):
         await renewal.look()
     assert told == ["told"]
+
+
+async def test_a_key_that_comes_after_its_certificate_is_told_too(tmp_path: Path) -> None:
+    """Who heard of the certificate alone refused it, and would show the old one to its end."""
+    told: list[str] = []
+    files = own_certificates(tmp_path / "old", HOST, now=NOW).files
+    new = own_certificates(tmp_path / "new", HOST, now=NOW).files
+    renewal = Renewal(Certificates(files), tmp_path, HOST, lambda: told.append("told"))
+    files.cert.write_bytes(new.cert.read_bytes())
+    await renewal.look()
+    files.key.write_bytes(new.key.read_bytes())
+    for _ in range(2):
+        await renewal.look()
+    assert told == ["told", "told"]
