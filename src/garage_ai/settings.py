@@ -19,10 +19,10 @@ class _Settings(BaseSettings):
     )
 
 
-def _in_full(path: Path) -> Path:
+def _in_full(path: Path | None) -> Path | None:
     """Put the user's home in the place of a `~`, as a shell does. Raises: ValueError."""
     try:
-        return path.expanduser()
+        return None if path is None else path.expanduser()
     except RuntimeError as error:
         raise ValueError("there is no such user") from error
 
@@ -54,12 +54,20 @@ class GatewaySettings(_Settings):
     ] = None
     authority_dir: Annotated[
         Path | None,
+        AfterValidator(_in_full),
         Field(description="Folder with the network's operator keys; data_dir/nats if unset."),
     ] = None
-    tls_cert: Annotated[Path | None, Field(description="Certificate chain (PEM) for HTTPS.")] = None
-    tls_key: Annotated[Path | None, Field(description="Private key (PEM) of tls_cert.")] = None
+    tls_cert: Annotated[
+        Path | None,
+        AfterValidator(_in_full),
+        Field(description="Certificate chain (PEM) for HTTPS."),
+    ] = None
+    tls_key: Annotated[
+        Path | None, AfterValidator(_in_full), Field(description="Private key (PEM) of tls_cert.")
+    ] = None
     tls_ca: Annotated[
         Path | None,
+        AfterValidator(_in_full),
         Field(description="CA (PEM) that nodes pin; its fingerprint travels in node tokens."),
     ] = None
     insecure: Annotated[bool, Field(description="Allow listening beyond loopback without TLS.")] = (

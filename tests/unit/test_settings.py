@@ -29,3 +29,11 @@ def test_a_folder_may_lie_in_the_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GAI_DATA_DIR", "~nobody-of-that-name/net")
     with pytest.raises(ValidationError, match="no such user"):
         GatewaySettings()
+
+
+@pytest.mark.parametrize("name", ["authority_dir", "tls_cert", "tls_key", "tls_ca"])
+def test_every_path_may_lie_in_the_home(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder called `~` would get keys of its own, which no node knows."""
+    monkeypatch.setenv("HOME", "/home/anna")
+    monkeypatch.setenv(f"GAI_{name.upper()}", "~/keys")
+    assert getattr(GatewaySettings(), name) == Path("/home/anna/keys")
