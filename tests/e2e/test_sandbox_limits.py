@@ -207,10 +207,18 @@ async def test_processes_end_at_the_limit(tmp_path: Path) -> None:
     assert 0 < int(said.out.split()[2]) < LIMITS.pids
 
 
-@pytest.mark.parametrize("code", [FILES, SHARED], ids=["files", "shared memory"])
-async def test_files_and_shared_memory_end_at_the_limit(tmp_path: Path, code: str) -> None:
-    """What is beyond is refused to the process itself."""
-    assert (await tried(tmp_path, code, LIMITS)).out.startswith("no more:")
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [(FILES, "Too many open files"), (SHARED, "No space left on device")],
+    ids=["files", "shared memory"],
+)
+async def test_files_and_shared_memory_end_at_the_limit(
+    tmp_path: Path, code: str, why: str
+) -> None:
+    """What is beyond is refused to the process itself, and what is not is given to it."""
+    said = await tried(tmp_path, code, LIMITS)
+    assert said.out.startswith("no more:")
+    assert said.out.strip().endswith(why)
 
 
 async def test_time_ends_at_the_limit(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from garage_ai.node.errors import NotPossible
 from garage_ai.node.sandbox.spec import CACHE, USER, ContainerSpec, Mount, Runtime
 
 TMP: Final = "/tmp"  # noqa: S108 - inside the container
+SHM: Final = "/dev/shm"  # noqa: S108 - inside the container
 _TASKS: Final = 4096
 _QUIET: Final = (
     ("HOME", TMP),
@@ -100,7 +101,11 @@ def _limits(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
         yield f"--pids-limit={limits.pids}"
     if limits.cpus is not None and known("cpu"):
         yield f"--cpus={limits.cpus:g}"
-    yield f"--shm-size={limits.shm}"
+    if runtime.program == "podman":
+        # Its own, where it is to mount nothing writable, is read-only from 4.7 on (podman-run(1)).
+        yield f"--tmpfs={SHM}:rw,noexec,nosuid,nodev,size={limits.shm},mode=1777"
+    else:
+        yield f"--shm-size={limits.shm}"
     yield f"--tmpfs={TMP}:rw,noexec,nosuid,nodev,size={limits.tmp},mode=1777"
     if limits.cache:
         yield f"--tmpfs={CACHE}:rw,exec,nosuid,nodev,size={limits.cache},mode=1777"
