@@ -1,7 +1,9 @@
 """llama.cpp on a card: served only from where it was meant to be, by a real server behind it."""
 
 import json
+import os
 import re
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from garage_ai.node.engines.llama_server import ServerOptions
 from garage_ai.node.engines.llamacpp_cards import LlamaOnCards, PlanAgain
 from garage_ai.node.engines.port import Device
 from garage_ai.node.errors import CardUnusable, NoImage, NoRoom, NotPossible
-from garage_ai.node.fitting.book import Book
+from garage_ai.node.fitting.book import FILE, Book
 from garage_ai.node.fitting.fitting import Fitting
 from garage_ai.node.fitting.machines import OnCards
 from garage_ai.node.folder import Choice, NodeFolder
@@ -66,6 +68,7 @@ class Stand:
         folder: Path,
         options: ServerOptions = OPTIONS,
         plan_again: PlanAgain | None = None,
+        fitting: Fitting | None = None,
     ) -> None:
         self.folder = folder / "server"
         self.launcher = StandInLauncher(make_server(self.folder, says="all-layers"))
@@ -75,6 +78,7 @@ class Stand:
             logs=folder / "logs",
             launcher=self.launcher,
             plan_again=plan_again,
+            fitting=fitting,
         )
         self.log = folder / "logs" / "engine.log"
 
@@ -233,6 +237,23 @@ async def test_a_plan_that_waited_for_a_games_end_is_made_anew(
         assert [offer.context for offer in stand.engine.offers] == [1024]
     finally:
         await stand.engine.stop()
+
+
+async def test_what_it_went_on_without_is_no_want_of_memory(tmp_path: Path) -> None:
+    """Over cards llama.cpp tries again with smaller buffers; a later crash has other reasons."""
+    fitting = Fitting(Book(tmp_path), OnCards(HERE, uuids=(GPU,)), "llamacpp")
+    stand = Stand(tmp_path, fitting=fitting)
+    without = "0.01.000.000 W ggml_gallocr_reserve_n: failed to allocate CUDA0 buffer of size 9"
+    tell(stand.folder, says="all-layers", then=[without])
+    await stand.engine.start()
+    try:
+        await until(lambda: stand.engine.state == "ready")
+        (server,) = (pid for pid in stand.engine.pids if pid != stand.engine.pid)
+        os.kill(server, signal.SIGSEGV)
+        await until(lambda: stand.launcher.started == 2)
+    finally:
+        await stand.engine.stop()
+    assert not (tmp_path / FILE).exists()
 
 
 async def test_nothing_of_it_is_left(stand: Stand) -> None:

@@ -260,6 +260,8 @@ class SupervisedEngine(ABC):
                     self._listener_pid = listener_of(self._socket())
                     ready_at = loop.time()
                     self._load_seconds = ready_at - self._launched_at
+                    # It went on without what it then said that it could not have.
+                    child.said_out_of_memory = False
                     self._become("ready", "")
                     await self._watch(child)
                 finally:
