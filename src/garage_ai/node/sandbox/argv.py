@@ -100,7 +100,7 @@ def _limits(spec: ContainerSpec, runtime: Runtime) -> Iterator[str]:
     if known("pids"):
         yield f"--pids-limit={limits.pids}"
     if limits.cpus is not None and known("cpu"):
-        yield f"--cpus={limits.cpus:g}"
+        yield f"--cpus={min(limits.cpus, runtime.cores or limits.cpus):g}"
     if runtime.program == "podman":
         # Its own, where it is to mount nothing writable, is read-only from 4.7 on (podman-run(1)).
         yield f"--tmpfs={SHM}:rw,noexec,nosuid,nodev,size={limits.shm},mode=1777"

@@ -74,6 +74,7 @@ class _DockerInfo(msgspec.Struct, rename="pascal"):
     memory_limit: bool = False
     pids_limit: bool = False
     cpu_cfs_quota: bool = False
+    cores: int = msgspec.field(default=0, name="NCPU")
     security_options: list[str] | None = None
     cdi_spec_dirs: list[str] | None = msgspec.field(default=None, name="CDISpecDirs")
     server_errors: list[str] | None = None
@@ -159,6 +160,7 @@ def read_docker(info: str) -> Runtime:
         # The daemon names these folders only where it knows devices by CDI name.
         cdi=bool(told.cdi_spec_dirs),
         selinux="name=selinux" in options,
+        cores=told.cores or None,
         files=_hard(resource.RLIMIT_NOFILE),
         tasks=_hard(resource.RLIMIT_NPROC),
     )

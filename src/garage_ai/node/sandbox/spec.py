@@ -75,8 +75,9 @@ class Runtime:
 
     `oci` is named where the program's own choice cannot work here. `controllers` are the cgroup
     controllers it may use. `cdi` tells whether it knows devices by CDI name. `files` and `tasks`
-    are this process's own hard limits, which no container can exceed. `profile` is Podman's own
-    profile of system calls. `bounded` tells that all of this runs in a container with limits.
+    are this process's own hard limits, which no container can exceed, and `cores` all that Docker's
+    daemon has, which starts none that asks for more. `profile` is Podman's own profile of system
+    calls. `bounded` tells that all of this runs in a container with limits.
     `selinux` tells that SELinux puts containers into a domain that reads no file of the owner's.
     """
 
@@ -89,6 +90,7 @@ class Runtime:
     cdi: bool = True
     files: int = 1 << 20
     tasks: int = 1 << 20
+    cores: int | None = None
     profile: Path | None = None
     bounded: bool = False
     selinux: bool = False

@@ -106,6 +106,13 @@ def test_limits_of_this_process_bind_its_containers() -> None:
     assert "--ulimit=nproc=100:100" in argv
 
 
+def test_docker_is_asked_for_no_more_cores_than_it_has() -> None:
+    """It would start nothing, and say "range of CPUs is from 0.01 to 2.00"."""
+    assert "--cpus=2" in run_argv(DOCKERS, replace(DOCKER, cores=2))
+    assert "--cpus=3" in run_argv(DOCKERS, replace(DOCKER, cores=16))
+    assert "--cpus=3" in run_argv(DOCKERS, DOCKER)
+
+
 def test_an_image_of_the_owners_is_built_upon_without_a_network() -> None:
     """What it needs is in it; else the build may fetch two Debian packages."""
     offline = build_argv(PODMAN, "localhost/mine:1", "t", Path("/c"), offline=True)

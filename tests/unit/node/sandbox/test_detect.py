@@ -21,6 +21,7 @@ DOCKER: dict[str, Any] = {
     "MemoryLimit": True,
     "PidsLimit": True,
     "CpuCfsQuota": True,
+    "NCPU": 8,
     "SecurityOptions": ["name=apparmor", "name=seccomp,profile=builtin", "name=cgroupns"],
     "CDISpecDirs": ["/etc/cdi", "/var/run/cdi"],
 }
@@ -103,7 +104,7 @@ def test_docker_is_read_from_its_daemon() -> None:
     """CDI is known where the daemon names folders for it; limits where it says that they hold."""
     found = read_docker(json.dumps(DOCKER))
     assert (found.program, found.version, found.rootless) == ("docker", (28, 3, 0), False)
-    assert (found.cgroups, found.enforces, found.cdi) == (2, True, True)
+    assert (found.cgroups, found.enforces, found.cdi, found.cores) == (2, True, True, 8)
     older = read_docker(json.dumps(DOCKER | {"CDISpecDirs": None, "PidsLimit": False}))
     assert (older.enforces, older.cdi) == (False, False)
     rootless = DOCKER | {"SecurityOptions": ["name=seccomp,profile=builtin", "name=rootless"]}
