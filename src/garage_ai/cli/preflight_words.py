@@ -118,6 +118,18 @@ CASES: Final[dict[str, Said]] = {
         "Gör plats, eller lägg noden på en annan disk med --data-dir.",
     ),
     "gpu.ok": Said("{names}", "{names}"),
+    "gpu.some": Said(
+        "{names}. Left alone: {problem}",
+        "{names}. Används inte: {problem}",
+    ),
+    "gpu.unfit": Said(
+        "The driver answers, and no card can be used: {problem}",
+        "Drivrutinen svarar, men inget kort kan användas: {problem}",
+        "Lost: restart the PC. Divided: sudo nvidia-smi -mig 0. Without memory of its own: serve "
+        "on the processor, or lend a server of your own: --engine external",
+        "Tappat: starta om datorn. Delat: sudo nvidia-smi -mig 0. Utan eget minne: kör på "
+        "processorn, eller låna ut en egen server: --engine external",
+    ),
     "gpu.none": Said(
         "There is no NVIDIA card.",
         "Det finns inget NVIDIA-kort.",

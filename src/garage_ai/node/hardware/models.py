@@ -27,8 +27,22 @@ class Gpu(msgspec.Struct, frozen=True, kw_only=True):
     power_default: float | None = None
 
 
+def why_unfit(card: Gpu, *, divided: bool) -> str:
+    """Say why no engine can be given a card, in the driver's words; empty where one can.
+
+    One that is `divided` into instances (MIG) is several smaller ones, of which CUDA shows but one
+    to a program; one that shares the PC's memory tells of none.
+    """
+    if divided:
+        return "it is divided into instances (MIG)"
+    return "" if card.total else "it does not tell its memory"
+
+
 class Gpus(msgspec.Struct, frozen=True, kw_only=True):
-    """All NVIDIA cards and their driver; `cuda` is the newest CUDA that the driver speaks."""
+    """All NVIDIA cards that can be used, and their driver; `problem` is of the others, or of all.
+
+    `cuda` is the newest CUDA that the driver speaks.
+    """
 
     source: GpuSource = "none"
     cards: tuple[Gpu, ...] = ()
@@ -55,4 +69,4 @@ class Pc(msgspec.Struct, frozen=True, kw_only=True):
     container: bool = False
 
 
-__all__ = ["MEBIBYTE", "Gpu", "GpuSource", "Gpus", "Pc", "Place"]
+__all__ = ["MEBIBYTE", "Gpu", "GpuSource", "Gpus", "Pc", "Place", "why_unfit"]

@@ -10,7 +10,7 @@ import xml.etree.ElementTree as ET
 from typing import Final
 
 from garage_ai.node.hardware.commands import Run, run
-from garage_ai.node.hardware.models import MEBIBYTE, Gpu, Gpus
+from garage_ai.node.hardware.models import MEBIBYTE, Gpu, Gpus, why_unfit
 
 QUERY_XML: Final = ("nvidia-smi", "-q", "-x")
 QUERY_COMPUTE: Final = ("nvidia-smi", "--query-gpu=uuid,compute_cap", "--format=csv")
@@ -40,9 +40,19 @@ def parse_xml(text: str, compute: dict[str, tuple[int, int]]) -> Gpus:
         root = ET.fromstring(text)  # noqa: S314 - the driver's own program wrote it
     except ET.ParseError as error:
         return Gpus(problem=f"nvidia-smi printed no XML: {error}")
+    cards: list[Gpu] = []
+    problems: list[str] = []
+    for number, gpu in enumerate(root.iter("gpu")):
+        card = _card(gpu, compute)
+        unfit = why_unfit(card, divided=_text(gpu, "mig_mode/current_mig") == "Enabled")
+        if unfit:
+            problems.append(f"card {number}: {unfit}")
+        else:
+            cards.append(card)
     return Gpus(
         source="nvidia-smi",
-        cards=tuple(_card(each, compute) for each in root.iter("gpu")),
+        cards=tuple(cards),
+        problem="; ".join(problems)[:200],
         driver=_text(root, "driver_version"),
         cuda=parse_version(_text(root, "cuda_version")),
     )

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any, Final
 
-from garage_ai.node.hardware.models import Gpu, Gpus
+from garage_ai.node.hardware.models import Gpu, Gpus, why_unfit
 
 _MILLIWATTS: Final = 1000.0
 _LIBRARY_ABSENT: Final = ("NVMLError_LibraryNotFound", "NVMLError_DriverNotLoaded")
+_DIVIDED: Final = 1
+"""NVML_DEVICE_MIG_ENABLE."""
 
 
 def read_nvml(library: ModuleType | None = None) -> Gpus | None:
@@ -39,11 +41,26 @@ def _load() -> ModuleType:
 
 
 def _cards(nvml: ModuleType) -> Gpus:
-    handles = [nvml.nvmlDeviceGetHandleByIndex(n) for n in range(nvml.nvmlDeviceGetCount())]
+    cards: list[Gpu] = []
+    problems: list[str] = []
+    for number in range(nvml.nvmlDeviceGetCount()):
+        try:
+            handle = nvml.nvmlDeviceGetHandleByIndex(number)
+            card, divided = _card(nvml, handle), _is_divided(nvml, handle)
+        except nvml.NVMLError as error:
+            # One that has fallen off the bus, lacks its power or has no memory of its own.
+            problems.append(f"card {number}: {error}")
+            continue
+        unfit = why_unfit(card, divided=divided)
+        if unfit:
+            problems.append(f"card {number}: {unfit}")
+        else:
+            cards.append(card)
     version = _told(nvml, nvml.nvmlSystemGetCudaDriverVersion_v2)
     return Gpus(
         source="nvml",
-        cards=tuple(_card(nvml, handle) for handle in handles),
+        cards=tuple(cards),
+        problem="; ".join(problems)[:200],
         driver=str(nvml.nvmlSystemGetDriverVersion()),
         # NVML writes CUDA 13.1 as 13010.
         cuda=None if version is None else (version // 1000, version % 1000 // 10),
@@ -64,6 +81,11 @@ def _card(nvml: ModuleType, handle: object) -> Gpu:
         power_limit=None if limit is None else limit / _MILLIWATTS,
         power_default=None if usual is None else usual / _MILLIWATTS,
     )
+
+
+def _is_divided(nvml: ModuleType, handle: object) -> bool:
+    mode = _told(nvml, lambda: nvml.nvmlDeviceGetMigMode(handle))
+    return mode is not None and mode[0] == _DIVIDED
 
 
 def _told(nvml: ModuleType, ask: Callable[[], Any]) -> Any:

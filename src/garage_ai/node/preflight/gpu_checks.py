@@ -20,7 +20,11 @@ def check_gpu(facts: Facts) -> Finding:
     gpus = facts.pc.gpus
     if gpus.cards:
         names = ", ".join(map(_with_class, gpus.cards))
+        if gpus.problem:
+            return Finding("gpu", "warn", "some", {"names": names, "problem": gpus.problem})
         return Finding("gpu", "ok", "ok", {"names": names})
+    if gpus.driver and gpus.problem:
+        return Finding("gpu", "fail", "unfit", {"problem": gpus.problem})
     if facts.nvidia_plugged_in:
         return Finding("gpu", "fail", "no_driver", {"problem": gpus.problem or "-"})
     if facts.pc.others:

@@ -57,6 +57,22 @@ def test_reads_recorded_cards(
     assert card.compute is None
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "why"),
+    [
+        ("<total>12288 MiB</total>", "<total>N/A</total>", "does not tell its memory"),
+        ("<current_mig>N/A</current_mig>", "<current_mig>Enabled</current_mig>", "MIG"),
+    ],
+)
+def test_a_card_that_no_engine_can_be_given_is_left_out(before: str, after: str, why: str) -> None:
+    """A share of no memory is none, and an instance is not the card that was planned for."""
+    xml = recorded("rtx-3060.xml")
+    assert before in xml
+    gpus = read_nvidia_smi(Driver(Ran(0, xml.replace(before, after)), Ran(2)))
+    assert (gpus.cards, gpus.driver) == ((), "570.124.04")
+    assert why in gpus.problem
+
+
 def test_the_capability_comes_from_the_other_query() -> None:
     """CSV and XML tell of one card by its UUID."""
     xml = recorded("rtx-3060.xml")

@@ -28,18 +28,28 @@ class NVMLError_NotSupported(NVMLError):  # noqa: N801 - the library's own name
     """Laptops do not tell their power limit."""
 
 
+class NVMLError_GpuIsLost(NVMLError):  # noqa: N801 - the library's own name
+    """It has fallen off the bus."""
+
+
 class Memory(NamedTuple):
     total: int
     free: int
 
 
 class Library(ModuleType):
-    """NVML with one card, or an error at its start."""
+    """NVML with one card, or an error at its start.
 
-    def __init__(self, broken: NVMLError | None = None, *, laptop: bool = False) -> None:
+    Of further cards the second is lost, the third in instances, and the fourth shares the PC's
+    memory.
+    """
+
+    def __init__(
+        self, broken: NVMLError | None = None, *, laptop: bool = False, cards: int = 1
+    ) -> None:
         super().__init__("pynvml")
         self.NVMLError = NVMLError
-        self.broken, self.laptop, self.open = broken, laptop, 0
+        self.broken, self.laptop, self.cards, self.open = broken, laptop, cards, 0
 
     def nvmlInit(self) -> None:  # noqa: N802
         if self.broken:
@@ -50,10 +60,17 @@ class Library(ModuleType):
         self.open -= 1
 
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802
-        return 1
+        return self.cards
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802
+        if index == 1:
+            raise NVMLError_GpuIsLost("GPU is lost")
         return index
+
+    def nvmlDeviceGetMigMode(self, handle: int) -> list[int]:  # noqa: N802
+        if handle == 0:
+            raise NVMLError_NotSupported("Not Supported")
+        return [int(handle == 2), 0]
 
     def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
         return "590.44.01"
@@ -68,6 +85,8 @@ class Library(ModuleType):
         return "GPU-1"
 
     def nvmlDeviceGetMemoryInfo(self, handle: int) -> Memory:  # noqa: N802
+        if handle == 3:
+            raise NVMLError_NotSupported("Not Supported")
         return Memory(25769803776, 25000000000)
 
     def nvmlDeviceGetCudaComputeCapability(self, handle: int) -> tuple[int, int]:  # noqa: N802
@@ -102,6 +121,16 @@ def test_what_a_card_does_not_tell_is_not_known() -> None:
     assert gpus.cards[0].power_limit is None
 
 
+def test_a_card_that_is_lost_hides_no_other() -> None:
+    """Nor does one that no engine can be given; why they are left out is told."""
+    gpus = read_nvml(Library(cards=4))
+    assert gpus is not None
+    assert len(gpus.cards) == 1
+    assert gpus.problem == (
+        "card 1: GPU is lost; card 2: it is divided into instances (MIG); card 3: Not Supported"
+    )
+
+
 def test_without_the_library_others_are_asked() -> None:
     """None is not the same as no cards."""
     assert read_nvml(Library(NVMLError_LibraryNotFound("not found"))) is None
@@ -117,5 +146,8 @@ def test_the_real_library_has_what_is_asked_for() -> None:
     """Every function that is called here exists in nvidia-ml-py under that name."""
     asked = [name for name in vars(Library) if name.startswith("nvml")]
     assert [name for name in asked if not hasattr(pynvml, name)] == []
-    for error in (NVMLError_LibraryNotFound, NVMLError_LibRmVersionMismatch):
+    for error in (
+        *(NVMLError_LibraryNotFound, NVMLError_LibRmVersionMismatch),
+        *(NVMLError_NotSupported, NVMLError_GpuIsLost),
+    ):
         assert issubclass(getattr(pynvml, error.__name__), pynvml.NVMLError)

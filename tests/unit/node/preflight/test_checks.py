@@ -128,7 +128,9 @@ FOUND: list[tuple[Facts, str, str, str]] = [
     (but(folder=Folder("/d", True, True, foreign=True)), "folder", "fail", "foreign"),
     (pc(disk_free=10**9), "disk", "fail", "full"),
     (pc(disk_free=10 * 10**9), "disk", "warn", "little"),
-    (gpus(cards=(), problem="mismatch"), "gpu", "fail", "no_driver"),
+    (gpus(cards=(), driver="", problem="mismatch"), "gpu", "fail", "no_driver"),
+    (gpus(cards=(), problem="card 0: GPU is lost"), "gpu", "fail", "unfit"),
+    (gpus(problem="card 1: GPU is lost"), "gpu", "warn", "some"),
     (
         but(nvidia_plugged_in=False, pc=msgspec.structs.replace(PC, gpus=NO_GPUS)),
         "gpu",
@@ -284,7 +286,9 @@ ON_A_CARD = [
     (gpus(cuda=(12, 4)), {"driver"}),
     (card(compute=(6, 1)), set()),
     (card(compute=(5, 2)), {"compute"}),
-    (gpus(cards=(), problem="mismatch"), {"gpu"}),
+    (gpus(cards=(), driver="", problem="mismatch"), {"gpu"}),
+    (gpus(cards=(), problem="card 0: GPU is lost"), {"gpu"}),
+    (gpus(problem="card 1: GPU is lost"), set()),
     (but(cdi=()), {"cdi"}),
     (but(pc=msgspec.structs.replace(PC, gpus=NO_GPUS), nvidia_plugged_in=False), set()),
 ]
