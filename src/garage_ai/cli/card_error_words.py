@@ -46,6 +46,13 @@ CARDS: Final[dict[str, str]] = {
         "I sin sandlåda hittar llama.cpp {found} av {all} kort ({detail}). Hur det rättas till: "
         "gai node doctor. Hittar den inget fel, uppdatera drivrutinen och nvidia-container-toolkit."
     ),
+    "Only a group of this PC may open {device}, and nobody in a container without root is in it. "
+    "Fix: echo options nvidia NVreg_DeviceFileMode=0666 | sudo tee /etc/modprobe.d/zz-nvidia.conf, "
+    "then restart the PC.": (
+        "Bara en grupp på datorn får öppna {device}, och ingen i en container utan root är med i "
+        "den. Rätta till det: echo options nvidia NVreg_DeviceFileMode=0666 | sudo tee "
+        "/etc/modprobe.d/zz-nvidia.conf, starta sedan om datorn."
+    ),
     "Podman {version} cannot read the CDI description of the card. How to put that right: gai node "
     "doctor": (
         "Podman {version} kan inte läsa CDI-beskrivningen av kortet. Hur det rättas till: gai node "

@@ -6,6 +6,7 @@ from typing import Final
 
 from garage_ai.node.engines.cards import cdi_names
 from garage_ai.node.errors import CardUnusable
+from garage_ai.node.hardware.device_files import closed_device
 from garage_ai.node.hardware.pc import read_gpus
 from garage_ai.node.hardware.uvm import have_uvm
 from garage_ai.node.preflight.container_checks import readable
@@ -25,6 +26,14 @@ async def devices_for(
     if not uuids or not runtime.cdi:
         return uuids
     await asyncio.to_thread(have_uvm, root)
+    closed = closed_device(root) if runtime.rootless else None
+    if closed is not None:
+        raise CardUnusable(
+            "Only a group of this PC may open {device}, and nobody in a container without root is "
+            "in it. Fix: echo options nvidia NVreg_DeviceFileMode=0666 | sudo tee "
+            "/etc/modprobe.d/zz-nvidia.conf, then restart the PC.",
+            device=closed,
+        )
     gpus, found = await asyncio.gather(
         asyncio.to_thread(read_gpus), asyncio.to_thread(read_cdi, root)
     )
