@@ -151,7 +151,9 @@ async def make_engine(
             # A processor is not shared out: what is free there changes no plan.
             plan_again=None
             if planned.on_cpu
-            else lambda: _planned_vllm(choice, folder, book, None, launcher),
+            else lambda taken: _planned_vllm(
+                choice, folder, book, None, launcher, beforehand=taken
+            ),
         )
     return await make_llama(choice, folder, on_progress, launcher)
 
@@ -162,8 +164,10 @@ async def _planned_vllm(
     book: Book,
     on_progress: OnProgress | None,
     launcher: Launcher | None,
+    *,
+    beforehand: int = 0,
 ) -> tuple[VllmOptions, Fitting]:
-    planned = await _vllm_options(choice, folder, on_progress, launcher)
+    planned = await _vllm_options(choice, folder, on_progress, launcher, beforehand=beforehand)
     image = launcher.image if isinstance(launcher, ContainerLauncher) else None
     bounded = launcher is not None and launcher.fence.limits
     return planned, await vllm_fitting(planned, book, image, bounded=bounded)
@@ -176,12 +180,17 @@ async def _vllm_options(
     launcher: Launcher | None,
     *,
     grouped: bool = False,
+    beforehand: int = 0,
 ) -> VllmOptions:
     if not isinstance(launcher, ContainerLauncher):
-        return await vllm_options(choice, folder, on_progress, grouped=grouped)
+        return await vllm_options(
+            choice, folder, on_progress, grouped=grouped, beforehand=beforehand
+        )
     gpus = await asyncio.to_thread(read_gpus)
     facts = await facts_inside(launcher, chosen_cards(choice.gpus, gpus.cards))
-    options = await vllm_options(choice, folder, on_progress, facts, grouped=grouped)
+    options = await vllm_options(
+        choice, folder, on_progress, facts, grouped=grouped, beforehand=beforehand
+    )
     options = replace(options, devices=await devices_for(launcher.runtime, options.gpus))
     # What keeps it from ever starting is better said now.
     launcher.argv(options)

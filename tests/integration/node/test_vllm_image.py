@@ -21,6 +21,7 @@ from garage_ai.node.engines import devices
 from garage_ai.node.engines.port import Device
 from garage_ai.node.engines.vllm import VllmEngine
 from garage_ai.node.errors import EngineMissing, EngineUnfit, NoImage, NoRuntime, NotPossible
+from garage_ai.node.fitting import machines
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.preflight.models import CdiSpec
@@ -197,6 +198,48 @@ async def test_each_start_takes_of_the_card_what_is_free_then(
         await engine.stop()
     shares = re.findall("--gpu-memory-utilization ([0-9.]+)", tried.read_text())
     assert shares == ["0.92", "0.14", "0.68"]
+
+
+LOOKED = (
+    "ValueError: Free memory on device cuda:1 (19.77/23.56 GiB) on startup is less than desired "
+    "GPU memory utilization (0.92, 21.67 GiB)."
+)
+FULL = "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB."
+
+
+@pytest.mark.parametrize("case", [(LOOKED, "0.83"), (FULL, "0.89")], ids=["looked", "full"])
+async def test_what_vllm_lacked_though_nobody_took_it_is_left_to_it_at_the_next_start(
+    stand_in: Stand,
+    launcher: ContainerLauncher,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    case: tuple[str, str],
+) -> None:
+    """Else it asks for the same share for ever; what a game took meanwhile is not counted so."""
+    lacks, share = case
+    tried = tmp_path / "tried"
+    facts = holds(version="0.32.0", device="cuda")
+    # The second failure comes with a game, whose memory is not counted for vLLM's own.
+    game = tmp_path / "game"
+    fails = f"[ $(grep -c . {tried}) -lt 2 ] || touch {game}; echo '{lacks}'; exit 1"
+    serve = f"echo $@ >> {tried}; [ $(grep -c . {tried}) -lt 3 ] || exec sleep 60; {fails}"
+    run = f'case "$@" in *--uds*) {serve};; *) {facts}\n;; esac'
+    stand_in("podman", f"case $1 in run) {run};; container) echo 1;; esac")
+    monkeypatch.setattr(setup, "read_gpus", lambda: card_with(23 * GIB))
+    monkeypatch.setattr(
+        machines, "read_gpus", lambda: card_with((20 if game.exists() else 23) * GIB)
+    )
+    described(monkeypatch, RTX_3090.uuid)
+    choice = Choice(engine="vllm", models=(str(model_folder(tmp_path / "Small")),))
+    engine = await make_engine(choice, "m", NodeFolder(tmp_path / "node"), launcher=launcher)
+    assert isinstance(engine, VllmEngine)
+    await engine.start()
+    try:
+        await until(lambda: 1 in engine.pids, 30)
+    finally:
+        await engine.stop()
+    shares = re.findall("--gpu-memory-utilization ([0-9.]+)", tried.read_text())
+    assert shares == ["0.92", share, share]
 
 
 @pytest.mark.parametrize("name", [RTX_3090.uuid, "all"])

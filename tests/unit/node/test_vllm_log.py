@@ -36,6 +36,20 @@ def test_capturing_is_told_in_per_cent() -> None:
     assert story.words(0.0) == "capturing CUDA graphs 43 %"
 
 
+def test_what_it_had_taken_itself_is_told_from_what_others_hold() -> None:
+    """NCCL's buffers between two cards, as PyTorch's issue 175666 has the line; and a game."""
+    line = (
+        "(Worker_TP1 pid=7) ERROR 02-24 [multiproc_executor.py:9] ValueError: Free memory on "
+        "device cuda:1 ({}/22.05 GiB) on startup is less than desired GPU memory utilization (0.9, "
+        "19.84 GiB). Decrease GPU memory utilization or reduce GPU memory used by other processes."
+    )
+    for free, lacked in (("19.77", 0.07), ("17.5", 2.34), ("3.1", 0.0), ("19.84", 0.0)):
+        story = Story(0.0)
+        story.hear(line.format(free))
+        story.hear(UP)
+        assert round(story.lacked / 2**30, 2) == lacked
+
+
 def test_guesses_from_the_last_time() -> None:
     """The guess counts down, is rounded as guesses are, and never says that it is over."""
     story = Story(100.0, before=90.0)

@@ -123,6 +123,14 @@ def test_the_desktop_keeps_what_it_uses() -> None:
         on(Card("RTX", (8, 6), GIB, 24 * GIB))
 
 
+def test_what_vllm_takes_before_it_looks_is_left_to_it() -> None:
+    """Of an empty card too, of which vLLM gets its most and no more; an owner's word wins."""
+    assert on(RTX_3090, beforehand=2 * GIB).memory_share == 0.83
+    busy = Card(RTX_3090.name, (8, 6), 20 * GIB, 24 * GIB)
+    assert on(busy, beforehand=2 * GIB).memory_share == 0.72
+    assert on(busy, memory_share=0.9, beforehand=2 * GIB).memory_share == 0.9
+
+
 def test_an_old_card_computes_with_halves() -> None:
     """Before compute capability 8.0 there is no bfloat16."""
     assert on(RTX_2080).dtype == "half"

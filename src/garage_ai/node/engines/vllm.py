@@ -22,6 +22,7 @@ from garage_ai.node.engines.vllm_metrics import read_load
 from garage_ai.node.engines.vllm_options import MARK, VllmOptions
 from garage_ai.node.errors import EngineError, EngineLost, EngineTimeout
 from garage_ai.node.fitting.fitting import Fitting
+from garage_ai.node.fitting.signs import CARD_FULL
 from garage_ai.node.fitting.sizes import Size
 from garage_ai.wire.frames import Priority, Route
 
@@ -31,8 +32,16 @@ _ANSWER_SECONDS: Final = 5.0
 _LONG_PROMPT: Final = "The quick brown fox jumps over the lazy dog. " * 8
 
 
-PlanAgain = Callable[[], Awaitable[tuple[VllmOptions, Fitting]]]
-"""Plans once more, by what is free now. Raises: NotPossible."""
+_ROUNDED: Final = 64 * 1024 * 1024
+"""Bytes by which what vLLM says of a card may be off: it tells hundredths of a GiB."""
+
+_FULL: Final = 512 * 1024 * 1024
+"""Bytes that stay free after a card ran full, with each time more."""
+
+_MOST_LEFT: Final = 6 * 1024 * 1024 * 1024
+
+PlanAgain = Callable[[int], Awaitable[tuple[VllmOptions, Fitting]]]
+"""Plans once more, by what is free now, less so many bytes of each card. Raises: NotPossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,7 @@ class VllmEngine(LaunchedEngine):
         self._heard_at = 0.0
         self._load: EngineLoad | None = None
         self._misses = 0
+        self._beforehand = 0
 
     @property
     def _startable(self) -> VllmOptions:
@@ -187,9 +197,25 @@ class VllmEngine(LaunchedEngine):
     async def _plan_anew(self) -> None:
         if self._plan_again is not None:
             await end_orphans(MARK, self._run_folder.absolute())
-            self._options, self._fitting = await self._plan_again()
+            self._options, self._fitting = await self._plan_again(self._beforehand)
             self._offer = offer_of(self._options)
             self._planned = Size(self._options.context, self._options.slots)
+
+    async def _ran_out(self, child: Child | None) -> bool:
+        less = self._less_to_ask_for()
+        if less and self._fitting is not None and await self._fitting.nobody_took():
+            self._beforehand = min(self._beforehand + less, _MOST_LEFT)
+        return await super()._ran_out(child)
+
+    def _less_to_ask_for(self) -> int:
+        """Give the bytes of each card that the next start leaves free, beside those of this one.
+
+        It fills what it is given at any size: of a card that ran full it must be given less.
+        """
+        if self._story.lacked:
+            # What CUDA and the links between cards take is gone before vLLM looks.
+            return self._story.lacked + _ROUNDED
+        return _FULL if CARD_FULL.search(self._story.cause) else 0
 
     def _take_on(self, size: Size) -> None:
         self._options = replace(self._options, context=size.context, slots=size.slots)

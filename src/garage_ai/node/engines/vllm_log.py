@@ -7,7 +7,7 @@ import re
 from typing import Final
 
 from garage_ai.node.engines.load_time import with_guess
-from garage_ai.node.fitting.signs import CARD_FULL, NO_CACHE
+from garage_ai.node.fitting.signs import CARD_FULL, NO_CACHE, lacked_at_first
 
 _STAGES: Final = (
     (re.compile(r"Initializing a V1 LLM engine|non-default args"), "starting"),
@@ -51,6 +51,8 @@ class Story:
         self._stage = "starting"
         self._detail = ""
         self.cause = ""
+        self.lacked = 0
+        """Bytes of a card that it had itself taken before it looked what is free."""
 
     def hear(self, line: str) -> bool:
         """Take a line; True if it tells how far the loading is."""
@@ -58,6 +60,7 @@ class Story:
             found = _CAUSE.search(line)
             if found and not _AFTERWARDS.search(line):
                 self.cause = _advised(f"{found[1]}: {found[2].strip()}")
+        self.lacked = max(self.lacked, lacked_at_first(line))
         before = (self._stage, self._detail)
         for pattern, stage in _STAGES:
             if pattern.search(line):

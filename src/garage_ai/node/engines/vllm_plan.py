@@ -78,8 +78,9 @@ LEAST_CAPABILITY: Final[Mapping[str, tuple[int, int]]] = {
 class Wishes:
     """What the owner asks for; None where the planner is to decide.
 
-    `context` in tokens of one sequence, `memory_share` of each card, `cache_gib` for a CPU. Of a
-    model that is `grouped` this PC holds a part, and its group plans over how many cards.
+    `context` in tokens of one sequence, `memory_share` of each card, `cache_gib` for a CPU.
+    `beforehand` are bytes of each card that vLLM was seen to take before it looks what is free. Of
+    a model that is `grouped` this PC holds a part, and its group plans over how many cards.
     """
 
     slots: int | None = None
@@ -90,6 +91,7 @@ class Wishes:
     threads: int | None = None
     chat_template: Path | None = None
     grouped: bool = False
+    beforehand: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _on_cards(base: VllmOptions, facts: Facts, model: Model, wishes: Wishes) -> 
     wished = None if wishes.grouped else wishes.tensor_parallel
     cards = _cards(facts.cards, model, wished, grouped=wishes.grouped)
     dtype = _dtype(cards, model.config)
-    share = wishes.memory_share or _share(cards)
+    share = wishes.memory_share or _share(cards, wishes.beforehand)
     return replace(
         _sized(base, cards, share, model, wishes),
         dtype=dtype,
@@ -171,7 +173,7 @@ def _sized(
         wish = wish._replace(least=wishes.context)
     found = plan_on(model.shape, form, places, wish)
     if isinstance(found, Refusal):
-        emptied = _places(cards, wishes.memory_share or LONGEST_SHARE)
+        emptied = _places(cards, wishes.memory_share or _most(cards, wishes.beforehand))
         ever = not isinstance(plan_on(model.shape, form, emptied, wish), Refusal)
         # The words of `gai models --fits`, which says what would fit instead.
         raise NoRoom(
@@ -331,20 +333,25 @@ def dtype_of(capability: tuple[int, int]) -> Literal["auto", "half"]:
     return "auto" if capability >= _BFLOAT else "half"
 
 
-def _share(cards: Sequence[Card]) -> float:
+def _most(cards: Sequence[Card], beforehand: int) -> float:
+    """Give the share of each card that vLLM may have where nobody else uses one."""
+    return LONGEST_SHARE - beforehand / min(card.total for card in cards)
+
+
+def _share(cards: Sequence[Card], beforehand: int) -> float:
     """Give the share of each card that is free now, less a reserve; vLLM asks for no more.
 
     Raises: NotPossible.
     """
     # vLLM refuses to start when less is free than it was promised, so hundredths are cut off.
-    share = min((card.free - RESERVE) / card.total for card in cards)
-    cut = int(min(share, LONGEST_SHARE) * 100) / 100
+    share = min((card.free - RESERVE - beforehand) / card.total for card in cards)
+    cut = int(min(share, _most(cards, beforehand)) * 100) / 100
     if cut < LEAST_SHARE:
         tightest = min(cards, key=lambda card: card.free)
         raise NoRoom(
             "{card} has {free} of {total} GiB free. Close what uses the card, or wait until it "
             "is free.",
-            reason=lacking(int(LEAST_SHARE * tightest.total) + RESERVE, tightest.free),
+            reason=lacking(int(LEAST_SHARE * tightest.total) + RESERVE + beforehand, tightest.free),
             card=tightest.name,
             free=_gib(tightest.free),
             total=_gib(tightest.total),

@@ -64,11 +64,13 @@ async def vllm_options(
     inside: Facts | None = None,
     *,
     grouped: bool = False,
+    beforehand: int = 0,
 ) -> VllmOptions:
     """Decide how vLLM is run; fetches the model's files if they are not here.
 
     `inside` is what a container has; None for an environment of the owner's, which is asked.
-    `grouped`: this PC runs a part of the model, and its group decides which.
+    `grouped`: this PC runs a part of the model, and its group decides which. `beforehand` as
+    `Wishes` has it.
     Raises: NotPossible.
     """
     name = _check_choice(choice)
@@ -76,7 +78,8 @@ async def vllm_options(
     facts = inside or await ask_facts(find_python(choice.vllm_python))
     store = ModelStore(folder.path, room=room_for(folder, choice))
     model = await _model(name, folder.path, store, on_progress)
-    return plan(python, facts, model, await asyncio.to_thread(_wishes, choice, grouped))
+    wishes = await asyncio.to_thread(_wishes, choice, grouped, beforehand)
+    return plan(python, facts, model, wishes)
 
 
 def _check_choice(choice: Choice) -> str:
@@ -147,7 +150,7 @@ def _folder_of(manifest: Manifest, files: Mapping[str, Path]) -> Path:
     return folders.pop()
 
 
-def _wishes(choice: Choice, grouped: bool) -> Wishes:
+def _wishes(choice: Choice, grouped: bool, beforehand: int) -> Wishes:
     template = Path(choice.chat_template).expanduser().absolute() if choice.chat_template else None
     if template is not None and not template.is_file():
         raise NotPossible("There is no chat template {file}.", file=template)
@@ -160,6 +163,7 @@ def _wishes(choice: Choice, grouped: bool) -> Wishes:
         threads=choice.threads,
         chat_template=template,
         grouped=grouped,
+        beforehand=beforehand,
     )
 
 

@@ -106,12 +106,20 @@ class Fitting:
         context, slots = self._size
         room = await self._ask(self._machine.room)
         _log.warning("out_of_memory", engine=self._engine, context=context, slots=slots, room=room)
-        if self._takes_all and room is not None and room + _TAKEN < (self._room or 0):
+        if self._takes_all and self._is_less(room):
             return True
         self._book.failed(
             Failed(subject=self._subject, context=context, slots=slots, at=self._clock(), room=room)
         )
         return True
+
+    async def nobody_took(self) -> bool:
+        """Tell whether it is certain, once the engine has ended, that others hold no more."""
+        room = await self._ask(self._machine.room)
+        return room is not None and not self._is_less(room)
+
+    def _is_less(self, room: int | None) -> bool:
+        return room is not None and room + _TAKEN < (self._room or 0)
 
     async def measure(self, pids: Collection[int], *, full: bool = False) -> None:
         """Note what the engine holds; `full` after a request of its whole context."""

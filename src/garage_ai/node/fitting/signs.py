@@ -11,11 +11,25 @@ import signal
 from pathlib import Path
 from typing import Final
 
+from garage_ai.catalog.planner import GIB
+
 CARD_FULL: Final = re.compile(r"OutOfMemoryError|out of memory|can't allocate memory", re.I)
 """PyTorch's, CUDA's, and those of PyTorch's allocator on the processor."""
 
 NO_CACHE: Final = re.compile(r"KV cache is (?:needed|larger)|No available memory for the cache")
 """vLLM found no room for the cache of one whole sequence."""
+
+_LOOKED: Final = re.compile(
+    r"Free memory on device[^(]{0,20}\((\d{1,5}(?:\.\d{1,3})?)/\d[\d.]{0,8} GiB\) on startup is "
+    r"less than desired GPU memory utilization "
+    r"\(\d[\d.]{0,8}, (\d{1,5}(?:\.\d{1,3})?) GiB\)"
+)
+"""vLLM looks what is free once CUDA has begun and NCCL has its buffers between cards: of a card's
+memory those are some hundred megabytes to gigabytes (v1/worker/gpu_worker.py, init_device)."""
+
+_MOST_OWN: Final = 5 * GIB
+"""What of that may be vLLM's own: 2.3 GiB in PyTorch's issue 175666, 4.5 in vLLM's pull request
+25359. More is another program's."""
 
 _LLAMACPP: Final = re.compile(
     r"ggml_aligned_malloc: insufficient memory"
@@ -40,6 +54,16 @@ _VMSTAT: Final = Path("/proc/vmstat")
 def says_out_of_memory(line: str) -> bool:
     """Tell whether a line of an engine's log says that memory did not suffice."""
     return any(sign.search(line) for sign in _SIGNS)
+
+
+def lacked_at_first(line: str) -> int:
+    """Give the bytes of a card that vLLM lacked for what it had taken itself, before it looked.
+
+    0 in other lines, and where more was lacking than can be its own.
+    """
+    found = _LOOKED.search(line)
+    lacked = int((float(found[2]) - float(found[1])) * GIB) if found else 0
+    return lacked if 0 < lacked <= _MOST_OWN else 0
 
 
 def ran_out(code: int | None, *, said: bool, killed_by_us: bool, kills: int) -> bool:
@@ -67,4 +91,11 @@ def kills_so_far(vmstat: Path = _VMSTAT) -> int:
     return next((int(words[1]) for words in found if words[1].isdecimal()), 0)
 
 
-__all__ = ["CARD_FULL", "NO_CACHE", "kills_so_far", "ran_out", "says_out_of_memory"]
+__all__ = [
+    "CARD_FULL",
+    "NO_CACHE",
+    "kills_so_far",
+    "lacked_at_first",
+    "ran_out",
+    "says_out_of_memory",
+]

@@ -15,7 +15,7 @@ import structlog
 
 from garage_ai.node.engines.vllm_options import VllmOptions
 from garage_ai.node.errors import EngineError, NoRoom, NotPossible
-from garage_ai.node.fitting.signs import CARD_FULL, NO_CACHE
+from garage_ai.node.fitting.signs import CARD_FULL, NO_CACHE, lacked_at_first
 from garage_ai.node.group.by_cards import cards_of
 from garage_ai.node.group.messages import Card
 
@@ -79,10 +79,10 @@ class Lending:
     def ended(self, cause: str = "") -> None:
         """Take note that a part has ended, and, if by itself, what its engine said of that."""
         self._due_at = 0.0
-        full, uncached = CARD_FULL.search(cause), NO_CACHE.search(cause)
-        if full or uncached:
+        full = CARD_FULL.search(cause) is not None or lacked_at_first(cause) > 0
+        if full or NO_CACHE.search(cause):
             # vLLM fills what it is given: where the card itself was full it must be given less.
-            self._failures.append((time.monotonic(), full is not None))
+            self._failures.append((time.monotonic(), full))
             _log.warning("rig_lends_less", failures=len(self._recent), detail=cause[:200])
 
     def doubt(self) -> None:

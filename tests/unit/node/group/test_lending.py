@@ -12,7 +12,10 @@ from garage_ai.wire.ids import Digest
 
 FULL = "the card's memory does not suffice (OutOfMemoryError: CUDA out of memory)"
 UNCACHED = "ValueError: No available memory for the cache blocks."
-TAKEN = "ValueError: Free memory on device cuda:0 (3.1/23.6 GiB) is less than desired"
+_LOOKED = "ValueError: Free memory on device cuda:1 ({}/22.05 GiB) on startup is less than desired"
+_WANTED = " GPU memory utilization (0.9, 19.84 GiB). Decrease GPU memory utilization or"
+TAKEN = _LOOKED.format("3.1") + _WANTED
+LINKED = _LOOKED.format("19.77") + _WANTED
 
 
 def lending() -> Lending:
@@ -38,8 +41,14 @@ def told(rig: Lending) -> tuple[int, float | None]:
 
 @pytest.mark.parametrize(
     ("cause", "expected"),
-    [(FULL, (950, 0.76)), (UNCACHED, (950, 0.8)), (TAKEN, (1000, 0.8)), ("", (1000, 0.8))],
-    ids=["full", "no cache", "taken by others", "told to end"],
+    [
+        (FULL, (950, 0.76)),
+        (UNCACHED, (950, 0.8)),
+        (TAKEN, (1000, 0.8)),
+        (LINKED, (950, 0.76)),
+        ("", (1000, 0.8)),
+    ],
+    ids=["full", "no cache", "taken by others", "taken by its own links", "told to end"],
 )
 def test_less_is_told_where_less_would_help(cause: str, expected: tuple[int, float]) -> None:
     """A cache that found no room needs the plan to ask for less, and vLLM to keep what it has."""
