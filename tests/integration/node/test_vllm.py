@@ -26,7 +26,7 @@ from garage_ai.node.engines.vllm_options import MARK, VllmOptions
 from garage_ai.node.hardware.families import families
 from garage_ai.wire.frames import End, Fail, Head, Refused
 from garage_ai.wire.ids import Digest
-from garage_ai.wire.messages import BeatNow
+from garage_ai.wire.messages import BeatNow, ModelKind
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
@@ -49,14 +49,14 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "env"
 
 
-def make(home: Path, patience: Patience | None = None) -> VllmEngine:
+def make(home: Path, patience: Patience | None = None, kind: ModelKind = "chat") -> VllmEngine:
     """An engine with two slots, not yet started."""
     options = VllmOptions(
         python=home / "python",
         folder=home,
         name="small",
         digest=DIGEST,
-        kind="chat",
+        kind=kind,
         slots=2,
         context=512,
         cache_gib=1,
@@ -187,6 +187,17 @@ async def test_a_start_that_fails_says_why(
     assert beat.state == "joining"
     fake_vllm.tell(home, fails=False)
     await caller.ready()
+
+
+async def test_a_model_that_embeds_is_asked_to_embed(home: Path, inside: EngineLink) -> None:
+    """vLLM completes nothing with it: it would be proved by what it refuses, and never serve."""
+    engine = make(home, kind="embedding")
+    await engine.start()
+    try:
+        await until(lambda: engine.state == "ready")
+        assert (await looked(inside, "/mock/last"))["line"] == "POST /v1/embeddings HTTP/1.1"
+    finally:
+        await engine.stop()
 
 
 async def test_heals_after_it_was_killed(

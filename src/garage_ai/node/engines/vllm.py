@@ -231,9 +231,13 @@ class VllmEngine(LaunchedEngine):
         return status == _OK
 
     async def _complete(self, prompt: str, tokens: int, seconds: float) -> None:
-        body = {"prompt": prompt, "max_tokens": tokens, "temperature": 0}
+        """Have it make a few tokens, or embed, if that is all it does. Raises: EngineError."""
+        route: Route = "completions"
+        body: dict[str, object] = {"prompt": prompt, "max_tokens": tokens, "temperature": 0}
+        if self._options.kind == "embedding":
+            route, body = "embeddings", {"input": prompt}
         asked = salted(msgspec.json.encode(body), self._offer.engine_name, "gai-agent")
-        status, page = await self._link.probe("completions", asked, seconds=seconds)
+        status, page = await self._link.probe(route, asked, seconds=seconds)
         if status != _OK:
             words = page[:200].decode(errors="replace")
             raise EngineLost(f"vLLM answers {status} to one token: {words}")
