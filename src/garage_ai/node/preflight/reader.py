@@ -46,6 +46,15 @@ _MOST_BYTES: Final = 4 * 1024 * 1024
 _CUDA_LIBRARY: Final = re.compile(r"/libcuda\.so\.(\d{3,}\.\d+(?:\.\d+)?)\b")
 """A driver's version; inside WSL there is a `libcuda.so.1.1`, which tells none."""
 
+_CDI_FILES: Final = (".yaml", ".json")
+"""All others are passed over (container-device-interface, ScanSpecDirs), also `.yml`."""
+
+_CDI_KIND: Final = re.compile(
+    r"""(?:^|[\s,{])["']?kind["']?\s*:\s*["']?nvidia\.com/gpu["']?(?:[\s,}]|$)"""
+)
+"""What containers are given by; Kubernetes has descriptions for itself, `management.nvidia.com/gpu`
+and `k8s.device-plugin.nvidia.com/gpu` (NVIDIA/gpu-operator, issue 2186)."""
+
 _CDI_NAME: Final = re.compile(r"""(?:^|[\s,{])["']?name["']?\s*:\s*["']?([\w.-]{1,64})""")
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 _SECRETS: Final = ("identity.json", "node.nk", "node.nk.next", "node.jwt", "service.env")
@@ -139,10 +148,10 @@ def read_cdi(root: Path) -> tuple[CdiSpec, ...]:
     found = []
     for folder in CDI_FOLDERS:
         for path in sorted((root / folder).glob("*")):
-            if path.suffix not in (".yaml", ".yml", ".json"):
+            if path.suffix not in _CDI_FILES:
                 continue
             text = _text(path)
-            if "nvidia.com/gpu" in text:
+            if _CDI_KIND.search(text):
                 library = _CUDA_LIBRARY.search(text)
                 name = "/" + str(path.relative_to(root))
                 names = tuple(dict.fromkeys(_CDI_NAME.findall(text)))

@@ -85,8 +85,23 @@ def test_finds_cdi_specs_and_their_driver(tmp_path: Path) -> None:
     put(tmp_path, "var/run/cdi/nvidia.yaml", WSL_SPEC)
     put(tmp_path, "etc/cdi/amd.json", '{"kind": "amd.com/gpu"}')
     put(tmp_path, "etc/cdi/nvidia.yaml.bak", SPEC)
+    put(tmp_path, "etc/cdi/nvidia.yml", SPEC)
     found = [(each.path, each.driver) for each in read_cdi(tmp_path)]
     assert found == [("/etc/cdi/nvidia.yaml", "550.163.01"), ("/var/run/cdi/nvidia.yaml", "")]
+
+
+@pytest.mark.parametrize("vendor", ["management.", "k8s.device-plugin."])
+@pytest.mark.parametrize("file", ["tesla-t4-groups.yaml", "desktop.yaml", "desktop.json"])
+def test_what_is_described_for_kubernetes_is_not_for_podman(
+    tmp_path: Path, file: str, vendor: str
+) -> None:
+    """The same card under another vendor's name is none that `nvidia.com/gpu=` finds."""
+    written = (RECORDED / file).read_text()
+    theirs = written.replace("nvidia.com/gpu", f"{vendor}nvidia.com/gpu")
+    put(tmp_path, f"var/run/cdi/{vendor}nvidia.com-gpu{Path(file).suffix}", theirs)
+    assert read_cdi(tmp_path) == ()
+    put(tmp_path, f"var/run/cdi/nvidia{Path(file).suffix}", written)
+    assert [each.path for each in read_cdi(tmp_path)] == [f"/var/run/cdi/nvidia{Path(file).suffix}"]
 
 
 def test_reads_what_cdi_calls_the_cards(tmp_path: Path) -> None:
@@ -110,32 +125,40 @@ def test_reads_what_cdi_calls_the_cards(tmp_path: Path) -> None:
     ]
 
 
+T4 = "GPU-6cf00fa7-59ac-16f2-3e83-d24ccdc56f84"
+OTHER_T4 = "GPU-8f1f4d06-07fd-27a7-52d5-e58aa060d256"
+DESKTOP = "GPU-08b3c2e8-cb7b-ea3f-7711-a042c580b3e8"
+FOUR = (
+    "GPU-3e953d37-558d-fb20-8eca-25de8b98f5a7",
+    "GPU-78744930-b3ce-0ddd-4a63-f730116fc653",
+    "GPU-7c33d7b8-8cc2-676e-7678-b9a86d12cd93",
+    "GPU-8a73f553-110d-eaae-45ef-751617ac723c",
+)
+
+
 @pytest.mark.parametrize(
     ("file", "driver", "names"),
     [
-        ("tesla-t4.yaml", "570.133.20", ("0", "GPU-6cf00fa7-59ac-16f2-3e83-d24ccdc56f84", "all")),
+        ("tesla-t4.yaml", "570.133.20", ("0", T4, "all")),
+        ("tesla-t4-groups.yaml", "615.71.09", ("0", OTHER_T4, "all")),
+        ("four-cards.yaml", "580.126.09", ("0", "1", "2", "3", *FOUR)),
+        ("desktop.yaml", "", ("0", DESKTOP, "all")),
+        ("desktop.json", "", ("0", DESKTOP, "all")),
         ("wsl2.yaml", "", ("all",)),
     ],
 )
 def test_reads_what_the_toolkit_writes(
     tmp_path: Path, file: str, driver: str, names: tuple[str, ...]
 ) -> None:
-    """Names stand below what they name; the libraries of WSL2 bear numbers that are no driver's."""
-    put(tmp_path, "etc/cdi/nvidia.yaml", (RECORDED / file).read_text())
+    """Names stand before or below what they name, and libraries have other numbers than drivers'.
+
+    Of two of these files so much was left out when they were published that no driver is told.
+    """
+    put(tmp_path, f"etc/cdi/{file}", (RECORDED / file).read_text())
     (found,) = read_cdi(tmp_path)
     assert (found.driver, found.names) == (driver, names)
-    assert found.uvm == (file == "tesla-t4.yaml")
-
-
-def test_sees_groups_that_an_older_podman_cannot_read(tmp_path: Path) -> None:
-    """The field is of device nodes, as NVIDIA's toolkit writes it from 1.19.1 on."""
-    written = (RECORDED / "tesla-t4.yaml").read_text()
-    node = "    - path: /dev/nvidia0\n"
-    put(tmp_path, "etc/cdi/nvidia.yaml", written)
-    put(
-        tmp_path, "var/run/cdi/x.yaml", written.replace(node, f"{node}      additionalGids: [44]\n")
-    )
-    assert [each.gids for each in read_cdi(tmp_path)] == [False, True]
+    assert found.gids == (file == "tesla-t4-groups.yaml")
+    assert found.uvm == (file in ("tesla-t4.yaml", "tesla-t4-groups.yaml", "desktop.yaml"))
 
 
 def test_finds_what_docker_gives_cards_away_with(tmp_path: Path) -> None:
