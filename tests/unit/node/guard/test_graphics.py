@@ -17,8 +17,9 @@ from garage_ai.node.guard.words import sentence
 
 pytestmark = pytest.mark.anyio
 
-TABLES = json.loads((Path(__file__).parent / "recorded/gpu-processes.json").read_text())
-DESKTOPS = [name for name in TABLES if not name.startswith("training")]
+RECORDED = Path(__file__).parent / "recorded"
+TABLES = json.loads((RECORDED / "gpu-processes.json").read_text())
+DESKTOPS = [name for name in TABLES if not name.startswith(("training", "another's model"))]
 MIB = 2**20
 LIMITS = Limits()
 
@@ -128,12 +129,21 @@ def test_a_desktop_is_no_game(name: str, tmp_path: Path) -> None:
     assert judge(cards, LIMITS, lambda _: False, name_of).verdict == "free"
 
 
-def test_a_foreign_process_takes_the_card(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("table", "pid", "memory"),
+    [
+        ("training on a card of 4 GB", 196420, "3.0 GB"),
+        ("another's model beside a desktop", 36528, "9.5 GB"),
+    ],
+)
+def test_a_foreign_process_takes_the_card(
+    table: str, pid: int, memory: str, tmp_path: Path
+) -> None:
     """One that needs the memory gets it, and the owner is told which it is."""
-    cards = cards_of("training on a card of 4 GB", tmp_path).look()
+    cards = cards_of(table, tmp_path).look()
     finding = judge(cards, LIMITS, lambda _: False, name_of)
     assert finding.verdict == "busy"
-    assert finding.why == sentence("gpu.memory", name="program 196420", memory="3.0 GB")
+    assert finding.why == sentence("gpu.memory", name=f"program {pid}", memory=memory)
 
 
 def test_our_own_engine_is_no_stranger(tmp_path: Path) -> None:
@@ -149,6 +159,37 @@ def test_cores_count_too(tmp_path: Path) -> None:
     finding = judge(cards.look(), LIMITS, lambda _: False, name_of)
     assert finding.why == sentence("gpu.use", name="program 11056", use=70)
     assert judge(cards.look(), LIMITS, lambda _: False, name_of).verdict == "free"
+
+
+def uses_of(cards: NvmlCards) -> dict[int, float]:
+    (card,) = cards.look()
+    return {each.pid: each.use for each in card.processes if each.use is not None}
+
+
+def test_what_was_recorded_of_the_cores_counts_once(tmp_path: Path) -> None:
+    """The library gives old samples again beside new ones, and not all are of one moment."""
+    cards = cards_of("desktop of a laptop", tmp_path)
+    found = []
+    for look in json.loads((RECORDED / "gpu-uses.json").read_text()):
+        cards._nvml.uses = [Use(**sample) for sample in look]
+        found.append(uses_of(cards))
+    assert found == [
+        {18429: 1, 7044: 12, 7180: 7},
+        {},
+        {7044: 4, 7180: 16},
+        {7044: 1, 7180: 19},
+    ]
+
+
+def test_a_share_that_is_none_is_no_game(tmp_path: Path) -> None:
+    """A driver that gives nonsense among its samples neither starts a game nor hides the next."""
+    nonsense = [Use(1680, 2**32 - 1, 2**63), Use(4_000_000_000, 21_845, 1000)]
+    cards = cards_of("desktop on a GeForce GTX 1060", tmp_path, [*nonsense, Use(11056, 9, 1000)])
+    assert uses_of(cards) == {11056: 9}
+    assert judge(cards.look(), LIMITS, lambda _: False, name_of).verdict == "free"
+    cards._nvml.uses = [Use(11056, 90, 1001)]
+    finding = judge(cards.look(), LIMITS, lambda _: False, name_of)
+    assert finding.why == sentence("gpu.use", name="program 11056", use=90)
 
 
 def test_a_process_that_draws_and_computes_is_one(tmp_path: Path) -> None:

@@ -14,6 +14,10 @@ from garage_ai.node.guard.words import Sentence, sentence
 
 DEVICE: Final = Path("/dev/nvidiactl")
 
+_WHOLE: Final = 100
+"""A process's largest share in percent; some drivers give what is none, among what is
+(Syllo/nvtop, issue 110)."""
+
 
 @dataclass(frozen=True, slots=True)
 class GpuProcess:
@@ -119,7 +123,7 @@ class NvmlCards:
             return {}
         shares: dict[int, list[float]] = {}
         for each in samples:
-            if each.timeStamp > since:
+            if each.timeStamp > since and each.smUtil <= _WHOLE:
                 shares.setdefault(int(each.pid), []).append(float(each.smUtil))
                 self._seen[uuid] = max(self._seen.get(uuid, 0), int(each.timeStamp))
         return {pid: sum(each) / len(each) for pid, each in shares.items()}
