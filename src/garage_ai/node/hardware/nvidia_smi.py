@@ -21,6 +21,9 @@ _VERSION: Final = re.compile(r"(\d+)\.(\d+)")
 _LIMITS: Final = ("gpu_power_readings/current_power_limit", "gpu_power_readings/power_limit")
 _OLD_LIMITS: Final = ("power_readings/enforced_power_limit", "power_readings/power_limit")
 _DEFAULTS: Final = ("gpu_power_readings/default_power_limit", "power_readings/default_power_limit")
+# Driver 610 calls its versions so, and says beside the old names that these will be removed.
+_DRIVER: Final = ("kmd_version", "driver_version")
+_CUDA: Final = ("cuda_umd_version", "cuda_version")
 
 
 def read_nvidia_smi(ask: Run = run) -> Gpus:
@@ -53,8 +56,8 @@ def parse_xml(text: str, compute: dict[str, tuple[int, int]]) -> Gpus:
         source="nvidia-smi",
         cards=tuple(cards),
         problem="; ".join(problems)[:200],
-        driver=_text(root, "driver_version"),
-        cuda=parse_version(_text(root, "cuda_version")),
+        driver=_first_text(root, _DRIVER).partition(" ")[0],
+        cuda=parse_version(_first_text(root, _CUDA)),
     )
 
 
@@ -90,6 +93,10 @@ def _card(gpu: ET.Element, compute: dict[str, tuple[int, int]]) -> Gpu:
 
 def _text(element: ET.Element, path: str) -> str:
     return (element.findtext(path) or "").strip()
+
+
+def _first_text(element: ET.Element, paths: tuple[str, ...]) -> str:
+    return next((text for text in (_text(element, path) for path in paths) if text), "")
 
 
 def _mebibytes(element: ET.Element, path: str) -> int:

@@ -1,5 +1,7 @@
 """Cards read from what nvidia-smi really printed on PCs of others (tests/recorded)."""
 
+import json
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -33,15 +35,41 @@ class Driver:
 
 
 @pytest.mark.parametrize(
-    ("file", "driver", "memory", "watts"),
+    ("file", "name", "driver", "memory", "watts"),
     [
-        ("rtx-3060.xml", ("570.124.04", (12, 8)), (12288, 11806), (170, 170)),
-        ("rtx-3080.xml", ("595.58.03", (13, 2)), (10240, 660), (320, 320)),
-        ("rtx-3090.xml", ("525.147.05", (12, 0)), (24576, 24258), (200, 350)),
+        (
+            "rtx-3060.xml",
+            "NVIDIA GeForce RTX 3060",
+            ("570.124.04", (12, 8)),
+            (12288, 11806),
+            (170, 170),
+        ),
+        (
+            "rtx-3080.xml",
+            "NVIDIA GeForce RTX 3080",
+            ("595.58.03", (13, 2)),
+            (10240, 660),
+            (320, 320),
+        ),
+        (
+            "rtx-3090.xml",
+            "NVIDIA GeForce RTX 3090",
+            ("525.147.05", (12, 0)),
+            (24576, 24258),
+            (200, 350),
+        ),
+        (
+            "rtx-4000-sff-ada.xml",
+            "NVIDIA RTX 4000 SFF Ada Generation",
+            ("595.84", (13, 2)),
+            (20475, 16482),
+            (70, 70),
+        ),
     ],
 )
 def test_reads_recorded_cards(
     file: str,
+    name: str,
     driver: tuple[str, tuple[int, int]],
     memory: tuple[int, int],
     watts: tuple[float, float],
@@ -50,11 +78,18 @@ def test_reads_recorded_cards(
     gpus = read_nvidia_smi(Driver(Ran(0, recorded(file)), Ran(2)))
     (card,) = gpus.cards
     assert (gpus.source, gpus.driver, gpus.cuda) == ("nvidia-smi", *driver)
-    assert card.name == f"NVIDIA GeForce {file[:8].upper().replace('-', ' ')}"
+    assert card.name == name
     assert (card.total // MEBIBYTE, card.free // MEBIBYTE) == memory
     assert (card.power_limit, card.power_default) == watts
     assert card.uuid.startswith("GPU-")
     assert card.compute is None
+
+
+def test_a_recorded_card_in_instances_is_left_out() -> None:
+    """A data centre's A100 in parts: neither it nor they are a card that was planned for."""
+    gpus = read_nvidia_smi(Driver(Ran(0, recorded("a100-partitioned.xml")), Ran(2)))
+    assert (gpus.cards, gpus.driver, gpus.cuda) == ((), "535.54.03", (12, 2))
+    assert gpus.problem == "card 0: it is divided into instances (MIG)"
 
 
 @pytest.mark.parametrize(
@@ -71,6 +106,29 @@ def test_a_card_that_no_engine_can_be_given_is_left_out(before: str, after: str,
     gpus = read_nvidia_smi(Driver(Ran(0, xml.replace(before, after)), Ran(2)))
     assert (gpus.cards, gpus.driver) == ((), "570.124.04")
     assert why in gpus.problem
+
+
+def as_driver_610_says(xml: str, *, renamed: bool) -> str:
+    """Put the versions of a recording as `nvidia-smi -q` of driver 610 puts them.
+
+    Its XML was not recorded; what comes after it has the new names alone.
+    """
+    said = dict(re.findall(r"^([\w ]+?) +: (.*)$", recorded("driver-610.txt"), re.MULTILINE))
+    names = ("KMD Version", "CUDA UMD Version") if renamed else ("Driver Version", "CUDA Version")
+    for name in names:
+        old = "driver_version" if name in ("KMD Version", "Driver Version") else "cuda_version"
+        new = name.lower().replace(" ", "_")
+        xml = re.sub(rf"<{old}>.*</{old}>", f"<{new}>{said[name]}</{new}>", xml)
+    return xml
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+def test_reads_the_versions_of_driver_610(renamed: bool) -> None:
+    """It says beside the old names that they will be removed, and has new ones."""
+    xml = as_driver_610_says(recorded("rtx-3080.xml"), renamed=renamed)
+    assert ("Deprecated; will be removed" in xml) is not renamed
+    gpus = read_nvidia_smi(Driver(Ran(0, xml), Ran(2)))
+    assert (gpus.driver, gpus.cuda) == ("610.57.04", (13, 3))
 
 
 def test_the_capability_comes_from_the_other_query() -> None:
@@ -95,10 +153,11 @@ def test_other_text_tells_no_capability(text: str) -> None:
     assert parse_compute(text) == {}
 
 
-def test_a_driver_that_does_not_answer_is_quoted() -> None:
+@pytest.mark.parametrize("refusal", json.loads(recorded("refusals.json")))
+def test_a_driver_that_does_not_answer_is_quoted(refusal: dict[str, str | int]) -> None:
     """What nvidia-smi says of a broken driver reaches the owner."""
-    words = "Failed to initialize NVML: Driver/library version mismatch\nNVML library version\n"
-    gpus = read_nvidia_smi(Driver(Ran(18, words), Ran(18)))
+    words = str(refusal["text"])
+    gpus = read_nvidia_smi(Driver(Ran(int(refusal["code"]), words), Ran(18)))
     assert (gpus.cards, gpus.problem) == ((), words.splitlines()[0])
 
 
