@@ -30,7 +30,7 @@ def _since_boot() -> float:
 
 
 class JwtKeeper:
-    """The JWT as it stands, and what is to be done about its end.
+    """The newest JWT, the one in force on the link, and what is to be done about its end.
 
     One that came while the agent runs is as old as that is long ago, whatever the PC's `clock`
     says: that one may be weeks off.
@@ -50,20 +50,25 @@ class JwtKeeper:
         self._taken_at: float | None = None
         self._asked_at = float("-inf")
         self._claims = self._read()
+        self._in_force = self._claims
+        self._in_force_since: float | None = None
 
     @property
     def ends_at(self) -> float | None:
-        """When it ends, in seconds since 1970; None if that cannot be said."""
+        """When the newest ends, in seconds since 1970; None if that cannot be said."""
         return None if self._claims is None else self._claims.exp
 
     def due(self, *, busy: bool) -> Renewal:
-        """Say whether a new one is to be asked for now."""
-        claims = self._claims
+        """Say whether another is to take the place of the one in force now."""
+        claims, taken = self._in_force, self._in_force_since
         if claims is None or claims.exp is None:
             return "no"
-        taken = self._taken_at
         now = self._clock() if taken is None else claims.iat + self._steady() - taken
         return renewal_due(claims.iat, claims.exp, now, busy, _place(self._identity.public_key))
+
+    def connected(self) -> None:
+        """Note that the link came up: the newest is in force on it from now on."""
+        self._in_force, self._in_force_since = self._claims, self._taken_at
 
     def may_ask(self) -> bool:
         """Tell whether it is time to ask, and take it as asked if so."""

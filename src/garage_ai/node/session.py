@@ -156,6 +156,7 @@ class NodeSession:
 
     def _connected(self, url: str) -> None:
         self._trouble.connected()
+        self._keeper.connected()
         if self._fresh:
             # Every connect reads the JWT anew, so this one has brought the new one into force.
             self._fresh = False
@@ -200,17 +201,17 @@ class NodeSession:
 
     async def _renew(self) -> None:
         agent = self.agent
+        due = self._keeper.due(busy=agent.busy)
         if self._fresh:
             if not agent.busy:
                 self._reconnecting = True
                 _log.info("jwt_comes_into_force")
                 await self._link.reconnect()
-            return
-        due = self._keeper.due(busy=agent.busy)
-        if due == "drain_now":
-            agent.core.drain("renewal", "the node's credentials are being renewed")
-            agent.look()
-        if due != "no" and self._keeper.may_ask():
+            elif due == "drain_now":
+                # A node that is never idle would be cut off in the middle of its work.
+                agent.core.drain("renewal", "the node's credentials are being renewed")
+                agent.look()
+        elif due != "no" and self._keeper.may_ask():
             request = encode_message(Renew(agent.core.session))
             try:
                 self._link.publish(subjects.renew(self._record.node), request)

@@ -23,6 +23,7 @@ from garage_ai.node.folder import NodeFolder, Record
 from garage_ai.node.session import NodeSession
 from garage_ai.node.signals import Signals
 from garage_ai.wire import subjects
+from garage_ai.wire.claims import decode
 from garage_ai.wire.connection import Connection, connect
 from garage_ai.wire.frames import End
 from garage_ai.wire.messages import Renewed
@@ -30,6 +31,7 @@ from garage_ai.wire.messages import Renewed
 pytestmark = pytest.mark.anyio
 
 PLAIN = b'{"model":"garage-chat","messages":[{"role":"user","content":"hi"}],"max_tokens":4}'
+STREAM = PLAIN.replace(b"{", b'{"stream":true,', 1)
 LIFE = 12
 """Seconds; renewal is due after four."""
 
@@ -129,6 +131,43 @@ async def test_renews_its_jwt_without_losing_an_answer(
         await until(lambda: session.status().link.state == "connected")
         assert not any(isinstance(event, Link) and event.error for event in node.told)
         assert isinstance((await caller.call("a2", PLAIN).over()).last, End)
+    finally:
+        await node.stop()
+
+
+async def test_a_node_that_is_never_idle_drains_before_its_jwt_ends(
+    nats: NatsProcess,
+    authority: Authority,
+    gateway: tuple[Caller, Connection],
+    mock: MockEngine,
+    tmp_path: Path,
+) -> None:
+    """It has the new one for days by then; the server would cut what runs off at the old one's end.
+
+    As long as there is time, it goes on to take work.
+    """
+    caller, link = gateway
+    node = Node(tmp_path / "node", authority, nats.tcp_url, life=600)
+    begun = decode(node.folder.identity.load_jwt(), issuers=None).iat
+    fresh = authority.node_jwt(NODE, node.key, REGION, life=600)
+    await link.subscribe(subjects.ALL_RENEWALS, lambda _: caller.control(Renewed(fresh)))
+    mock.options = Options(stall_after=2)
+    session = node.start(mock)
+    now = float(begun)
+    session._keeper._clock = lambda: now
+    try:
+        await caller.ready()
+        held = await caller.call("a1", STREAM, stream=True).until(lambda call: call.body != b"")
+        now = begun + 0.8 * 600
+        await until(lambda: node.folder.identity.load_jwt() == fresh)
+        await until(lambda: session._fresh)
+        assert (session.agent.core.state, node.links) == ("ready", 1)
+        now = begun + 0.97 * 600
+        await caller.beat(lambda beat: beat.state == "draining")
+        assert (held.last, node.links) == (None, 1)
+        held.cancel()
+        await until(lambda: node.links == 2)
+        await caller.ready()
     finally:
         await node.stop()
 

@@ -71,6 +71,18 @@ def test_asks_now_and_then(folder: IdentityFolder) -> None:
     assert keeper.may_ask()
 
 
+def test_a_new_jwt_that_is_not_in_force_yet_puts_nothing_off(folder: IdentityFolder) -> None:
+    """What the link came up with is what ends: a node that is never idle drains for the new one."""
+    clock = Clock()
+    keeper, identity = kept(folder, clock)
+    clock.now += 23 * DAY
+    assert keeper.take(jwt(identity.public_key, issued=int(clock.now)))
+    clock.now += 6 * DAY
+    assert keeper.due(busy=True) == "drain_now"
+    keeper.connected()
+    assert keeper.due(busy=True) == "no"
+
+
 @pytest.mark.parametrize(("days", "ahead"), [(30, 40), (7, 7), (1, 0.98), (30, -40)])
 def test_a_fresh_jwt_is_fresh_whatever_the_clock_says(
     folder: IdentityFolder, days: int, ahead: float
@@ -82,6 +94,7 @@ def test_a_fresh_jwt_is_fresh_whatever_the_clock_says(
     keeper = JwtKeeper(folder, identity, wall, steady)
     wall.now += ahead * DAY
     assert keeper.take(jwt(identity.public_key, issued=1_000_100, days=days))
+    keeper.connected()
     assert keeper.due(busy=True) == "no"
     for clock in (wall, steady):
         clock.now += days * DAY * 29 / 30
