@@ -135,7 +135,7 @@ class Dispatcher:
 
     async def _open(self, request: Request, trail: Trail, kind: type[A]) -> A:
         plan = Plan(self._limits.retries, once_slow=request.priority == "batch")
-        doubted, limits = list[Flight](), self._limits.of(request)
+        doubted, limits, since = list[Flight](), self._limits.of(request), self._now()
         while True:
             await self._await_link()
             replica = await self.placement.find(
@@ -145,6 +145,7 @@ class Dispatcher:
                 failure=as_error(plan.last) if plan.last is not None else None,
                 first=plan.given_way > 0,
                 waits=plan.rejection is None,
+                waited=self._now() - since,
             )
             if request.priority == "batch" and request.begun is None:
                 request = msgspec.structs.replace(request, begun=self._now())
@@ -155,7 +156,7 @@ class Dispatcher:
                 include_usage=request.include_usage,
                 max_bytes=self._limits.max_answer,
             )
-            flight = self._launch(request, replica, reader, limits)
+            flight = self._launch(request, replica, reader, limits, since)
             await flight.settled()
             if flight.committed:
                 self._spoke(replica.node)
@@ -169,6 +170,7 @@ class Dispatcher:
             trail.tries = plan.tries
             if not isinstance(step, Again):
                 raise step.error
+            since = flight.sought_since(self._now())
             if request.priority == "chat":
                 if flight.attempt.ends_at - self._now() < LEAST_SECONDS:
                     raise as_error(flight.verdict)
@@ -184,6 +186,7 @@ class Dispatcher:
         """
         batch = request.priority == "batch"
         wait = self._limits.batch_seconds if batch else self._limits.move_wait
+        since = old.sought_since(self._now())
         try:
             await self._await_link()
             replica = await self.placement.find(
@@ -193,6 +196,7 @@ class Dispatcher:
                 failure=story.failure,
                 going_on=GoingOn(old.replica, wait),
                 waits=not ahead,
+                waited=self._now() - since,
             )
         except NatsUnavailable as error:
             # Who has time is told what keeps it waiting: its loss may be the link's as well.
@@ -202,7 +206,7 @@ class Dispatcher:
         moved = msgspec.structs.replace(request, body=step.body)
         first_byte = self._limits.move_first_byte
         limits = self._limits.of(request) if batch else self._limits_after(old, first_byte)
-        return self._launch(moved, replica, step.reader, limits)
+        return self._launch(moved, replica, step.reader, limits, since)
 
     def _limits_after(self, old: Flight, first_byte: float = inf) -> Limits:
         """Give an attempt that follows another what is left of the time of all."""
@@ -232,7 +236,9 @@ class Dispatcher:
         except LinkError as error:
             raise no_link() from error
 
-    def _launch(self, request: Request, replica: Replica, reader: Reader, limits: Limits) -> Flight:
+    def _launch(
+        self, request: Request, replica: Replica, reader: Reader, limits: Limits, since: float
+    ) -> Flight:
         self._number += 1
         attempt_id = AttemptId(f"{self._prefix}{self._number:x}")
         now = self._now()
@@ -246,9 +252,7 @@ class Dispatcher:
             now=now,
             priority=request.priority,
         )
-        flight = Flight(attempt, replica, self._send, self._over)
-        flight.check_at = attempt.due
-        flight.signed_at = now
+        flight = Flight(attempt, replica, self._send, self._over, sought_at=since)
         self._flights[attempt_id] = flight
         flight.apply(attempt.start(self._opening(request, replica, attempt_id, limits)))
         return flight

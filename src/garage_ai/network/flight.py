@@ -20,6 +20,7 @@ whose process was killed is found out within this time and a sweep, not only by 
 """
 _AT_AN_END: Final = ("answered", "cancelled")
 """Ends after which nobody need go on."""
+_TURNED_AWAY: Final = ("busy", "away")
 MEASURED_EVENTS: Final = 8
 MEASURED_SECONDS: Final = 0.05
 """A stream shorter than this says more about the line than about the node."""
@@ -38,6 +39,7 @@ class Flight:
     """An attempt under way, and the bytes that wait for the client.
 
     At most one credit window of a node's data waits here: credit is given only for what was taken.
+    `sought_at` is the moment since when its request looked for room.
     """
 
     __slots__ = (
@@ -53,6 +55,7 @@ class Flight:
         "replica",
         "session",
         "signed_at",
+        "sought_at",
         "verdict",
     )
 
@@ -62,6 +65,8 @@ class Flight:
         replica: Replica,
         send: "Send",
         on_over: Callable[["Flight"], None],
+        *,
+        sought_at: float,
     ) -> None:
         self.attempt = attempt
         self.replica = replica
@@ -70,8 +75,9 @@ class Flight:
         self.verdict: Verdict | None = None
         self.committed = False
         self.committed_at = 0.0
-        self.check_at = 0.0
-        self.signed_at = 0.0
+        self.check_at = attempt.due
+        self.signed_at = attempt.begun
+        self.sought_at = sought_at
         self._send = send
         self._on_over = on_over
         self._chunks: deque[tuple[bytes, int]] = deque()
@@ -160,6 +166,11 @@ class Flight:
         if not isinstance(reader, StreamReader) or not reader.seen.content_events:
             return None
         return self.committed_at - self.attempt.begun
+
+    def sought_since(self, now: float) -> float:
+        """Tell since when whoever follows looks for room: who was only turned away still does."""
+        turned_away = self.verdict is not None and self.verdict.kind in _TURNED_AWAY
+        return self.sought_at if turned_away else now
 
     def gap_since(self, old: "Flight") -> float:
         """Give the seconds between the last of another flight's answer and the first of this."""

@@ -111,11 +111,13 @@ class Placement:
         going_on: GoingOn | None = None,
         first: bool = False,
         waits: bool = True,
+        waited: float = 0.0,
     ) -> Replica:
         """Give a replica of the model, none of the excluded nodes', an avoided one's only in need.
 
         A member goes first on nodes of its own. Who waits is served by `WaitingRoom`'s rule, those
         that have time behind all others; who goes on, or had a slot before, is `first` of its line.
+        Of the longest wait so many seconds are gone as it has `waited` already.
 
         `failure` is what an earlier try ended in: it is raised when nobody else is left, or has
         room where the request `waits` for nobody.
@@ -140,9 +142,9 @@ class Placement:
         if replica is not None:
             self._registry.acquire(replica, priority)
             return replica
-        waited = going_on.wait if going_on else self._seconds[priority]
+        left = max(0.0, (going_on.wait if going_on else self._seconds[priority]) - waited)
         if waits and could_serve(pool, wanted, now):
-            return await self._queue(target, wanted, request.weigh(), waited, first=first)
+            return await self._queue(target, wanted, request.weigh(), left, first=first)
         if waits and could_be_tried(pool, wanted, now):
             with contextlib.suppress(NoCapacity):
                 seconds = min(TRIAL_SECONDS, self._seconds[priority])

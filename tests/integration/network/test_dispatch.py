@@ -708,11 +708,27 @@ async def test_busy_is_no_failure(network: Network, make_node: MakeNode) -> None
 
     async def busy(job: Job) -> None:
         await refuse(job, "busy")
+        await node.beat()
 
     node.scripts = [busy, busy, answer_plainly]
     answer = await network.open(request())
     assert answer.tries == 1
     await read(answer)
+
+
+async def test_busy_again_and_again_is_one_wait(network: Network, make_node: MakeNode) -> None:
+    """Nodes that other gateways fill, or that lie, keep nobody longer than the queue may."""
+    node = await make_node()
+
+    async def busy(job: Job) -> None:
+        await refuse(job, "busy")
+
+    node.scripts = [busy]
+    async with asyncio.timeout(4 * LIMITS.queue_seconds):
+        with pytest.raises(NoCapacity):
+            await network.open(request())
+    assert len(node.jobs) > 1
+    assert free_of_work(network)
 
 
 async def test_a_node_that_drains_sends_the_request_on(
