@@ -8,7 +8,7 @@ from typing import Final, Literal, NamedTuple
 import msgspec
 
 from garage_ai.network.breaker import Breaker
-from garage_ai.network.pace import Pace
+from garage_ai.network.pace import CLAIMS, CLAIMS_PER_SECOND, Pace
 from garage_ai.wire.frames import Priority, Route
 from garage_ai.wire.ids import Digest, NodeId, SessionId
 from garage_ai.wire.messages import (
@@ -202,6 +202,8 @@ class Node:
     breaker: Breaker = field(default_factory=Breaker)
     pace: Pace = field(default_factory=Pace)
     """How often it is heard: a beat costs the gateway more than it costs the node."""
+    claims: Pace = field(default_factory=lambda: Pace(CLAIMS, CLAIMS_PER_SECOND))
+    """How often the books are asked for names of its own: it may say others in each beat."""
 
     def __post_init__(self) -> None:
         """Take its id, which stays."""

@@ -272,15 +272,20 @@ class Network:
     def _heard_beat(self, message: Message) -> None:
         try:
             _, node_id = subjects.parse_beat(message.subject)
-            beat = decode_beat(message.payload)
-        except Malformed as error:
-            _log.warning("bad_beat", subject=message.subject[:100], detail=str(error))
+        except Malformed:
             return
-        if node_id not in self.registry.nodes:
+        now, node = time.monotonic(), self.registry.nodes.get(node_id)
+        if node is None:
             self._look_up(node_id)
             return
+        try:
+            beat = decode_beat(message.payload)
+        except Malformed as error:
+            # No oftener than beats are heard: the log would fill the disk.
+            if node.pace.takes(now):
+                _log.warning("bad_beat", node=node_id, detail=str(error))
+            return
         self._on_beat(node_id)
-        now = time.monotonic()
         self._apply(self.registry.heard(node_id, beat, now, time.time()))
 
     def _heard_renewal(self, message: Message) -> None:
@@ -327,9 +332,11 @@ class Network:
                     self.control(effect.node, Notice(effect.code, effect.message))
 
     def _claim(self, claim: Claim) -> None:
-        whose = claim.name, claim.member
+        whose, node = (claim.name, claim.member), self.registry.nodes.get(claim.node)
+        if node is None or whose in self._claiming or not node.claims.takes(time.monotonic()):
+            return
         # One that is dropped, since too many wait, is made anew by the next beat.
-        if whose not in self._claiming and self._errands.begin("claim", self._settle(claim)):
+        if self._errands.begin("claim", self._settle(claim)):
             self._claiming.add(whose)
 
     async def _settle(self, claim: Claim) -> None:

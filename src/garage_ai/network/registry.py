@@ -106,7 +106,7 @@ class Registry:
         self.nodes: dict[NodeId, Node] = {}
         self.pools: dict[str, Pool] = {}
         self.jobs: dict[Target, Pool] = {}
-        self._told: dict[NodeId, set[Digest]] = {}
+        self._told: dict[NodeId, set[str]] = {}
         """Names that owners were told they may not use, in the nodes' present sessions."""
         self._told_refused: dict[NodeId, Refusal] = {}
         """What owners were told of why they get no work, in the nodes' present sessions."""
@@ -325,9 +325,10 @@ class Registry:
     def _tell_taken(self, node: Node, claim: Claim) -> list[Effect]:
         """Tell the owner once a session that a name waits to be approved."""
         told = self._told.setdefault(node.id, set())
-        if claim.digest in told:
+        # By name: a member may claim so many names, and a node say so many digests as it likes.
+        if claim.name in told:
             return []
-        told.add(claim.digest)
+        told.add(claim.name)
         words = f"The name {claim.name!r} is taken; an administrator must approve it."
         return [Tell(node.id, "model_name_taken", words)]
 

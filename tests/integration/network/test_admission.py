@@ -1,10 +1,12 @@
 """Nodes that get no work, and are told why: over a real NATS server."""
 
 import asyncio
+import time
 from dataclasses import replace
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 from tests.integration.network.conftest import SMALL, FakeBooks, MakeNode, until
 from tests.integration.network.test_dispatch import read, request
 
@@ -13,6 +15,7 @@ from garage_ai.network.errands import MOST
 from garage_ai.network.errors import DispatchError
 from garage_ai.network.names import KnownClaim, KnownModel
 from garage_ai.network.network import Network
+from garage_ai.network.pace import BURST, CLAIMS, CLAIMS_PER_SECOND, PER_SECOND
 from garage_ai.network.registry import Claim
 from garage_ai.wire import subjects
 from garage_ai.wire.ids import Digest, NodeId
@@ -146,6 +149,41 @@ async def test_no_nodes_many_names_keep_all_else_out(
     books.enrolled[node.id] = replace(books.enrolled[node.id], suspended=True)
     await until(lambda: network.nodes()[0].refused is not None)
     assert len(asked) == MOST["claim"]
+
+
+async def test_other_names_in_each_beat_are_asked_for_now_and_then(
+    network: Network, make_node: MakeNode, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One node keeps the database and the log no busier than so."""
+    node = await make_node()
+    asked, begun = list[str](), time.monotonic()
+
+    async def claim(name: str, _member: str, _digest: Digest, *, reserved: bool) -> bool:
+        asked.append(name)
+        return reserved
+
+    monkeypatch.setattr(books, "claim", claim)
+    own = Digest("sha256:" + "d" * 64)
+    for number in range(1000):
+        network._apply([Claim(node.id, "mbr_n0", f"own-{number}", own)])
+        await until(lambda: not network._claiming)
+    passed = time.monotonic() - begun
+    assert CLAIMS <= len(asked) <= CLAIMS + CLAIMS_PER_SECOND * passed
+
+
+async def test_beats_that_cannot_be_read_do_not_fill_the_log(
+    network: Network, make_node: MakeNode
+) -> None:
+    """A node may send them as fast as its line allows; a stranger's are not told at all."""
+    node, begun = await make_node(), time.monotonic()
+    with capture_logs() as logs:
+        for _ in range(1000):
+            for each in (node.id, NodeId("stranger")):
+                network._heard_beat(Message(subjects.beat(None, each), b"\xc1", "", False))
+    passed = time.monotonic() - begun
+    told = [entry["node"] for entry in logs if entry["event"] == "bad_beat"]
+    assert set(told) == {node.id}
+    assert len(told) <= BURST + PER_SECOND * passed
 
 
 async def test_no_many_unknown_nodes_keep_all_else_out(

@@ -316,6 +316,19 @@ def test_a_name_that_is_taken_is_told_to_the_owner(registry: Registry) -> None:
     assert registry.settle(claim, admitted=False) == []
 
 
+def test_a_name_that_is_taken_is_told_once_whatever_is_behind_it(registry: Registry) -> None:
+    """A node may say another digest in each beat: neither notices nor memory grow with it."""
+    told = list[object]()
+    for number in range(20):
+        served = ModelServed("small", f"sha256:{number:064x}", external=True)
+        beat = Beat(SessionId("s"), number, WALL, "ready", (served,))
+        [claim] = registry.heard(N0, beat, float(number), WALL)
+        assert isinstance(claim, Claim)
+        told += registry.settle(claim, admitted=False)
+    assert len(told) == 1
+    assert registry._told == {N0: {"small"}}
+
+
 def known(claim: Claim, *, admitted: bool, by_admin: bool = False) -> KnownClaim:
     """Give a claim as the books have it."""
     return KnownClaim(claim.name, claim.member, claim.digest, admitted=admitted, by_admin=by_admin)
