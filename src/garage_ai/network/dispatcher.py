@@ -300,7 +300,7 @@ class Dispatcher:
             return
         flight = self._flights.get(attempt_id)
         if flight is None or flight.replica.node.id != node:
-            self._late(attempt_id, message)
+            self._late(node, attempt_id, message)
             return
         if message.no_responders:
             flight.apply(flight.attempt.unreachable())
@@ -313,10 +313,10 @@ class Dispatcher:
             return
         flight.apply(flight.attempt.received(packet, self._now()))
 
-    def _late(self, attempt_id: AttemptId, message: Message) -> None:
-        """Take the node's word that a cancelled attempt has ended, and free its slot."""
+    def _late(self, node: NodeId, attempt_id: AttemptId, message: Message) -> None:
+        """Take the node's word that a cancelled attempt of it has ended, and free its slot."""
         ending = self._ending.get(attempt_id)
-        if ending is None or message.no_responders:
+        if ending is None or ending[0].replica.node.id != node or message.no_responders:
             return
         try:
             last = decode(message.payload).frames[-1:]

@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 from structlog.testing import capture_logs
 from tests.integration.network.conftest import (
+    GATEWAY,
     LIMITS,
     SMALL,
     FakeBooks,
@@ -55,6 +56,7 @@ from garage_ai.network.errors import (
 from garage_ai.network.models import EnrolledNode, Node, Replica
 from garage_ai.network.names import KnownClaim
 from garage_ai.network.network import Network
+from garage_ai.wire import subjects
 from garage_ai.wire.frames import (
     MAX_DATA,
     Accepted,
@@ -66,9 +68,11 @@ from garage_ai.wire.frames import (
     Packet,
     Refused,
     Route,
+    encode,
 )
 from garage_ai.wire.ids import AttemptId, NodeId
 from garage_ai.wire.messages import BEAT_INTERVAL, BeatNow, ModelServed
+from garage_ai.wire.session import Message
 from garage_ai.wire.window import WINDOW
 
 pytestmark = pytest.mark.anyio
@@ -1005,6 +1009,29 @@ async def test_another_nodes_reply_is_not_heard(network: Network, make_node: Mak
         node.scripts = [forge]
     assert await read(await network.open(request())) == ROLE + event("hej") + STOP + DONE
     assert len(seen) == 1
+
+
+async def test_another_nodes_word_frees_no_slot(network: Network, make_node: MakeNode) -> None:
+    """Attempts are numbered, so whoever has one can name the next: only its own node ends it."""
+    nodes = [await make_node("n0"), await make_node("n1")]
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+
+    for node in nodes:
+        node.scripts = [hold]
+    answer = await network.open(request())
+    held = answer.replica.node.id
+    attempt = answer._flight.attempt.id
+    answer.cancel()
+    ended = encode(Packet(attempt, 0, (Fail("cancelled"),)))
+    for each in sorted((node.id for node in nodes), key=lambda node: node == held):
+        assert network.node(held).inflight == 1
+        network.dispatcher._received(
+            Message(subjects.reply(GATEWAY, each, attempt), ended, "", False)
+        )
+    assert network.node(held).inflight == 0
 
 
 async def test_a_server_that_dies_ends_streams_and_heals(
