@@ -7,6 +7,8 @@ FIRST_PAUSE: Final = 10.0
 LONGEST_PAUSE: Final = 300.0
 NEED_PAUSE: Final = 1.0
 """Between failed trials of a node while nobody else can serve."""
+MOST_ANEW: Final = 3
+"""New processes of a node that are tried without its pause before one of them answers."""
 
 
 class Breaker:
@@ -22,9 +24,10 @@ class Breaker:
     engine's 401, 403 or 429 are no failures and must not be told to it.
     """
 
-    __slots__ = ("_failed_at", "_failures", "_open_until", "_pause", "_spoke", "_trial")
+    __slots__ = ("_anew", "_failed_at", "_failures", "_open_until", "_pause", "_spoke", "_trial")
 
     def __init__(self) -> None:
+        self._anew = 0
         self._failures = 0
         self._failed_at = float("-inf")
         self._open_until = 0.0
@@ -58,6 +61,7 @@ class Breaker:
 
     def succeeded(self) -> None:
         """Note a whole answer: all is forgotten."""
+        self._anew = 0
         self._failures = 0
         self._pause = FIRST_PAUSE
         self._trial = False
@@ -75,7 +79,13 @@ class Breaker:
         self._trial = False
 
     def began_anew(self) -> None:
-        """Note that the node is another process by now: it need not wait for its trial."""
+        """Note that the node is another process by now: it need not wait for its trial.
+
+        Not for ever: a node that fails may say so with each beat.
+        """
+        if not self.is_open or self._anew >= MOST_ANEW:
+            return
+        self._anew += 1
         self._open_until = 0.0
         self._trial = False
 

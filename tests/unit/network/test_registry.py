@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from tests.unit.network.conftest import LARGE, SMALL, BeatMaker
 
+from garage_ai.network.breaker import MOST_ANEW
 from garage_ai.network.models import EnrolledNode, Node, Target
 from garage_ai.network.names import KnownClaim, KnownModel
 from garage_ai.network.pace import BURST, PER_SECOND
@@ -161,6 +162,31 @@ def test_a_node_that_began_anew_gets_its_trial_at_once(registry: Registry, beat:
     assert not breaker.allows(4.0)
     breaker.failed(5.0, 4.5)
     assert not breaker.allows(14.0)
+
+
+def test_a_node_that_begins_anew_and_fails_again_and_again_waits_like_others(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """It may say with each beat that it is another; an answer makes it as good as new."""
+    breaker = node(registry).breaker
+    for moment in (1.0, 2.0, 3.0):
+        breaker.failed(moment, moment)
+    tried = 0
+    for number in range(10):
+        now = 4.0 + number
+        registry.heard(N0, beat(0, session=f"s{number}"), now, WALL)
+        if breaker.allows(now):
+            tried += 1
+            breaker.started()
+            breaker.failed(now + 0.5, now)
+    assert tried == MOST_ANEW
+    assert not breaker.allows(14.0)
+    breaker.succeeded()
+    for moment in (21.0, 22.0, 23.0):
+        breaker.failed(moment, moment)
+    assert not breaker.allows(24.0)
+    registry.heard(N0, beat(0, session="anew"), 24.0, WALL)
+    assert breaker.allows(24.0)
 
 
 def test_a_wrong_clock_is_told_once_and_changes_nothing(
