@@ -23,6 +23,9 @@ MAX_EVENT: Final = 1 << 20
 MAX_CHOICES: Final = 128
 """Choices of one answer, prompts times `n`: no request asks for more, and each is kept apart."""
 
+MAX_SILENT: Final = 10_000
+"""Lines of events that say nothing: they cost time, and no client takes them for credit."""
+
 DONE: Final = b"data: [DONE]\n\n"
 
 _Piece = TypeVar("_Piece", str, bytes)
@@ -147,6 +150,7 @@ class StreamReader(msgspec.Struct):
     _rest: bytes | bytearray = b""
     _done: bool = False
     _open: set[int] = set()
+    _silent: int = 0
 
     @property
     def has_content(self) -> bool:
@@ -188,9 +192,11 @@ class StreamReader(msgspec.Struct):
         *events, rest = data.split(b"\n\n")
         self._rest = bytearray(rest) if rest else b""
         try:
-            for event in events:
+            for event in filter(None, events):
                 if out := self._event(event):
                     passed.append(out)
+                else:
+                    self._bound_silence(event)
             self._bound_rest()
         except (BadNodeReply, EngineErrorEvent):
             self.salvaged = self._joined(passed)
@@ -200,6 +206,11 @@ class StreamReader(msgspec.Struct):
     def _bound_rest(self) -> None:
         if len(self._rest) > MAX_EVENT:
             raise EventTooLarge(f"an event of more than {MAX_EVENT} bytes")
+
+    def _bound_silence(self, event: bytes) -> None:
+        self._silent += event.count(b"\n") + 1
+        if self._silent > MAX_SILENT + 4 * self.seen.content_events:
+            raise BadNodeReply("far more comments than answer")
 
     def _joined(self, passed: list[bytes]) -> bytes:
         if not passed:

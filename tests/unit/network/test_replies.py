@@ -9,6 +9,7 @@ from garage_ai.network.plain_replies import PlainReader
 from garage_ai.network.replies import (
     DONE,
     MAX_EVENT,
+    MAX_SILENT,
     EngineErrorEvent,
     StreamReader,
     Usage,
@@ -302,6 +303,35 @@ def test_what_came_before_a_fault_is_not_lost_with_it(fault: bytes) -> None:
         reader.feed(ROLE + WORD + fault + WORD)
     assert reader.salvaged == ROLE + WORD
     assert (reader.seen.content_events, reader.seen.bytes_out) == (1, len(ROLE + WORD))
+
+
+@pytest.mark.parametrize(
+    "silent",
+    [
+        b": wait\n\n",
+        b"id\n" * 50 + b"\n",
+        b"data: [DONE]\n\n",
+        b'data: {"choices":[],"usage":null}\n\n',
+    ],
+)
+def test_what_says_nothing_is_bounded(silent: bytes) -> None:
+    """Nobody takes it, so it is given credit at once: a gateway would do nothing but read it."""
+    reader = StreamReader(include_usage=False)
+    reader.feed(WORD)
+    lines = silent.count(b"\n") - 1
+    assert reader.feed(silent * (MAX_SILENT // lines)) == b""
+    with pytest.raises(BadNodeReply, match="comments"):
+        reader.feed(silent * 5)
+    assert reader.text == ["Hej"]
+
+
+def test_comments_between_the_words_of_a_long_answer_are_no_fault() -> None:
+    """Some servers write one with each; empty lines are less than a comment."""
+    reader = StreamReader(include_usage=False)
+    for _ in range(MAX_SILENT):
+        assert reader.feed(b": ping\n\n" * 3 + WORD + b"\n" * 5) == WORD
+    reader.feed(b"\n" * 100 * MAX_SILENT + STOP)
+    assert reader.finish() == DONE
 
 
 def test_comments_and_other_fields_are_no_answer() -> None:
