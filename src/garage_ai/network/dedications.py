@@ -27,6 +27,8 @@ LEASE_SECONDS: Final = 45.0
 """How long a node serves a job without being asked again; three askings may be lost."""
 ANSWER_SECONDS: Final = 15.0
 """A node beats at once when it has given itself to a job; who has not by then is not going to."""
+PREPARE_SECONDS: Final = 1800.0
+"""An engine that is not there by then is not waited for; for as long another node is to make it."""
 REFUSED_SECONDS: Final = 60.0
 WANTED_SECONDS: Final = 3.0
 """Who wants an engine says so again and again; silent for so long, he has all he wanted."""
@@ -61,6 +63,7 @@ class _Wish:
     held: bool = False
     not_before: float = float("-inf")
     refused: dict[NodeId, float] = field(default_factory=dict)
+    preparing: dict[NodeId, float] = field(default_factory=dict)
 
     def asks(self, now: float) -> bool:
         """Tell whether a node may still answer."""
@@ -132,11 +135,27 @@ class Dedications:
                 if now - wish.wanted_at > FORGET_SECONDS:
                     del self._wishes[name]
                 continue
-            held = holders(self._registry, name)
+            held = self._held(wish, now)
             if held:
                 self._keep(wish, held, now)
             else:
                 self._seek(wish, now)
+
+    def _held(self, wish: _Wish, now: float) -> list[Node]:
+        """Give those that serve a job or are about to; one that never comes to it is let go."""
+        job, since = wish.job, wish.preparing
+        held = holders(self._registry, job.id)
+        serving = {each.node.id for each in self._registry.pool(job.model, job.id) or ()}
+        wish.preparing = {
+            node.id: since.get(node.id, now) for node in held if node.id not in serving
+        }
+        late = {node for node, at in wish.preparing.items() if now - at >= PREPARE_SECONDS}
+        for node_id in late:
+            if now >= wish.refused.get(node_id, now):
+                _log.warning("job_not_served", job=job.id, node=node_id)
+                wish.refused[node_id] = now + PREPARE_SECONDS
+                self._control(node_id, Undedicate(job.id))
+        return [node for node in held if node.id not in late]
 
     def _keep(self, wish: _Wish, held: Sequence[Node], now: float) -> None:
         if not wish.held:

@@ -12,6 +12,7 @@ from garage_ai.network.dedications import (
     CHAT_SECONDS,
     LEASE_SECONDS,
     LOST_SECONDS,
+    PREPARE_SECONDS,
     RENEW_SECONDS,
     WANTED_SECONDS,
     DedicatedView,
@@ -212,6 +213,26 @@ def test_a_lost_engine_is_not_replaced_at_once(desk: Desk, say: Say) -> None:
     say(N0)
     assert desk.look(1.0) == []
     assert desk.look(LOST_SECONDS) == [(N0, ASKED)]
+
+
+def test_an_engine_that_never_comes_is_not_waited_for(desk: Desk, say: Say) -> None:
+    """Its node may fail to make it, or never mean to; another is asked, and it is told."""
+    desk.look()
+    say(N0, job=JOB.id, engine="loading")
+    for _ in range(int(PREPARE_SECONDS / RENEW_SECONDS)):
+        assert desk.look(RENEW_SECONDS) == [(N0, ASKED)]
+    assert desk.look(RENEW_SECONDS) == [(N0, Undedicate(JOB.id))]
+    assert desk.look(RENEW_SECONDS) == []
+    say(N0)
+    assert desk.look() == [(N1, ASKED)]
+
+
+def test_an_engine_that_serves_is_kept_however_long(desk: Desk, say: Say) -> None:
+    """Only the time in which it is made is bounded."""
+    desk.look()
+    say(N0, job=JOB.id)
+    for _ in range(2 * int(PREPARE_SECONDS / RENEW_SECONDS)):
+        assert desk.look(RENEW_SECONDS) == [(N0, ASKED)]
 
 
 def test_a_chat_that_waits_has_the_node(desk: Desk, say: Say) -> None:
