@@ -36,6 +36,7 @@ from garage_ai.network.registry import Effect, Registry
 from garage_ai.network.replies import Reader
 from garage_ai.network.salts import Salts
 from garage_ai.network.sharing import told
+from garage_ai.network.waiting import Turn
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
 from garage_ai.wire.frames import (
@@ -135,7 +136,7 @@ class Dispatcher:
 
     async def _open(self, request: Request, trail: Trail, kind: type[A]) -> A:
         plan = Plan(self._limits.retries, once_slow=request.priority == "batch")
-        doubted, limits, since = list[Flight](), self._limits.of(request), self._now()
+        doubted, limits, turn = list[Flight](), self._limits.of(request), Turn(self._now())
         while True:
             await self._await_link()
             replica = await self.placement.find(
@@ -145,7 +146,7 @@ class Dispatcher:
                 failure=as_error(plan.last) if plan.last is not None else None,
                 first=plan.given_way > 0,
                 waits=plan.rejection is None,
-                waited=self._now() - since,
+                turn=turn,
             )
             if request.priority == "batch" and request.begun is None:
                 request = msgspec.structs.replace(request, begun=self._now())
@@ -156,7 +157,7 @@ class Dispatcher:
                 include_usage=request.include_usage,
                 max_bytes=self._limits.max_answer,
             )
-            flight = self._launch(request, replica, reader, limits, since)
+            flight = self._launch(request, replica, reader, limits, turn)
             await flight.settled()
             if flight.committed:
                 self._spoke(replica.node)
@@ -170,7 +171,7 @@ class Dispatcher:
             trail.tries = plan.tries
             if not isinstance(step, Again):
                 raise step.error
-            since = flight.sought_since(self._now())
+            turn = flight.turn_after(self._now())
             if request.priority == "chat":
                 if flight.attempt.ends_at - self._now() < LEAST_SECONDS:
                     raise as_error(flight.verdict)
@@ -186,7 +187,7 @@ class Dispatcher:
         """
         batch = request.priority == "batch"
         wait = self._limits.batch_seconds if batch else self._limits.move_wait
-        since = old.sought_since(self._now())
+        turn = old.turn_after(self._now())
         try:
             await self._await_link()
             replica = await self.placement.find(
@@ -196,7 +197,7 @@ class Dispatcher:
                 failure=story.failure,
                 going_on=GoingOn(old.replica, wait),
                 waits=not ahead,
-                waited=self._now() - since,
+                turn=turn,
             )
         except NatsUnavailable as error:
             # Who has time is told what keeps it waiting: its loss may be the link's as well.
@@ -206,7 +207,7 @@ class Dispatcher:
         moved = msgspec.structs.replace(request, body=step.body)
         first_byte = self._limits.move_first_byte
         limits = self._limits.of(request) if batch else self._limits_after(old, first_byte)
-        return self._launch(moved, replica, step.reader, limits, since)
+        return self._launch(moved, replica, step.reader, limits, turn)
 
     def _limits_after(self, old: Flight, first_byte: float = inf) -> Limits:
         """Give an attempt that follows another what is left of the time of all."""
@@ -237,7 +238,7 @@ class Dispatcher:
             raise no_link() from error
 
     def _launch(
-        self, request: Request, replica: Replica, reader: Reader, limits: Limits, since: float
+        self, request: Request, replica: Replica, reader: Reader, limits: Limits, turn: Turn
     ) -> Flight:
         self._number += 1
         attempt_id = AttemptId(f"{self._prefix}{self._number:x}")
@@ -252,7 +253,7 @@ class Dispatcher:
             now=now,
             priority=request.priority,
         )
-        flight = Flight(attempt, replica, self._send, self._over, sought_at=since)
+        flight = Flight(attempt, replica, self._send, self._over, turn=turn)
         self._flights[attempt_id] = flight
         flight.apply(attempt.start(self._opening(request, replica, attempt_id, limits)))
         return flight

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 from garage_ai.network.attempt import Attempt, Step, Verdict
 from garage_ai.network.models import Replica
 from garage_ai.network.replies import StreamReader
+from garage_ai.network.waiting import Turn
 from garage_ai.wire.frames import SIGN_SECONDS, Packet, credit_packet
 from garage_ai.wire.subjects import NodeChannel
 
@@ -39,7 +40,7 @@ class Flight:
     """An attempt under way, and the bytes that wait for the client.
 
     At most one credit window of a node's data waits here: credit is given only for what was taken.
-    `sought_at` is the moment since when its request looked for room.
+    `turn` is the one in which its request found room.
     """
 
     __slots__ = (
@@ -55,7 +56,7 @@ class Flight:
         "replica",
         "session",
         "signed_at",
-        "sought_at",
+        "turn",
         "verdict",
     )
 
@@ -66,7 +67,7 @@ class Flight:
         send: "Send",
         on_over: Callable[["Flight"], None],
         *,
-        sought_at: float,
+        turn: Turn,
     ) -> None:
         self.attempt = attempt
         self.replica = replica
@@ -77,7 +78,7 @@ class Flight:
         self.committed_at = 0.0
         self.check_at = attempt.due
         self.signed_at = attempt.begun
-        self.sought_at = sought_at
+        self.turn = turn
         self._send = send
         self._on_over = on_over
         self._chunks: deque[tuple[bytes, int]] = deque()
@@ -167,10 +168,10 @@ class Flight:
             return None
         return self.committed_at - self.attempt.begun
 
-    def sought_since(self, now: float) -> float:
-        """Tell since when whoever follows looks for room: who was only turned away still does."""
+    def turn_after(self, now: float) -> Turn:
+        """Give the turn in which its request looks on: the same if it was only turned away."""
         turned_away = self.verdict is not None and self.verdict.kind in _TURNED_AWAY
-        return self.sought_at if turned_away else now
+        return self.turn if turned_away else Turn(now)
 
     def gap_since(self, old: "Flight") -> float:
         """Give the seconds between the last of another flight's answer and the first of this."""

@@ -26,7 +26,7 @@ from garage_ai.network.pool import Pool
 from garage_ai.network.registry import Effect, Registry
 from garage_ai.network.router import Wanted, choose, choose_own, could_be_tried, could_serve
 from garage_ai.network.sharing import alike
-from garage_ai.network.waiting import WaitingRoom
+from garage_ai.network.waiting import Turn, WaitingRoom
 from garage_ai.wire.frames import Priority
 
 RETRY_AFTER: Final = 5.0
@@ -111,13 +111,13 @@ class Placement:
         going_on: GoingOn | None = None,
         first: bool = False,
         waits: bool = True,
-        waited: float = 0.0,
+        turn: Turn | None = None,
     ) -> Replica:
         """Give a replica of the model, none of the excluded nodes', an avoided one's only in need.
 
         A member goes first on nodes of its own. Who waits is served by `WaitingRoom`'s rule, those
         that have time behind all others; who goes on, or had a slot before, is `first` of its line.
-        Of the longest wait so many seconds are gone as it has `waited` already.
+        Who was turned away goes on with the `turn` that it had, and with what is left of its wait.
 
         `failure` is what an earlier try ended in: it is raised when nobody else is left, or has
         room where the request `waits` for nobody.
@@ -142,13 +142,16 @@ class Placement:
         if replica is not None:
             self._registry.acquire(replica, priority)
             return replica
-        left = max(0.0, (going_on.wait if going_on else self._seconds[priority]) - waited)
+        turn = turn or Turn(now)
+        longest = going_on.wait if going_on else self._seconds[priority]
+        left = max(0.0, turn.since + longest - now)
         if waits and could_serve(pool, wanted, now):
-            return await self._queue(target, wanted, request.weigh(), left, first=first)
+            return await self._queue(target, wanted, request.weigh(), left, turn, first=first)
         if waits and could_be_tried(pool, wanted, now):
             with contextlib.suppress(NoCapacity):
                 seconds = min(TRIAL_SECONDS, self._seconds[priority])
-                return await self._queue(target, wanted, request.weigh(), seconds, first=first)
+                weight = request.weigh()
+                return await self._queue(target, wanted, weight, seconds, turn, first=first)
         raise self._nobody(target, region, failure)
 
     def waits(self, target: Target) -> bool:
@@ -203,11 +206,20 @@ class Placement:
         asyncio.get_running_loop().call_later(seconds + LATE_SECONDS, self.room_made, target)
 
     async def _queue(
-        self, target: Target, wanted: Wanted, weight: float, seconds: float, *, first: bool
+        self,
+        target: Target,
+        wanted: Wanted,
+        weight: float,
+        seconds: float,
+        turn: Turn,
+        *,
+        first: bool,
     ) -> Replica:
         waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
         room = self._rooms[wanted.priority]
-        number = room.enter(target, waiter, member=wanted.member, weight=weight, first=first)
+        number = room.enter(
+            target, waiter, member=wanted.member, weight=weight, first=first, turn=turn
+        )
         try:
             async with asyncio.timeout(seconds):
                 return await waiter.turn

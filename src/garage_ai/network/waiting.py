@@ -29,6 +29,17 @@ Ticket = TypeVar("Ticket")
 
 
 @dataclass(slots=True)
+class Turn:
+    """A request that looks for room: since when, and by which tag and number it stood in a line.
+
+    One that was let in and found its slot taken looks on, and stands again where it stood.
+    """
+
+    since: float
+    stood: tuple[float, int] | None = None
+
+
+@dataclass(slots=True)
 class _Place(Generic[Ticket]):
     ticket: Ticket
     member: str
@@ -44,16 +55,21 @@ class _Line(Generic[Ticket]):
     members: dict[str, list[tuple[float, int]]] = field(default_factory=dict)
     clock: float = 0.0
 
-    def add(self, number: int, ticket: Ticket, member: str, weight: float | None) -> None:
+    def add(
+        self, number: int, ticket: Ticket, member: str, weight: float | None, tag: float | None
+    ) -> float:
         own = self.members.setdefault(member, [])
         if weight is None:
             key = (FIRST, -number)  # the newest of them goes before the others
         else:
             begins = max(self.clock, own[-1][0] if own else FIRST)
-            key = (begins + 1 / min(max(weight, LIGHTEST), HEAVIEST), number)
+            fresh = begins + 1 / min(max(weight, LIGHTEST), HEAVIEST)
+            # An earlier line's tags may be far beyond this one's.
+            key = (fresh if tag is None else min(fresh, tag), number)
         self.places[number] = _Place(ticket, member, key[0])
         insort(self.order, key)
         insort(own, key)
+        return key[0]
 
     def remove(self, number: int, *, served: bool) -> _Place[Ticket] | None:
         place = self.places.pop(number, None)
@@ -103,8 +119,9 @@ class WaitingRoom(Generic[Ticket]):
         member: str = "",
         weight: float = 1.0,
         first: bool = False,
+        turn: Turn | None = None,
     ) -> int:
-        """Queue up, at the head if `first`, and get a number.
+        """Queue up, at the head if `first`, where it stood if it has had a `turn`; get a number.
 
         Where the room is full, the newest request of the member with most of them makes place for
         one who has fewer. Raises: NoCapacity when nobody has.
@@ -112,11 +129,13 @@ class WaitingRoom(Generic[Ticket]):
         if self._count >= self._size:
             self._make_place(0 if first else len(self._by_member.get(member, ())))
         self._next += 1
-        number = self._next
+        before, number = (turn and turn.stood) or (None, self._next)
         line = self._lines.setdefault(target, _Line())
-        line.add(number, ticket, member, None if first else weight)
+        tag = line.add(number, ticket, member, None if first else weight, before)
         if not first:
             self._by_member.setdefault(member, {})[number] = target
+            if turn is not None:
+                turn.stood = tag, number
         self._count += 1
         return number
 
@@ -169,4 +188,4 @@ class WaitingRoom(Generic[Ticket]):
         return place
 
 
-__all__ = ["HEAVIEST", "LIGHTEST", "RETRY_AFTER", "WaitingRoom"]
+__all__ = ["HEAVIEST", "LIGHTEST", "RETRY_AFTER", "Turn", "WaitingRoom"]

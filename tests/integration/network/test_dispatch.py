@@ -735,6 +735,39 @@ async def test_busy_again_and_again_is_one_wait(network: Network, make_node: Mak
     assert free_of_work(network)
 
 
+async def test_who_found_its_slot_taken_stands_where_it_stood(
+    network: Network, make_node: MakeNode
+) -> None:
+    """Another gateway was quicker: that is no reason to queue anew behind those who came later."""
+    node = await make_node(slots=1)
+    go, order = asyncio.Event(), list[int]()
+
+    async def hold(job: Job) -> None:
+        job.begin_stream()
+        job.say(Data(event("a")))
+        await go.wait()
+        job.say(Data(STOP + DONE), End())
+
+    async def busy(job: Job) -> None:
+        await refuse(job, "busy")
+
+    async def ask(number: int) -> None:
+        answer = await network.open(request())
+        order.append(number)
+        await read(answer)
+
+    node.scripts = [hold, busy, answer_plainly]
+    first = await network.open(request())
+    asks = list[asyncio.Task[None]]()
+    for number in range(3):
+        asks.append(asyncio.create_task(ask(number)))
+        await until(lambda: network.dispatcher.placement.waiting == len(asks))
+    go.set()
+    await read(first)
+    await asyncio.wait_for(asyncio.gather(*asks), 20)
+    assert order == [0, 1, 2]
+
+
 async def test_a_node_that_drains_sends_the_request_on(
     network: Network, make_node: MakeNode
 ) -> None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from garage_ai.network.errors import NoCapacity
-from garage_ai.network.waiting import HEAVIEST, LIGHTEST, WaitingRoom
+from garage_ai.network.waiting import HEAVIEST, LIGHTEST, Turn, WaitingRoom
 
 MODEL = "m"
 WEIGHTS = st.floats(0, 1e9)
@@ -65,6 +65,31 @@ def test_every_request_is_served_within_a_bound(
             if len(room) < size:
                 room.enter(MODEL, (member, count), member=member, weight=theirs)
         turn += 1
+
+
+@given(st.integers(1, 20), st.integers(0, 20))
+def test_who_found_its_slot_taken_stands_where_it_stood(before: int, later: int) -> None:
+    """It goes before those who came after it, whoever has waited or come meanwhile."""
+    room: WaitingRoom[Ticket] = WaitingRoom(64)
+    turn = Turn(0.0)
+    for number in range(before):
+        room.enter(MODEL, ("other", number), member="other")
+    for number in range(before - 1):
+        assert serve_one(room) == ("other", number)
+    room.enter(MODEL, ("me", 0), member="me", turn=turn)
+    for number in range(later):
+        room.enter(MODEL, ("late", number), member=f"late{number}")
+    assert {serve_one(room), serve_one(room)} == {("other", before - 1), ("me", 0)}
+    room.enter(MODEL, ("me", 0), member="me", turn=turn)
+    room.enter(MODEL, ("late", later), member="latest")
+    assert serve_one(room) == ("me", 0)
+    # A line that ended and began anew counts from nothing.
+    while serve_one(room) is not None:
+        pass
+    room.enter(MODEL, ("new", 0), member="new")
+    room.enter(MODEL, ("me", 0), member="me", turn=turn)
+    room.enter(MODEL, ("new", 1), member="new")
+    assert [serve_one(room) for _ in range(3)] == [("me", 0), ("new", 0), ("new", 1)]
 
 
 @given(st.integers(1, 200), st.floats(1, 8))
