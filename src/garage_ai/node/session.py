@@ -175,9 +175,8 @@ class NodeSession:
         self._failed(error)
 
     def _failed(self, error: LinkError) -> None:
-        if isinstance(error, HandlerFailed | PermissionDenied):
-            _log.error("link_misused", code=error.code, detail=str(error))
-        elif not self._link.is_connected:
+        misused = isinstance(error, HandlerFailed | PermissionDenied)
+        if not (misused or self._link.is_connected):
             self._trouble.failed(error, self._loop.time())
             self._attention.set()
 

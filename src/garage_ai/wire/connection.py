@@ -16,9 +16,11 @@ from typing import Final, Literal
 import structlog
 
 from garage_ai.wire.link_errors import (
+    HandlerFailed,
     LinkDown,
     LinkError,
     LinkLost,
+    PermissionDenied,
     Refused,
 )
 from garage_ai.wire.session import Credentials, Handler, Message, Session, Wanted, ordered_urls
@@ -278,7 +280,14 @@ class Connection:
     def _report(self, error: LinkError) -> None:
         if not self.is_connected:
             self._last_error = error
-        _log.debug("nats_error", code=error.code, detail=str(error), name=self._name)
+        if isinstance(error, HandlerFailed | PermissionDenied):
+            # A fault of ours: what was heard or to be said is lost, and no one else tells of it.
+            cause = error.__cause__
+            _log.error(
+                "link_misused", code=error.code, detail=str(error), name=self._name, exc_info=cause
+            )
+        else:
+            _log.debug("nats_error", code=error.code, detail=str(error), name=self._name)
         self._tell(self._listeners.on_error, error)
 
     def _become(self, state: LinkState) -> None:

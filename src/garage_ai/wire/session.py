@@ -169,7 +169,9 @@ class _Protocol(Client):
             handler(Message(subject.decode(), data, reply.decode(), missing))
         except Exception as error:
             # Raised further, it would end the reading without a word.
-            self.report(HandlerFailed(f"{subject[:100]!r}: {type(error).__name__}: {error}"))
+            failed = HandlerFailed(f"{subject[:100]!r}: {type(error).__name__}: {error}")
+            failed.__cause__ = error
+            self.report(failed)
 
     def send(self, subject: str, payload: bytes, reply: str) -> None:
         """Put a message into the buffer and wake the writer."""

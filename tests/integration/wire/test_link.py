@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 from tests.parts.credentials import NODE, REGION, Told, node_credentials
 from tests.parts.nats import NatsProcess, two_free_ports
 
@@ -334,10 +335,13 @@ async def test_a_handler_that_raises_is_reported_and_the_link_lives(nats: NatsPr
 
     await gateway.subscribe(subjects.ALL_BEATS, fails_once)
     await gateway.flush()
-    for payload in (b"bad", b"good"):
-        node.publish(subjects.beat(REGION, NODE), payload)
-    assert (await inbox.next()).payload == b"good"
+    with capture_logs() as logs:
+        for payload in (b"bad", b"good"):
+            node.publish(subjects.beat(REGION, NODE), payload)
+        assert (await inbox.next()).payload == b"good"
     assert [type(error) for error in told.errors] == [HandlerFailed]
+    [entry] = [entry for entry in logs if entry["log_level"] == "error"]
+    assert (entry["code"], type(entry["exc_info"])) == ("handler_failed", KeyError)
     await node.close()
     await gateway.close()
 
