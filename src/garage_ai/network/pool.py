@@ -69,12 +69,16 @@ class _Lists:
 class _Standing:
     """Where a replica stands, and what it adds: what it says of itself may be other by now."""
 
-    __slots__ = ("context", "free", "gives_way", "member", "places", "replica", "seen", "slots")
+    __slots__ = (
+        *("context", "free", "gives_way", "member", "places", "region", "replica", "seen"),
+        "slots",
+    )
 
     def __init__(self, replica: Replica) -> None:
         self.replica = replica
         self.seen = _seen(replica)
         self.member = replica.node.enrolled.member
+        self.region = replica.node.enrolled.region
         self.places = _places(replica.node)
         self.free = self.gives_way = False
         self.slots = replica.served.slots
@@ -84,13 +88,15 @@ class _Standing:
 class Pool:
     """The replicas that may be chosen for one model name."""
 
-    __slots__ = ("_all", "_contexts", "_free", "_giving_way", "owners", "slots")
+    __slots__ = ("_all", "_contexts", "_free", "_giving_way", "owners", "regions", "slots")
 
     def __init__(self) -> None:
         self.slots = 0
         """Slots of all replicas together."""
         self.owners: Counter[str] = Counter()
         """The members whose nodes they are on."""
+        self.regions: Counter[str | None] = Counter()
+        """The regions they are in: a request for another need not look at any."""
         self._all: dict[NodeId, _Standing] = {}
         self._contexts: Counter[int] = Counter()
         self._free = _Lists()
@@ -181,6 +187,7 @@ class Pool:
         self.owners[standing.member] -= 1
         if not self.owners[standing.member]:
             del self.owners[standing.member]
+        self.regions[standing.region] -= 1
         if standing.free:
             self._free.remove(node, standing.places)
         if standing.gives_way:
@@ -192,6 +199,7 @@ class Pool:
         self.slots += standing.slots
         self._contexts[standing.context] += 1
         self.owners[standing.member] += 1
+        self.regions[standing.region] += 1
         return standing
 
     def _stand(self, lists: _Lists, standing: _Standing, *, here: bool) -> None:

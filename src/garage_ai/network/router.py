@@ -226,7 +226,7 @@ def _choose(
 
 def could_serve(pool: Pool, wanted: Wanted, now: float) -> bool:
     """Tell whether waiting helps: some replica would be fit if it had room."""
-    return any(refusal(replica, wanted, now, FIT) is None for replica in pool)
+    return _is_any(pool, wanted, now, FIT)
 
 
 def region_for(pool: Pool, allowed: Collection[str], wanted: Wanted, now: float) -> str | None:
@@ -239,7 +239,8 @@ def region_for(pool: Pool, allowed: Collection[str], wanted: Wanted, now: float)
     free = {replica for region in allowed for replica in pool.free(region)[:LOOKS]}
     fit = [replica for replica in free.union(own) if refusal(replica, wanted, now) is None]
     if not fit:
-        fit = [replica for replica in pool if refusal(replica, wanted, now, FIT) is None]
+        there = [replica for replica in pool if replica.node.enrolled.region in allowed]
+        fit = [replica for replica in there if refusal(replica, wanted, now, FIT) is None]
     counted = Counter(replica.node.enrolled.region for replica in fit)
     return max(sorted(allowed), key=counted.__getitem__, default=None)
 
@@ -255,7 +256,13 @@ def slots_for(pool: Pool, wanted: Sequence[Wanted]) -> dict[NodeId, int]:
 
 def could_be_tried(pool: Pool, wanted: Wanted, now: float) -> bool:
     """Tell whether waiting may help: some replica may serve, if it works again."""
-    return any(refusal(replica, wanted, now, MAY) is None for replica in pool)
+    return _is_any(pool, wanted, now, MAY)
+
+
+def _is_any(pool: Pool, wanted: Wanted, now: float, rules: tuple[Filter, ...]) -> bool:
+    if wanted.region is not None and not pool.regions[wanted.region]:
+        return False
+    return any(refusal(replica, wanted, now, rules) is None for replica in pool)
 
 
 def _draw(

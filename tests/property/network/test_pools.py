@@ -189,6 +189,7 @@ class RegistryMachine(RuleBasedStateMachine):
             owners = [replica.node.id for member in MEMBERS for replica in pool.free_of(member)]
             assert sorted(owners) == sorted(roomy)
             assert pool.owners == Counter(replica.node.enrolled.member for replica in pool)
+            assert pool.regions == Counter(replica.node.enrolled.region for replica in pool)
             assert pool.slots == sum(replica.served.slots for replica in pool)
         assert expected == {}
 

@@ -3,6 +3,7 @@
 import random
 import timeit
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -235,6 +236,31 @@ def test_while_another_can_serve_it_is_left_alone() -> None:
     assert choose(pool, failed, NEED_PAUSE, CHANCE) is bad
     assert choose(pool, Wanted(region="SE-O"), NEED_PAUSE, CHANCE) is None
     assert not could_be_tried(pool, Wanted(region="SE-O"), NEED_PAUSE)
+
+
+class Unread(Pool):
+    """A pool that is never gone through: there may be ten thousand in it."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[Replica]:
+        raise AssertionError("each node was looked at")
+
+
+def test_a_region_where_nobody_is_costs_no_look_at_all_others() -> None:
+    """Each request for it would otherwise look at every node of the model, and more than once."""
+    pool, there = Unread(), Wanted(region="SE-O")
+    for number in range(3):
+        pool.put(replica(f"n{number}", region="SE-AB"))
+    assert choose(pool, there, 0.0, CHANCE) is None
+    assert not could_serve(pool, there, 0.0)
+    assert not could_be_tried(pool, there, 0.0)
+    one = replica("there", region="SE-O")
+    pool.put(one)
+    with pytest.raises(AssertionError):
+        could_serve(pool, there, 0.0)
+    pool.remove(one.node.id)
+    assert not could_serve(pool, there, 0.0)
 
 
 def test_the_breakers_pause_doubles_to_a_bound() -> None:
