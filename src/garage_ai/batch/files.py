@@ -9,7 +9,6 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from types import TracebackType
 from typing import Final, Literal, Self
 
 from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
@@ -19,7 +18,6 @@ from garage_ai.accounts import Key, MemberId
 from garage_ai.audit.models import Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.batch.errors import (
-    BatchError,
     FileInUse,
     FileNotFound,
     FileSpaceFull,
@@ -103,7 +101,11 @@ class Files:
             if number >= limits.member_files:
                 raise FileSpaceFull(f"A member has at most {limits.member_files} files.")
             file = await self._add(connection, owner.member, owner.id, "batch", filename, size=size)
-        return Upload(self, file, await self.store.create(file.place), owner)
+        try:
+            return Upload(self, file, await self.store.create(file.place), owner)
+        except BaseException:
+            await self.abandon(file)
+            raise
 
     async def begin(self, member: MemberId, key_id: str, filename: str) -> StoredFile:
         """Put down the row of a file of results, whose bytes are to come. Raises: StorageError."""
@@ -212,13 +214,15 @@ class Files:
     async def abandon(self, file: StoredFile) -> None:
         """Remove a file unless it is there: whether a transaction ended well may be in doubt.
 
-        Raises: FileStoreUnavailable, StorageError.
+        What cannot be removed now is swept away later.
         """
-        async with self._storage.write() as connection:
-            await _become(connection, file.id, "deleting", was="uploading")
-            status = await connection.scalar(select(files.c.status).where(files.c.id == file.id))
-        if status != "processed":
-            await self.drop(file)
+        its = select(files.c.status).where(files.c.id == file.id)
+        with contextlib.suppress(FileStoreUnavailable, StorageError):
+            async with self._storage.write() as connection:
+                await _become(connection, file.id, "deleting", was="uploading")
+                status = await connection.scalar(its)
+            if status != "processed":
+                await self.drop(file)
 
     async def drop(self, file: StoredFile) -> None:
         """Remove the bytes, then the row, or all of it but its place in lists.
@@ -318,14 +322,11 @@ class Upload:
         self._kept = True
         return kept
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         if not self._kept:
-            # What cannot be dropped now is swept away later.
-            with contextlib.suppress(BatchError, StorageError):
+            with contextlib.suppress(FileStoreUnavailable):
                 await self._writing.abort()
-                await self._files.abandon(self._file)
+            await self._files.abandon(self._file)
 
 
 async def find_file(
@@ -365,8 +366,7 @@ async def _used(connection: AsyncConnection, member: MemberId) -> tuple[int, int
 
 async def _is_read(connection: AsyncConnection, file: FileId) -> bool:
     its = batches.c.input_file_id == file, batches.c.status.in_(ACTIVE)
-    reader = select(batches.c.id).where(*its).limit(1)
-    return (await connection.execute(reader)).first() is not None
+    return await connection.scalar(select(batches.c.id).where(*its).limit(1)) is not None
 
 
 def _theirs(member: MemberId, now: datetime) -> ColumnElement[bool]:

@@ -15,7 +15,7 @@ from sqlalchemy import Row, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.audit.models import Clock, utc_now
-from garage_ai.batch.errors import BatchError
+from garage_ai.batch.errors import FileStoreUnavailable
 from garage_ai.batch.files import Files
 from garage_ai.batch.holding import Hold
 from garage_ai.batch.models import (
@@ -31,7 +31,7 @@ from garage_ai.batch.models import (
 from garage_ai.batch.reserving import Reserve
 from garage_ai.batch.results import unanswered
 from garage_ai.batch.store import Writing
-from garage_ai.storage import Storage, StorageError
+from garage_ai.storage import Storage
 from garage_ai.storage.tables import batch_items, batches, leases
 
 GRACE: Final = timedelta(seconds=60)
@@ -249,10 +249,10 @@ class ResultFile:
         """Throw away what was not registered; what cannot be now is swept away later."""
         if self._file is None:
             return
-        with contextlib.suppress(BatchError, StorageError):
-            if self._writing is not None:
+        if self._writing is not None:
+            with contextlib.suppress(FileStoreUnavailable):
                 await self._writing.abort()
-            await self._files.abandon(self._file)
+        await self._files.abandon(self._file)
 
 
 def _why_unanswered(batch: Batch) -> tuple[str, str]:

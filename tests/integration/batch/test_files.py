@@ -18,6 +18,7 @@ from garage_ai.batch import (
     Submission,
     TooManyLines,
 )
+from garage_ai.batch.store import _FolderWriting
 from garage_ai.storage.tables import files
 
 pytestmark = pytest.mark.anyio
@@ -71,6 +72,37 @@ async def test_a_members_space_is_bounded(room: Room) -> None:
         await upload.keep()
     kept = await room.files.list(room.key.member, 10)
     assert [(file.filename, file.bytes) for file in kept.files] == [("e", 200_000), ("a", 100_000)]
+
+
+@pytest.mark.parametrize("broken", ["create", "write"])
+async def test_an_upload_that_finds_no_store_sets_no_space_aside(
+    room: Room, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    """Not while the store is away, and not while its bytes cannot be thrown away."""
+
+    async def failing(*_: object) -> None:
+        raise FileStoreUnavailable("away")
+
+    async def staying(self: _FolderWriting) -> None:
+        self._file.close()
+        raise FileStoreUnavailable("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Folder, "delete", failing)
+        if broken == "create":
+            patched.setattr(Folder, "create", failing)
+        patched.setattr(_FolderWriting, "write", failing)
+        patched.setattr(_FolderWriting, "abort", staying)
+        for _ in range(3):
+            with pytest.raises(FileStoreUnavailable):
+                async with await room.files.upload(room.key, "in", 200_000) as upload:
+                    await upload.write(b"x")
+    async with await room.files.upload(room.key, "in", 200_000) as upload:
+        await upload.write(b"x")
+        kept = await upload.keep()
+    assert (await room.files.list(room.key.member, 10)).files == [kept]
+    assert await room.files.sweep() == 3
+    assert [path.name for path in room.folder.iterdir()] == [kept.place]
 
 
 async def test_a_member_has_so_many_files(room: Room) -> None:
