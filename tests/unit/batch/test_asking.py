@@ -209,3 +209,22 @@ async def test_only_the_eldest_goes_on_where_answers_have_filled_it(memory: Memo
     second.release()
     begun.done.set()
     await begun.task
+
+
+async def test_who_has_no_answer_yet_keeps_nobody_from_reading_on(memory: Memory) -> None:
+    """It may wait for the very slot that the others hold, who would wait for it in turn."""
+    first, second, third = [await memory.hold(2) for _ in range(3)]
+    others = [asyncio.create_task(each.grow(10)) for each in (second, third)]
+    await settle()
+    assert [each.done() for each in others] == [True, False]
+    await first.grow(1)
+    more = asyncio.create_task(second.grow(1))
+    await settle()
+    assert not more.done()
+    first.release()
+    await settle()
+    assert [more.done(), others[1].done()] == [True, False]
+    second.release()
+    await others[1]
+    third.release()
+    assert memory.held == 0

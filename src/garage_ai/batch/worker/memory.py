@@ -3,7 +3,8 @@
 A node's slots say how many items run, not how long they are: a few hundred lines of some megabytes
 would be more than a small gateway has, and so would their answers while the database is away. An
 answer's length is known when it is there. So nothing begins where there is no room, and where
-answers have grown beyond it only the eldest is read on: it is over one day, and makes room.
+answers have grown beyond it only the eldest is read on: it is over one day, and makes room. One of
+which nothing has come yet may be waiting for a slot that the others hold, and is none of them.
 """
 
 import asyncio
@@ -41,7 +42,7 @@ class Memory:
     def __init__(self, most: int) -> None:
         self.held = 0
         self._most = most
-        self._holders: dict[Held, None] = {}  # the eldest first
+        self._holders: dict[Held, bool] = {}  # the eldest first; whether its answer has begun
         self._waiting: deque[tuple[int, asyncio.Future[Held]]] = deque()
         self._growing: dict[Held, asyncio.Future[None]] = {}
 
@@ -65,6 +66,7 @@ class Memory:
     async def grown(self, held: Held, size: int) -> None:
         """Take note that somebody holds more, who goes on when there is room or he is eldest."""
         self.held += size
+        self._holders[held] = True
         if self.held <= self._most or held is self._eldest:
             return
         turn = self._growing[held] = asyncio.get_running_loop().create_future()
@@ -81,17 +83,19 @@ class Memory:
 
     @property
     def _eldest(self) -> Held | None:
-        return next(iter(self._holders), None)
+        """Give the eldest whose answer has begun."""
+        return next((held for held, begun in self._holders.items() if begun), None)
 
     def _take(self, size: int) -> Held:
         held = Held(self, size)
-        self._holders[held] = None
+        self._holders[held] = False
         self.held += size
         return held
 
     def _go_on(self) -> None:
+        eldest = self._eldest
         for held, turn in self._growing.items():
-            if not turn.done() and (self.held <= self._most or held is self._eldest):
+            if not turn.done() and (self.held <= self._most or held is eldest):
                 turn.set_result(None)
         while self._waiting:
             needed, waiting = self._waiting[0]
