@@ -44,8 +44,8 @@ IDLE_SECONDS: Final = 2.0
 MOST_PAUSED: Final = 5000
 """Most keys and batches that the database is told not to look at."""
 
-RECORD_SECONDS: Final = 30.0
-"""Longest wait for the count of an answer, which takes a second at most."""
+RECORD_SECONDS: Final = 600.0
+"""Longest wait for the count of an answer: of large requests one is counted after another."""
 
 ITEM_SECONDS: Final = 6 * 3600.0
 """Longest an item may run: on a network busy with chat it is moved again and again."""
