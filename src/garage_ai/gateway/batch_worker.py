@@ -33,7 +33,8 @@ class WorkPlace:
     def promises(self) -> Promises:
         """Make what sets aside what batches may cost."""
         economy = self.economy
-        return Promises(self.storage, economy.prices, self.network, economy.grants.give)
+        give = economy.grants.give
+        return Promises(self.storage, economy.prices, self.network, self.limits, give)
 
     def open_engines(self, stack: AsyncExitStack, desk: Desk) -> Engines:
         """Begin to have engines made for batches alone; `stack` ends that."""

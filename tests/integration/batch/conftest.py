@@ -11,7 +11,7 @@ from tests.integration.network.conftest import books, make_node, network
 from tests.integration.serving.test_service import KEY
 from tests.parts.batch_room import Room, open_room
 from tests.parts.s3 import S3, running_s3
-from tests.parts.unbilled import EvenTurns
+from tests.parts.unbilled import EvenTurns, NoLimits
 
 from garage_ai.batch import Folder
 from garage_ai.batch.bucket import Bucket
@@ -73,7 +73,7 @@ async def world(
         ledger,
         network,
         Folder(tmp_path / "files"),
-        Promises(storage, prices, network, nothing),
+        Promises(storage, prices, network, NoLimits(), nothing),
         billing,
         prices,
         Dedications(network.registry, network.control, network.dispatcher.placement.waits).start(),

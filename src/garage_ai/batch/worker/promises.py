@@ -4,7 +4,7 @@ Its items are settled out of it, each with its result, and what they did not use
 end. Nothing of it is in any gateway's memory, so none that is killed leaves a doubt.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from datetime import datetime
 from typing import Final, Protocol
 
@@ -17,6 +17,7 @@ from garage_ai.ledger.books import LeaseId
 from garage_ai.ledger.charges import Price, charge
 from garage_ai.ledger.leases import Request, Wish
 from garage_ai.serving import UNKNOWN_CONTEXT, ServingError, is_free, worst_case
+from garage_ai.serving.admission import Limits, models_for
 from garage_ai.storage import MemberId, Storage
 from garage_ai.wire.ids import Digest
 
@@ -30,8 +31,8 @@ LEASE_SECONDS: Final = 30 * 86_400.0
 class Models(Protocol):
     """What models are, as far as it matters for their price."""
 
-    def resolve(self, model: str, member: str = "") -> str:
-        """Give the served name of a model or alias. Raises: ServingError."""
+    def resolve(self, model: str, member: str = "", allowed: Collection[str] | None = None) -> str:
+        """Give the served name of a model or alias, to who asks. Raises: ServingError."""
         ...
 
     def digest(self, model: str) -> Digest | None:
@@ -70,20 +71,23 @@ class Promises:
         storage: Storage,
         prices: Prices,
         models: Models,
+        limits: Limits,
         before: Callable[[MemberId], Awaitable[None]],
     ) -> None:
         """`before` is done for a payer whose balance is to be asked."""
         self._leases = Leases(storage, HOLDER, seconds=LEASE_SECONDS)
         self._prices = prices
         self._models = models
+        self._limits = limits
         self._before = before
 
     def worst(self, key: Key, reading: Reading) -> int:
         """Tell what one item may cost at most, in nGAI."""
         if is_free(key):
             return 0
+        allowed = models_for(key, reading.model, self._limits)
         try:
-            model = self._models.resolve(reading.model, key.member)
+            model = self._models.resolve(reading.model, key.member, allowed)
         except ServingError:
             model = reading.model  # nobody serves it now; it is known by its name
         price = self._prices.entry(self._models.digest(model), model).batch_price
