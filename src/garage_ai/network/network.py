@@ -26,6 +26,7 @@ from garage_ai.network.sharing import serves
 from garage_ai.network.views import by_name, census, model_view, node_view
 from garage_ai.wire import subjects
 from garage_ai.wire.errors import Malformed
+from garage_ai.wire.frames import Priority
 from garage_ai.wire.ids import Digest, GatewayId, NodeId
 from garage_ai.wire.link_errors import LinkError
 from garage_ai.wire.messages import (
@@ -163,13 +164,20 @@ class Network:
         return served or self.registry.names.context(model)
 
     def region_for(
-        self, model: str, allowed: Collection[str], member: str = "", *, job: str = ""
+        self,
+        model: str,
+        allowed: Collection[str],
+        member: str = "",
+        *,
+        job: str = "",
+        priority: Priority = "chat",
     ) -> str | None:
         """Choose among regions for who asks: where most nodes have room, else where most could."""
         pool = self.registry.pool(model, job)
         if pool is None:
             return min(allowed, default=None)
-        return region_for(pool, allowed, Wanted(member=member), time.monotonic())
+        wanted = Wanted(member=member, priority=priority)
+        return region_for(pool, allowed, wanted, time.monotonic())
 
     def digest(self, model: str) -> Digest | None:
         """Name the manifest that a served name stands for; None where none is known."""

@@ -8,6 +8,7 @@ from garage_ai.catalog import CHAT_ALIAS
 from garage_ai.ledger.counting.requests import MEDIUM_TOKENS
 from garage_ai.serving.errors import RegionForbidden
 from garage_ai.serving.models import Bound, Call
+from garage_ai.wire.frames import Priority
 
 UNKNOWN_CONTEXT: Final = 8192
 """Tokens of an answer that nothing bounds, of a model whose context nobody knows."""
@@ -45,7 +46,13 @@ class Places(Protocol):
     """Where models are served now."""
 
     def region_for(
-        self, model: str, allowed: Collection[str], member: str = "", *, job: str = ""
+        self,
+        model: str,
+        allowed: Collection[str],
+        member: str = "",
+        *,
+        job: str = "",
+        priority: Priority = "chat",
     ) -> str | None:
         """Choose one of several regions, for who asks; None where there are none."""
         ...
@@ -77,7 +84,8 @@ def region_for(call: Call, model: str, limits: Limits, places: Places) -> str | 
     if allowed is None:
         return region
     if region is None:
-        region = places.region_for(model, allowed, call.key.member, job=call.job)
+        who = call.key.member
+        region = places.region_for(model, allowed, who, job=call.job, priority=call.priority)
     if region not in allowed:
         named = ", ".join(sorted(allowed)) or "no region"
         raise RegionForbidden(f"This key may only be used in {named}.")

@@ -24,6 +24,7 @@ from garage_ai.serving.models import Call
 from garage_ai.serving.recount import Recount
 from garage_ai.serving.reply import CLIENT_GONE, Reply
 from garage_ai.storage.usage import UsagePart, UsageRecord
+from garage_ai.wire.frames import Priority
 
 BYTES_A_TOKEN: Final = 4
 """Of a prompt's text, where an engine did not count it: what limits are charged for it."""
@@ -46,7 +47,13 @@ class Network(Protocol):
         """Tell the longest context of a model, in tokens."""
 
     def region_for(
-        self, model: str, allowed: Collection[str], member: str = "", *, job: str = ""
+        self,
+        model: str,
+        allowed: Collection[str],
+        member: str = "",
+        *,
+        job: str = "",
+        priority: Priority = "chat",
     ) -> str | None:
         """Choose one of several regions, for who asks."""
 

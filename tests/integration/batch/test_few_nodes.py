@@ -10,6 +10,7 @@ from tests.integration.network.conftest import MakeNode, until
 from tests.integration.serving.test_service import KEY
 from tests.parts.batches import counts
 from tests.parts.scripted_node import Job, answer_plainly
+from tests.parts.unbilled import NoLimits
 
 from garage_ai.accounts import KeyId
 from garage_ai.batch import BatchId
@@ -76,3 +77,18 @@ async def test_the_alias_is_answered_by_nodes_that_are_not_everybodys(
     world.work()
     assert len(await world.over("batch_1")) == 5
     assert await counts(world.storage, "batch_1") == (5, 5, 0)
+
+
+async def test_of_several_regions_one_is_chosen_that_takes_batches(
+    world: World, make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not the one where most nodes are, whose agents are too old to let a batch give way."""
+    monkeypatch.setattr(NoLimits, "regions", lambda *_: frozenset({"SE-AB", "SE-M"}))
+    for name in ("old1", "old2"):
+        await make_node(name, region="SE-M", batch=None)
+    node = await make_node("n0", region="SE-AB")
+    await world.submit("batch_1", ["hej"] * 5)
+    world.work()
+    assert len(await world.over("batch_1")) == 5
+    assert await counts(world.storage, "batch_1") == (5, 5, 0)
+    assert len(node.jobs) == 5
