@@ -49,6 +49,9 @@ _EXPOSED: Final = (
 _BATCH_LISTS: Final = (upload.PATH, "/v1/batches")
 _BATCH_PATHS: Final = tuple(f"{path}/" for path in _BATCH_LISTS)
 
+_BEGUN: Final = "gai.begun"
+"""In a scope once the answer has begun, a file's for example."""
+
 Table = dict[str, dict[str, App]]
 
 
@@ -178,6 +181,9 @@ class Edge:
                 where=[f"{f.filename}:{f.lineno} {f.name}" for f in _frames(error)],
             )
         self._metrics.error_answered(known.code)
+        if _BEGUN in scope:
+            # The server breaks it off, so that nobody takes it for whole: no more can be said.
+            return
         closes = asgi.header(scope, b"expect") and asgi.CLOSE not in known.headers
         headers = (asgi.CLOSE,) if closes else ()
         await asgi.answer_error(send, known, request, headers)
@@ -232,6 +238,7 @@ def _with_request_id(scope: asgi.Scope, send: Send) -> Send:
 
     async def send_with_id(event: Event) -> None:
         if event["type"] == "http.response.start":
+            scope[_BEGUN] = True
             headers = event.get("headers", ())
             if request not in headers:
                 event["headers"] = [*headers, request, asgi.NO_STORE]
