@@ -41,6 +41,9 @@ LOOK_SECONDS: Final = 0.5
 IDLE_SECONDS: Final = 2.0
 """How often they are where none waits; what this gateway itself lets begin is told at once."""
 
+AWAY_SECONDS: Final = 5.0
+"""A database that was silent for less was not away; nor for half a lease, in which all renew."""
+
 MOST_PAUSED: Final = 5000
 """Most keys and batches that the database is told not to look at."""
 
@@ -100,6 +103,9 @@ class Worker:
         self._told = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ender = Ender(items)
+        # Of the clock that the leases are of: it goes on while this machine sleeps.
+        self._heard_at = time.time()
+        self._judges_from = 0.0
 
     def start(self) -> Self:
         """Begin to work on the running loop; `close` ends that."""
@@ -160,11 +166,9 @@ class Worker:
         await self._sort_out()
         now = time.monotonic()
         paused = self._pauses.paused(now)[:MOST_PAUSED]
-        queues = {
-            queue.batch: queue
-            for queue in await self._items.waiting(paused)
-            if not self._is_paused(queue, now)
-        }
+        waiting = await self._items.waiting(paused)
+        self._heard()
+        queues = {queue.batch: queue for queue in waiting if not self._is_paused(queue, now)}
         self._rooms.look(queues, now)
         self._want_engines(queues)
         wanted = self._rooms.share(queues.values(), self._weigh, now)
@@ -302,8 +306,25 @@ class Worker:
         while True:
             await asyncio.sleep(self._items.seconds / 3 * random.uniform(0.7, 1.0))  # noqa: S311
             await self._tried("batch_leases_not_renewed", self._renew())
-            await self._tried("batch_leases_not_taken_back", self._sweep())
+            if self._judges:
+                await self._tried("batch_leases_not_taken_back", self._sweep())
             self.look()
+
+    def _heard(self) -> None:
+        """Note that the database answers, and whether it is back after it was away."""
+        now, seconds = time.time(), self._items.seconds
+        if now - self._heard_at >= max(AWAY_SECONDS, seconds / 2):
+            self._judges_from = time.monotonic() + seconds
+        self._heard_at = now
+
+    @property
+    def _judges(self) -> bool:
+        """Whether a lease that ran out tells of a worker that is gone.
+
+        While the database was away nobody could renew, and all have the time of a lease for it.
+        """
+        is_away = time.time() - self._heard_at >= max(AWAY_SECONDS, self._items.seconds / 2)
+        return not is_away and time.monotonic() >= self._judges_from
 
     async def _renew(self) -> None:
         """Go on with the own leases; stop what would be refused, and let others have the slots."""
