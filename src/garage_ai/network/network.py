@@ -173,10 +173,9 @@ class Network:
         priority: Priority = "chat",
     ) -> str | None:
         """Choose among regions for who asks: where most nodes have room, else where most could."""
-        pool = self.registry.pool(model, job)
+        pool, wanted = self.registry.pool(model, job), Wanted(member=member, priority=priority)
         if pool is None:
             return min(allowed, default=None)
-        wanted = Wanted(member=member, priority=priority)
         return region_for(pool, allowed, wanted, time.monotonic())
 
     def digest(self, model: str) -> Digest | None:
@@ -289,8 +288,7 @@ class Network:
         try:
             beat = decode_beat(message.payload)
         except Malformed as error:
-            # No oftener than beats are heard: the log would fill the disk.
-            if node.pace.takes(now):
+            if node.pace.takes(now):  # the log would fill the disk
                 _log.warning("bad_beat", node=node_id, detail=str(error))
             return
         self._on_beat(node_id)
