@@ -147,4 +147,4 @@ def _environment(spec: ContainerSpec, runtime: Runtime) -> dict[str, str]:
     return own | dict(spec.environment)
 
 
-__all__ = ["TMP", "program", "run_argv", "ulimits"]
+__all__ = ["SHM", "TMP", "program", "run_argv", "ulimits"]
