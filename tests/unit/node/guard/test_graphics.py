@@ -61,6 +61,7 @@ class RecordedNvml:
     broken: bool = False
     free: int | None = 5_000 * MIB
     begun: int = 0
+    lost: int | None = None
     NVMLError: type[Exception] = NVMLError
     NVML_TEMPERATURE_GPU: int = 0
 
@@ -70,9 +71,11 @@ class RecordedNvml:
     def nvmlDeviceGetCount(self) -> int:  # noqa: N802 - the library\'s name
         if self.broken:
             raise NVMLError("GPU is lost")
-        return 1
+        return 1 if self.lost is None else 2
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> int:  # noqa: N802 - the library\'s name
+        if index == self.lost:
+            raise NVMLError("GPU is lost")
         return index
 
     def nvmlDeviceGetUUID(self, handle: int) -> str:  # noqa: N802 - the library\'s name
@@ -233,6 +236,19 @@ async def test_no_card_is_said_and_not_taken_for_free(tmp_path: Path) -> None:
     assert (finding.verdict, finding.why) == ("unknown", sentence("gpu.none"))
 
 
+@pytest.mark.parametrize(("lost", "verdict"), [(0, "unknown"), (1, "busy"), (None, "busy")])
+async def test_a_card_that_is_lost_blinds_for_no_other(
+    lost: int | None, verdict: str, tmp_path: Path
+) -> None:
+    """A game on the engine's card is seen beside it; if that is the one, nothing is known."""
+    table: list[dict[str, object]] = [{"pid": os.getppid(), "type": "G", "mib": 4096}]
+    device = tmp_path / "nvidiactl"
+    device.touch()
+    cards = NvmlCards(RecordedNvml(table, lost=lost), device=device)
+    reader = Graphics(cards, frozenset, lambda: Device(("GPU-0",)))
+    assert (await reader.read(LIMITS)).verdict == verdict
+
+
 class OneCard:
     """A card with one process of this PC."""
 
@@ -255,8 +271,12 @@ async def test_children_of_the_agent_are_ours() -> None:
 async def test_only_the_engines_own_cards_are_watched() -> None:
     """A game on the other card may go on; without a card of the engine's, all are watched."""
 
+    class TwoCards:
+        def look(self) -> list[Card]:
+            return [*OneCard(os.getppid()).look(), Card("GPU-1")]
+
     async def verdict(device: Device | None) -> str:
-        reader = Graphics(OneCard(os.getppid()), frozenset, lambda: device)
+        reader = Graphics(TwoCards(), frozenset, lambda: device)
         return (await reader.read(LIMITS)).verdict
 
     assert await verdict(Device(("GPU-1",))) == "free"

@@ -86,6 +86,8 @@ class Graphics:
             return unknown(none.why)
         if engine is None:
             return unknown(sentence("own_server"))
+        if silent := self._silent():
+            return unknown(sentence("broken", detail=silent))
         ours = {os.getpid(), *engine}
         return judge(self._watched(), limits, lambda pid: self._is_ours(pid, ours), self._name)
 
@@ -106,6 +108,12 @@ class Graphics:
         """
         device = self._device()
         return self.lent if device is not None and device.cards else self.last
+
+    def _silent(self) -> str:
+        """Name cards of the engine's that said nothing: of them nobody knows who uses them."""
+        device = self._device()
+        lent = set(device.cards) if device is not None else set()
+        return ", ".join(sorted(lent.difference(card.uuid for card in self.last)))
 
     async def _look(self) -> Sequence[Card]:
         """Look in a thread: a driver that hangs must not stop the agent, nor take more threads.

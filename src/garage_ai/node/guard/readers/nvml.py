@@ -70,15 +70,23 @@ class NvmlCards:
         self._seen: dict[str, int] = {}
 
     def look(self) -> Sequence[Card]:
-        """Look at all of them; a card that fails fails all. Raises: NoCards."""
+        """Look at all that can be read. Raises: NoCards where none can be."""
         nvml = self._library()
+        cards: list[Card] = []
+        failure: Exception | None = None
         try:
-            count = nvml.nvmlDeviceGetCount()
-            return [self._card(nvml, nvml.nvmlDeviceGetHandleByIndex(i)) for i in range(count)]
+            for number in range(nvml.nvmlDeviceGetCount()):
+                try:
+                    cards.append(self._card(nvml, nvml.nvmlDeviceGetHandleByIndex(number)))
+                except nvml.NVMLError as error:
+                    failure = error
         except nvml.NVMLError as error:
+            failure = error
+        if failure is not None and not cards:
             # A driver that was updated under us wants to be begun anew.
             self._ready = False
-            raise NoCards(sentence("broken", detail=str(error)[:200])) from error
+            raise NoCards(sentence("broken", detail=str(failure)[:200])) from failure
+        return cards
 
     def _library(self) -> Any:
         if not self._device.exists():
