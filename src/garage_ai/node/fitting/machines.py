@@ -73,10 +73,15 @@ class OnCards:
         return [card for card in gpus.cards if not self._uuids or card.uuid in self._uuids]
 
     def held(self, pids: Collection[int]) -> int | None:
-        """Add up what the processes hold on all cards; engines give nothing back as they run."""
+        """Add up what the processes hold on all cards; engines give nothing back as they run.
+
+        None where a card of the engine's says nothing: what is on the others is not all.
+        """
         try:
             cards = self._cards.look()
         except NoCards:
+            return None
+        if not self._uuids.issubset(card.uuid for card in cards):
             return None
         found = [
             process.memory

@@ -76,6 +76,13 @@ def test_on_cards_the_engines_processes_are_added_up() -> None:
     assert (machine.device, machine.driver) == ("NVIDIA GeForce RTX 3090", "575.64")
 
 
+def test_what_is_on_the_other_cards_is_not_all() -> None:
+    """Where one of the engine's says nothing: a part would be kept as what it takes."""
+    cards = [Card("GPU-1", (GpuProcess(10, 5 * GIB),))]
+    assert OnCards(GPUS, Told(cards), ["GPU-1"]).held({10}) == 5 * GIB
+    assert OnCards(GPUS, Told(cards), ["GPU-1", "GPU-2"]).held({10}) is None
+
+
 def test_an_engine_that_is_given_one_card_has_the_room_of_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
