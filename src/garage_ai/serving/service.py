@@ -12,6 +12,7 @@ from garage_ai.ledger import Receipt
 from garage_ai.network import Answer, Part, Request, Seen, Trail
 from garage_ai.serving.admission import (
     Limits,
+    Places,
     check_model,
     demand_of,
     models_for,
@@ -24,13 +25,12 @@ from garage_ai.serving.models import Call
 from garage_ai.serving.recount import Recount
 from garage_ai.serving.reply import CLIENT_GONE, Reply
 from garage_ai.storage.usage import UsagePart, UsageRecord
-from garage_ai.wire.frames import Priority
 
 BYTES_A_TOKEN: Final = 4
 """Of a prompt's text, where an engine did not count it: what limits are charged for it."""
 
 
-class Network(Protocol):
+class Network(Places, Protocol):
     """What serving needs of the network."""
 
     def resolve(
@@ -45,17 +45,6 @@ class Network(Protocol):
 
     def context(self, model: str, *, job: str = "") -> int | None:
         """Tell the longest context of a model, in tokens."""
-
-    def region_for(
-        self,
-        model: str,
-        allowed: Collection[str],
-        member: str = "",
-        *,
-        job: str = "",
-        priority: Priority = "chat",
-    ) -> str | None:
-        """Choose one of several regions, for who asks."""
 
     async def open(self, request: Request, trail: Trail) -> Answer:
         """Send a request; `trail` is kept up to date. Raises: DispatchError."""
