@@ -28,10 +28,11 @@ from garage_ai.network.continued import (
 )
 from garage_ai.network.delivered import NOTHING, Delivered
 from garage_ai.network.errors import ContinuationUnsound, DispatchError
+from garage_ai.network.events import Usage
 from garage_ai.network.models import Life
 from garage_ai.network.plan import Again, GiveUp, Plan, as_error
 from garage_ai.network.prefill import Prefill, Unsound
-from garage_ai.network.replies import DONE, Seen, StreamReader, Usage
+from garage_ai.network.replies import DONE, Seen, StreamReader
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest, NodeId
 

@@ -13,7 +13,8 @@ import msgspec
 
 from garage_ai.network.complaint import UNDECODABLE
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.replies import ABSENT, StreamReader, Usage, objects
+from garage_ai.network.events import ABSENT, Usage
+from garage_ai.network.replies import StreamReader, objects
 from garage_ai.wire.frames import Route
 
 IDENTITY: Final = ("id", "created", "model")

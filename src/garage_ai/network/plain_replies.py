@@ -8,7 +8,8 @@ import msgspec
 from garage_ai.network.complaint import UNDECODABLE
 from garage_ai.network.delivered import NOTHING, Delivered
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.replies import ABSENT, Reader, Seen, StreamReader, Usage, is_there
+from garage_ai.network.events import ABSENT, Usage, is_there
+from garage_ai.network.replies import Reader, Seen, StreamReader
 from garage_ai.wire.frames import Route
 
 

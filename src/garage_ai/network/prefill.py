@@ -8,7 +8,8 @@ from typing import Final
 import msgspec
 
 from garage_ai.network.complaint import UNDECODABLE
-from garage_ai.network.replies import ABSENT, objects
+from garage_ai.network.events import ABSENT
+from garage_ai.network.replies import objects
 from garage_ai.wire.frames import Route
 
 _encoder: Final = msgspec.json.Encoder()

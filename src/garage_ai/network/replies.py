@@ -8,20 +8,18 @@ stream is whole) and usage the client did not ask for.
 import contextlib
 import re
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Final, Protocol, TypeVar
+from typing import ClassVar, Final, Protocol, TypeVar
 
 import msgspec
 
 from garage_ai.network.complaint import UNDECODABLE, error_message
 from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.events import ABSENT, EVENTS, WORDS, Choice, Delta, Event, Usage, is_there
 from garage_ai.wire.whole import GOES_ON
 
 MAX_EVENT: Final = 1 << 20
 """Bytes of one event at most; the largest real ones hold logprobs of twenty tokens."""
-
-MAX_CHOICES: Final = 128
-"""Choices of one answer, prompts times `n`: no request asks for more, and each is kept apart."""
 
 MAX_SILENT: Final = 10_000
 """Lines of events that say nothing: they cost time, and no client takes them for credit."""
@@ -30,60 +28,11 @@ DONE: Final = b"data: [DONE]\n\n"
 
 _Piece = TypeVar("_Piece", str, bytes)
 
-Tokens = Annotated[int, msgspec.Meta(ge=0, le=1 << 31)]
-
-
-class Usage(msgspec.Struct, frozen=True):
-    """Tokens as the engine counted them; None where it did not say."""
-
-    prompt_tokens: Tokens | None = None
-    completion_tokens: Tokens | None = None
-
-    def beyond(self, before: "Usage | None") -> "Usage":
-        """Give the greater of each count, this one's and an earlier one's.
-
-        A server says once what was used, or again and again what was used so far (vLLM's
-        `continuous_usage_stats`): counts only grow, and are never to be added up.
-        """
-        if before is None:
-            return self
-        return Usage(
-            _greater(self.prompt_tokens, before.prompt_tokens),
-            _greater(self.completion_tokens, before.completion_tokens),
-        )
-
-
-ABSENT: Final = msgspec.Raw()
-
-
-class _Delta(msgspec.Struct, frozen=True, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: msgspec.Raw = ABSENT
-    function_call: msgspec.Raw = ABSENT
-
-
-class _Choice(msgspec.Struct, frozen=True, gc=False):
-    delta: _Delta | None = None
-    text: str | None = None
-    finish_reason: str | None = None
-    index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHOICES)] = 0
-
-
-class _Event(msgspec.Struct, frozen=True, gc=False):
-    choices: list[_Choice] = []
-    usage: Usage | msgspec.UnsetType | None = msgspec.UNSET
-    error: msgspec.Raw = ABSENT
-
-
 _LINES: Final = (b":", b"data", b"event", b"id", b"retry")
 _ONE_LINE: Final = b"data: {"
 _NEXT: Final = b"\n\n" + _ONE_LINE
 _BORDER: Final = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r)")
 _LONGEST_BORDER: Final = 4
-_events: Final = msgspec.json.Decoder(_Event)
 objects: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 _encoder: Final = msgspec.json.Encoder()
 
@@ -231,52 +180,46 @@ class StreamReader(msgspec.Struct):
         return DONE
 
     def _read_at_once(self, data: bytes) -> int:
-        """Read all events but the last if they go on as they are; give their length.
+        """Read all events but the last two if they go on as they are; give their length.
 
         That is where each is one line of data and neither an error nor usage is in it: 0 where not.
-        Without the blank line behind the last of them.
+        Without the blank line behind the last of them. The last two are mostly an answer's end and
+        its usage.
         """
-        end = data.rfind(_NEXT)
+        end = data.rfind(_NEXT, 0, data.rfind(_NEXT))
         if end < 0 or self._done or not data.startswith(_ONE_LINE):
             return 0
         number = data.count(_NEXT, 0, end) + 1
         # No other line breaks: then nothing stands between these lines.
         if data.count(b"\n", 0, end) != 2 * (number - 1):
             return 0
-        try:
-            events = _events.decode_lines(data[6:end].replace(b"\n\ndata: ", b"\n"))
-        except UNDECODABLE:
-            return 0
-        for seen in events:
-            if seen.error is not ABSENT or seen.usage is not msgspec.UNSET:
-                return 0
-        words: list[str] = []
-        for seen in events:
-            for choice in seen.choices:
-                delta = choice.delta
-                # A word of the first choice and nothing else, as nearly all are, needs no call.
-                if (
-                    delta is not None
-                    and delta.content
-                    and not choice.index
-                    and choice.finish_reason is None
-                    and delta.tool_calls is ABSENT
-                    and delta.function_call is ABSENT
-                    and not (delta.reasoning_content or delta.reasoning or delta.refusal)
-                ):
-                    words.append(delta.content)
-                else:
-                    self._take_in(words)
-                    self._count(choice)
-        self._take_in(words)
-        return end
+        lines = data[6:end].replace(b"\n\ndata: ", b"\n")
+        return end if self._take_words(lines) or self._take_events(lines) else 0
 
-    def _take_in(self, words: list[str]) -> None:
-        if words:
-            self._open.add(0)
+    def _take_words(self, lines: bytes) -> bool:
+        """Take events in, one a line, if each is a word of the first choice."""
+        try:
+            events = WORDS.decode_lines(lines)
+        except UNDECODABLE:
+            return False
+        words = list(filter(None, [event.choices[0].delta.content for event in events]))
         self.text += words
         self.seen.content_events += len(words)
-        words.clear()
+        self._open.add(0)
+        return True
+
+    def _take_events(self, lines: bytes) -> bool:
+        """Take events in, one a line, if all of them go on as they are."""
+        try:
+            events = EVENTS.decode_lines(lines)
+        except UNDECODABLE:
+            return False
+        if any(event.error is not ABSENT or event.usage is not msgspec.UNSET for event in events):
+            return False
+        for event in events:
+            for choice in event.choices:
+                self._count(choice)
+        return True
 
     def _event(self, event: bytes) -> bytes:
         """Give the event as it goes on, without its blank line; empty when it does not."""
@@ -290,7 +233,7 @@ class StreamReader(msgspec.Struct):
         if self._done:
             raise BadNodeReply("an event after [DONE]")
         try:
-            seen = _events.decode(payload)
+            seen = EVENTS.decode(payload)
         except UNDECODABLE as error:
             raise BadNodeReply(f"an event that cannot be read: {str(error)[:100]}") from error
         if seen.error is not ABSENT and is_there(seen.error):
@@ -307,7 +250,7 @@ class StreamReader(msgspec.Struct):
         self._done = True
         return True
 
-    def _count(self, choice: _Choice) -> None:
+    def _count(self, choice: Choice) -> None:
         if choice.finish_reason in GOES_ON:
             self._open.add(choice.index)
         else:
@@ -330,7 +273,7 @@ class StreamReader(msgspec.Struct):
         ):
             self._beyond_text(choice.index, delta, counted=bool(text))
 
-    def _beyond_text(self, choice: int, delta: _Delta, *, counted: bool) -> None:
+    def _beyond_text(self, choice: int, delta: Delta, *, counted: bool) -> None:
         thought = delta.reasoning_content or delta.reasoning
         calls = [raw for raw in (delta.tool_calls, delta.function_call) if is_there(raw)]
         if thought or delta.refusal or calls:
@@ -342,7 +285,7 @@ class StreamReader(msgspec.Struct):
             self.beside.setdefault((choice, "refusal"), []).append(delta.refusal)
         self.calls += map(bytes, calls)
 
-    def _with_usage(self, event: bytes, payload: bytes, seen: _Event) -> bytes:
+    def _with_usage(self, event: bytes, payload: bytes, seen: Event) -> bytes:
         if isinstance(seen.usage, Usage):
             self.seen.usage = seen.usage.beyond(self.seen.usage)
         if self.include_usage:
@@ -382,15 +325,6 @@ def _payload(event: bytes) -> bytes | None:
 
 def _shorten(pieces: list[_Piece], by: Sequence[_Piece]) -> None:
     del pieces[max(0, len(pieces) - len(by)) :]
-
-
-def _greater(one: int | None, other: int | None) -> int | None:
-    return max((count for count in (one, other) if count is not None), default=None)
-
-
-def is_there(raw: msgspec.Raw) -> bool:
-    """Tell whether a member of an event says anything."""
-    return bytes(raw) not in (b"", b"null", b"[]")
 
 
 def _without_usage(payload: bytes) -> bytes:

@@ -13,9 +13,10 @@ from garage_ai.network.attempt import Verdict
 from garage_ai.network.continuation import MAX_MOVES, Close, Continuation, Leg, Move
 from garage_ai.network.continued import Before, ContinuedReader, identity_of
 from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.events import Usage
 from garage_ai.network.models import Life
 from garage_ai.network.plan import GiveUp
-from garage_ai.network.replies import EngineErrorEvent, StreamReader, Usage
+from garage_ai.network.replies import EngineErrorEvent, StreamReader
 from garage_ai.wire.frames import Route
 from garage_ai.wire.ids import Digest, NodeId
 

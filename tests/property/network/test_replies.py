@@ -12,7 +12,12 @@ WORD = b'data: {"choices":[{"delta":{"content":"w"}}]}\n\n'
 
 PIECES = st.sampled_from(
     [
-        WORD,
+        *[WORD] * 6,
+        b'data: {"choices":[{"delta":{"content":"w"},"text":"t"}]}\n\n',
+        b'data: {"choices":[{"delta":{"tool_calls":[{"id":"1"}]}}]}\n\n',
+        b'data: {"choices":[{"delta":{"content":"w"}}],"error":null}\n\n',
+        b'data: {"choices":[{"delta":{"content":"w"}},{"index":1,"delta":{"content":"o"}}]}\n\n',
+        b'data: {"choices":[{"text":"t"}]}\n\n',
         b'data: {"choices":[{"delta":{"content":"data: {\\n\\ndata: {"}}]}\n\n',
         b'data: {"choices":[{"delta":{"role":"assistant"}}]}\n\n',
         b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n',
@@ -47,6 +52,8 @@ class Outcome:
     text: tuple[str, ...]
     first: bytes
     beyond_text: bool
+    beside: dict[tuple[int, str], list[str]]
+    calls: tuple[bytes, ...]
 
 
 def read(pieces: list[bytes], *, include_usage: bool) -> Outcome:
@@ -60,7 +67,16 @@ def read(pieces: list[bytes], *, include_usage: bool) -> Outcome:
     except (BadNodeReply, EngineErrorEvent) as error:
         out += reader.salvaged
         fault = type(error).__name__ + str(error)
-    return Outcome(out, fault, reader.seen, tuple(reader.text), reader.first, reader.beyond_text)
+    return Outcome(
+        out,
+        fault,
+        reader.seen,
+        tuple(reader.text),
+        reader.first,
+        reader.beyond_text,
+        reader.beside,
+        tuple(reader.calls),
+    )
 
 
 @given(st.lists(PIECES, max_size=8), st.booleans())

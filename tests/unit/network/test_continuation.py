@@ -11,9 +11,10 @@ from garage_ai.network.continuation import MAX_MOVES, Close, Continuation, Leg, 
 from garage_ai.network.continued import ContinuedReader
 from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import ContinuationUnsound, NodeLost, NodeTimeout
+from garage_ai.network.events import Usage
 from garage_ai.network.models import Life
 from garage_ai.network.plan import GiveUp
-from garage_ai.network.replies import DONE, Seen, StreamReader, Usage
+from garage_ai.network.replies import DONE, Seen, StreamReader
 from garage_ai.wire.ids import Digest, NodeId
 
 CHANCE = random.Random(5)

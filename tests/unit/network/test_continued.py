@@ -13,7 +13,8 @@ from garage_ai.network.continued import (
     remainders,
 )
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.replies import DONE, Usage
+from garage_ai.network.events import Usage
+from garage_ai.network.replies import DONE
 
 FIRST = b'data: {"id":"c1","created":5,"model":"m","choices":[]}'
 

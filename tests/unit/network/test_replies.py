@@ -5,6 +5,7 @@ import pytest
 
 from garage_ai.network.complaint import complaint, error_message
 from garage_ai.network.errors import BadNodeReply
+from garage_ai.network.events import Usage
 from garage_ai.network.plain_replies import PlainReader
 from garage_ai.network.replies import (
     DONE,
@@ -12,7 +13,6 @@ from garage_ai.network.replies import (
     MAX_SILENT,
     EngineErrorEvent,
     StreamReader,
-    Usage,
 )
 from garage_ai.wire.frames import Route
 
