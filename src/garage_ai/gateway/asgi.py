@@ -65,11 +65,8 @@ def request_id(scope: Scope) -> str:
 
 def header(scope: Scope, name: bytes) -> str | None:
     """Give the first header of that lower-case name as text, or None."""
-    for key, value in scope["headers"]:
-        if key == name:
-            text: str = value.decode("latin-1")
-            return text
-    return None
+    value: bytes | None = dict(reversed(scope["headers"])).get(name)
+    return None if value is None else value.decode("latin-1")
 
 
 def client_address(scope: Scope) -> str:

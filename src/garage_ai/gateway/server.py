@@ -56,20 +56,13 @@ class Cycle(RequestResponseCycle):
 
     def _head(self, status: int, headers: Sequence[tuple[bytes, bytes]]) -> bytes:
         """Write the head, and note how the body is to follow it. Raises: RuntimeError."""
-        pieces = [STATUS_LINE[status]]
-        length: bytes | None = None
-        closes = False
-        for name, value in headers:
-            pieces += (name, b": ", value, b"\r\n")
-            if name == b"content-length":
-                length = value
-            elif name == b"connection":
-                closes = b"close" in value.lower()
-        own: list[bytes] = []
-        if closes:
+        lines = [*map(b": ".join, headers)]
+        given = dict(headers)
+        connection, length = given.get(b"connection"), given.get(b"content-length")
+        if connection is not None and b"close" in connection.lower():
             self.keep_alive = False
         elif not self.keep_alive:
-            own.append(b"connection: close\r\n")
+            lines.append(b"connection: close")
         if length is not None:
             self.chunked_encoding, self.expected_content_length = False, int(length)
         elif self.scope["method"] != "HEAD" and status not in (204, 304):
@@ -77,10 +70,10 @@ class Cycle(RequestResponseCycle):
             self._until_close = self.scope["http_version"] == "1.0"
             self.chunked_encoding = not self._until_close
             if self.chunked_encoding:
-                own.append(b"transfer-encoding: chunked\r\n")
-        head = b"".join((*pieces, *own, b"\r\n"))
-        lines = 2 + len(headers) + len(own)
-        if head.count(b"\n") != lines or head.count(b"\r") != lines or b"\0" in head:
+                lines.append(b"transfer-encoding: chunked")
+        head = STATUS_LINE[status] + b"\r\n".join([*lines, b"\r\n"])
+        most = 2 + len(lines)
+        if head.count(b"\n") != most or head.count(b"\r") != most or head.count(b"\0"):
             raise RuntimeError("a header that holds a line of its own")
         return head
 

@@ -136,7 +136,8 @@ class Dispatcher:
 
     async def _open(self, request: Request, trail: Trail, kind: type[A]) -> A:
         plan = Plan(self._limits.retries, once_slow=request.priority == "batch")
-        doubted, limits, turn = list[Flight](), self._limits.of(request), Turn(self._now())
+        doubted: list[Flight] = []
+        limits, turn = self._limits.of(request), Turn(self._now())
         while True:
             await self._await_link()
             replica = await self.placement.find(

@@ -13,7 +13,7 @@ from garage_ai.network.replies import Reader, Seen, StreamReader
 from garage_ai.wire.frames import Route
 
 
-class _Said(msgspec.Struct, frozen=True):
+class _Said(msgspec.Struct, frozen=True, gc=False):
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -22,36 +22,56 @@ class _Said(msgspec.Struct, frozen=True):
     function_call: msgspec.Raw = ABSENT
 
 
-class _Turn(msgspec.Struct, frozen=True):
+class _Turn(msgspec.Struct, frozen=True, gc=False):
     message: _Said
     finish_reason: str | None = None
 
 
-class _Text(msgspec.Struct, frozen=True):
+class _Text(msgspec.Struct, frozen=True, gc=False):
     text: str
     finish_reason: str | None = None
 
 
-class _Vector(msgspec.Struct, frozen=True):
+class _Vector(msgspec.Struct, frozen=True, gc=False):
     embedding: msgspec.Raw
 
 
 class _Chat(msgspec.Struct, frozen=True):
-    choices: list[_Turn] = []
+    results: list[_Turn] = msgspec.field(name="choices", default_factory=list)
     usage: Usage | None = None
     error: msgspec.Raw = ABSENT
+
+    def said(self) -> Delivered:
+        texts: list[str] = []
+        calls: list[bytes] = []
+        for choice in self.results:
+            turn = choice.message
+            texts += filter(None, (turn.content, turn.reasoning_content or turn.reasoning))
+            if turn.refusal:
+                texts.append(turn.refusal)
+            calls += map(bytes, filter(is_there, (turn.tool_calls, turn.function_call)))
+        return Delivered(tuple(texts), tuple(calls))
 
 
 class _Completion(msgspec.Struct, frozen=True):
-    choices: list[_Text] = []
+    results: list[_Text] = msgspec.field(name="choices", default_factory=list)
     usage: Usage | None = None
     error: msgspec.Raw = ABSENT
+
+    def said(self) -> Delivered:
+        return Delivered(tuple([choice.text for choice in self.results if choice.text]), ())
 
 
 class _Embeddings(msgspec.Struct, frozen=True):
-    data: list[_Vector] = []
+    results: list[_Vector] = msgspec.field(name="data", default_factory=list)
     usage: Usage | None = None
     error: msgspec.Raw = ABSENT
+
+    def said(self) -> Delivered:
+        """Say nothing; vectors are numbers or base64. Raises: BadNodeReply."""
+        if not all(bytes(each.embedding)[:1] in (b"[", b'"') for each in self.results):
+            raise BadNodeReply("an embedding that is neither numbers nor base64")
+        return NOTHING
 
 
 _Answer = _Chat | _Completion | _Embeddings
@@ -95,16 +115,10 @@ class PlainReader(msgspec.Struct):
             answer = _decoders[self.route].decode(body)
         except UNDECODABLE as error:
             raise BadNodeReply(f"an answer that cannot be read: {str(error)[:100]}") from error
-        items = answer.data if isinstance(answer, _Embeddings) else answer.choices
-        if is_there(answer.error) or not items:
+        if is_there(answer.error) or not answer.results:
             raise BadNodeReply("an answer without a result")
-        if isinstance(answer, _Embeddings) and not all(map(_is_vector, answer.data)):
-            raise BadNodeReply("an embedding that is neither numbers nor base64")
-        self.seen.usage = answer.usage
-        self.seen.content_events = len(items)
-        self.seen.finished = True
-        self.seen.bytes_out = len(body)
-        self.delivered = _said_in(answer)
+        self.delivered = answer.said()
+        self.seen = Seen(len(answer.results), len(body), answer.usage, finished=True)
         return body
 
     def retract(self, data: bytes) -> None:  # noqa: ARG002 - it comes whole or not at all
@@ -115,22 +129,6 @@ class PlainReader(msgspec.Struct):
 def reader_for(route: Route, *, stream: bool, include_usage: bool, max_bytes: int) -> Reader:
     """Make the reader for a request."""
     return StreamReader(include_usage) if stream else PlainReader(route, max_bytes)
-
-
-def _is_vector(item: _Vector) -> bool:
-    return bytes(item.embedding)[:1] in (b"[", b'"')
-
-
-def _said_in(answer: _Answer) -> Delivered:
-    texts: list[str | None] = []
-    calls: list[bytes] = []
-    if isinstance(answer, _Completion):
-        texts += [choice.text for choice in answer.choices]
-    elif isinstance(answer, _Chat):
-        for turn in (choice.message for choice in answer.choices):
-            texts += [turn.content, turn.reasoning_content or turn.reasoning, turn.refusal]
-            calls += [bytes(raw) for raw in (turn.tool_calls, turn.function_call) if is_there(raw)]
-    return Delivered(tuple(filter(None, texts)), tuple(calls))
 
 
 __all__ = ["PlainReader", "reader_for"]

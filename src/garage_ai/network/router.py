@@ -220,7 +220,7 @@ def _choose(
     if not candidates:
         fit = [replica for replica in free if refusal(replica, wanted, now, rules) is None]
         # Also of two, in an order by chance: equals would else be chosen as they stand in the list.
-        candidates = chance.sample(fit, min(CANDIDATES, len(fit)))
+        candidates = chance.sample(fit, min(CANDIDATES, len(fit))) if len(fit) > 1 else fit
     return best_of(candidates)
 
 
