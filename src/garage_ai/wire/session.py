@@ -2,8 +2,8 @@
 
 nats-py is bent in four places, each of which loses messages or lies if left alone:
 
-- A message goes straight from the parser to its handler. nats-py would put it into a queue, drop
-  it there when the queue is full, and start a task; without, it also takes twice as many.
+- A message goes straight from the parser (`reading`) to its handler. nats-py would put it into a
+  queue, drop it there when the queue is full, and start a task; without, it takes twice as many.
 - A message to send joins the buffer at once or is refused. nats-py would keep up to 2 MiB for a
   server that is away, and stale frames are worse than none.
 - Reconnecting is left to the owner of the session (`connection`), since nats-py closes for ever
@@ -38,6 +38,7 @@ from garage_ai.wire.link_errors import (
     from_exception,
     from_words,
 )
+from garage_ai.wire.reading import MessageParser
 
 MAX_BUFFERED: Final = 16 * 1024 * 1024
 """Bytes that may wait to be sent; credit windows keep ordinary traffic far below."""
@@ -125,6 +126,7 @@ class _Protocol(Client):
 
     def __init__(self, report: Callable[[LinkError], None]) -> None:
         super().__init__()
+        self._ps = MessageParser(self, self._take)
         self.report = report
         self.handlers: dict[int, Handler] = {}
         self.said: LinkError | None = None
@@ -161,12 +163,17 @@ class _Protocol(Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: bytes | None
     ) -> None:
+        missing = headers is not None and headers.startswith(_NO_RESPONDERS)
+        self._take(sid, subject, reply, data, no_responders=missing)
+
+    def _take(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, *, no_responders: bool = False
+    ) -> None:
         handler = self.handlers.get(sid)
         if handler is None:
             return
-        missing = headers is not None and headers.startswith(_NO_RESPONDERS)
         try:
-            handler(Message(subject.decode(), data, reply.decode(), missing))
+            handler(Message(subject.decode(), data, reply.decode(), no_responders))
         except Exception as error:
             # Raised further, it would end the reading without a word.
             failed = HandlerFailed(f"{subject[:100]!r}: {type(error).__name__}: {error}")
