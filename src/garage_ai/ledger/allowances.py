@@ -112,12 +112,13 @@ class Allowances:
         allowance: Allowance,
         state: ReservationState,
         transfers: Sequence[Transfer],
+        total: int,
     ) -> Settlement:
         """End a reservation that is held; `ended` is to be told what became of what it cost."""
         reservation.state = state
         del self._held[reservation]
         settlement = Settlement(allowance.lease, allowance.payer, tuple(transfers))
-        allowance.release(reservation.amount, settlement.total)
+        allowance.release(reservation.amount, total)
         if transfers:
             allowance.unsettled += 1
         if allowance.is_scarce:

@@ -44,10 +44,13 @@ def charge(price: Price, prompt_tokens: int, completion_tokens: int) -> NanoGai:
     return NanoGai(-(-thousandths // PER_TOKENS))
 
 
-def apportion(price: Price, parts: Sequence[tuple[int, int]]) -> tuple[NanoGai, ...]:
+def apportion(
+    price: Price, parts: Sequence[tuple[int, int]], most: NanoGai | None = None
+) -> tuple[NanoGai, ...]:
     """Say what each part of an answer costs, as prompt and completion tokens, in their order.
 
-    Together exactly the charge of all their tokens, since that alone is rounded.
+    Together exactly the charge of all their tokens, since that alone is rounded; or `most`, where
+    no more was promised: the later parts go short then.
     """
     charges: list[NanoGai] = []
     prompt = completion = 0
@@ -55,6 +58,8 @@ def apportion(price: Price, parts: Sequence[tuple[int, int]]) -> tuple[NanoGai, 
     for part_prompt, part_completion in parts:
         prompt, completion = prompt + part_prompt, completion + part_completion
         so_far = charge(price, prompt, completion)
+        if most is not None and so_far > most:
+            so_far = most
         charges.append(NanoGai(so_far - before))
         before = so_far
     return tuple(charges)

@@ -19,8 +19,9 @@ class Owner(Protocol):
         allowance: Allowance,
         state: ReservationState,
         transfers: Sequence[Transfer],
+        total: int,
     ) -> Settlement:
-        """End a reservation that is held; give what is to be entered of it."""
+        """End a reservation that is held, of which so much is spent; give what is to be entered."""
 
     def told_too_late(self, amount: int) -> None:
         """Count what a request cost whose reservation had expired."""
@@ -56,7 +57,7 @@ class Reservation:
             raise InvalidTransfer(f"{total} nGAI of a reservation of {self.amount}")
         if self.state == "held":
             state: ReservationState = "settled" if transfers else "voided"
-            return self._owner.end(self, self._allowance, state, transfers)
+            return self._owner.end(self, self._allowance, state, transfers, total)
         if self.state == "expired":
             self._owner.told_too_late(total)
         return None
@@ -64,12 +65,12 @@ class Reservation:
     def void(self) -> None:
         """Say that the request cost nothing."""
         if self.state == "held":
-            self._owner.end(self, self._allowance, "voided", ())
+            self._owner.end(self, self._allowance, "voided", (), 0)
 
     def expire(self) -> None:
         """Give up hearing how the request ended."""
         if self.state == "held":
-            self._owner.end(self, self._allowance, "expired", ())
+            self._owner.end(self, self._allowance, "expired", (), 0)
 
 
 __all__ = ["Owner", "Reservation"]

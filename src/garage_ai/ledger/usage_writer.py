@@ -113,8 +113,8 @@ class UsageWriter:
         else:
             if not self._queue:
                 self._oldest = asyncio.get_running_loop().time()
+                self._wake.set()
             self._queue.append(receipt)
-            self._wake.set()
 
     async def close(self, timeout: float = CLOSE_SECONDS) -> None:
         """Commit what waits and stop; what is left after `timeout` seconds is dropped."""

@@ -7,7 +7,7 @@ admitted ──► held for the worst case, at the price of this moment
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import msgspec
 import structlog
@@ -111,7 +111,7 @@ class Turns(Protocol):
         """Take what a request cost."""
 
 
-class _Entry(msgspec.Struct, frozen=True):
+class _Entry(NamedTuple):
     """What one account gets of a part; `rig` is for those that did not answer themselves."""
 
     name: str
@@ -208,12 +208,18 @@ class Billing:
         each = counted.each or (counted.completion_tokens,)
         tokens = [(0, each[place]) for place, _ in paid]
         tokens[0] = (counted.prompt_tokens, tokens[0][1])
-        amounts = within(bill.reservation.amount, apportion(bill.price, tokens))
+        amounts = apportion(bill.price, tokens, bill.reservation.amount)
+        unmetered = counted.source == "rule"
+        payer, request = member_account(record.member), record.request_id
         transfers: list[Transfer] = []
         for (place, part), amount in zip(paid, amounts, strict=True):
-            unmetered = counted.source == "rule"
             earners = () if unmetered else self._earners.earners(part.node, part.digest)
-            transfers += _transfers(record, place, self._entries(amount, earners))
+            for name, kind, to, share, rig, note in self._entries(amount, earners):
+                if share:
+                    key = f"{name}:{request}:{place}{rig}"
+                    transfers.append(
+                        Transfer(key, kind, payer, to, share, record.at, request, note)
+                    )
         return transfers
 
     def _entries(self, amount: NanoGai, earners: Sequence[Earner]) -> list[_Entry]:
@@ -252,24 +258,6 @@ def _earned(earner: Earner, share: NanoGai, earners: Sequence[Earner]) -> list[_
     return [
         _Entry("use", Kind.USE, member_account(earner.member), found.node, rig, note),
         _Entry("escrow", Kind.USE, escrow_account(earner.node), found.escrow, rig, note),
-    ]
-
-
-def _transfers(record: UsageRecord, place: int, entries: Sequence[_Entry]) -> list[Transfer]:
-    payer, request = member_account(record.member), record.request_id
-    return [
-        Transfer(
-            f"{each.name}:{request}:{place}{each.rig}",
-            each.kind,
-            payer,
-            each.to,
-            each.amount,
-            record.at,
-            request,
-            each.note,
-        )
-        for each in entries
-        if each.amount
     ]
 
 
@@ -313,15 +301,6 @@ def paid_parts(record: UsageRecord) -> Sequence[UsagePart]:
 def is_paid(part: UsagePart) -> bool:
     """Tell whether a part is paid: something was delivered of it, and it was no fault."""
     return (part.content_events > 0 or part.outcome == OK) and part.outcome not in FAULTS
-
-
-def within(most: NanoGai, amounts: Sequence[NanoGai]) -> list[NanoGai]:
-    """Cut amounts so that together they are no more than what was promised."""
-    left, cut = most, []
-    for amount in amounts:
-        cut.append(NanoGai(min(amount, left)))
-        left = NanoGai(left - cut[-1])
-    return cut
 
 
 __all__ = [

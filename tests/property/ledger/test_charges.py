@@ -1,6 +1,7 @@
 """Charges: nothing is lost, nothing is made, and more never costs less."""
 
 import inspect
+from itertools import accumulate
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -36,6 +37,16 @@ def test_parts_make_the_whole(price: Price, parts: list[tuple[int, int]]) -> Non
     assert sum(shares) == whole
     assert len(shares) == len(parts)
     assert all(share >= 0 for share in shares)
+
+
+@given(PRICES, st.lists(st.tuples(TOKENS, TOKENS), max_size=8), AMOUNTS)
+def test_no_more_is_charged_than_was_promised(
+    price: Price, parts: list[tuple[int, int]], most: NanoGai
+) -> None:
+    """The parts cost what they do until the promise is used up, and nothing from there on."""
+    whole, cut = apportion(price, parts), apportion(price, parts, most)
+    assert list(accumulate(cut)) == [min(each, most) for each in accumulate(whole)]
+    assert all(share >= 0 for share in cut)
 
 
 @given(AMOUNTS, PERMILLE, PERMILLE)
