@@ -97,9 +97,9 @@ class Allowance:
         self.spent += spent
 
     def is_low(self, now: float) -> bool:
-        """Whether it is time to lease more, before the room is gone."""
+        """Whether it is time to lease more, before the room is gone; for one who has just asked."""
         room = 2 * self.room
-        return room < MOST_AHEAD and now >= self.short_until and room < self._ahead(now)
+        return room < min(AHEAD * self._recent, MOST_AHEAD) and now >= self.short_until
 
     def wish(self, waiting: list[int], now: float) -> Wish:
         """Say what the lease should hold, for requests that wait and for those to come."""

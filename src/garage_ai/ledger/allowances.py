@@ -87,7 +87,7 @@ class Allowances:
         now = asyncio.get_running_loop().time()
         mine.allowance.asked(amount, now)
         if amount <= 0 or (not mine.waiting and mine.allowance.hold(amount, now)):
-            if mine.allowance.is_low(now):
+            if mine.allowance.is_low(now) and not self._is_filled(mine):
                 self._fill(mine)
             return self._promise(mine, amount, now)
         return await self._ask(mine, amount, now + PATIENCE_SECONDS)
@@ -201,6 +201,10 @@ class Allowances:
         has_grant = self._grants is None or self._grants.has(mine.member)
         (self._lending if has_grant else self._granting).put(mine)
 
+    def _is_filled(self, mine: Payer) -> bool:
+        """Tell whether more is on its way, or will be asked for in the next round."""
+        return mine in self._lending or mine in self._granting
+
     async def _grant(self, short: Sequence[Payer]) -> None:
         if self._grants is not None:
             await self._grants.give(*[mine.member for mine in short])
@@ -279,8 +283,7 @@ class Allowances:
             mine
             for mine in self._payers.values()
             if mine.allowance.at_rest
-            and mine.member not in self._granting
-            and mine.member not in self._lending
+            and not self._is_filled(mine)
             and not mine.waiting
             and now - mine.allowance.used_at > IDLE_SECONDS
         ]

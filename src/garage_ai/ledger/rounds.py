@@ -51,10 +51,11 @@ class Rounds:
         self._name = name
         self._work = work
         self._next: dict[MemberId, Payer] = {}
+        self._now: list[Payer] = []
         self._task: asyncio.Task[None] | None = None
 
-    def __contains__(self, member: MemberId) -> bool:
-        return member in self._next
+    def __contains__(self, mine: Payer) -> bool:
+        return mine.member in self._next or mine in self._now
 
     def put(self, mine: Payer) -> None:
         """Take a payer into the next round."""
@@ -70,10 +71,9 @@ class Rounds:
             await asyncio.wait({task})
 
     async def _run(self) -> None:
-        now: list[Payer] = []
         try:
             while self._next:
-                now = [*self._next.values()][:PAYERS]
+                self._now = now = [*self._next.values()][:PAYERS]
                 for mine in now:
                     del self._next[mine.member]
                 try:
@@ -83,10 +83,10 @@ class Rounds:
                         _log.exception("lease_failed")
                     for mine in now:
                         mine.fail(error)
-                now = []
+                self._now = []
         finally:
             self._task = None
-            for mine in (*now, *self._next.values()):
+            for mine in (*self._now, *self._next.values()):
                 mine.fail(StorageTimeout("the gateway stops"))
 
 
