@@ -6,6 +6,7 @@ import math
 import re
 import socket
 import ssl
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
@@ -87,7 +88,7 @@ class Protocol(HttpToolsProtocol):
     # These belong to uvicorn's class, which has no slots and no hooks of its own.
     _in_headers = True
     _header_bytes = 0
-    _latest = _since = 0
+    _latest = _since = _beside = 0
     _header_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
     _unsent = 0
@@ -121,9 +122,15 @@ class Protocol(HttpToolsProtocol):
         if self._in_headers:
             self._header_bytes += self._latest
             data = _without_upgrade(data)
+        else:
+            self._beside += self._latest
         super().data_received(data)
         if self._in_headers and self._header_bytes:
             self._await_rest()
+        elif self._beside > MAX_HEADERS:
+            # Beside a body stand the sizes of its chunks and what may follow the last one: the
+            # parser bounds neither, and makes objects of the latter.
+            self._refuse("headers_too_large")
 
     def _await_rest(self) -> None:
         # The parser holds unfinished headers without a bound of its own.
@@ -138,7 +145,7 @@ class Protocol(HttpToolsProtocol):
         too_large = self._since > MAX_HEADERS and self._too_large()
         self._since = self._latest
         self._in_headers = False
-        self._header_bytes = 0
+        self._header_bytes = self._beside = 0
         self._stop_clock()
         if too_large:
             self._refuse("headers_too_large")
@@ -148,6 +155,13 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is not None:
             # uvicorn makes its own kind, which has begun nothing yet.
             self.cycle.__class__ = Cycle
+        # Fields behind a body may be thrown away (RFC 9112, 7.1.2): nobody asks for them.
+        self.headers = deque(maxlen=0)  # type: ignore[assignment] # uvicorn only appends
+
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of a body."""
+        self._beside = 0
+        super().on_body(body)
 
     def _too_large(self) -> bool:
         size = sum(len(name) + len(value) for name, value in self.headers) + len(self.url)

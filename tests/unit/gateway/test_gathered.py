@@ -1,48 +1,18 @@
 """What a turn of the loop says goes out at once."""
 
 import asyncio
-from typing import Any
 
 import pytest
+from tests.parts.played_transport import PlayedTransport, answered, played_line
 
 from garage_ai.gateway import asgi
 from garage_ai.gateway.gathered import MOST, Gathered
-from garage_ai.gateway.server import Protocol, make_server
 
 pytestmark = pytest.mark.anyio
 
 
-class PlayedTransport(asyncio.Transport):
-    """A transport that keeps what it is told."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.said: list[bytes | str] = []
-        self.closing = False
-
-    def write(self, data: Any) -> None:
-        self.said.append(bytes(data))
-
-    def close(self) -> None:
-        self.said.append("close")
-        self.closing = True
-
-    def abort(self) -> None:
-        self.said.append("abort")
-        self.closing = True
-
-    def is_closing(self) -> bool:
-        return self.closing
-
-    def get_write_buffer_size(self) -> int:
-        return 100
-
-    def resume_reading(self) -> None:
-        pass
-
-
 def gathered() -> tuple[PlayedTransport, Gathered]:
-    inner = PlayedTransport()
+    inner = PlayedTransport(unsent=100)
     return inner, Gathered(inner, asyncio.get_running_loop())
 
 
@@ -136,15 +106,9 @@ async def test_a_header_with_a_line_of_its_own_is_not_sent(header: asgi.Header) 
 
 
 async def _answered(app: asgi.App) -> bytes:
-    inner = PlayedTransport()
-    server = make_server(app, grace_seconds=1)
-    protocol = Protocol(server.config, server.server_state, {})
-    protocol.connection_made(inner)
-    protocol.data_received(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
-    async with asyncio.timeout(20):
-        while not inner.said:  # noqa: ASYNC110 - the answer is another task's
-            await asyncio.sleep(0)
-    written = inner.said[0]
-    protocol.connection_lost(None)
+    with played_line(app) as (protocol, inner):
+        protocol.data_received(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+        await answered(inner)
+        written = inner.said[0]
     assert isinstance(written, bytes)
     return written
