@@ -7,10 +7,11 @@ import re
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Sequence
 from typing import Any, Final
 
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -29,6 +30,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s of common load balancers, so that they hang up first."""
 STALL_SECONDS: Final = 60.0
 """Longest time in which a client takes not one byte of what waits for it."""
+MAX_WAITING: Final = 100
+"""Requests that wait on one connection behind the one that runs; hardly a client sends a second."""
 BACKLOG: Final = 2048
 
 
@@ -79,6 +82,23 @@ class Cycle(RequestResponseCycle):
         return head
 
 
+class Flow(FlowControl):
+    """The flow of a connection; nothing is read while requests wait behind the one that runs.
+
+    uvicorn reads on whenever a body is asked for or an answer is whole, however many wait: each
+    time as many more came as stand in one read, thousands.
+    """
+
+    def __init__(self, transport: asyncio.Transport, waiting: Collection[object]) -> None:
+        super().__init__(transport)
+        self._waiting = waiting
+
+    def resume_reading(self) -> None:
+        """Read on, unless some wait."""
+        if not self._waiting:
+            super().resume_reading()
+
+
 class Protocol(HttpToolsProtocol):
     """HTTP/1.1 with bounded headers in size and time, and errors in the envelope.
 
@@ -103,6 +123,7 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing is not kept."""
         super().connection_made(Gathered(transport, self.loop))
+        self.flow = Flow(self.transport, self.pipeline)
         self._await_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -152,6 +173,9 @@ class Protocol(HttpToolsProtocol):
             raise ValueError("headers too large")
         self.scope[CONNECTION] = self  # type: ignore[typeddict-unknown-key] # ours, beyond ASGI
         super().on_headers_complete()
+        if len(self.pipeline) > MAX_WAITING:
+            self._refuse("invalid_http")
+            raise ValueError("too many requests at a time")
         if self.cycle is not None:
             # uvicorn makes its own kind, which has begun nothing yet.
             self.cycle.__class__ = Cycle
@@ -171,10 +195,9 @@ class Protocol(HttpToolsProtocol):
         """Expect headers again."""
         super().on_message_complete()
         self._in_headers = True
-        if not self.pipeline:
-            # A long body's last piece leaves reading paused, and one who does not read hears of
-            # no hang-up.
-            self.flow.resume_reading()
+        # A long body's last piece leaves reading paused, and one who does not read hears of no
+        # hang-up.
+        self.flow.resume_reading()
 
     def pause_writing(self) -> None:
         """Hold the application, and watch whether the client takes anything at all."""
@@ -237,7 +260,8 @@ class Protocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         cycle = self.cycle
-        if getattr(cycle, "response_complete", True) or not cycle.response_started:
+        is_begun = not getattr(cycle, "response_complete", True) and cycle.response_started
+        if not is_begun and not self.pipeline:
             # In the middle of another answer these bytes would become a part of it.
             self.transport.write(_raw_answer(GatewayError(code, message)))
         if getattr(cycle, "response_complete", True) is False:

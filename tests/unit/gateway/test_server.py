@@ -1,10 +1,12 @@
 """What a connection may hold of the gateway, whatever its client sends on it."""
 
+import asyncio
+
 import pytest
 from tests.parts.played_transport import answered, played_line
 
 from garage_ai.gateway import asgi
-from garage_ai.gateway.server import MAX_HEADERS
+from garage_ai.gateway.server import MAX_HEADERS, MAX_WAITING
 
 pytestmark = pytest.mark.anyio
 
@@ -67,3 +69,54 @@ async def test_fields_behind_a_body_are_no_headers() -> None:
         written = await answered(transport)
         assert written.startswith(b"HTTP/1.1 200 ")
         assert written.endswith(b"\r\n\r\nhost,transfer-encoding")
+
+
+class Gate:
+    """An app that answers each request when it is let."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.open = asyncio.Semaphore(0)
+
+    async def __call__(self, scope: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
+        self.asked += 1
+        await receive()
+        await self.open.acquire()
+        await asgi.answer(send, 200, b"", [])
+
+
+ASKED = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"
+
+
+async def test_nothing_is_read_while_requests_wait() -> None:
+    """Who sends requests at once has them answered in turn, and is read again behind the last."""
+    gate = Gate()
+    with played_line(gate) as (protocol, transport):
+        protocol.data_received(ASKED * 3)
+        for turn in range(1, 4):
+            async with asyncio.timeout(20):
+                while gate.asked < turn:  # noqa: ASYNC110 - the server's task asks
+                    await asyncio.sleep(0)
+            assert transport.reading == (turn == 3)
+            gate.open.release()
+            await answered(transport, turn)
+        assert not transport.closing
+
+
+async def test_few_requests_wait() -> None:
+    """More than anybody means to send at once end the connection, and are not kept."""
+    gate = Gate()
+    with played_line(gate) as (protocol, transport):
+        protocol.data_received(ASKED * (MAX_WAITING + 1))
+        assert not transport.closing
+        protocol.data_received(ASKED * 10_000)
+        assert transport.said == ["close"]
+        assert len(protocol.pipeline) == MAX_WAITING + 1
+
+
+async def test_what_is_no_http_behind_another_request_is_not_answered_in_its_place() -> None:
+    """The connection ends; an error would be taken for the answer of what was asked before."""
+    gate = Gate()
+    with played_line(gate) as (protocol, transport):
+        protocol.data_received(ASKED * 2 + b"nonsense\r\n\r\n")
+        assert transport.said == ["close"]
