@@ -152,6 +152,16 @@ class Protocol(HttpToolsProtocol):
             # Beside a body stand the sizes of its chunks and what may follow the last one: the
             # parser bounds neither, and makes objects of the latter.
             self._refuse("headers_too_large")
+        elif self.timeout_keep_alive_task is None:
+            self._await_more()
+
+    def _await_more(self) -> None:
+        # A body that nobody asked for may come behind its answer; uvicorn then ends its clock.
+        is_answered = self.cycle is not None and self.cycle.response_complete
+        if is_answered and not self.transport.is_closing():
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def _await_rest(self) -> None:
         # The parser holds unfinished headers without a bound of its own.

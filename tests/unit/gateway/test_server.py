@@ -120,3 +120,17 @@ async def test_what_is_no_http_behind_another_request_is_not_answered_in_its_pla
     with played_line(gate) as (protocol, transport):
         protocol.data_received(ASKED * 2 + b"nonsense\r\n\r\n")
         assert transport.said == ["close"]
+
+
+@pytest.mark.parametrize("rest", [b"x" * 90, b"x" * 50])
+async def test_a_body_behind_its_answer_keeps_no_connection(rest: bytes) -> None:
+    """A client whose request comes on after its answer, to its end or not, is idle like others."""
+    with played_line(app) as (protocol, transport):
+        protocol.data_received(b"POST / HTTP/1.1\r\nhost: here\r\ncontent-length: 100\r\n\r\n")
+        await answered(transport)
+        assert not transport.closing
+        protocol.timeout_keep_alive = 0
+        protocol.data_received(b"x" * 10)
+        protocol.data_received(rest)
+        await asyncio.wait_for(transport.ended.wait(), 20)
+        assert transport.said[-1] == "close"
