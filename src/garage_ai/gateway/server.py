@@ -27,6 +27,8 @@ KEEP_ALIVE_SECONDS: Final = 75
 """Longer than the 60 s of common load balancers, so that they hang up first."""
 STALL_SECONDS: Final = 60.0
 """Longest time in which a client takes not one byte of what waits for it."""
+PARTING_SECONDS: Final = 1.0
+"""Longest time in which an idle client may agree to the end of TLS when the server stops."""
 MAX_WAITING: Final = 100
 """Requests that wait on one connection behind the one that runs; hardly a client sends a second."""
 BACKLOG: Final = 2048
@@ -195,6 +197,14 @@ class Protocol(HttpToolsProtocol):
         timer, self._stall_timer = self._stall_timer, None
         if timer is not None:
             timer.cancel()
+
+    def shutdown(self) -> None:
+        """Let what runs end, and an idle client go."""
+        super().shutdown()
+        if self.transport.is_closing():
+            # One that does not read, as a pool's between two requests, never hears of TLS's end,
+            # and its word on it would be waited for half a minute. None is due (RFC 8446, 6.1).
+            self.loop.call_later(PARTING_SECONDS, self.transport.abort)
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP; nothing of it is logged or repeated."""

@@ -3,15 +3,18 @@
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import tracemalloc
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.parts.edge import Edge, chunk_event, running_edge
+from tests.parts.edge import Edge, chunk_event, running_edge, served
+from tests.parts.mirror import make_certificate
 from tests.parts.raw_http import ask, chat, raw, read_answer, request_bytes
 
-from garage_ai.gateway import server
+from garage_ai.gateway import asgi, server
 
 pytestmark = pytest.mark.anyio
 
@@ -236,3 +239,28 @@ async def test_an_idle_server_stops_at_once(tmp_path: Path) -> None:
         await read_answer(reader)
         edge.server.stop()
         assert await asyncio.wait_for(reader.read(), 20) == b""
+
+
+async def test_an_idle_client_of_tls_is_not_waited_for(tmp_path: Path) -> None:
+    """One that does not read between two requests hears of no end, and so says nothing to it."""
+    make_certificate(tmp_path / "edge.pem")
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "edge.pem")
+    with ExitStack() as stack:
+        async with asyncio.timeout(15), served(empty, 60, tls=tls) as (_, port):
+            client = await asyncio.to_thread(answered_client, port, tmp_path / "edge.pem")
+            stack.enter_context(client)
+
+
+async def empty(_: asgi.Scope, __: asgi.Receive, send: asgi.Send) -> None:
+    await asgi.answer(send, 200, b"", [])
+
+
+def answered_client(port: int, trusted: Path) -> ssl.SSLSocket:
+    """Ask once, and go on with other things."""
+    plain = socket.create_connection(("127.0.0.1", port), 20)
+    context = ssl.create_default_context(cafile=trusted)
+    client = context.wrap_socket(plain, server_hostname="127.0.0.1")
+    client.sendall(request_bytes("/"))
+    assert client.recv(65_536).startswith(b"HTTP/1.1 200 ")
+    return client
