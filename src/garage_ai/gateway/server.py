@@ -206,6 +206,11 @@ class Protocol(HttpToolsProtocol):
             # and its word on it would be waited for half a minute. None is due (RFC 8446, 6.1).
             self.loop.call_later(PARTING_SECONDS, self.transport.abort)
 
+    def _unsupported_upgrade_warning(self) -> None:
+        # The parser has thrown away what came behind these headers, and takes the rest of a body
+        # for the next request, whose answer a proxy in between would give to somebody else.
+        self.cycle.keep_alive = False
+
     def send_400_response(self, msg: str) -> None:
         """Answer what is not HTTP; nothing of it is logged or repeated."""
         self._refuse("invalid_http", msg)
@@ -248,7 +253,7 @@ def _without_upgrade(data: bytes) -> bytes:
 
     The parser would stop there and lose the body. Clients that can speak HTTP/2 offer it with
     every request, Java's own among them. The name keeps its length; one that is cut in two by the
-    network is missed.
+    network, or in a request that came with the one before, is missed, and ends the connection.
     """
     end = data.find(b"\r\n\r\n")
     found = _UPGRADE.search(data, 0, len(data) if end < 0 else end)

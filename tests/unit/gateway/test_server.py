@@ -134,3 +134,20 @@ async def test_a_body_behind_its_answer_keeps_no_connection(rest: bytes) -> None
         protocol.data_received(rest)
         await asyncio.wait_for(transport.ended.wait(), 20)
         assert transport.said[-1] == "close"
+
+
+OFFER = b"GET / HTTP/1.1\r\nhost: here\r\nconnection: upgrade\r\nupgrade: x\r\n"
+
+
+@pytest.mark.parametrize("is_cut", [True, False])
+async def test_an_offer_that_is_missed_makes_no_request_of_a_body(is_cut: bool) -> None:
+    """Cut in two by the network, or behind another request, it ends the connection."""
+    head = OFFER + b"content-length: %d\r\n\r\n" % len(ASKED)
+    cut = len(OFFER) - len(b"ade: x\r\n")
+    with played_line(app) as (protocol, transport):
+        for piece in (head[:cut], head[cut:]) if is_cut else (ASKED + head,):
+            protocol.data_received(piece)
+        protocol.data_received(ASKED)
+        await asyncio.wait_for(transport.ended.wait(), 20)
+        assert transport.written.count(b"HTTP/1.1 200 ") == (1 if is_cut else 2)
+        assert transport.written.count(b"connection: close") == 1
