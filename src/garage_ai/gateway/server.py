@@ -130,6 +130,8 @@ class Protocol(HttpToolsProtocol):
         self._in_headers = False
         self._header_bytes = self._beside = 0
         self._stop_clock()
+        if not self.flow.write_paused:
+            self._end_stall()  # that of an idle client, which it is no longer
         if too_large:
             self._refuse("headers_too_large")
             raise ValueError("headers too large")

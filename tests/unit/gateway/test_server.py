@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.parts.played_transport import answered, played_line
 
-from garage_ai.gateway import asgi
+from garage_ai.gateway import asgi, server
 from garage_ai.gateway.server import MAX_HEADERS, MAX_WAITING
 
 pytestmark = pytest.mark.anyio
@@ -69,6 +69,12 @@ async def test_fields_behind_a_body_are_no_headers() -> None:
         written = await answered(transport)
         assert written.startswith(b"HTTP/1.1 200 ")
         assert written.endswith(b"\r\n\r\nhost,transfer-encoding")
+
+
+async def turns(count: int = 10) -> None:
+    """Let the loop do what is due."""
+    for _ in range(count):
+        await asyncio.sleep(0)
 
 
 class Gate:
@@ -151,3 +157,21 @@ async def test_an_offer_that_is_missed_makes_no_request_of_a_body(is_cut: bool) 
         await asyncio.wait_for(transport.ended.wait(), 20)
         assert transport.written.count(b"HTTP/1.1 200 ") == (1 if is_cut else 2)
         assert transport.written.count(b"connection: close") == 1
+
+
+async def test_who_read_slowly_and_asks_again_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The watch over what an idle client had yet to read ends with its next request."""
+    monkeypatch.setattr(server, "STALL_SECONDS", 0)
+    gate = Gate()
+    with played_line(gate) as (protocol, transport):
+        protocol.data_received(ASKED)
+        gate.open.release()
+        await answered(transport)
+        transport.unsent = 100
+        protocol.timeout_keep_alive_handler()
+        transport.unsent = 0
+        protocol.data_received(ASKED)
+        await turns()
+        assert not transport.closing
+        gate.open.release()
+        await answered(transport, 2)
