@@ -227,7 +227,10 @@ class Protocol(HttpToolsProtocol):
 
     def _give_up(self) -> None:
         self._header_timer = None
-        if self._header_bytes:
+        if not getattr(self.cycle, "response_complete", True):
+            # Some send an empty line behind a body (RFC 9112, 2.2): no reason to cut its answer.
+            self._await_headers()
+        elif self._header_bytes:
             self._refuse("request_timeout")
         elif self.transport is not None:
             self.transport.close()

@@ -175,3 +175,22 @@ async def test_who_read_slowly_and_asks_again_is_answered(monkeypatch: pytest.Mo
         assert not transport.closing
         gate.open.release()
         await answered(transport, 2)
+
+
+@pytest.mark.parametrize("early", [b"\r\n", b"GET / HTT"])
+async def test_what_comes_early_cuts_no_answer(
+    early: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An empty line behind a body, or a part of the next request, is not waited for meanwhile."""
+    gate = Gate()
+    with played_line(gate) as (protocol, transport):
+        protocol.data_received(ASKED)
+        await turns()
+        monkeypatch.setattr(server, "HEADER_SECONDS", 0)
+        protocol.data_received(early)
+        await turns()
+        assert not transport.closing
+        gate.open.release()
+        assert (await answered(transport)).startswith(b"HTTP/1.1 200 ")
+        await asyncio.wait_for(transport.ended.wait(), 20)
+        assert b" 408 request_timeout" in transport.written
