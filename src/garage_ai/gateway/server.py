@@ -109,7 +109,7 @@ class Protocol(HttpToolsProtocol):
 
     def _await_more(self) -> None:
         # A body that nobody asked for may come behind its answer; uvicorn then ends its clock.
-        is_answered = self.cycle is not None and self.cycle.response_complete
+        is_answered = getattr(self.cycle, "response_complete", False)
         if is_answered and not self.transport.is_closing():
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
