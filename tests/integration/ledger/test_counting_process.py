@@ -12,10 +12,12 @@ import pytest
 from tests.parts.counted_engine import manifest, weights
 from tests.parts.headers import TEMPLATE, rewritten
 from tests.parts.metering import count_with
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 
 from garage_ai.catalog import digest_of, read_gguf
 from garage_ai.ledger.counting import clerk
-from garage_ai.ledger.counting.layout import HEADER, folder_of
+from garage_ai.ledger.counting.layout import HEADER, TOKENIZER, folder_of
 from garage_ai.ledger.counting.orders import Count, Refused, Replies
 from garage_ai.ledger.metering import Counted, TokenMeter
 
@@ -286,6 +288,28 @@ async def test_who_ends_the_process_has_what_was_counted_before_told(
     )
     assert [each.source for each in found] == ["tokenizer", "rule", "rule"]
     assert reasons["counted"] == 1
+
+
+async def test_a_text_that_a_vocabulary_has_no_token_for_is_refused_alone(
+    kept: Path, tmp_path: Path, reasons: Counter[str]
+) -> None:
+    """The library raises what nobody foresaw; the process goes on, and so do others' counts."""
+    folder_of(tmp_path, DIGEST).symlink_to(folder_of(kept, DIGEST))
+    folder_of(tmp_path, OTHER).mkdir()
+    Tokenizer(WordLevel({"hej": 0})).save(str(folder_of(tmp_path, OTHER) / TOKENIZER))
+    meter = TokenMeter.start(tmp_path, lambda reason: reasons.update([reason]))
+    body = json.dumps({"model": "x", "prompt": "hej"}).encode()
+    try:
+        assert await meter.load(OTHER)
+        assert await meter.load(DIGEST)
+        asked = [(OTHER, "hej"), (OTHER, "nej"), (OTHER, "hej"), (DIGEST, "nej")]
+        found = await asyncio.gather(
+            *(count_with(meter, digest, "completions", body, [text]) for digest, text in asked)
+        )
+    finally:
+        await meter.close()
+    assert [each.source for each in found] == ["tokenizer", "rule", "tokenizer", "tokenizer"]
+    assert reasons == {"counted": 3, "refused": 1}
 
 
 async def test_who_waits_no_more_is_told_nothing(kept: Path) -> None:

@@ -3,7 +3,8 @@
 Run it as `python -I -m garage_ai.ledger.counting.process FOLDER`; it reads orders on stdin and
 answers each on stdout, in turn, until stdin ends. A chat template is a program and a vocabulary is
 meat for a native library: here an endless one is ended by the kernel's alarm, a greedy one by the
-limit on memory, and neither takes the gateway along.
+limit on memory, and neither takes the gateway along. What only fails is refused, and the process
+goes on: its end would cost all models their counts.
 """
 
 import os
@@ -54,8 +55,10 @@ class Desk:
             counter = self._counter(order.digest)
             _alarm(COUNT_SECONDS)
             return counter.count(order.route, order.body, order.texts)
-        except CountingError as error:
-            return Refused(error.code)
+        except MemoryError:
+            raise  # this process has none left, and the next one has
+        except Exception as error:  # a vocabulary or a text that nobody thought of
+            return Refused(_code_of(error))
         finally:
             _alarm(0)
 
@@ -67,8 +70,10 @@ class Desk:
             _alarm(LOAD_SECONDS)
             try:
                 counter = self._loaded[digest] = load(folder_of(self._folder, digest))
-            except CountingError as error:
-                self._refused[digest] = error.code
+            except MemoryError:
+                raise
+            except Exception as error:  # with every request it would take as long to fail again
+                self._refused[digest] = _code_of(error)
                 raise
             if len(self._loaded) > MAX_LOADED:
                 self._loaded.popitem(last=False)
@@ -82,6 +87,10 @@ class _Again(CountingError):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code  # type: ignore[misc]  # that of the first refusal
+
+
+def _code_of(error: Exception) -> str:
+    return error.code if isinstance(error, CountingError) else CountingError.code
 
 
 def _alarm(seconds: float) -> None:
