@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -310,6 +311,16 @@ async def test_a_text_that_a_vocabulary_has_no_token_for_is_refused_alone(
         await meter.close()
     assert [each.source for each in found] == ["tokenizer", "rule", "tokenizer", "tokenizer"]
     assert reasons == {"counted": 3, "refused": 1}
+
+
+async def test_a_stop_of_all_processes_at_once_ends_no_count(meter: TokenMeter) -> None:
+    """As of a service: what ends while the gateway still lets it is counted, and its node earns."""
+    process = meter._clerk._process
+    assert process is not None
+    for stop in (signal.SIGINT, signal.SIGTERM):
+        process.send_signal(stop)
+    counted = await count_with(meter, DIGEST, "chat", BODY, ["Hej"])
+    assert counted.source == "tokenizer"
 
 
 async def test_who_waits_no_more_is_told_nothing(kept: Path) -> None:

@@ -115,7 +115,9 @@ def serve(folder: Path, source: BinaryIO, sink: BinaryIO) -> None:
 
 def main() -> None:
     """Bound this process, and serve."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal's; the gateway says when
+    # A terminal's and a service manager's are for all processes at once; the gateway says when.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGPROF, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
