@@ -25,7 +25,8 @@ from garage_ai.wire.frames import Route
 class Counter:
     """What counts for one model.
 
-    `adds_bos` and `adds_eos` tell whether the engine puts those tokens around a prompt.
+    `adds_bos` and `adds_eos` tell whether the engine puts those tokens around a prompt. Models of
+    the same `vocabulary` can share a tokenizer.
     """
 
     tokenizer: Tokenizer
@@ -34,6 +35,7 @@ class Counter:
     bos: str = ""
     adds_bos: bool = False
     adds_eos: bool = False
+    vocabulary: str = ""
 
     def count(self, route: Route, body: bytes, texts: Sequence[str]) -> Count:
         """Count a request and its answer. Raises: Uncountable."""

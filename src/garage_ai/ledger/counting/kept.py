@@ -1,5 +1,6 @@
 """Make ready what is kept of a model for counting."""
 
+import hashlib
 from pathlib import Path
 
 import msgspec
@@ -49,12 +50,14 @@ def _from_header(path: Path) -> Counter:
         bos=found.bos,
         adds_bos=adds_bos(found),
         adds_eos=bool(found.adds_eos),
+        vocabulary=str(found.tokenizer_digest),
     )
 
 
 def _from_folder(folder: Path) -> Counter:
     try:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+        vocabulary = hashlib.sha256((folder / TOKENIZER).read_bytes()).hexdigest()
     except Exception as error:  # its own class for what Rust refuses, and no other
         raise TokenizerBroken(f"{TOKENIZER} cannot be used: {str(error)[:200]}") from error
     try:
@@ -64,7 +67,7 @@ def _from_folder(folder: Path) -> Counter:
         raise TokenizerBroken(f"{CONFIG} cannot be read: {str(error)[:200]}") from error
     bos, eos = _text(config.bos_token), _text(config.eos_token)
     template = _template(source, bos, eos)
-    return Counter(tokenizer=tokenizer, engine="vllm", template=template, bos=bos)
+    return Counter(tokenizer, "vllm", template, bos, vocabulary=vocabulary)
 
 
 def _read_config(path: Path) -> _Config:

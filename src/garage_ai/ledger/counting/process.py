@@ -13,6 +13,7 @@ import signal
 import sys
 import time
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, Final
 
@@ -29,7 +30,9 @@ LOAD_SECONDS: Final = 30.0
 MEMORY: Final = 3 * 1024**3
 """Bytes of address space; a large vocabulary takes about 150 MB."""
 MAX_LOADED: Final = 12
-"""Tokenizers at hand; the one that was unused longest leaves."""
+"""Vocabularies at hand, each with all models that share it; those unused longest leave."""
+MAX_MODELS: Final = 200
+"""Models at hand: of most there is no more than a template."""
 FLUSH_SECONDS: Final = 0.005
 """How often replies leave while there are more orders of the same model."""
 NICE: Final = 5
@@ -69,16 +72,30 @@ class Desk:
         if counter is None:
             _alarm(LOAD_SECONDS)
             try:
-                counter = self._loaded[digest] = load(folder_of(self._folder, digest))
+                counter = self._shared(load(folder_of(self._folder, digest)))
             except MemoryError:
                 raise
             except Exception as error:  # with every request it would take as long to fail again
                 self._refused[digest] = _code_of(error)
                 raise
-            if len(self._loaded) > MAX_LOADED:
-                self._loaded.popitem(last=False)
+            self._keep(digest, counter)
         self._loaded.move_to_end(digest)
         return counter
+
+    def _shared(self, counter: Counter) -> Counter:
+        """Let a model count with another's tokenizer, where it is the same."""
+        alike = (each for each in self._loaded.values() if each.vocabulary == counter.vocabulary)
+        other = next(alike, counter)
+        return replace(counter, tokenizer=other.tokenizer)
+
+    def _keep(self, digest: str, counter: Counter) -> None:
+        self._loaded[digest] = counter
+        while len(self._loaded) > MAX_MODELS or self._vocabularies > MAX_LOADED:
+            self._loaded.popitem(last=False)
+
+    @property
+    def _vocabularies(self) -> int:
+        return len({each.vocabulary for each in self._loaded.values()})
 
 
 class _Again(CountingError):
