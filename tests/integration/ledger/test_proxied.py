@@ -9,7 +9,7 @@ from sqlalchemy import insert, select
 from tests.parts.money import grant
 
 from garage_ai.accounts import Members
-from garage_ai.audit.models import Actor
+from garage_ai.audit.models import Actor, utc_now
 from garage_ai.ledger import AccountId, Grants, Kind, Ledger, NanoGai, Transfer, member_account
 from garage_ai.ledger.proxied import (
     Booker,
@@ -21,6 +21,7 @@ from garage_ai.ledger.proxied import (
     Reconciliation,
     UnknownMember,
 )
+from garage_ai.ledger.proxied.booking import RETRIED
 from garage_ai.ledger.rewards import Rules
 from garage_ai.storage import KeyId, MemberId, Storage
 from garage_ai.storage.tables import litellm_calls, usage
@@ -60,6 +61,11 @@ class Office:
         self.booker = Booker(storage, self.ledger)
         self.reconciliation = Reconciliation(storage, self.calls)
         self._given = 0
+
+    @property
+    def later(self) -> Booker:
+        """Book when nobody tries the calls again any more."""
+        return Booker(self.storage, self.ledger, clock=lambda: utc_now() + RETRIED)
 
     @property
     def account(self) -> AccountId:
@@ -189,13 +195,31 @@ async def test_a_call_that_is_not_settled_yet_waits(office: Office) -> None:
 
 @pytest.mark.parametrize("charge", [None, 0])
 async def test_what_costs_nothing_is_not_passed_on(office: Office, charge: int | None) -> None:
-    """And is not looked at again."""
+    """And is not looked at again, once it is too late for another try."""
     await office.mappings.put("alias", "anna", office.anna)
     await office.tell(CALL)
     await office.serve("req_1", charge=charge)
-    assert await office.booker.book() == 0
+    assert await office.later.book() == 0
     async with office.storage.read() as connection:
         assert await connection.scalar(select(litellm_calls.c.state)) == "nothing"
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_call_that_is_tried_again_is_passed_on(office: Office, late: bool) -> None:
+    """LiteLLM tells of the try that was refused; the next has the same id, and costs something."""
+    await office.give(office.anna, 100_000)
+    await office.mappings.put("alias", "anna", office.anna)
+    await office.tell(replace(CALL, outcome="failed"))
+    await office.serve("req_1", charge=None, outcome="no_capacity")
+    if not late:
+        assert await office.booker.book() == 0
+    assert await office.tell(CALL) == ["known"]
+    await office.serve("req_2")
+    assert await (office.later if late else office.booker).book() == 1
+    [transfer] = await office.passed_on()
+    assert (transfer.request_id, transfer.amount) == ("req_2", 26_000)
+    [kept] = await office.calls.page(None, None, 0, 10)
+    assert (kept.booked_to, kept.booked) == (office.anna, 26_000)
 
 
 async def test_who_has_not_enough_keeps_nobody_else_waiting(office: Office) -> None:

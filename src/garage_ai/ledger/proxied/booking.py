@@ -6,13 +6,15 @@ until a mapping comes. Who comes by a proxy alone is given the month's grant as 
 """
 
 import asyncio
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from itertools import groupby
 from typing import Final, NamedTuple, Protocol
 
 import structlog
-from sqlalchemy import exists, func, select, union_all, update
+from sqlalchemy import exists, func, or_, select, union_all, update
 
+from garage_ai.audit.models import Clock, utc_now
 from garage_ai.ledger.errors import LedgerError, Overdraft
 from garage_ai.ledger.grants import Before, no_grants
 from garage_ai.ledger.models import Kind, NanoGai, Transfer, member_account
@@ -25,6 +27,10 @@ _log = structlog.get_logger(__name__)
 LOOK: Final = 1000
 """Calls that wait of which one look reads: as many of the oldest, in turn, and of the newest."""
 EVERY_SECONDS: Final = 5.0
+
+RETRIED: Final = timedelta(minutes=30)
+"""How long a call that cost nothing may yet cost something. LiteLLM tells of the first attempt that
+fails, and tries again, or another model, under the same id; each has ten minutes."""
 
 
 class Books(Protocol):
@@ -43,6 +49,7 @@ class _Waiting(NamedTuple):
     at: datetime
     charge: int | None
     payer: MemberId
+    place: int
 
 
 class Booker:
@@ -54,10 +61,12 @@ class Booker:
         books: Books,
         *,
         before: Before = no_grants,
+        clock: Clock = utc_now,
     ) -> None:
         self._storage = storage
         self._books = books
         self._before = before
+        self._clock = clock
         self._after = 0
         self._poor: set[MemberId] = set()
         self._told: set[MemberId] = set()
@@ -106,7 +115,7 @@ class Booker:
 
     async def _book(self, rows: Sequence[_Waiting]) -> int:
         booked = 0
-        for row in rows:
+        for row in _deciding(rows):
             if row.payer in self._poor:
                 continue  # behind a call that waits for a balance
             try:
@@ -136,11 +145,13 @@ class Booker:
             usage.c.at,
             usage.c.charge,
             litellm_payer,
+            usage.c.seq.label("place"),
         ).where(
             usage.c.member_id == table.c.proxy_id,
             table.c.state == WAITING,
             table.c.seq > after,
             litellm_payer.is_not(None),
+            or_(usage.c.charge > 0, table.c.received_at <= self._clock() - RETRIED),
         )
         if last is not None:
             pairs = pairs.where(table.c.seq <= last)
@@ -160,8 +171,8 @@ class Booker:
             ),
         )
         async with self._storage.read() as connection:
-            rows = await connection.execute(found.order_by(found.selected_columns.number))
-            return [_Waiting(*row) for row in rows]
+            in_turn = found.selected_columns.number, found.selected_columns.place
+            return [_Waiting(*row) for row in await connection.execute(found.order_by(*in_turn))]
 
     async def _pass_on(self, row: _Waiting) -> bool:
         """Pass one call on, if there is anything to. Raises: Overdraft, StorageError."""
@@ -192,6 +203,13 @@ class Booker:
                 .where(table.c.seq == seq, table.c.state == WAITING)
                 .values(state=state, booked_to=member, booked=amount)
             )
+
+
+def _deciding(rows: Sequence[_Waiting]) -> Iterator[_Waiting]:
+    """Give of each call the first request that cost something, or the first where none did."""
+    for _, requests in groupby(rows, key=lambda row: row.seq):
+        found = [*requests]
+        yield next((row for row in found if row.charge), found[0])
 
 
 def _transfer(row: _Waiting, amount: NanoGai) -> Transfer:
