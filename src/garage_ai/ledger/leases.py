@@ -1,8 +1,12 @@
-"""What gateways have leased of their payers' balances, in SQL."""
+"""What gateways have leased of their payers' balances, in SQL.
+
+When a lease ends the database's clock says: one gateway whose own is minutes off would take back
+what all others hold, and what they serve would be nobody's bill.
+"""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -15,6 +19,7 @@ from garage_ai.ledger.books import Lease, LeaseId, Position
 from garage_ai.ledger.models import AccountId
 from garage_ai.ledger.pages import absorb, chunks, lease_of, lock, read_leases, write_positions
 from garage_ai.storage import Storage
+from garage_ai.storage.moments import seconds_now
 from garage_ai.storage.tables import Utc, leases, unaccounted
 
 _log = structlog.get_logger(__name__)
@@ -23,7 +28,7 @@ LEASE_SECONDS: Final = 120.0
 """How long a lease is good without a renewal; a gateway renews its own every few seconds."""
 
 GRACE_SECONDS: Final = 30.0
-"""How much later it is taken back: clocks of gateways may differ by this much."""
+"""How much later it is taken back: its renewal may be on the way."""
 
 SHARE: Final = 4
 """One lease takes at most this part of what is available, if that is enough: more than one
@@ -90,7 +95,7 @@ class Leases:
             poor = [r.payer for r in asked if _is_poor(r, known.get(r.name), positions)]
             if poor:
                 await absorb(connection, positions, poor)
-            until = utc_now() + timedelta(seconds=self.seconds)
+            until = await _now(connection) + timedelta(seconds=self.seconds)
             granted = [self._grow(r, known.get(r.name), positions, until) for r in asked]
             await write_positions(connection, positions, before)
             await self._write(connection, [each.lease for each in granted], known)
@@ -138,12 +143,12 @@ class Leases:
     async def renew(self, ids: Collection[LeaseId]) -> set[LeaseId]:
         """Go on with leases; give those that are still open. Raises: StorageError."""
         held: set[LeaseId] = set()
-        until = utc_now() + timedelta(seconds=self.seconds)
         for some in chunks(sorted(ids)):
             mine = leases.c.id.in_(some), leases.c.state == "open"
             rows = select(leases.c.id).where(*mine).order_by(leases.c.id).with_for_update()
             async with self._storage.write() as connection:
                 found = (await connection.execute(rows)).scalars().all()
+                until = await _now(connection) + timedelta(seconds=self.seconds)
                 await connection.execute(update(leases).where(*mine).values(expires_at=until))
             held.update(map(LeaseId, found))
         return held
@@ -174,13 +179,13 @@ class Leases:
         Never its own, however old: after a night of the PC or of the database what it has served
         still waits to be settled in them. Raises: StorageError.
         """
-        cutoff = utc_now() - timedelta(seconds=grace)
-        stale = (
-            leases.c.state == "open",
-            leases.c.expires_at < cutoff,
-            leases.c.gateway != self.gateway,
-        )
         async with self._storage.read() as connection:
+            cutoff = await _now(connection) - timedelta(seconds=grace)
+            stale = (
+                leases.c.state == "open",
+                leases.c.expires_at < cutoff,
+                leases.c.gateway != self.gateway,
+            )
             rows = select(leases).where(*stale).order_by(leases.c.expires_at).limit(_SWEPT)
             found = [lease_of(row) for row in await connection.execute(rows)]
         swept = [await self._take_back(lease, cutoff) for lease in found]
@@ -188,8 +193,8 @@ class Leases:
 
     async def forget(self) -> None:
         """Delete leases that ended long ago; what they left behind stays. Raises: StorageError."""
-        old = leases.c.state != "open", leases.c.expires_at < utc_now() - _KEPT
         async with self._storage.write() as connection:
+            old = leases.c.state != "open", leases.c.expires_at < await _now(connection) - _KEPT
             await connection.execute(leases.delete().where(*old))
 
     async def _take_back(self, lease: Lease, cutoff: datetime) -> Lease | None:
@@ -235,6 +240,10 @@ def share_of(available: int, has: int, wish: Wish) -> int:
         return 0
     fair = max(wish.needed - has, most // SHARE)
     return max(0, min(wish.wanted - has, fair, most))
+
+
+async def _now(connection: AsyncConnection) -> datetime:
+    return datetime.fromtimestamp(await seconds_now(connection), UTC)
 
 
 def _is_poor(request: Request, lease: Lease | None, positions: dict[AccountId, Position]) -> bool:

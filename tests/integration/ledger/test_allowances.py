@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from tests.integration.network.conftest import until
@@ -234,6 +235,31 @@ async def test_a_gateway_keeps_its_own_leases_through_an_outage(
     await settled(allowances)
     assert (await ledger.balance(A)).amount == 970
     assert len(await others.sweep(grace=-86_400)) == 1
+
+
+@pytest.mark.parametrize("clocks", [(-1, 0), (0, 1)], ids=["behind", "ahead"])
+async def test_a_gateway_whose_clock_is_off_costs_nobody_a_lease(
+    ledger: Ledger,
+    allowances: Paying,
+    others: Leases,
+    monkeypatch: pytest.MonkeyPatch,
+    clocks: tuple[int, int],
+) -> None:
+    """Neither itself where it is hours behind, nor the others where it is ahead."""
+    own, theirs = clocks
+    set_clock(monkeypatch, own)
+    held = await allowances.reserve(ANNA, NanoGai(100))
+    set_clock(monkeypatch, theirs)
+    assert await others.sweep() == []
+    allowances.pay(held, [use("u1", A, B, 30)])
+    await settled(allowances)
+    assert (await ledger.balance(A)).amount == 970
+
+
+def set_clock(monkeypatch: pytest.MonkeyPatch, hours: int) -> None:
+    """Let a gateway's own clock be off."""
+    off = timedelta(hours=hours)
+    monkeypatch.setattr("garage_ai.ledger.leases.utc_now", lambda: datetime.now(UTC) + off)
 
 
 async def test_a_lease_whose_answer_was_lost_is_given_back(
