@@ -23,6 +23,9 @@ KEPT: Final = timedelta(days=7)
 LONG_ENOUGH: Final = 32
 """Tokens of a stream from which its speed is told; of fewer, the line tells more than the card."""
 
+LOOK_SECONDS: Final = 600.0
+"""Longest look through a day's usage: of a busy network's that is millions of rows."""
+
 
 @dataclass(frozen=True, slots=True)
 class WarmHour:
@@ -142,7 +145,7 @@ async def served_for_others(
         .group_by(usage.c.node_id, usage.c.member_id, usage.c.digest)
     )
     seen: dict[tuple[NodeId, MemberId], list[Served]] = defaultdict(list)
-    async with storage.read() as connection:
+    async with storage.read(LOOK_SECONDS) as connection:
         for node, member, digest, count, mean in await connection.execute(asked):
             of_model = Served(int(count), float(mean), expected[digest])
             seen[NodeId(node), MemberId(member)].append(of_model)
