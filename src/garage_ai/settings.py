@@ -145,7 +145,11 @@ class GatewaySettings(_Settings):
     ] = 50
     grant: Annotated[
         int,
-        Field(ge=0, description="GAI to which a member who comes is topped up each month."),
+        Field(
+            ge=0,
+            le=10_000,  # more than a year of a card: whoever asks for that has written nGAI
+            description="GAI to which a member who comes is topped up each month.",
+        ),
     ] = 5
     escrow_permille: Annotated[
         int,

@@ -37,3 +37,12 @@ def test_every_path_may_lie_in_the_home(name: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("HOME", "/home/anna")
     monkeypatch.setenv(f"GAI_{name.upper()}", "~/keys")
     assert getattr(GatewaySettings(), name) == Path("/home/anna/keys")
+
+
+def test_a_grant_is_in_gai(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in nGAI is refused at the start: the books would take none, and no member had any."""
+    monkeypatch.setenv("GAI_GRANT", "10000")
+    assert GatewaySettings().grant == 10_000
+    monkeypatch.setenv("GAI_GRANT", "5000000000")
+    with pytest.raises(ValidationError, match="less than or equal to 10000"):
+        GatewaySettings()
