@@ -419,13 +419,16 @@ async def test_what_an_erased_member_called_its_requests_is_gone(office: Office)
 
 
 async def test_mappings_are_put_listed_and_removed(office: Office) -> None:
-    """A second one of the same replaces the first; unknown members and names are refused."""
+    """A second one of the same replaces the first; who is unknown or was erased is refused."""
     await office.mappings.put("team", " t1 ", office.proxy)
     await office.mappings.put("team", "t1", office.anna)
     [mapping] = await office.mappings.list()
     assert (mapping.kind, mapping.value, mapping.member) == ("team", "t1", office.anna)
     with pytest.raises(UnknownMember):
         await office.mappings.put("team", "t1", MemberId("mbr_nobody"))
+    await Members(office.storage).erase(office.proxy, "proxy")
+    with pytest.raises(UnknownMember):
+        await office.mappings.put("team", "t1", office.proxy)
     await office.mappings.remove("team", "t1")
     with pytest.raises(MappingNotFound):
         await office.mappings.remove("team", "t1")

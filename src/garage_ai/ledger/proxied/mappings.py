@@ -34,7 +34,10 @@ class Mappings:
         mapping = Mapping(kind, value, member, self._clock())
         table = litellm_mappings
         async with self._storage.write(in_turn=True) as connection:
-            known = select(members.c.id).where(members.c.id == member)
+            # Of one who was erased nothing is kept any more that names somebody.
+            known = select(members.c.id).where(
+                members.c.id == member, members.c.erased_at.is_(None)
+            )
             if (await connection.execute(known)).one_or_none() is None:
                 raise UnknownMember(f"no member {member!r}")
             await connection.execute(
