@@ -10,8 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 from tests.parts.product import REAL, Product
-from tests.parts.program import GAI
+from tests.parts.program import GAI, Program
 from tests.parts.waiting import eventually
+
+from garage_ai.node.folder import NodeFolder
+from garage_ai.node.pauses import Pause
+from garage_ai.wire.secret_files import make_private_folder
 
 pytestmark = pytest.mark.slow
 
@@ -104,6 +108,29 @@ def test_resume_ends_a_pause(pc: Product) -> None:
     assert node(pc, "resume").returncode == 0
     assert guard(pc)["action"] == "serve"
     answers(pc)
+
+
+def test_a_network_starts_while_its_owner_comes_first(tmp_path: Path) -> None:
+    """That is no failure: it says why nothing answers yet, and is ready when the owner is done."""
+    pc = Product(tmp_path)
+    make_private_folder(pc.data)
+    folder = NodeFolder(pc.data / "local-node")
+    make_private_folder(folder.path)
+    folder.pause = Pause()
+    ports = ["--port", str(pc.port), "--nats-port", str(pc.nats_port)]
+    argv: list[str | Path] = [GAI, "up", *ports, "--data-dir", pc.data]
+    up = Program("gai-up", argv, tmp_path, pc.environment)
+    try:
+        told = eventually("a word of it", lambda: up.line("The node of this PC stands back"), 60)
+        assert "(paused by its owner)" in told
+        assert pc.http.get("/v1/models").json()["data"] == []
+        assert "ready" not in up.output()
+        assert node(pc, "resume").returncode == 0
+        eventually("the line `ready`", lambda: up.line("ready garage-chat"), 60)
+        assert up.output().count("stands back") == 1
+        assert up.stop() == 0
+    finally:
+        up.end_all()
 
 
 @pytest.mark.parametrize(

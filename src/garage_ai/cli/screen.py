@@ -8,12 +8,14 @@ from rich.console import Console
 from rich.status import Status
 
 from garage_ai.cli import output
-from garage_ai.cli.words import say
+from garage_ai.cli.up_words import say as say_of_up
+from garage_ai.cli.words import language, say
 from garage_ai.local.events import (
     Leaving,
     Left,
     LeftoversEnded,
     Ready,
+    StandsBack,
     StepBegun,
     StepDone,
     UpEvent,
@@ -49,6 +51,10 @@ class Screen:
             case LeftoversEnded(names):
                 listed = ", ".join(say(f"child.{name}") for name in names)
                 output.remark(say("up.leftovers", names=listed), style="yellow")
+            case StandsBack(reason):
+                why = reason.sv if language() == "sv" else reason.en
+                output.remark(say_of_up("stands_back", reason=why), style="yellow")
+                output.remark(say_of_up("stands_back.next"))
             case Ready():
                 self.end()
                 self._is_up = True

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from garage_ai.local.supervisor import Change
+from garage_ai.node.guard.words import Sentence
 
 StepName = Literal["keys", "nats", "gateway", "node", "model"]
 
@@ -32,6 +33,13 @@ class LeftoversEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class StandsBack:
+    """The own node is there and serves nobody yet: the PC's owner comes first."""
+
+    reason: Sentence
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The network serves; `model` is None where no node was asked for, `ca` the file to trust."""
 
@@ -54,13 +62,14 @@ class Left:
     """Everything has ended."""
 
 
-UpEvent = StepBegun | StepDone | LeftoversEnded | Ready | Leaving | Left | Change
+UpEvent = StepBegun | StepDone | LeftoversEnded | StandsBack | Ready | Leaving | Left | Change
 
 __all__ = [
     "Leaving",
     "Left",
     "LeftoversEnded",
     "Ready",
+    "StandsBack",
     "StepBegun",
     "StepDone",
     "StepName",

@@ -11,9 +11,10 @@ import msgspec
 from garage_ai.local.folders import Folders
 from garage_ai.local.places import Place
 from garage_ai.local.supervisor import Change
-from garage_ai.node.errors import NotEnrolled, Removed
+from garage_ai.node.errors import NoAgent, NotEnrolled, Removed
 from garage_ai.node.folder import TOKEN_VARIABLE, NodeFolder
 from garage_ai.node.guard.limits import LIMITS, Limits, save_limits
+from garage_ai.node.guard.words import Sentence
 
 NAME: Final = "node"
 
@@ -55,6 +56,16 @@ class OwnNode:
     def environment(self) -> Mapping[str, str]:
         """The owner's, with what the command last given needs besides."""
         return self._environment
+
+    def stands_back(self) -> Sentence | None:
+        """Say why this PC's owner comes first just now; None where nothing keeps it. Blocks."""
+        from garage_ai.node.control import ask_agent
+
+        try:
+            guard = ask_agent(self._folder.run, "status").guard
+        except NoAgent:
+            return None
+        return None if guard is None or guard.action == "serve" else guard.reason
 
     def heed(self, change: Change) -> None:
         """Forget an identity that the network has removed, so that the next start enrols anew."""

@@ -17,6 +17,7 @@ from garage_ai.local.events import (
     Left,
     LeftoversEnded,
     Ready,
+    StandsBack,
     StepBegun,
     StepDone,
     StepName,
@@ -43,6 +44,7 @@ _NATS_START: Final = 30.0
 _GATEWAY_START: Final = 120.0
 _NODE_START: Final = 300.0
 _POLL: Final = 0.05
+_LOOK: Final = 1.0
 _HUNG_AFTER: Final = 12
 """Looks in vain, each of up to 5 s and 5 s apart: a minute at least, which no load explains."""
 
@@ -191,8 +193,9 @@ class LocalNetwork:
         self._tell(StepBegun("gateway"))
         await self._gateway.wait_ready(_GATEWAY_START)
         self._done("gateway")
-        if self._node is not None:
+        if self._node is not None and self._own_node is not None:
             await self._wait_for_node(self._node)
+            await self._until_served(self._own_node, api)
         self._tell_ready(place)
 
     async def _wait_for_node(self, node: Supervisor) -> None:
@@ -207,9 +210,19 @@ class LocalNetwork:
                 self._done("node")
                 self._tell(StepBegun("model"))
             await serving
-            self._done("model")
         finally:
             serving.cancel()
+
+    async def _until_served(self, own: OwnNode, api: GatewayApi) -> None:
+        """Wait until there is a model: while the PC's owner comes first that is no failure."""
+        told = False
+        while not await _serves(api):
+            reason = await asyncio.to_thread(own.stands_back)
+            if reason is not None and not told:
+                self._tell(StandsBack(reason))
+                told = True
+            await asyncio.sleep(_LOOK)
+        self._done("model")
 
     def _tell_ready(self, place: Place) -> None:
         key = self._folders.admin_key.read_text(encoding="ascii").strip()
@@ -268,7 +281,8 @@ class LocalNetwork:
 
     def _node_plan(self, own: OwnNode, api: GatewayApi) -> Plan:
         async def ready() -> bool:
-            return CHAT_ALIAS in await asyncio.to_thread(api.models)
+            # One that stands back does what its owner wants: it is no start that failed.
+            return await _serves(api) or await asyncio.to_thread(own.stands_back) is not None
 
         return Plan(NAME, own.argv, ready, own.environment, Policy(start_limit=_NODE_START))
 
@@ -292,6 +306,13 @@ class LocalNetwork:
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
+
+
+async def _serves(api: GatewayApi) -> bool:
+    try:
+        return CHAT_ALIAS in await asyncio.to_thread(api.models)
+    except OSError:
+        return False
 
 
 def _nats_plan(server: NatsServer) -> Plan:

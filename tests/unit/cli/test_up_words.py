@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from garage_ai.cli import screen, up_words
 from garage_ai.cli.errors import Failed, Misused
 from garage_ai.cli.screen import Screen, curl
 from garage_ai.cli.up_run import in_words
@@ -19,9 +20,18 @@ from garage_ai.local.errors import (
     TlsNeeded,
     Unfit,
 )
-from garage_ai.local.events import Leaving, Left, LeftoversEnded, Ready, StepBegun, StepDone
+from garage_ai.local.events import (
+    Leaving,
+    Left,
+    LeftoversEnded,
+    Ready,
+    StandsBack,
+    StepBegun,
+    StepDone,
+)
 from garage_ai.local.folders import Folders
 from garage_ai.local.supervisor import Change
+from garage_ai.node.guard.words import Sentence
 
 DIR = Path("/data")
 LOG = Path("/data/logs/gateway.log")
@@ -96,6 +106,26 @@ def test_changes_of_children(capsys: pytest.CaptureFixture[str]) -> None:
         "node has failed 3 times in a row (exit code 1); trying on, see /data/logs/node.log\n"
         "NATS server is back\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("language", "beginning"),
+    [
+        ("en", "The node of this PC stands back (a game runs) and serves"),
+        ("sv", "Den här datorns nod drar sig undan (ett spel körs) och arbetar"),
+    ],
+)
+def test_a_node_that_stands_back_says_why(
+    language: str,
+    beginning: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In the owner's language, the reason too."""
+    for module in (screen, up_words):
+        monkeypatch.setattr(module, "language", lambda: language)
+    Screen(Folders(DIR)).tell(StandsBack(Sentence("a game runs", "ett spel körs")))
+    assert capsys.readouterr().err.startswith(beginning)
 
 
 def test_only_the_last_line_begins_with_ready(capsys: pytest.CaptureFixture[str]) -> None:
