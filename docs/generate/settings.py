@@ -42,6 +42,10 @@ _OTHERS: Final = (
         "GAI_NODE_TOKEN",
         "The token of `gai node join`, where it is to stand in no list of processes.",
     ),
+    (
+        "GAI_NODE_URLS",
+        "Where a node finds NATS, whatever its gateway tells; `gai up` sets it for its own node.",
+    ),
     ("GAI_NODE_NAME", "`--name` of `gai node join`: what the network calls this PC."),
     ("GAI_ENGINE_THREADS", "`--threads` of a node: the engine's threads of the processor."),
     (

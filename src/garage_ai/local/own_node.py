@@ -12,7 +12,7 @@ from garage_ai.local.folders import Folders
 from garage_ai.local.places import Place
 from garage_ai.local.supervisor import Change
 from garage_ai.node.errors import NoAgent, NotEnrolled, Removed
-from garage_ai.node.folder import TOKEN_VARIABLE, NodeFolder
+from garage_ai.node.folder import TOKEN_VARIABLE, URLS_VARIABLE, NodeFolder
 from garage_ai.node.guard.limits import LIMITS, Limits, save_limits
 from garage_ai.node.guard.words import Sentence
 
@@ -26,7 +26,8 @@ class OwnNode:
         self._folder = NodeFolder(folders.node)
         self._place = place
         self._token = token
-        self._environment = dict(os.environ)
+        # Not as others come: a router need not lead back, nor a name be known here yet.
+        self._environment = os.environ | {URLS_VARIABLE: ",".join(place.own_nats_urls)}
         self._options = ["--engine", "llamacpp", "--model", model, "--data-dir", str(folders.node)]
         # It is its owner's own network on his own PC, and must not wait for an image.
         # A demonstration that works on any machine, in its own process: on no card.
@@ -47,10 +48,10 @@ class OwnNode:
         command = [sys.executable, "-P", "-m", "garage_ai.cli", "node"]
         if await asyncio.to_thread(self._refreshed):
             self._environment.pop(TOKEN_VARIABLE, None)
-            return [*command, "run", *self._options, "--gateway", self._place.url]
+            return [*command, "run", *self._options, "--gateway", self._place.own_url]
         # Arguments are for all users of the PC to read, an environment for its owner alone.
         self._environment[TOKEN_VARIABLE] = await asyncio.to_thread(self._token)
-        return [*command, "join", self._place.url, *self._options]
+        return [*command, "join", self._place.own_url, *self._options]
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -86,7 +87,7 @@ class OwnNode:
         certificates = self._place.certificates
         now = msgspec.structs.replace(
             record,
-            gateway=self._place.url,
+            gateway=self._place.own_url,
             urls=self._place.own_nats_urls,
             ca_pem=certificates.ca_pem if certificates else None,
         )

@@ -51,8 +51,12 @@ class Place:
     @property
     def url(self) -> str:
         """The gateway's base URL, without /v1."""
-        scheme = "https" if self.certificates else "http"
-        return f"{scheme}://{_bracketed(self.name)}:{self.port}"
+        return self._url(self.name)
+
+    @property
+    def own_url(self) -> str:
+        """The same for a node on this machine, which may find no way back in from outside."""
+        return self._url(self._own_name)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -66,12 +70,21 @@ class Place:
 
     @property
     def own_nats_urls(self) -> tuple[str, str]:
-        """What processes on this machine dial; a name the certificate is good for."""
+        """What processes on this machine dial."""
+        return self._nats_urls(self._own_name)
+
+    @property
+    def _own_name(self) -> str:
+        """Give the name by which this machine reaches itself, which the certificate has too."""
         # An own certificate names this machine's loopback besides; a given one need not.
         own = self.certificates is None or self.certificates.ca is not None
         here = self.address[0]
         plain = self.certificates is None
-        return self._nats_urls(here if plain or (own and is_loopback(here)) else self.name)
+        return here if plain or (own and is_loopback(here)) else self.name
+
+    def _url(self, host: str) -> str:
+        scheme = "https" if self.certificates else "http"
+        return f"{scheme}://{_bracketed(host)}:{self.port}"
 
     def _nats_urls(self, host: str) -> tuple[str, str]:
         tcp, web = ("tls", "wss") if self.certificates else ("nats", "ws")

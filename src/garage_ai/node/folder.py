@@ -51,6 +51,9 @@ RECORD: Final = "identity.json"
 TOKEN_VARIABLE: Final = "GAI_NODE_TOKEN"  # noqa: S105 - a name
 """Names the environment's variable for an enrolment token that no command line shows."""
 
+URLS_VARIABLE: Final = "GAI_NODE_URLS"
+"""Names the one for where NATS is on this PC: `gai up` tells its own node, whatever others dial."""
+
 LOCK: Final = "agent.lock"
 _PAUSED: Final = "paused"
 
@@ -219,4 +222,13 @@ class NodeFolder:
             os.close(handle)
 
 
-__all__ = ["LOCK", "RECORD", "TOKEN_VARIABLE", "Choice", "NodeFolder", "Record", "SandboxChoice"]
+__all__ = [
+    "LOCK",
+    "RECORD",
+    "TOKEN_VARIABLE",
+    "URLS_VARIABLE",
+    "Choice",
+    "NodeFolder",
+    "Record",
+    "SandboxChoice",
+]

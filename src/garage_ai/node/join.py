@@ -26,7 +26,7 @@ from garage_ai.node.gateway_client import (
 from garage_ai.node.network_models import settle
 from garage_ai.node.preflight.models import CARD
 from garage_ai.node.preflight.service import inspect_needs
-from garage_ai.node.records import record_with, tls_for, tls_with
+from garage_ai.node.records import own_urls, record_with, tls_for, tls_with
 from garage_ai.node.rotation import settled
 from garage_ai.node.setup import check
 from garage_ai.wire.enrolment import FreshJwt
@@ -214,7 +214,7 @@ async def _enrol(
         name=name[:MAX_NAME],
         region=enrolled.region,
         gateway=base,
-        urls=enrolled.urls,
+        urls=own_urls() or enrolled.urls,
         ca_pem=enrolled.ca_pem,
         choice=choice,
     )

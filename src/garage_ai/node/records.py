@@ -1,12 +1,13 @@
 """What follows from a node's record: a changed one, and whom it trusts."""
 
+import os
 import ssl
 from typing import Final
 
 import msgspec
 
 from garage_ai.node.errors import Removed
-from garage_ai.node.folder import Choice, Record
+from garage_ai.node.folder import URLS_VARIABLE, Choice, Record
 from garage_ai.wire.trust import fingerprint_of, pinned_context, public_context
 
 _ENCRYPTED: Final = ("tls://", "wss://")
@@ -26,6 +27,11 @@ def record_with(
         urls=urls or record.urls,
         choice=choice or record.choice,
     )
+
+
+def own_urls() -> tuple[str, ...]:
+    """Give where NATS is as the environment says, which counts before what a gateway tells."""
+    return tuple(filter(None, os.environ.get(URLS_VARIABLE, "").split(",")))
 
 
 def removed(record: Record) -> Removed:
@@ -56,4 +62,4 @@ def nats_tls_for(record: Record, pinned: ssl.SSLContext | None) -> ssl.SSLContex
     return public_context() if encrypted else None
 
 
-__all__ = ["nats_tls_for", "record_with", "removed", "tls_for", "tls_with"]
+__all__ = ["nats_tls_for", "own_urls", "record_with", "removed", "tls_for", "tls_with"]

@@ -19,7 +19,7 @@ from garage_ai.node.folder import NodeFolder, Record
 from garage_ai.node.guard.words import NOTHING
 from garage_ai.node.guarding import Guarding
 from garage_ai.node.pauses import Pause
-from garage_ai.node.records import nats_tls_for, record_with, removed, tls_for
+from garage_ai.node.records import nats_tls_for, own_urls, record_with, removed, tls_for
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
 from garage_ai.node.rotation import KeyChange, begun, rotate_at_gateway
 from garage_ai.node.signals import Signals
@@ -283,6 +283,7 @@ class NodeSession:
 
     def _move(self, urls: Sequence[str]) -> None:
         """Dial where the network is now."""
+        urls = own_urls() or urls
         if not urls or tuple(urls) == self._record.urls:
             return
         try:

@@ -285,6 +285,19 @@ def test_public_speaks_tls_everywhere(make: MakeProduct) -> None:
     assert "--cacert" in product.program.line("curl")
 
 
+def test_the_own_node_needs_no_way_back_from_outside(tmp_path: Path) -> None:
+    """A home router need not have one, nor a new name be known here: it dials this machine."""
+    product = Product(tmp_path, "--public", "unknown.invalid")
+    product.start()
+    try:
+        assert product.url == f"https://unknown.invalid:{product.port}"
+        said = product.gai("node", "status", "--data-dir", str(product.data / "local-node"))
+        assert said["gateway"] == f"https://127.0.0.1:{product.port}"
+        assert said["link"]["url"] == f"tls://127.0.0.1:{product.nats_port}"
+    finally:
+        assert product.stop() == 0
+
+
 def test_insecure_goes_without(make: MakeProduct) -> None:
     """Said aloud, other machines are let in without TLS."""
     product = make("--host", EVERYWHERE, "--insecure")

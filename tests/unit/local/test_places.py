@@ -39,12 +39,14 @@ def test_public_with_an_own_ca() -> None:
     assert place.address == ("127.0.0.1", 443)
     assert place.node_nats_urls == ("tls://gai.example:4222", "wss://gai.example:4223")
     assert place.own_nats_urls == ("tls://127.0.0.1:4222", "wss://127.0.0.1:4223")
+    assert place.own_url == "https://127.0.0.1:443"
 
 
 def test_public_with_a_given_certificate() -> None:
     """A given certificate names the host alone, so we dial it by that name as well."""
     place = Place(EVERYWHERE, 443, 4222, "gai.example", GIVEN)
     assert place.own_nats_urls == place.node_nats_urls
+    assert place.own_url == place.url
 
 
 def test_an_address_with_colons_stands_in_brackets() -> None:
