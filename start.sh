@@ -395,6 +395,12 @@ prepare() {
 check_place() {
   [ -w "$root" ] || refuse "$root cannot be written to; put start.sh in a folder of your own." \
     "Det går inte att skriva i $root; lägg start.sh i en egen mapp."
+  for each in "$venv" "$root/.venv.lock"; do
+    back="sudo chown -R $(id -un) '$venv' '$root/.venv.lock'"
+    [ ! -e "$each" ] || [ -w "$each" ] ||
+      refuse "$each cannot be written to; perhaps a start with sudo made it. This makes it yours again: $back" \
+        "Det går inte att skriva i $each; kanske gjordes den av en start med sudo. Så blir den din igen: $back"
+  done
   [ "$package" ] || return 0
   for stamp in "$venv"/.ready.* "$venv/.unfinished" "$root/.venv.lock"; do
     [ ! -e "$stamp" ] || { stamp=ours && break; }

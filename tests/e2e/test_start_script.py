@@ -195,6 +195,25 @@ def test_a_failed_install_says_what_to_do(checkout: Checkout) -> None:
     said(checkout.run())
 
 
+@pytest.mark.parametrize("name", [".venv", ".venv.lock"])
+def test_what_a_start_with_sudo_made_is_told(checkout: Checkout, name: str) -> None:
+    """A later start without it may not install there: the one line that mends it, and no more."""
+    said(checkout.run())
+    with (checkout.root / "pyproject.toml").open("a") as file:
+        file.write("# changed\n")
+    place = checkout.root / name
+    place.chmod(0o555 if place.is_dir() else 0o444)
+    # Root may write everywhere, unless it gives up its rights.
+    plain = ("setpriv", "--bounding-set=-all", "--inh-caps=-all") if os.geteuid() == 0 else ()
+    done = checkout.run(shell=plain)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"{place} cannot be written to; ")
+    assert f"'{checkout.venv}' '{checkout.root}/.venv.lock'" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    place.chmod(0o755)
+    said(checkout.run(shell=plain))
+
+
 @pytest.mark.parametrize(
     ("language", "expected"),
     [
