@@ -19,6 +19,7 @@ CA_PATH: Final = "/api/v1/ca.pem"
 """Where a gateway hands out its CA, to anyone."""
 
 _MAX_PEM: Final = 64 * 1024
+_ANY_BEGIN: Final = "-----BEGIN"
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
 
@@ -43,14 +44,22 @@ class CaUnavailable(TrustError):
 
 def fingerprint_of(ca_pem: str) -> str:
     """Give the sha256 (64 hex digits) of a certificate in PEM. Raises: BadCertificate."""
-    if ca_pem.count(_BEGIN) != 1 or ca_pem.count(_END) != 1:
+    return hashlib.sha256(_only_certificate(ca_pem)).hexdigest()
+
+
+def _only_certificate(ca_pem: str) -> bytes:
+    """Give the one certificate in a text, and refuse a text with anything else that is armoured.
+
+    OpenSSL trusts what is called X509 CERTIFICATE or TRUSTED CERTIFICATE just as well
+    (PEM_read_bio_X509(3)), and the fingerprint would say nothing of it.
+    """
+    if any(ca_pem.count(each) != 1 for each in (_ANY_BEGIN, _BEGIN, _END)):
         raise BadCertificate("expected one certificate in PEM")
     middle = ca_pem.partition(_BEGIN)[2].partition(_END)[0]
     try:
-        raw = base64.b64decode("".join(middle.split()), validate=True)
+        return base64.b64decode("".join(middle.split()), validate=True)
     except (binascii.Error, ValueError) as error:
         raise BadCertificate("not a certificate in PEM") from error
-    return hashlib.sha256(raw).hexdigest()
 
 
 def check_fingerprint(ca_pem: str, fingerprint: str) -> None:
@@ -70,7 +79,8 @@ def pinned_context(ca_pem: str, fingerprint: str) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
-        context.load_verify_locations(cadata=ca_pem)
+        # The very bytes that the fingerprint is of, and nothing beside them.
+        context.load_verify_locations(cadata=_only_certificate(ca_pem))
     except ssl.SSLError as error:
         raise BadCertificate(str(error)) from error
     return context

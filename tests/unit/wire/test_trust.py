@@ -9,6 +9,7 @@ from garage_ai.local.tls import make_ca
 from garage_ai.wire.trust import (
     BadCertificate,
     WrongFingerprint,
+    check_fingerprint,
     fingerprint_of,
     pinned_context,
     public_context,
@@ -39,6 +40,18 @@ def test_what_is_not_one_certificate_is_refused(pem: str) -> None:
     """None, two, half or damaged: one typed error."""
     with pytest.raises(BadCertificate):
         pinned_context(pem, fingerprint_of(CA))
+
+
+@pytest.mark.parametrize("kind", ["X509 CERTIFICATE", "TRUSTED CERTIFICATE"])
+@pytest.mark.parametrize("first", [True, False])
+def test_nothing_is_smuggled_in_beside_the_pinned_ca(kind: str, first: bool) -> None:
+    """What OpenSSL takes for one more certificate under another name is refused with the rest."""
+    foreign = OTHER.replace("CERTIFICATE", kind)
+    both = foreign + CA if first else CA + foreign
+    with pytest.raises(BadCertificate):
+        pinned_context(both, fingerprint_of(CA))
+    with pytest.raises(BadCertificate):
+        check_fingerprint(both, fingerprint_of(CA))
 
 
 @pytest.mark.parametrize("fingerprint", ["", "0" * 64, "å" * 64, "x"])
