@@ -35,7 +35,8 @@ async def require_another_admin(
 ) -> None:
     """Refuse that a key ends some keys, if nobody could administer the network then.
 
-    `ends_at` is when they end, now if not given. The transaction has its turn. What is done at the
+    `ends_at` is when they end, now if not given. The transaction that ends them has its turn. What
+    is done at the
     gateway's own machine is not refused: a new key is made there. Raises: LastAdminKey.
     """
     if by.kind != "key":

@@ -1,5 +1,7 @@
 """Members: who owns what, who may go on, and who is gone."""
 
+from datetime import datetime
+
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -69,18 +71,22 @@ class Members:
         Keys, tokens and nodes are ended, names are replaced; what was used and booked stays under
         an id that nobody can be found by. `name` confirms that this is meant. Its nodes were
         removed before, so that they are cut off.
-        Raises: MemberNotFound, OperatorNeeded, NotConfirmed, StorageError.
+        Raises: MemberNotFound, OperatorNeeded, NotConfirmed, LastAdminKey, StorageError.
         """
+        now = self._clock()
         async with self._storage.write(in_turn=True) as connection:
-            before = await _changeable(connection, member)
+            before = await _erasable(connection, member, name, by, now)
             if before.erased_at is not None:
                 return before
-            if name.strip() != before.name:
-                raise NotConfirmed("not this member's name; nothing was erased")
-            counts = await erase_member(connection, member, self._clock())
+            counts = await erase_member(connection, member, now)
             entry = Entry(Action.MEMBER_ERASED, by, member, member, counts)
             await self._log.record(connection, entry)
             return _member(await _row(connection, member))
+
+    async def may_erase(self, member: MemberId, name: str, *, by: Actor = GATEWAY) -> None:
+        """Refuse what `erase` would, before anything is done for it. Raises: as `erase`."""
+        async with self._storage.read() as connection:
+            await _erasable(connection, member, name, by, self._clock())
 
     async def _set(self, member: MemberId, by: Actor, *, suspended: bool) -> Member:
         action = Action.MEMBER_SUSPENDED if suspended else Action.MEMBER_RESUMED
@@ -128,6 +134,17 @@ async def _changeable(connection: AsyncConnection, member: MemberId) -> Member:
     if member == OPERATOR:
         raise OperatorNeeded("a network has an operator; that member stays as it is")
     return _member(await _row(connection, member))
+
+
+async def _erasable(
+    connection: AsyncConnection, member: MemberId, name: str, by: Actor, now: datetime
+) -> Member:
+    found = await _changeable(connection, member)
+    if found.erased_at is None:
+        if name.strip() != found.name:
+            raise NotConfirmed("not this member's name; nothing was erased")
+        await require_another_admin(connection, by, keys.c.member_id == member, now)
+    return found
 
 
 async def _row(connection: AsyncConnection, member: MemberId) -> Row[tuple[object, ...]]:

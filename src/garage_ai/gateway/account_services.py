@@ -47,6 +47,9 @@ class Members(Protocol):
         """Undo that. Raises: AccountError."""
         ...
 
+    async def may_erase(self, member: MemberId, name: str, *, by: Actor = ...) -> None:
+        """Refuse what `erase` would. Raises: AccountError."""
+
     async def erase(self, member: MemberId, name: str, *, by: Actor = ...) -> Member:
         """Forget who a member was. Raises: AccountError."""
         ...

@@ -335,6 +335,28 @@ async def test_the_operator_is_not_erased(edge: Edge) -> None:
     assert (locked.status, locked.code) == (409, "last_admin_key")
 
 
+async def test_who_alone_administers_the_network_is_not_erased(edge: Edge) -> None:
+    """Nobody could let anybody in then; nothing is begun, and it is done once there is another."""
+    anna = await come(edge, "Anna")
+    node = await own_node(edge, anna)
+    asked = {"name": "hers", "member": anna.id, "scopes": ["admin"]}
+    hers = told(await api(edge, "POST", "/keys", asked), 201)
+    first = told(await api(edge, "GET", "/me"))["key"]["id"]
+    told(await api(edge, "DELETE", f"/keys/{first}"))
+    admin = {"authorization": f"Bearer {hers['key']}"}
+    for bearer in ({"authorization": f"Bearer {anna.secret}"}, admin):
+        refused = await ask(
+            edge, "/api/v1/me", method="DELETE", headers=bearer, json_body={"name": "Anna"}
+        )
+        assert (refused.status, refused.code) == (409, "last_admin_key")
+    assert edge.network.removed == []
+    assert [each["id"] for each in told(await anna("GET", "/nodes"))["data"]] == [node]
+    other = {"name": "another", "scopes": ["admin"]}
+    told(await ask(edge, "/api/v1/keys", method="POST", headers=admin, json_body=other), 201)
+    assert told(await anna("DELETE", "/me", {"name": "Anna"}))["state"] == "erased"
+    assert edge.network.removed == [node]
+
+
 async def test_a_secret_is_told_though_the_database_goes_away(
     edge: Edge, monkeypatch: pytest.MonkeyPatch
 ) -> None:

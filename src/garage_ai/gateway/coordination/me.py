@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final
 from fastapi import APIRouter, Depends
 from starlette.responses import StreamingResponse
 
-from garage_ai.accounts import OPERATOR, Key
+from garage_ai.accounts import Key
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.coordination import member_schemas, schemas
 from garage_ai.gateway.coordination.access import SECURITY, acting, errors, needs
@@ -56,7 +56,7 @@ def me_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
     @routes.delete(
         "",
-        responses=errors("operator_needed", "not_confirmed", "member_not_found"),
+        responses=errors("operator_needed", "not_confirmed", "last_admin_key", "member_not_found"),
         openapi_extra=SECURITY,
     )
     async def erase(
@@ -66,10 +66,10 @@ def me_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
 
         Keys, tokens and nodes end, names are forgotten; what was used and booked stays under an id.
         """
-        by, member = acting(key), await services.members.get(key.member)
-        if asked.name.strip() == member.name and member.id != OPERATOR:
-            await _remove_nodes(services, key)
-        erased = await services.members.erase(member.id, asked.name, by=by)
+        by = acting(key)
+        await services.members.may_erase(key.member, asked.name, by=by)
+        await _remove_nodes(services, key)
+        erased = await services.members.erase(key.member, asked.name, by=by)
         await services.keys.refresh()
         return schemas.MemberGiven.of(erased)
 
