@@ -14,6 +14,7 @@ from garage_ai.accounts.errors import KeyNotFound, MemberNotFound, OperatorNeede
 from garage_ai.accounts.limit_fields import checked_settings
 from garage_ai.accounts.limit_models import NONE, LimitSettings, Subject, subject_of
 from garage_ai.accounts.limit_pools import StoredPools
+from garage_ai.accounts.members import require_member
 from garage_ai.accounts.windows import Dimension
 from garage_ai.audit.models import GATEWAY, Action, Actor, Detail, Entry, utc_now
 from garage_ai.audit.service import AuditLog
@@ -65,7 +66,7 @@ class LimitBook:
     ) -> LimitSettings:
         """Set the named limits and leave the others as they are; None takes one away.
 
-        Raises: InvalidField, KeyNotFound, LastAdminKey, StorageError.
+        Raises: InvalidField, KeyNotFound, MemberErased, LastAdminKey, StorageError.
         """
         return await self._change(key, changes, keys, by)
 
@@ -74,7 +75,8 @@ class LimitBook:
     ) -> LimitSettings:
         """Set limits of a member, which hold for all its keys together.
 
-        Raises: InvalidField, MemberNotFound, OperatorNeeded, LastAdminKey, StorageError.
+        Raises: InvalidField, MemberNotFound, MemberErased, OperatorNeeded, LastAdminKey,
+        StorageError.
         """
         if member == OPERATOR and changes.get("expires_at") is not None:
             # Of its keys one is `admin.key`: nobody could take this back.
@@ -104,6 +106,8 @@ class LimitBook:
         # In turn, so that revisions are in the order of their commits and none is passed over.
         async with self._storage.write(in_turn=True) as connection:
             member = await _require(connection, table, owner)
+            # Of one who was erased no region and no model is kept any more.
+            await require_member(connection, MemberId(member))
             found = select(limits).where(limits.c.subject == subject)
             row = (await connection.execute(found)).one_or_none()
             before = NONE if row is None else _settings(row)

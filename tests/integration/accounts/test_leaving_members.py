@@ -33,6 +33,7 @@ from garage_ai.accounts import (
 )
 from garage_ai.audit.models import Actor
 from garage_ai.batch import Files, Folder
+from garage_ai.ledger.proxied import Mappings, UnknownMember
 from garage_ai.storage import Storage
 from garage_ai.storage.tables import batches, files, metadata, usage
 from garage_ai.wire.benchmarks import sign_benchmark
@@ -212,6 +213,25 @@ async def test_an_erased_member_is_in_no_table_by_name(storage: Storage, tmp_pat
     for act in (ring.create("new", anna.id), members.suspend(anna.id)):
         with pytest.raises(MemberErased):
             await act
+    await ring.close()
+
+
+async def test_nothing_new_is_kept_of_who_was_erased(storage: Storage) -> None:
+    """Neither where its keys were to be used, nor what a proxy calls it."""
+    members, book, mappings = Members(storage), LimitBook(storage), Mappings(storage)
+    anna = await members.add("Anna")
+    ring = await KeyRing.open(storage)
+    key = (await ring.create("laptop", anna.id)).key
+    await members.erase(anna.id, "Anna")
+    for act in (
+        book.change_member(anna.id, {"regions": frozenset({"SE-AB"})}),
+        book.change_key(key.id, {"models": frozenset({"Anna/own"})}),
+    ):
+        with pytest.raises(MemberErased):
+            await act
+    with pytest.raises(UnknownMember):
+        await mappings.put("user", "Anna@example.org", anna.id)
+    assert await found(storage, "Anna", "SE-AB") == set()
     await ring.close()
 
 

@@ -36,7 +36,7 @@ def limit_routes(services: Services, admin: Admitted) -> APIRouter:
     @routes.patch(
         "/keys/{key}/limits",
         tags=["keys"],
-        responses=errors("key_not_found", "last_admin_key", "invalid_field"),
+        responses=errors("key_not_found", "member_erased", "last_admin_key", "invalid_field"),
         openapi_extra=SECURITY,
     )
     async def limit_key(
@@ -59,7 +59,13 @@ def limit_routes(services: Services, admin: Admitted) -> APIRouter:
     @routes.patch(
         "/members/{member}/limits",
         tags=["members"],
-        responses=errors("member_not_found", "operator_needed", "last_admin_key", "invalid_field"),
+        responses=errors(
+            "member_not_found",
+            "operator_needed",
+            "member_erased",
+            "last_admin_key",
+            "invalid_field",
+        ),
         openapi_extra=SECURITY,
     )
     async def limit_member(
