@@ -2,7 +2,7 @@
 
 import asyncio
 import hmac
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Self
@@ -54,9 +54,11 @@ class KeyRing:
         storage: Storage,
         *,
         on_use: Callable[[KeyId, datetime], None] | None = None,
+        limits: Callable[[], Awaitable[None]] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self._storage = storage
+        self._limits = limits
         self._on_use = on_use
         self._clock = clock
         self._keys: dict[bytes, tuple[bytes, Key]] = {}
@@ -72,14 +74,15 @@ class KeyRing:
         storage: Storage,
         *,
         on_use: Callable[[KeyId, datetime], None] | None = None,
+        limits: Callable[[], Awaitable[None]] | None = None,
         clock: Clock = utc_now,
     ) -> Self:
         """Load all keys and start to look for changes; `close` ends that.
 
-        `on_use` hears of every successful authentication (`LastSeen.key` fits).
-        Raises: StorageError.
+        `on_use` hears of every successful authentication (`LastSeen.key` fits). `limits` is called
+        before keys from elsewhere work, to know theirs (`LimitBook.refresh`). Raises: StorageError.
         """
-        ring = cls(storage, on_use=on_use, clock=clock)
+        ring = cls(storage, on_use=on_use, limits=limits, clock=clock)
         await ring._load()
         ring._watch.start()
         return ring
@@ -232,6 +235,8 @@ class KeyRing:
         if await count_keys(self._storage) == self._census:
             return
         census, changed = await load_changed(self._storage, self._census)
+        if changed:
+            await self._heed_limits()
         for digest, key in changed:
             self._put(digest, key)
         if census.acts >= self._census.acts and self._counts == (census.keys, census.revoked):
@@ -245,9 +250,16 @@ class KeyRing:
         return len(known), sum(key.revoked_at is not None for key in known)
 
     async def _load(self) -> None:
-        self._census, found = await load_keys(self._storage)
+        census, found = await load_keys(self._storage)
+        await self._heed_limits()
+        self._census = census
         self._keys = {digest: (digest, key) for digest, key in found}
         self._by_id = {key.id: key for _, key in found}
+
+    async def _heed_limits(self) -> None:
+        """Know the limits that were written with keys just read, before these work."""
+        if self._limits is not None:
+            await self._limits()
 
     def _put(self, digest: bytes, key: Key) -> None:
         self._keys[digest] = (digest, key)

@@ -7,7 +7,15 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import update
 
-from garage_ai.accounts import Invites, KeyRing, Members, MemberSuspended, RevokedKey
+from garage_ai.accounts import (
+    Invites,
+    KeyRing,
+    LimitBook,
+    LimitSettings,
+    Members,
+    MemberSuspended,
+    RevokedKey,
+)
 from garage_ai.storage import Storage
 from garage_ai.storage.tables import keys
 
@@ -45,6 +53,24 @@ async def test_nobody_else_is_read_anew(rings: tuple[KeyRing, KeyRing], storage:
     with pytest.raises(MemberSuspended):
         ring.find(joined.key.id)
     assert ring.find(known.id) is known
+
+
+async def test_limits_are_known_before_a_key_works(
+    rings: tuple[KeyRing, KeyRing], storage: Storage
+) -> None:
+    """A key made at another gateway is limited at its first request here, known or not before."""
+    wanted = LimitSettings(rpm=0)
+    old = (await rings[0].create("before", limits=wanted)).key
+    at_start, later = LimitBook(storage), LimitBook(storage)
+    await (await KeyRing.open(storage, limits=at_start.refresh)).close()
+    assert at_start.of(old.id) == wanted
+    ring = KeyRing(storage, limits=later.refresh)  # looks when it is told to, and at no other time
+    await ring.refresh()
+    new, secret = await rings[0].create("after", limits=wanted)
+    assert later.of(new.id).is_empty
+    await ring.refresh()
+    assert ring.authenticate(secret or "") == new
+    assert later.of(new.id) == wanted
 
 
 async def test_what_no_act_tells_of_is_found_by_the_counts(
