@@ -3,10 +3,11 @@
 import asyncio
 import json
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import insert, update
 from tests.integration.gateway.test_coordination import api, enrol, new_identity, told
 from tests.parts.edge import Edge
 from tests.parts.money import NOON, A, B, grant, use
@@ -23,7 +24,7 @@ from garage_ai.gateway.own_data import PAGE
 from garage_ai.ledger import Ledger, escrow_account, member_account
 from garage_ai.ledger.warmth import WarmHours
 from garage_ai.storage import DatabaseUnreachable
-from garage_ai.storage.tables import leases, unaccounted
+from garage_ai.storage.tables import keys, leases, unaccounted
 from garage_ai.wire.ids import NodeId
 
 pytestmark = pytest.mark.anyio
@@ -323,6 +324,18 @@ async def test_the_page_on_data_names_the_parts_of_the_export(edge: Edge) -> Non
     page = (ROOT / "docs/explanation/data.md").read_text()
     table = page.partition("| part of the export |")[2].partition("\n\n")[0]
     assert re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE) == list(export)
+
+
+async def test_a_key_sees_when_it_was_last_used(edge: Edge) -> None:
+    """As it is kept, and not as it was when this gateway read it."""
+    anna = await come(edge, "Anna")
+    plain = told(await anna("POST", "/keys", {"name": "plain"}), 201)
+    moment = datetime(2100, 1, 1, tzinfo=UTC)  # later than any that is written meanwhile
+    async with edge.storage.write() as connection:
+        await connection.execute(update(keys).values(last_used_at=moment))
+    for secret in (anna.secret, plain["key"]):
+        seen = told(await ask(edge, "/api/v1/me", headers={"authorization": f"Bearer {secret}"}))
+        assert datetime.fromisoformat(seen["key"]["last_used_at"]) == moment
 
 
 async def test_the_operator_is_not_erased(edge: Edge) -> None:

@@ -85,23 +85,23 @@ async def _remove_nodes(services: Services, key: Key) -> None:
 async def _shown(services: Services, key: Key) -> member_schemas.MeGiven:
     member = schemas.MemberGiven.of(await services.members.get(key.member))
     book = services.limit_book
-    asking = schemas.KeyGiven.of(key, book.of(key.id))
+    kept = await services.keys.list(key.member)
+    # As it is kept: the key that was let in is of memory, which does not know its last use.
+    asking = next(each for each in kept if each.id == key.id)
+    shown = schemas.KeyGiven.of(asking, book.of(key.id))
     if key.scopes.isdisjoint(("member", "admin")):
         return member_schemas.MeGiven(
-            key=asking, member=member, keys=None, nodes=None, usage=None, balance=None
+            key=shown, member=member, keys=None, nodes=None, usage=None, balance=None
         )
     await give_grant(services, key)
-    kept = await services.benchmarks.latest(member=key.member)
+    measured = await services.benchmarks.latest(member=key.member)
     totals = await services.usage.totals(None, None, "model", key.member)
     return member_schemas.MeGiven(
-        key=asking,
+        key=shown,
         member=member,
-        keys=[
-            schemas.KeyGiven.of(each, book.of(each.id))
-            for each in await services.keys.list(key.member)
-        ],
+        keys=[schemas.KeyGiven.of(each, book.of(each.id)) for each in kept],
         nodes=[
-            NodeGiven.of(view, kept.get(view.id), services.figures)
+            NodeGiven.of(view, measured.get(view.id), services.figures)
             for view in services.network.nodes(key.member)
         ],
         usage=[UsageTotalGiven.of(total) for total in totals],
