@@ -206,7 +206,8 @@ class Guarding:
             self._measure()
             if self._clock() - kept_at >= KEEP_SECONDS:
                 kept_at = self._clock()
-                self._book.keep()
+                # A disk that a game is being fetched to may take seconds, and answers do not wait.
+                await asyncio.to_thread(self._book.keep)
 
     async def _look_at_cards(self) -> None:
         with contextlib.suppress(TimeoutError):

@@ -12,6 +12,7 @@ import pytest
 from bench.mock_options import Options
 from tests.integration.node.conftest import MakeAgent, MakeMock, external
 from tests.parts.job_caller import until
+from tests.parts.slow_disk import SlowDisk
 
 from garage_ai.node.engines.external import ExternalEngine
 from garage_ai.node.engines.port import Device
@@ -23,6 +24,7 @@ from garage_ai.node.guard.readers import machine_room
 from garage_ai.node.guard.readers.nvml import Card, GpuProcess, NoCards
 from garage_ai.node.guard.readers.rapl import Rapl
 from garage_ai.node.guard.status import GuardStatus
+from garage_ai.node.guard.tally import TALLY
 from garage_ai.node.guard.words import sentence
 from garage_ai.node.guarding import Guarding
 
@@ -166,3 +168,30 @@ async def test_a_driver_that_hangs_in_a_game_brings_no_engine_back_and_the_owner
         watching.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await watching
+
+
+async def test_a_disk_that_is_slow_keeps_no_answer_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_mock: MakeMock, make_agent: MakeAgent
+) -> None:
+    """A game that is being fetched fills it for seconds; what was counted waits for it alone."""
+    monkeypatch.setattr("garage_ai.node.guarding.COUNT_SECONDS", 0.01)
+    monkeypatch.setattr("garage_ai.node.guarding.KEEP_SECONDS", 0.0)
+    engine = external(await make_mock(Options()))
+    folder = NodeFolder(tmp_path / "node")
+    folder.prepare()
+    save_limits(folder.path, Limits(on_battery=True, on_metered=True))
+    agent = (await make_agent(engine)).agent
+    guarding = Guarding(folder, engine, agent, on_change=lambda: None, cards=TwoCards())
+    await guarding.begin()
+    disk = SlowDisk(monkeypatch)
+    agent.tokens += 5
+    watching = asyncio.create_task(guarding.run())
+    try:
+        await until(disk.asked.is_set, 30)
+        assert not disk.held_all_up, "the agent stood still until the disk had it"
+    finally:
+        disk.done.set()
+        watching.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watching
+    assert json.loads((folder.path / TALLY).read_text())["tokens"] == 5

@@ -4,6 +4,7 @@
 whole is begun anew: what it held is found out again.
 """
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -81,11 +82,12 @@ _decoder: Final = msgspec.json.Decoder(_Pages)
 
 
 class Book:
-    """The notes of one node's folder."""
+    """The notes of one node's folder; a disk may be slow, so they may be made in a thread."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._pages = self._read()
+        self._noting = threading.Lock()
 
     @property
     def peaks(self) -> tuple[Peak, ...]:
@@ -112,21 +114,23 @@ class Book:
 
     def measured(self, peak: Peak) -> None:
         """Note a peak; of one size the larger is kept, and what was seen of a whole context."""
-        before = self.peaks_of(peak.subject).get(Size(peak.context, peak.slots))
-        if before is not None:
-            peak = msgspec.structs.replace(
-                peak, peak=max(peak.peak, before.peak), full=peak.full or before.full
-            )
-            if peak.full == before.full and peak.peak <= before.peak * NOTABLE:
-                return
-        others = _without(self._pages.peaks, lambda each: _same(each, peak))
-        self._write(msgspec.structs.replace(self._pages, peaks=(*others, peak)[-KEPT:]))
+        with self._noting:
+            before = self.peaks_of(peak.subject).get(Size(peak.context, peak.slots))
+            if before is not None:
+                peak = msgspec.structs.replace(
+                    peak, peak=max(peak.peak, before.peak), full=peak.full or before.full
+                )
+                if peak.full == before.full and peak.peak <= before.peak * NOTABLE:
+                    return
+            others = _without(self._pages.peaks, lambda each: _same(each, peak))
+            self._write(msgspec.structs.replace(self._pages, peaks=(*others, peak)[-KEPT:]))
 
     def failed(self, failed: Failed) -> None:
         """Note that a size ran out of memory: what was measured of it is not all it takes."""
-        others = _without(self._pages.failed, lambda each: _same(each, failed))
-        peaks = _without(self._pages.peaks, lambda each: _same(each, failed))
-        self._write(_Pages(peaks, (*others, failed)[-KEPT:]))
+        with self._noting:
+            others = _without(self._pages.failed, lambda each: _same(each, failed))
+            peaks = _without(self._pages.peaks, lambda each: _same(each, failed))
+            self._write(_Pages(peaks, (*others, failed)[-KEPT:]))
 
     def _read(self) -> _Pages:
         try:

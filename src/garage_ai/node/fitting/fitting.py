@@ -108,9 +108,10 @@ class Fitting:
         _log.warning("out_of_memory", engine=self._engine, context=context, slots=slots, room=room)
         if self._takes_all and self._is_less(room):
             return True
-        self._book.failed(
-            Failed(subject=self._subject, context=context, slots=slots, at=self._clock(), room=room)
+        found = Failed(
+            subject=self._subject, context=context, slots=slots, at=self._clock(), room=room
         )
+        await asyncio.to_thread(self._book.failed, found)
         return True
 
     async def nobody_took(self) -> bool:
@@ -128,17 +129,16 @@ class Fitting:
         held = await self._ask(lambda: self._machine.held(families(pids)))
         if held is not None:
             context, slots = self._size
-            self._book.measured(
-                Peak(
-                    subject=self._subject,
-                    context=context,
-                    slots=slots,
-                    peak=held,
-                    at=self._clock(),
-                    full=full,
-                    model=self._model,
-                )
+            peak = Peak(
+                subject=self._subject,
+                context=context,
+                slots=slots,
+                peak=held,
+                at=self._clock(),
+                full=full,
+                model=self._model,
             )
+            await asyncio.to_thread(self._book.measured, peak)
 
     async def _ask(self, look: Callable[[], T]) -> T | None:
         """Look in a thread; None while an earlier look has not come back."""

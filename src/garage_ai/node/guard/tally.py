@@ -1,6 +1,7 @@
 """What the node has sent this month, and made and drawn today: counted, and kept over restarts."""
 
 import json
+import threading
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
@@ -50,6 +51,7 @@ class Book:
         self._wall = wall
         self._tally = _read(self._path)
         self._kept = self._tally
+        self._keeping = threading.Lock()
         self._drawn_at: float | None = None
 
     @property
@@ -87,16 +89,20 @@ class Book:
         self._tally = msgspec.structs.replace(tally, **summed)
 
     def keep(self) -> None:
-        """Write it down if it has changed; a disk that is full loses the count and nothing else."""
-        tally = self.now
-        if tally == self._kept:
-            return
-        try:
-            replace_secret(self._path, json.dumps(msgspec.to_builtins(tally)) + "\n")
-        except (OSError, SecretFileError) as error:
-            _log.warning("tally_not_kept", detail=str(error))
-            return
-        self._kept = tally
+        """Write it down if it has changed; a disk that is full loses the count and nothing else.
+
+        It may be slow too, so this may be done in a thread: what is written last is the newest.
+        """
+        with self._keeping:
+            tally = self.now
+            if tally == self._kept:
+                return
+            try:
+                replace_secret(self._path, json.dumps(msgspec.to_builtins(tally)) + "\n")
+            except (OSError, SecretFileError) as error:
+                _log.warning("tally_not_kept", detail=str(error))
+                return
+            self._kept = tally
 
 
 def _read(path: Path) -> Tally:

@@ -6,6 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 import pytest
+from tests.parts.slow_disk import SlowDisk
 
 from garage_ai.node.errors import DoesNotFit
 from garage_ai.node.fitting import fitting as room_of_fitting
@@ -148,3 +149,20 @@ async def test_a_driver_that_hangs_keeps_nothing_from_starting(
     finally:
         release.set()
     assert looks == [1]
+
+
+async def test_a_disk_that_is_slow_keeps_no_answer_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was measured while the engine works is written beside all that it does."""
+    fitting = made(tmp_path, Pc(), Kernel())
+    await fitting.begin("m", DIGEST, PLANNED)
+    disk = SlowDisk(monkeypatch)
+    measuring = asyncio.create_task(fitting.measure({1}))
+    try:
+        await asyncio.to_thread(disk.asked.wait, 30)
+        assert not disk.held_all_up
+    finally:
+        disk.done.set()
+        await measuring
+    assert Book(tmp_path).knows(DIGEST)
