@@ -1,9 +1,5 @@
 """Serve from a node's folder until told to stop: where a node's process begins."""
 
-import asyncio
-from collections.abc import Coroutine
-from typing import Any, TypeVar
-
 from garage_ai.node.engines.launch import Launcher
 from garage_ai.node.engines.port import Engine
 from garage_ai.node.errors import NotEnrolled
@@ -15,11 +11,9 @@ from garage_ai.node.records import record_with, tls_for
 from garage_ai.node.session import NodeSession, Tell
 from garage_ai.node.setup import make_engine, make_launcher
 from garage_ai.node.signals import Signals
-from garage_ai.node.waiting import Waiting
+from garage_ai.node.waiting import Waiting, unless
 from garage_ai.wire.identity import IdentityError
 from garage_ai.wire.trust import TrustError
-
-T = TypeVar("T")
 
 
 async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, tell: Tell) -> bool:
@@ -35,7 +29,7 @@ async def serve(folder: NodeFolder, choice: Choice | None, gateway: str | None, 
         folder.prepare()
         record = _record(folder, choice, gateway)
         waiting = Waiting(folder, record, tell)
-        engine = await _unless(signals.stop, _engine(record, folder, tell, waiting))
+        engine = await unless(signals.stop, _engine(record, folder, tell, waiting))
         if engine is None:
             return waiting.restart_asked and not signals.stop.is_set()
         try:
@@ -111,21 +105,6 @@ async def prepare_launcher(record: Record, folder: NodeFolder, tell: Tell) -> La
     elif not launcher.fence.limits:
         tell(Exposed("unlimited"))
     return launcher
-
-
-async def _unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
-    """Do the work, unless asked to stop meanwhile; None then."""
-    task = asyncio.ensure_future(work)
-    stopped = asyncio.ensure_future(stop.wait())
-    try:
-        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        return None
-    finally:
-        task.cancel()
-        stopped.cancel()
-        await asyncio.gather(task, stopped, return_exceptions=True)
 
 
 __all__ = ["prepare", "prepare_launcher", "serve"]

@@ -4,8 +4,8 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -18,6 +18,8 @@ from garage_ai.node.pauses import Pause
 from garage_ai.node.status import Status, waiting_status
 
 _log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
 
 FIRST_WAIT: Final = 5.0
 LONGEST_WAIT: Final = 120.0
@@ -47,7 +49,7 @@ class Waiting:
         self._ended = asyncio.Event()
         self.restart_asked = False
 
-    async def engine(self, make: Callable[[], Awaitable[Engine]]) -> Engine | None:
+    async def engine(self, make: Callable[[], Coroutine[Any, Any, Engine]]) -> Engine | None:
         """Give the engine; None if the owner has ended the agent meanwhile.
 
         Raises: NodeError, NoRoom among them where there can never be any.
@@ -57,7 +59,8 @@ class Waiting:
         try:
             while not self._ended.is_set():
                 try:
-                    return await make()
+                    engine = await unless(self._ended, make())
+                    return None if self._ended.is_set() else engine
                 except NoRoom as error:
                     if not error.reason:
                         raise
@@ -96,4 +99,19 @@ class Waiting:
         return waiting_status(self._record, self._reason, self._started_at)
 
 
-__all__ = ["FIRST_WAIT", "LONGEST_WAIT", "Waiting"]
+async def unless(stop: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Do the work, unless asked to stop meanwhile; None then."""
+    task = asyncio.ensure_future(work)
+    stopped = asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        return None
+    finally:
+        task.cancel()
+        stopped.cancel()
+        await asyncio.gather(task, stopped, return_exceptions=True)
+
+
+__all__ = ["FIRST_WAIT", "LONGEST_WAIT", "Waiting", "unless"]

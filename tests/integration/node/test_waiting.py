@@ -90,6 +90,26 @@ async def test_its_owner_ends_it_while_it_waits(pc: Pc, op: Op) -> None:
     assert pc.waiting.restart_asked == (op == "restart")
 
 
+@pytest.mark.parametrize("op", ["stop", "restart"])
+async def test_its_owner_ends_it_while_an_engine_is_made(pc: Pc, op: Op) -> None:
+    """A plan may fetch and ask for minutes; what was said meanwhile is not forgotten over it."""
+    made, planned = asyncio.Event(), asyncio.Event()
+
+    async def make() -> Engine:
+        if not pc.plans:
+            return await pc.make()
+        planned.set()
+        await made.wait()
+        return ENGINE
+
+    serving = asyncio.create_task(pc.waiting.engine(make))
+    await asyncio.wait_for(planned.wait(), 30)
+    await pc.ask(op)
+    made.set()
+    assert await asyncio.wait_for(serving, 30) is None
+    assert pc.waiting.restart_asked == (op == "restart")
+
+
 async def test_a_pause_given_while_it_waits_is_kept(pc: Pc) -> None:
     """What only a running agent could do is refused with the reason."""
     serving = asyncio.create_task(pc.waiting.engine(pc.make))
