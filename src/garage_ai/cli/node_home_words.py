@@ -78,6 +78,10 @@ HOME: Final[dict[str, tuple[str, str]]] = {
         "it is not ready yet and goes on by itself: {reason}",
         "den är inte redo än och fortsätter av sig själv: {reason}",
     ),
+    "service.preparing": (
+        "its engine is being made ready",
+        "motorn görs i ordning",
+    ),
     "agent_still_there": (
         "The agent (pid {pid}) has not stopped yet; try again in a moment.",
         "Agenten (pid {pid}) har inte stannat än; försök igen om en stund.",

@@ -1,5 +1,6 @@
 """`gai node service`: the node in the background."""
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -114,13 +115,15 @@ def make_service(folder: "NodeFolder", *, start: bool = True) -> "ServiceState":
 
 def serve_in_background(folder: "NodeFolder") -> None:
     """Hand the node over to its service and show how it is. Raises: CliError."""
-    from garage_ai.cli.node_run import guarded
     from garage_ai.cli.node_status import lines
     from garage_ai.node.control import ask_agent
+    from garage_ai.node.errors import NoAgent
 
     _show_made(make_service(folder))
-    for line in lines(guarded(lambda: ask_agent(folder.run, "status"))):
-        output.write(line)
+    # One that still makes its engine answers nobody yet, which was told by now.
+    with contextlib.suppress(NoAgent):
+        for line in lines(ask_agent(folder.run, "status")):
+            output.write(line)
 
 
 def _show_made(state: "ServiceState") -> None:
@@ -160,9 +163,8 @@ def _watched(service: "NodeService", folder: "NodeFolder") -> "ServiceState":
         if shown.state != "joining" and not (shown.state == "ready" and reason):
             return state
         time.sleep(_LOOK_SECONDS)
-    output.remark(
-        say("service.loading", reason=output.harmless(reason_in_words(reason))), style=None
-    )
+    why = output.harmless(reason_in_words(reason)) or say("service.preparing")
+    output.remark(say("service.loading", reason=why), style=None)
     return run_async(service.state())
 
 

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 import typer
 
-from garage_ai.cli.node_service import _argv, wants_service
+from garage_ai.cli import node_service
+from garage_ai.cli.node_service import _argv, serve_in_background, wants_service
 from garage_ai.node.folder import NodeFolder
-from garage_ai.node.service.user_manager import NodeService
+from garage_ai.node.service.user_manager import NodeService, ServiceState
 from garage_ai.node.update.plan import State
 from garage_ai.node.update.versions import Versions
 
@@ -43,3 +44,23 @@ def test_ctrl_c_at_the_question_stops_all_of_it(
     monkeypatch.setattr(typer, "confirm", cut_short)
     with pytest.raises(KeyboardInterrupt):
         wants_service(NodeFolder(tmp_path / "node"), None)
+
+
+def test_a_service_whose_agent_answers_nobody_yet_has_been_made_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It asks vLLM for its cards, or reads a large model: that is told, and is no failure."""
+
+    async def install(*_: object, **__: object) -> None:
+        return
+
+    async def state(_: NodeService) -> ServiceState:
+        return ServiceState("gai.service", "/gai.service", installed=True, state="active", pid=7)
+
+    monkeypatch.setattr(NodeService, "install", install)
+    monkeypatch.setattr(NodeService, "state", state)
+    monkeypatch.setattr(node_service, "READY_SECONDS", 0.0)
+    serve_in_background(NodeFolder(tmp_path / "node"))
+    told = capsys.readouterr()
+    assert "it runs in the background, pid 7" in told.out
+    assert "goes on by itself: its engine is being made ready" in told.err
