@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -208,6 +209,23 @@ async def test_without_a_manager_it_says_what_to_do(
     assert not made.installed
     assert not (await made.state()).installed
     assert not await made.stop()
+
+
+def test_after_su_the_other_users_manager_is_not_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The shell still has his variable; its folder may not even be looked into."""
+    for name in ("run/systemd/system", "systemd/private"):
+        (tmp_path / name).mkdir(parents=True)
+    environment = {"XDG_CONFIG_HOME": str(tmp_path / "config"), "XDG_RUNTIME_DIR": str(tmp_path)}
+
+    def absence() -> str | None:
+        folder = NodeFolder(tmp_path / "node")
+        return NodeService(folder, environment=environment, root=tmp_path).absence()
+
+    assert absence() is None
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert absence() == "no_session"
 
 
 async def test_a_unit_is_removed_where_no_manager_runs(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """systemd's user manager: whether there is one, and the node's unit in it."""
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,7 +87,7 @@ class NodeService:
         self.unit = unit_name(folder.path, default_data_dir().absolute())
         config = environment.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
         self.path = Path(config, "systemd/user", self.unit)
-        self._runtime = environment.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
+        self._runtime = _runtime(environment.get("XDG_RUNTIME_DIR", ""))
 
     @property
     def installed(self) -> bool:
@@ -192,6 +193,14 @@ class NodeService:
         # What `disable` does, for the case that nobody could be asked.
         (self.path.parent / "default.target.wants" / self.unit).unlink(missing_ok=True)
         (self._folder.path / ENVIRONMENT).unlink(missing_ok=True)
+
+
+def _runtime(said: str) -> str:
+    """Give where this user's manager listens; after `su` the variable may still name another's."""
+    with contextlib.suppress(OSError):
+        if said and Path(said).stat().st_uid == os.getuid():
+            return said
+    return f"/run/user/{os.getuid()}"
 
 
 def _number(text: str | None) -> int:
