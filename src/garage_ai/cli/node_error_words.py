@@ -48,6 +48,11 @@ _AGENT: Final[dict[str, str]] = {
         "{base} visar ett certifikat som datorn inte litar på. Ett nätverk med egen CA, eller med "
         "en ny, kräver en ny nodinbjudan, hela, med delen efter punkten: gai node join URL TOKEN"
     ),
+    "{base} shows a certificate that is not valid at {clock}, the time of this PC's clock. Set the "
+    "clock if it is wrong (timedatectl); otherwise whoever runs the network has to renew it.": (
+        "{base} visar ett certifikat som inte gäller {clock}, som datorns klocka visar. Ställ den "
+        "om den går fel (timedatectl); annars måste den som driver nätverket förnya certifikatet."
+    ),
     "{base} cannot help just now: {words}": "{base} kan inte hjälpa till just nu: {words}",
     "{base} says no: {words}": "{base} säger nej: {words}",
     "{base} did not answer in time.": "{base} svarade inte i tid.",

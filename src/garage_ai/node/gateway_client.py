@@ -7,6 +7,7 @@ import asyncio
 import os
 import random
 import ssl
+import time
 from types import TracebackType
 from typing import Final, TypeVar
 from urllib.parse import urlsplit
@@ -33,6 +34,8 @@ _MAX_ANSWER: Final = 256 * 1024
 _GONE: Final = 410
 _JSON: Final = {"Content-Type": "application/json"}
 _TOO_MANY: Final = 429
+_OUT_OF_DATE: Final = frozenset({9, 10})
+"""Not valid yet, and no longer (OpenSSL, X509_STORE_CTX_get_error(3))."""
 
 
 class GatewayRefused(EnrolmentFailed):
@@ -204,13 +207,7 @@ class GatewayClient:
                 page = await read_page(response, _MAX_ANSWER if get is None else get)
                 status = response.status
         except aiohttp.ClientConnectorCertificateError as error:
-            raise GatewayRefused(
-                "{base} shows a certificate that this PC does not trust. A network with a CA of "
-                "its own, or a new one, needs a new token, whole, with the part behind the dot: "
-                "gai node join URL TOKEN",
-                base=self.base,
-                reason="tls",
-            ) from error
+            raise _not_trusted(self.base, error) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _not_reached(self.base, error) from error
         if status // 100 == 2:
@@ -239,6 +236,25 @@ class GatewayClient:
 
 def _data(body: msgspec.Struct | None) -> bytes:
     return b"{}" if body is None else msgspec.json.encode(body)
+
+
+def _not_trusted(base: str, error: aiohttp.ClientConnectorCertificateError) -> NodeError:
+    """Say why a certificate is not believed, and what helps: of a wrong clock no token does."""
+    if getattr(error.certificate_error, "verify_code", 0) in _OUT_OF_DATE:
+        return GatewayAway(
+            "{base} shows a certificate that is not valid at {clock}, the time of this PC's clock. "
+            "Set the clock if it is wrong (timedatectl); otherwise whoever runs the network has to "
+            "renew it.",
+            base=base,
+            clock=time.strftime("%Y-%m-%d %H:%M"),
+        )
+    return GatewayRefused(
+        "{base} shows a certificate that this PC does not trust. A network with a CA of its own, "
+        "or a new one, needs a new token, whole, with the part behind the dot: gai node join URL "
+        "TOKEN",
+        base=base,
+        reason="tls",
+    )
 
 
 def _not_reached(base: str, error: Exception) -> GatewayAway:

@@ -5,6 +5,7 @@ import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -34,7 +35,7 @@ from garage_ai.node.folder import Choice, NodeFolder, Record
 from garage_ai.node.gateway_client import GatewayClient, GatewayRefused
 from garage_ai.node.join import join
 from garage_ai.node.leaving import leave
-from garage_ai.node.records import tls_for
+from garage_ai.node.records import tls_for, tls_with
 from garage_ai.node.renewal import JwtKeeper, ask_gateway
 from garage_ai.node.setup import make_engine
 from garage_ai.wire.claims import decode
@@ -302,6 +303,20 @@ async def encrypted(
     serving = served(create_app(services), port=port, tls=server_context(tls.files))
     async with serving as (_, its_port):
         yield f"https://127.0.0.1:{its_port}"
+
+
+@pytest.mark.parametrize("days", [400, -20 * 365])
+async def test_a_clock_that_is_wrong_is_named(edge: Edge, tmp_path: Path, days: int) -> None:
+    """A battery that is empty, or another system beside: a new token would be of no use."""
+    then = datetime.now(UTC) + timedelta(days=days)
+    tls = own_certificates(tmp_path / "tls", "127.0.0.1", now=then)
+    authority = Authority.open_or_create(tmp_path / "edge" / "nats")
+    async with (
+        encrypted(edge, authority, tls) as base,
+        GatewayClient(base, tls=tls_with(tls.ca_pem), first_wait=0.01) as client,
+    ):
+        with pytest.raises(GatewayAway, match=r"not valid at .* this PC's clock"):
+            await client.nonce()
 
 
 async def test_a_new_token_makes_a_new_ca_known(
