@@ -4,6 +4,7 @@ The installed `gai` is what the owner, start.sh and the systemd unit call, whate
 `gai node update` itself is never handed over, so that a version that starts badly can be left.
 """
 
+import contextlib
 import itertools
 import os
 import sys
@@ -44,8 +45,10 @@ def hand_over(words: list[str]) -> None:
 
 def become(python: Path, words: list[str]) -> NoReturn:
     """Go on as `gai` in another environment, in this very process. Raises: OSError."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        # What a full disk did not take, it does not take now either.
+        with contextlib.suppress(OSError):
+            stream.flush()
     os.execv(python, [str(python), "-P", "-m", "garage_ai.cli", *words])  # noqa: S606
 
 

@@ -1,12 +1,14 @@
 """Run the agent in the foreground, and turn its errors into the command line's."""
 
 import asyncio
+import contextlib
+import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TextIO, TypeVar, cast
 
 from garage_ai.cli import output
 from garage_ai.cli.errors import CliError
@@ -88,6 +90,19 @@ def stopped(folder: NodeFolder, *, again: bool) -> None:
     become(Path(sys.executable), ["node", "run", "--data-dir", str(folder.path)])
 
 
+class _Stderr(io.TextIOBase):
+    """Where the log goes: a full disk, or a terminal that is gone, loses it and ends no agent."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+
 def configure_logs() -> None:
     """Log to stderr as logfmt; `GAI_LOG_LEVEL` says how much.
 
@@ -107,7 +122,7 @@ def configure_logs() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(
             logging.getLevelNamesMapping().get(level, logging.WARNING)
         ),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _Stderr())),
     )
     # nats-py and asyncio speak through the standard library.
     logging.basicConfig(level=logging.ERROR, stream=sys.stderr)

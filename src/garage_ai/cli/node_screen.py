@@ -1,5 +1,6 @@
 """What a node in the foreground shows: a moving line on a terminal, plain lines elsewhere."""
 
+import contextlib
 import sys
 
 from rich.console import Console
@@ -42,7 +43,8 @@ class NodeScreen:
     def end(self) -> None:
         """Let the terminal rest."""
         if self._moving is not None:
-            self._moving.stop()
+            with contextlib.suppress(OSError):
+                self._moving.stop()
 
     def done(self, text: str) -> None:
         """Tick something off."""
@@ -51,7 +53,11 @@ class NodeScreen:
         output.write(f"  {mark} {text}")
 
     def tell(self, event: Event) -> None:
-        """Show an event."""
+        """Show an event; a terminal that is gone, or a full disk under `nohup`, ends no agent."""
+        with contextlib.suppress(OSError):
+            self._show(event)
+
+    def _show(self, event: Event) -> None:
         match event:
             case Begun(step, detail):
                 self._move(f"{say(f'step.{step}')} {output.harmless(detail)}")

@@ -85,9 +85,9 @@ def finish() -> None:
 
 
 def remark(text: str = "", *, style: Style | None = "dim", end: str = "\n") -> None:
-    """Print something beside the result."""
+    """Print something beside the result, which does not fail where it is not taken."""
     shown = styled(text, style, sys.stderr) if style else text
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         print(shown, end=end, file=sys.stderr, flush=True)
 
 

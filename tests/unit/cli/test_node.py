@@ -1,6 +1,7 @@
 """`gai node`: its words, its options, what it shows."""
 
 import re
+import sys
 from pathlib import Path
 from typing import get_args
 
@@ -295,6 +296,21 @@ def test_a_pause_without_an_agent_needs_a_node(tmp_path: Path) -> None:
     shown = CliRunner().invoke(node.app, ["pause", "--data-dir", str(tmp_path)])
     assert isinstance(shown.exception, NodeFailed)
     assert shown.exception.exit_code == errors.NotEnrolled.exit_code
+
+
+def test_where_nothing_can_be_written_the_agent_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its terminal was closed, or the disk is full that `nohup` writes to: it only says nothing."""
+    full = Path("/dev/full").open("w", buffering=1)  # noqa: SIM115 - closing it fails
+    monkeypatch.setattr(sys, "stdout", full)
+    monkeypatch.setattr(sys, "stderr", full)
+    screen = NodeScreen()
+    for event in (Begun("network"), State("ready", "", ("m",)), Link("", "away"), Link("nats://n")):
+        screen.tell(event)
+    configure_logs()
+    structlog.get_logger().error("beat_failed")
+    screen.end()
+    with pytest.raises(OSError, match="No space left"):
+        full.close()
 
 
 def test_the_logs_of_a_command_are_not_kept_for_good(capsys: pytest.CaptureFixture[str]) -> None:
