@@ -143,6 +143,24 @@ async def test_finishes_a_request_before_it_stops(slow_home: Home, calls: Calls)
     assert program.ended == 0
 
 
+async def test_a_terminal_that_is_closed_stops_it_and_hurries_nothing(
+    slow_home: Home, calls: Calls
+) -> None:
+    """The shell tells it, and the kernel once more; the answer under way comes to its end."""
+    program = await slow_home.join()
+    caller = await calls.to(await slow_home.node())
+    await caller.ready()
+    call = caller.call("a1", PLAIN)
+    await call.until(lambda call: call.accepted)
+    os.kill(program.pid, signal.SIGHUP)
+    await caller.beat(lambda beat: beat.state == "draining", 20)
+    os.kill(program.pid, signal.SIGHUP)
+    assert isinstance((await call.over()).last, End)
+    await caller.beat(lambda beat: beat.state == "gone", 20)
+    await until(lambda: program.ended is not None)
+    assert program.ended == 0
+
+
 @pytest.mark.parametrize("slow_home", [60.0], indirect=True)
 async def test_a_second_signal_hurries(slow_home: Home, calls: Calls) -> None:
     """Asked twice, it ends what runs with a word."""
