@@ -33,6 +33,7 @@ class Shelf:
     pages: dict[str, bytes] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     broken: int = 0
+    overloaded: int = 0
     elsewhere: str = ""
 
     async def give(self, request: web.Request) -> web.StreamResponse:
@@ -45,6 +46,9 @@ class Shelf:
             self.broken -= 1
             assert request.transport is not None
             request.transport.close()
+        if self.overloaded:
+            self.overloaded -= 1
+            raise web.HTTPServiceUnavailable
         if name not in self.pages:
             raise web.HTTPNotFound
         return web.Response(body=self.pages[name])
@@ -89,6 +93,16 @@ async def test_a_broken_line_is_tried_again(shelf: Shelf) -> None:
     assert await Source.of(None, shelf.url).page() == b"page"
     shelf.broken = 100
     with pytest.raises(ReleaseAway, match="cannot be had"):
+        await Source.of(None, shelf.url).page()
+
+
+async def test_a_server_with_too_much_to_do_is_asked_again(shelf: Shelf) -> None:
+    """What says 503 now has it in a moment, unlike what says 404."""
+    shelf.pages = {"latest.json": b"page"}
+    shelf.overloaded = 2
+    assert await Source.of(None, shelf.url).page() == b"page"
+    shelf.overloaded = 100
+    with pytest.raises(ReleaseAway, match="cannot be had: HTTP 503"):
         await Source.of(None, shelf.url).page()
 
 

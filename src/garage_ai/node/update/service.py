@@ -1,10 +1,12 @@
 """Bring a release into a node's folder and choose it, or choose the one before."""
 
+import contextlib
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final, Literal
 
 from garage_ai import __version__
@@ -62,7 +64,7 @@ async def bring(
     Whatever stops it before the choice leaves all as it was. Raises: UpdateFailed and its leaves.
     """
     versions = Versions(folder.path)
-    with versions.lock() as lock, versions.trying():
+    with _disk(versions.path), versions.lock() as lock, versions.trying():
         now = standing(versions)
         if release.number <= now.version:
             raise NotNewer(
@@ -80,10 +82,6 @@ async def bring(
             locks = check_wheel(wheel, release)
             tell("install")
             install(versions, release, wheel, locks, lock)
-        except OSError as error:
-            raise UpdateFailed(
-                "{file} cannot be used: {error}", file=error.filename, error=error.strerror
-            ) from error
         finally:
             shutil.rmtree(fetched, ignore_errors=True)
         installed = sys.executable if versions.runs_installed else now.state.installed
@@ -93,10 +91,23 @@ async def bring(
         tell("chosen")
 
 
+@contextlib.contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    """Say what the disk says; one that is full names no file. Raises: UpdateFailed."""
+    try:
+        yield
+    except OSError as error:
+        raise UpdateFailed(
+            "{file} cannot be used: {error}",
+            file=error.filename or folder,
+            error=error.strerror or str(error),
+        ) from error
+
+
 def go_back(folder: NodeFolder) -> str:
     """Choose the version before, and name it. Raises: NotNewer, UpdateFailed."""
     versions = Versions(folder.path)
-    with versions.lock(), versions.trying():
+    with _disk(versions.path), versions.lock(), versions.trying():
         now = standing(versions)
         before = now.state.before
         if before is None or not (before == INSTALLED or versions.can_run(before)):

@@ -23,6 +23,7 @@ BREATH_SECONDS: Final = 1.0
 
 REDIRECTS: Final = 5
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_TOO_MANY: Final = 429
 _BLOCK: Final = 1 << 20
 
 
@@ -94,6 +95,8 @@ async def _get(address: str, most: int, body: bytearray) -> None:
         ) as session,
         _followed(session, address) as response,
     ):
+        if response.status == _TOO_MANY or response.status >= 500:
+            raise aiohttp.ClientError(f"HTTP {response.status}")
         if response.status != 200:
             raise ReleaseAway(
                 "{address} is not there (HTTP {answered}).",
