@@ -47,15 +47,11 @@ service when the PC starts."""
 KEPT: Final = (
     *("ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"),
     *("all_proxy", "https_proxy", "http_proxy", "no_proxy"),
-    *(
-        "CONTAINER_HOST",
-        "DOCKER_HOST",
-        "GAI_ENGINE_KEY",
-        "GAI_LOG_LEVEL",
-        "HF_ENDPOINT",
-        "HF_TOKEN",
-    ),
-    *("LANG", "LC_ALL", "PATH", "SSL_CERT_FILE", "XDG_CACHE_HOME"),
+    *("CONTAINER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_HOST"),
+    *("CUDA_DEVICE_ORDER", "CUDA_VISIBLE_DEVICES", "LD_LIBRARY_PATH"),
+    *("GAI_ENGINE_KEY", "GAI_LOG_LEVEL", "HF_ENDPOINT", "HF_TOKEN"),
+    *("LANG", "LC_ALL", "PATH", "SSL_CERT_FILE"),
+    *("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"),
 )
 """What the agent goes by in the terminal where the service was made."""
 

@@ -86,17 +86,22 @@ def test_each_folder_has_a_unit_of_its_own() -> None:
 
 
 def test_it_goes_by_what_the_terminal_went_by_and_no_more() -> None:
-    """PATH, proxies, the engine's key; nothing else of the shell, and nothing of two lines."""
+    """PATH, proxies, the engine's key, the cards that it may use, where Podman keeps its images;
+    nothing else of the shell, and nothing of two lines."""
     environment = {
         "PATH": "/usr/bin",
         "GAI_ENGINE_KEY": 'a"b$c\\d`e',
         "https_proxy": "http://p:3128",
+        "CUDA_VISIBLE_DEVICES": "1",
+        "XDG_DATA_HOME": "/big/anna",
         "HF_TOKEN": "two\nlines",
         "AWS_SECRET_ACCESS_KEY": "x",
         "LANG": "",
     }
     assert environment_text(environment).splitlines() == [
         'https_proxy="http://p:3128"',
+        'CUDA_VISIBLE_DEVICES="1"',
         'GAI_ENGINE_KEY="a\\"b\\$c\\\\d\\`e"',
         'PATH="/usr/bin"',
+        'XDG_DATA_HOME="/big/anna"',
     ]
