@@ -71,7 +71,9 @@ def _serve(versions: "Versions", words: list[str]) -> None:
         with versions.trying():
             state = _decided(versions)
             if state != versions.load():
-                versions.save(state)
+                # What a full disk does not keep, the next start decides again, and the same.
+                with contextlib.suppress(OSError):
+                    versions.save(state)
             if state.trial is not None and not versions.is_own(state.current, state):
                 if NodeFolder(versions.path.parent).held:
                     # A second agent ends whatever its version is: that is no verdict on this one.

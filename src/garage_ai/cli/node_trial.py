@@ -19,7 +19,7 @@ from garage_ai.cli import output
 from garage_ai.cli.update_words import say
 from garage_ai.local import tether
 from garage_ai.node.control import GroupSigns, Signs, ask_agent, glance
-from garage_ai.node.errors import NoAgent
+from garage_ai.node.errors import NoAgent, NodeError
 from garage_ai.node.update.plan import State, confirmed, postponed, started, taken_back
 from garage_ai.node.update.versions import Versions
 
@@ -29,6 +29,9 @@ END_SECONDS: Final = 40.0
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 """By which an owner, systemd or a terminal that is closed ends an agent."""
+
+_AGAIN_SECONDS: Final = 10.0
+"""Between two tries to keep what a full disk did not take."""
 
 _SERVING: Final = frozenset({"ready", "dedicated", "paused", "draining"})
 
@@ -47,13 +50,20 @@ class Trial:
         self._words = words
         self._run = versions.path.parent / "run"
         self._asked: int | None = None
+        self._begun = state
+        self._kept = True
         self._child: subprocess.Popen[bytes] | None = None
         self.goes_on = False
         """Whether the child is to be waited for: it serves, or the owner ended it."""
 
     def judge(self) -> State:
         """Start the version and watch it; give what is chosen after that."""
-        self._keep(started(self._state))
+        untried = self._state
+        self._begun = self._keep(started(untried))
+        if not self._kept:
+            # The next start would not know that it has had its chance.
+            output.remark(say("trial.put_off", version=untried.current))
+            return taken_back(untried, "the disk keeps nothing", time.time())
         # What is ignored, as under nohup, stays so.
         heard = [each for each in _ENDS if signal.getsignal(each) is not signal.SIG_IGN]
         before = {number: signal.signal(number, self._received) for number in heard}
@@ -88,7 +98,11 @@ class Trial:
         if child is None:
             raise AssertionError("nothing was started")
         told = False
+        again = time.monotonic()
         while child.poll() is None:
+            if not self._kept and time.monotonic() >= again:
+                again = time.monotonic() + _AGAIN_SECONDS
+                self._keep_late()
             if self._asked is not None and not told:
                 told = True
                 self._tell_to_stop(child)
@@ -102,9 +116,23 @@ class Trial:
         return subprocess.Popen([*tied, str(python), "-P", "-m", "garage_ai.cli", *self._words])
 
     def _keep(self, state: State) -> State:
-        self._versions.save(state)
+        """Keep what is chosen; `wait` tries again what a full disk does not take."""
         self._state = state
+        try:
+            self._versions.save(state)
+        except OSError:
+            self._kept = False
+        else:
+            self._kept = True
         return state
+
+    def _keep_late(self) -> None:
+        """Keep it now, unless something else was chosen meanwhile."""
+        with suppress(NodeError), self._versions.trying():
+            if self._versions.load() == self._begun:
+                self._keep(self._state)
+            else:
+                self._kept = True
 
     def _received(self, number: int, _: object) -> None:
         self._asked = number

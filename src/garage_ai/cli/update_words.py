@@ -62,6 +62,10 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
     ),
     "trial.begun": ("trying version {version}", "prövar version {version}"),
     "trial.won": ("version {version} serves", "version {version} är igång"),
+    "trial.put_off": (
+        "version {version} is tried once the disk has room; the one before goes on",
+        "version {version} prövas när disken har plats; den innan går vidare",
+    ),
     "trial.lost": (
         "version {version} is taken back, the one before goes on: {why}",
         "version {version} tas tillbaka, den innan går vidare: {why}",

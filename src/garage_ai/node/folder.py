@@ -215,8 +215,10 @@ class NodeFolder:
                     pid=pid,
                     folder=self.path,
                 ) from error
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            # For people to read; a disk that is full keeps no agent from its work.
+            with contextlib.suppress(OSError):
+                os.ftruncate(handle, 0)
+                os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
             os.close(handle)

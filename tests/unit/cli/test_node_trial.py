@@ -1,5 +1,7 @@
 """When a version on trial is found to serve, and to whom a command of `gai node` is handed."""
 
+import errno
+import os
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.parts.full_disk import full_disk
 
 from garage_ai.cli import handover, node_trial
 from garage_ai.cli.node_trial import verdict
@@ -122,6 +125,58 @@ def test_a_trial_under_nohup_outlives_its_terminal(
     assert failed.reason == "it ended with status 9"
 
 
+def test_nothing_is_tried_while_the_disk_keeps_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A version that ended without a word of it would be tried again for ever; the old one runs."""
+    versions, chosen = Versions(tmp_path), State("0.2.0", INSTALLED, Trial(60.0))
+    versions.save(chosen)
+    tried = node_trial.Trial(versions, chosen, [])
+    monkeypatch.setattr(tried, "_start", lambda: pytest.fail("it was started"))
+    with full_disk(monkeypatch):
+        state = tried.judge()
+    assert (state.current, tried.goes_on) == (INSTALLED, False)
+    assert versions.load() == chosen, "it is tried once there is room"
+
+
+@pytest.mark.usefixtures("heard")
+@pytest.mark.parametrize("meanwhile", [None, State("0.3.0", "0.2.0", Trial(60.0))])
+def test_what_a_full_disk_did_not_keep_is_kept_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: State | None
+) -> None:
+    """A version that serves is not taken back for want of a word; one chosen since stays chosen."""
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+    class Disk(Versions):
+        refused = waited = False
+
+        def save(self, state: State) -> None:
+            if state.trial is None and not self.refused:
+                self.refused = True
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            super().save(state)
+
+        def load(self) -> State:
+            if self.waited:
+                child.terminate()
+            return super().load()
+
+    versions = Disk(tmp_path)
+    tried = node_trial.Trial(versions, State("0.2.0", INSTALLED, Trial(60.0)), [])
+    serves = Signs(child.pid, "0.2.0", "ready", UP)
+    monkeypatch.setattr(tried, "_start", lambda: child)
+    monkeypatch.setattr(node_trial, "glance", lambda _: serves)
+    with child:
+        served = tried.judge()
+        assert (served, tried.goes_on) == (State("0.2.0", INSTALLED), True)
+        assert versions.load().trial == Trial(60.0, started=True)
+        if meanwhile is not None:
+            versions.save(meanwhile)
+        versions.waited = True
+        tried.wait()
+    assert versions.load() == (meanwhile or served)
+
+
 @pytest.fixture
 def became(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Path, list[str]]]:
     """See what this process would become."""
@@ -149,6 +204,18 @@ def test_every_command_is_handed_to_the_chosen_version(
     words = ["node", command, "--json", f"--data-dir={tmp_path}"]
     handover.hand_over(words)
     assert became == [(python, words)]
+
+
+def test_a_full_disk_keeps_no_agent_from_starting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, became: list[tuple[Path, list[str]]]
+) -> None:
+    """That a version is taken back cannot be kept: this start goes by it, and so does the next."""
+    state = State("0.2.0", INSTALLED, Trial(60.0, started=True))
+    chosen(tmp_path, state)
+    with full_disk(monkeypatch):
+        handover.hand_over(["node", "run", "--data-dir", str(tmp_path)])
+    assert became == []
+    assert Versions(tmp_path).load() == state
 
 
 def test_an_option_of_gai_itself_is_no_way_past_it(

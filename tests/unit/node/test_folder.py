@@ -83,6 +83,23 @@ def test_a_second_agent_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         holder.stdout.close()
 
 
+def test_an_agent_starts_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds its folder without its pid in it, and a second one is refused all the same."""
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    folder = NodeFolder(tmp_path)
+    with folder.lock():
+        pass
+    monkeypatch.setattr(os, "pwrite", full)
+    with folder.lock():
+        assert folder.held
+        with pytest.raises(AlreadyRunning, match="pid unknown"), NodeFolder(tmp_path).lock():
+            pass
+    assert not folder.held
+
+
 def test_a_pause_is_kept(tmp_path: Path) -> None:
     """A paused node stays paused until it is resumed, twice or not."""
     folder = NodeFolder(tmp_path)
