@@ -1,5 +1,6 @@
 """`gai node leave`: from a node back to a PC on which nothing of it is left."""
 
+import contextlib
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Final
@@ -42,11 +43,13 @@ def leave(
     try:
         _stop_agent(folder)
         left = run_async(leave_network(folder, keep_models=keep_models, force=force))
-    except CliError as failed:
+    except BaseException as error:
         if ran:
-            run_async(service.start())
-        if _was_not_reached(failed.__cause__):
-            failed.advice = say("left.away.next")
+            # Also after Ctrl-C: whoever did not leave serves on. Its unit may be gone by then.
+            with contextlib.suppress(CliError):
+                run_async(service.start())
+        if isinstance(error, CliError) and _was_not_reached(error.__cause__):
+            error.advice = say("left.away.next")
         raise
     if as_json:
         output.write_json(left)

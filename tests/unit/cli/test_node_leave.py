@@ -13,27 +13,52 @@ from garage_ai.node.folder import NodeFolder
 from garage_ai.node.gateway_client import GatewayRefused
 from garage_ai.node.leaving import Left
 from garage_ai.node.service.user_manager import NodeService
+from garage_ai.node.status import Status
 
 
-def test_a_service_that_was_stopped_runs_again_when_nothing_came_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An agent that does not end keeps the node in its network, so it serves there on."""
-    told = []
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """See what is done with a service that runs."""
+    seen = []
 
     async def stop(_: NodeService) -> bool:
-        told.append("stop")
+        seen.append("stop")
         return True
 
     async def start(_: NodeService) -> None:
-        told.append("start")
+        seen.append("start")
 
     monkeypatch.setattr(NodeService, "stop", stop)
     monkeypatch.setattr(NodeService, "start", start)
+    return seen
+
+
+def test_a_service_that_was_stopped_runs_again_when_nothing_came_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: list[str]
+) -> None:
+    """An agent that does not end keeps the node in its network, so it serves there on."""
     monkeypatch.setattr(control, "ask_agent", lambda *_, **__: STATUS)
     monkeypatch.setattr(node_leave, "STOP_SECONDS", -1.0)
     done = CliRunner().invoke(node.app, ["leave", "--data-dir", str(tmp_path / "node")])
     assert done.exit_code == 1
+    assert told == ["stop", "start"]
+
+
+@pytest.mark.parametrize("cut", [KeyboardInterrupt, PermissionError])
+def test_a_service_runs_again_whatever_cut_the_leaving_short(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    told: list[str],
+    cut: type[BaseException],
+) -> None:
+    """Ctrl-C while the network is asked, a folder of root's: the node was stopped for nothing."""
+
+    def ask(*_: object, **__: object) -> Status:
+        raise cut
+
+    monkeypatch.setattr(control, "ask_agent", ask)
+    with pytest.raises(cut):
+        node_leave.leave(data_dir=tmp_path / "node")
     assert told == ["stop", "start"]
 
 
