@@ -58,6 +58,14 @@ HOME: Final[dict[str, tuple[str, str]]] = {
         "It stops when you log out. To let it go on: loginctl enable-linger",
         "Den stannar när du loggar ut. Låt den fortsätta med: loginctl enable-linger",
     ),
+    "service.wsl": (
+        "Windows ends this Linux, and the node in it, soon after its last window is closed.",
+        "Windows avslutar det här Linux, och noden i det, strax efter att sista fönstret stängts.",
+    ),
+    "service.wsl.next": (
+        "To let it go on, have Windows start this when you log in: wsl --exec sleep infinity",
+        "Låt Windows starta det här när du loggar in, så fortsätter den: wsl --exec sleep infinity",
+    ),
     "service.state": (
         "{unit}: {state}, starts with the PC: {enabled}",
         "{unit}: {state}, startar med datorn: {enabled}",

@@ -77,7 +77,7 @@ def status(*, data_dir: NodeDir = None, as_json: AsJson = False) -> None:
     output.write(say("service.state", unit=state.unit, state=state.state, enabled=enabled))
     if state.exit_code and not state.runs:
         output.write(say("service.ended", code=state.exit_code, unit=state.unit))
-    _advise_linger(state)
+    _advise(state)
 
 
 def service_of(folder: "NodeFolder") -> "NodeService":
@@ -132,12 +132,15 @@ def _show_made(state: "ServiceState") -> None:
     if state.pid is not None:
         output.write(f"  {mark} {say('service.started', pid=state.pid)}")
     output.write(f"  {say('service.commands', unit=state.unit)}")
-    _advise_linger(state)
+    _advise(state)
 
 
-def _advise_linger(state: "ServiceState") -> None:
+def _advise(state: "ServiceState") -> None:
     if state.linger is False:
         output.remark(say("service.linger"), style="yellow")
+    if state.wsl:
+        output.remark(say("service.wsl"), style="yellow")
+        output.remark(say("service.wsl.next"), style="yellow")
 
 
 def _watched(service: "NodeService", folder: "NodeFolder") -> "ServiceState":

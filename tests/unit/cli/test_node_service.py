@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from garage_ai.cli import node_service
 from garage_ai.cli.node_service import _argv, serve_in_background, wants_service
@@ -64,3 +65,18 @@ def test_a_service_whose_agent_answers_nobody_yet_has_been_made_all_the_same(
     told = capsys.readouterr()
     assert "it runs in the background, pid 7" in told.out
     assert "goes on by itself: its engine is being made ready" in told.err
+
+
+def test_inside_wsl_a_service_ends_with_the_last_window(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Windows counts nothing that systemd has started; its owner hears how the node goes on."""
+
+    async def state(_: NodeService) -> ServiceState:
+        return ServiceState("u", "/u", installed=True, state="active", linger=True, wsl=wsl)
+
+    monkeypatch.setattr(NodeService, "state", state)
+    for wsl in (False, True):
+        done = CliRunner().invoke(node_service.app, ["status", "--data-dir", str(tmp_path)])
+        assert done.exit_code == 0
+        assert ("wsl --exec sleep infinity" in done.output) == wsl

@@ -49,7 +49,8 @@ _SHOWN: Final = "LoadState,ActiveState,SubState,UnitFileState,MainPID,ExecMainSt
 class ServiceState:
     """How the unit is; `state` as systemd says it: active, activating, failed, inactive.
 
-    `exit_code` is that of the agent's last end, `linger` None where nobody knows.
+    `exit_code` is that of the agent's last end, `linger` None where nobody knows. Inside `wsl`
+    Windows ends the system under it: what systemd has started keeps no WSL (microsoft/WSL 9667).
     """
 
     unit: str
@@ -61,6 +62,7 @@ class ServiceState:
     exit_code: int = 0
     restarts: int = 0
     linger: bool | None = None
+    wsl: bool = False
 
     @property
     def runs(self) -> bool:
@@ -97,12 +99,15 @@ class NodeService:
     def absence(self) -> Absence | None:
         """Say why there is no manager for this user; None when there is one."""
         if not (self._root / "run/systemd/system").is_dir():
-            release = self._root / "proc/sys/kernel/osrelease"
-            in_wsl = release.exists() and "microsoft" in release.read_text().lower()
-            return "no_systemd_wsl" if in_wsl else "no_systemd"
+            return "no_systemd_wsl" if self._in_wsl else "no_systemd"
         if not (Path(self._runtime) / "systemd/private").exists():
             return "no_session"
         return None
+
+    @property
+    def _in_wsl(self) -> bool:
+        release = self._root / "proc/sys/kernel/osrelease"
+        return release.exists() and "microsoft" in release.read_text().lower()
 
     def need_manager(self) -> None:
         """Check that there is one. Raises: NoServiceManager."""
@@ -150,9 +155,9 @@ class NodeService:
 
     async def state(self) -> ServiceState:
         """Say how it is."""
-        linger = read_linger(self._root, user_name())
+        linger, wsl = read_linger(self._root, user_name()), self._in_wsl
         if self.absence() is not None:
-            return ServiceState(self.unit, str(self.path), self.installed, linger=linger)
+            return ServiceState(self.unit, str(self.path), self.installed, linger=linger, wsl=wsl)
         said = await self._ask("show", self.unit, f"--property={_SHOWN}")
         told = dict(line.split("=", 1) for line in said.out.splitlines() if "=" in line)
         return ServiceState(
@@ -165,6 +170,7 @@ class NodeService:
             exit_code=_number(told.get("ExecMainStatus")),
             restarts=_number(told.get("NRestarts")),
             linger=linger,
+            wsl=wsl,
         )
 
     async def _ask(self, *words: str, must: bool = True) -> Said:
