@@ -1,5 +1,6 @@
 """The options of `gai node join` and `gai node run` that say how the node is run."""
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -133,11 +134,27 @@ def choose(before: "Choice", said: Said) -> "Choice":
         before = Choice(engine=engine)
     changed = {name: _kept(value) for name, value in said.items() if value}
     if "models" in changed:
-        changed["picked"] = False
+        own = [_placed(before.engine, name) for name in said["models"] or ()]
+        changed |= {"models": tuple(own), "picked": False}
     elif before.picked and changed.get("gpus", before.gpus) != before.gpus:
         # It was picked for other cards.
         changed |= {"models": (), "picked": False}
     return msgspec.structs.replace(before, **changed)
+
+
+def _placed(engine: str, name: str) -> str:
+    """Give the whole path of a file or folder of the owner's: a service runs elsewhere.
+
+    What is written as a name stays one, whatever lies here by that name.
+    """
+    from garage_ai.node.catalogue import is_own
+
+    with contextlib.suppress(RuntimeError):  # ~ of nobody
+        path = Path(name).expanduser().absolute()
+        written_as_path = "/" in name or path.suffix == ".gguf"
+        if engine != "external" and written_as_path and is_own(engine, str(path)):
+            return str(path)
+    return name
 
 
 def _kept(value: object) -> object:

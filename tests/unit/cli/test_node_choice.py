@@ -1,10 +1,12 @@
 """Which cards the owner says, and how it is kept and taken back."""
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
 from garage_ai.cli import node
-from garage_ai.cli.node_choice import choose
+from garage_ai.cli.node_choice import EngineName, choose
 from garage_ai.node.folder import Choice
 
 FIRST = "GPU-5e1f0c2a-0000-4000-8000-000000000001"
@@ -29,6 +31,29 @@ def test_what_was_picked_for_a_card_is_not_kept_for_others() -> None:
     assert choose(picked, {"gpus": [FIRST], "slots": 2}).models == ("big",)
     assert choose(picked, {"gpus": ["none"], "models": ["small"]}).models == ("small",)
     assert choose(Choice(models=("big",)), {"gpus": ["none"]}).models == ("big",)
+
+
+def test_a_model_of_the_owners_is_found_from_wherever_it_is_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A service starts elsewhere than in the folder where the path was typed; names stay names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "my.gguf").touch()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "config.json").touch()
+
+    def chosen(name: str, engine: EngineName = "llamacpp") -> str:
+        (model,) = choose(Choice(), {"engine": engine, "models": [name]}).models
+        return model
+
+    for typed in ("my.gguf", "./my.gguf", "own/../my.gguf", "~/my.gguf"):
+        assert Path(chosen(typed)).samefile(tmp_path / "my.gguf")
+        assert Path(chosen(typed)).is_absolute()
+    assert chosen("./own", engine="vllm") == str(tmp_path / "own")
+    assert chosen("own", engine="vllm") == "own"
+    assert chosen("my.gguf", engine="external") == "my.gguf"
+    assert chosen("./not-here.gguf") == "./not-here.gguf"
 
 
 @pytest.mark.parametrize("word", ["0", "all", "GPU-1", "--privileged"])
