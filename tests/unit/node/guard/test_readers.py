@@ -20,9 +20,10 @@ from garage_ai.node.pauses import Pause
 pytestmark = pytest.mark.anyio
 
 
-def process(proc: Path, pid: int, comm: str, *argv: str) -> None:
+def process(proc: Path, pid: int, comm: str, *argv: str, threads: int = 1) -> None:
     folder = proc / str(pid)
-    folder.mkdir(exist_ok=True)
+    for number in range(threads):
+        (folder / "task" / str(pid + number)).mkdir(parents=True, exist_ok=True)
     (folder / "comm").write_text(f"{comm}\n")
     (folder / "cmdline").write_bytes("".join(f"{word}\0" for word in argv).encode())
 
@@ -33,7 +34,6 @@ def process(proc: Path, pid: int, comm: str, *argv: str) -> None:
         ("factorio", ["/opt/factorio/bin/x64/factorio"], "factorio"),
         ("Cyberpunk2077.e", ["Z:\\games\\Cyberpunk2077.exe", "-launch"], "cyberpunk2077.exe"),
         ("a-game-with-a-l", ["./a-game-with-a-long-name"], "a-game-with-a-long-name"),
-        ("a-game-with-a-l", [], "a-game-with-a-long-name"),
         ("python3", ["minecraft"], "minecraft"),
     ],
 )
@@ -76,6 +76,39 @@ def test_old_processes_are_not_read_at_every_look(tmp_path: Path) -> None:
     found = [programs.running(wanted) for _ in range(SPREAD)]
     assert found[0] == ""
     assert "game" in found
+
+
+def test_a_game_whose_first_thread_has_ended_runs(tmp_path: Path) -> None:
+    """Its arguments are gone with that thread, and its name is not."""
+    process(tmp_path, 10, "a-game-with-a-l", threads=2)
+    wanted = frozenset({"a-game-with-a-long-name"})
+    assert Programs(tmp_path).running(wanted) == "a-game-with-a-long-name"
+
+
+def test_a_game_that_nobody_has_asked_for_its_end_has_ended(tmp_path: Path) -> None:
+    """A launcher may leave it as a zombie, with its name, for as long as it runs itself."""
+    name = f"dead-{os.getpid()}"
+    game = tmp_path / name
+    game.symlink_to(sys.executable)
+    programs, wanted = Programs(), frozenset({name})
+    child = subprocess.Popen([game, "-c", ""], stdin=subprocess.DEVNULL)
+    try:
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert Path(f"/proc/{child.pid}/comm").read_text().strip() == name
+        assert programs.running(wanted) == ""
+    finally:
+        child.kill()
+        child.wait()
+
+
+def test_the_end_of_an_old_game_is_seen_at_once(tmp_path: Path) -> None:
+    """One that is wanted is read at each look, however old it is."""
+    programs, wanted = Programs(tmp_path), frozenset({"game"})
+    process(tmp_path, 10, "game", "./game")
+    for _ in range(max(YOUNG) + 1):
+        assert programs.running(wanted) == "game"
+    process(tmp_path, 10, "game")
+    assert programs.running(wanted) == ""
 
 
 async def test_a_real_process_with_a_listed_name(tmp_path: Path) -> None:

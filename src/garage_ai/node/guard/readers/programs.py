@@ -40,7 +40,9 @@ class Programs:
             if not pid.isdigit():
                 continue
             comm, program, age = self._known.get(pid, ("", "", 0))
-            if age in YOUNG or (int(pid) + self._looks) % SPREAD == 0:
+            # One that is wanted is read each time: it may have ended, or be another by now.
+            matches = _match(comm, program, wanted, short)
+            if matches or age in YOUNG or (int(pid) + self._looks) % SPREAD == 0:
                 comm, program = self._read(pid)
             seen[pid] = (comm, program, age + 1)
             found = found or _match(comm, program, wanted, short)
@@ -52,11 +54,21 @@ class Programs:
         try:
             comm = (self._proc / pid / "comm").read_text(errors="replace").strip().lower()
             line = (self._proc / pid / "cmdline").read_bytes()
+            # One that has ended keeps its name until its parent asks how, which a launcher may
+            # never do. Its arguments are gone at once, as where only its first thread has ended.
+            ended = not line and _threads(self._proc / pid) < 2
         except OSError:
+            return "", ""
+        if ended:
             return "", ""
         called = line.split(b"\0", 1)[0].decode(errors="replace").lower()
         # Wine and Proton show a path as Windows writes it.
         return comm, called.replace("\\", "/").rpartition("/")[2]
+
+
+def _threads(process: Path) -> int:
+    """Count the threads of a process. Raises: OSError."""
+    return len(os.listdir(process / "task"))  # noqa: PTH208 - as above
 
 
 def _match(comm: str, program: str, wanted: frozenset[str], short: dict[str, str]) -> str:
