@@ -5,6 +5,7 @@ The real ones run in `tests/e2e/test_sandbox*.py`; here small programs bear thei
 
 import json
 import os
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from garage_ai.node.sandbox.detect import find_runtime
 from garage_ai.node.sandbox.images import Built, ImageBook, own_name, remove_built
 from garage_ai.node.sandbox.launcher import ContainerLauncher
 from garage_ai.node.sandbox.order import Order, readable
-from garage_ai.node.sandbox.spec import CONTROLLERS, Limits, Runtime
+from garage_ai.node.sandbox.spec import CONTROLLERS, MEBI, Limits, Runtime
 from garage_ai.node.setup import check
 from garage_ai.wire.ids import Digest
 from garage_ai.wire.messages import EngineImage
@@ -105,6 +106,26 @@ async def test_a_command_that_does_not_end_is_ended(stand_in: Stand, tmp_path: P
         await ask(["podman", "ps"], seconds=0.5)
     with pytest.raises(ProcessLookupError):
         os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
+async def test_what_never_stops_talking_fills_no_memory(stand_in: Stand) -> None:
+    """An image of anybody's may write as fast as it can: what is kept is bounded, at both ends."""
+    flood = "head -c 64M /dev/zero"
+    stand_in("podman", f"{flood}; {flood} >&2; echo >&2; echo 'the end' >&2")
+    tracemalloc.start()
+    try:
+        said = await ask(["podman", "run"])
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (said.status, said.words, len(said.out)) == (0, "the end", 4 * MEBI)
+    assert most < 32 * MEBI
+
+
+async def test_a_command_that_does_not_listen_is_heard_all_the_same(stand_in: Stand) -> None:
+    """What it was to be told is more than its pipe holds."""
+    stand_in("podman", "exec <&-; echo well")
+    assert (await ask(["podman", "run"], stdin=bytes(MEBI))).out == "well\n"
 
 
 async def test_what_cannot_be_removed_is_told(stand_in: Stand, tmp_path: Path) -> None:

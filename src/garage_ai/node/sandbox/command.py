@@ -12,7 +12,9 @@ from garage_ai.node.errors import RuntimeBroken
 SECONDS: Final = 30.0
 _ROOT: Final = Path("/")
 _MAX_OUTPUT: Final = 4 * 1024 * 1024
+_MAX_TAIL: Final = 64 * 1024
 _MAX_WORDS: Final = 300
+_PIECE: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,10 @@ async def ask(
         ) from error
     try:
         async with asyncio.timeout(seconds):
-            out, words = await process.communicate(stdin)
+            out, words, _ = await asyncio.gather(
+                _beginning(process.stdout), _end(process.stderr), _tell(process.stdin, stdin)
+            )
+            await process.wait()
     except TimeoutError as error:
         raise RuntimeBroken(
             "`{argv}` did not end within {seconds:g} s.",
@@ -72,9 +77,35 @@ async def ask(
             await process.wait()
     return Said(
         process.returncode or 0,
-        out[:_MAX_OUTPUT].decode("utf-8", "replace"),
+        out.decode("utf-8", "replace"),
         last_words(words.decode("utf-8", "replace")),
     )
+
+
+async def _beginning(stream: asyncio.StreamReader | None) -> bytes:
+    """Read to the end, and keep what came first: what runs inside an image says what it likes."""
+    kept = bytearray()
+    while stream is not None and (piece := await stream.read(_PIECE)):
+        kept += piece[: _MAX_OUTPUT - len(kept)]
+    return bytes(kept)
+
+
+async def _end(stream: asyncio.StreamReader | None) -> bytes:
+    """Read to the end, and keep what came last."""
+    kept = b""
+    while stream is not None and (piece := await stream.read(_PIECE)):
+        kept = (kept + piece)[-_MAX_TAIL:]
+    return kept
+
+
+async def _tell(stream: asyncio.StreamWriter | None, text: bytes | None) -> None:
+    """Say something to a command, as far as it listens."""
+    if stream is None:
+        return
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        stream.write(text or b"")
+        await stream.drain()
+    stream.close()
 
 
 def last_words(text: str) -> str:
