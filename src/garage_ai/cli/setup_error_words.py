@@ -103,6 +103,11 @@ SETUP: Final[dict[str, str]] = {
     "`{name} info` fails: {words}. How to put that right: gai node doctor": (
         "`{name} info` misslyckas: {words}. Hur det rättas till: gai node doctor"
     ),
+    "podman speaks to a service (CONTAINER_HOST, CONTAINER_CONNECTION or `podman system "
+    "connection`), which could run an engine elsewhere and after the agent's end; unset it.": (
+        "podman talar med en tjänst (CONTAINER_HOST, CONTAINER_CONNECTION eller `podman system "
+        "connection`), som kan köra en motor någon annanstans och efter agentens slut; ta bort det."
+    ),
     "{programs} not found: an engine needs one of them for its sandbox. On Debian or Ubuntu: "
     "sudo apt install podman uidmap slirp4netns": (
         "{programs} hittades inte: en motor behöver ett av dem till sin sandlåda. På Debian "

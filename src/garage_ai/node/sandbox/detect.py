@@ -55,6 +55,7 @@ class _Security(msgspec.Struct, rename="camel"):
 class _Host(msgspec.Struct, rename="camel"):
     cgroup_version: str = "v1"
     cgroup_controllers: list[str] | None = None
+    service_is_remote: bool = False
     id_mappings: _IdMaps = msgspec.field(default_factory=_IdMaps)
     security: _Security = msgspec.field(default_factory=_Security)
 
@@ -121,6 +122,11 @@ def read_podman(info: str, *, has_runc: bool) -> Runtime:
     told = _decoded("podman", info, _PodmanInfo)
     host = told.host
     cgroups: Literal[1, 2] = 2 if host.cgroup_version == "v2" else 1
+    if host.service_is_remote:
+        raise RuntimeBroken(
+            "podman speaks to a service (CONTAINER_HOST, CONTAINER_CONNECTION or `podman system "
+            "connection`), which could run an engine elsewhere and after the agent's end; unset it."
+        )
     _check_version("podman", told.version.number, PODMAN_FLOOR)
     _check_seccomp("podman", present=host.security.seccomp_enabled)
     if host.security.rootless:

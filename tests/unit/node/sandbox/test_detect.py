@@ -90,6 +90,12 @@ def test_a_user_without_subordinate_ids_is_told_the_command(maps: object) -> Non
         read_podman(podman(host), has_runc=True)
 
 
+def test_a_podman_of_another_place_fences_nothing_in_here() -> None:
+    """Nor does its client know the options that keep an engine apart."""
+    with pytest.raises(RuntimeBroken, match="CONTAINER_HOST"):
+        read_podman(podman({"serviceIsRemote": True}), has_runc=True)
+
+
 def test_no_container_runs_without_seccomp() -> None:
     """Its absence, or a daemon set to `unconfined`, is refused."""
     host = {"security": {"rootless": True, "seccompEnabled": False}}
