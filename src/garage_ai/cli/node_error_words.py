@@ -22,6 +22,11 @@ _AGENT: Final[dict[str, str]] = {
     "No agent is running from {folder}. Start it with: gai node run": (
         "Ingen agent arbetar från {folder}. Starta den med: gai node run"
     ),
+    "The agent (pid {pid}) does not answer yet: it fetches its model or makes its engine ready. "
+    "Ask again in a while.": (
+        "Agenten (pid {pid}) svarar inte än: den hämtar sin modell eller gör motorn i ordning. "
+        "Fråga igen om en stund."
+    ),
     "The agent did not do it: {error}": "Agenten gjorde det inte: {error}",
     "No node has its home in {folder}. Enrol with: gai node join URL TOKEN": (
         "Ingen nod bor i {folder}. Gå med: gai node join URL TOKEN"

@@ -21,6 +21,7 @@ import structlog
 
 from garage_ai.node.engines.link import socket_path
 from garage_ai.node.errors import NoAgent, NodeError
+from garage_ai.node.folder import NodeFolder
 from garage_ai.node.pauses import Pause
 from garage_ai.node.status import Status
 
@@ -142,12 +143,23 @@ def ask_agent(run: Path, op: Op, *, pause: Pause | None = None) -> Status:
         line = _exchange(run, msgspec.json.encode(Ask(op, pause)) + b"\n")
         answer = _answers.decode(line)
     except (OSError, msgspec.MsgspecError) as error:
-        raise NoAgent(
-            "No agent is running from {folder}. Start it with: gai node run", folder=run.parent
-        ) from error
+        raise _no_answer(NodeFolder(run.parent)) from error
     if answer.status is None:
         raise NoAgent("The agent did not do it: {error}", error=answer.error)
     return answer.status
+
+
+def _no_answer(folder: NodeFolder) -> NoAgent:
+    pid = folder.holder
+    if pid is None:
+        return NoAgent(
+            "No agent is running from {folder}. Start it with: gai node run", folder=folder.path
+        )
+    return NoAgent(
+        "The agent (pid {pid}) does not answer yet: it fetches its model or makes its engine "
+        "ready. Ask again in a while.",
+        pid=pid,
+    )
 
 
 def glance(run: Path) -> Signs:

@@ -199,6 +199,20 @@ class NodeFolder:
             os.close(handle)
         return False
 
+    @property
+    def holder(self) -> int | None:
+        """The process that holds the folder, by its own word; None where it is gone.
+
+        Nothing is locked to find that out, which could keep an agent from starting just then.
+        """
+        try:
+            pid = int((self.path / LOCK).read_text("ascii"))
+            line = Path(f"/proc/{pid}/cmdline").read_bytes()
+        except (OSError, ValueError):
+            return None
+        # Its number may be another's by now.
+        return pid if b"garage_ai" in line else None
+
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the folder for this process. Raises: AlreadyRunning."""
