@@ -82,6 +82,17 @@ async def test_else_it_is_the_official_one_pinned_at_the_first_pull(
     assert (tmp_path / "pulls").read_text().count("\n") == 1
 
 
+async def test_it_is_pinned_as_its_own_repository_has_it(stand_in: Stand, tmp_path: Path) -> None:
+    """Another may have the same image under another digest, which nobody could pull by this name.
+
+    docker names its own registry's repositories without it.
+    """
+    other = "ghcr.io/somebody/mirror@sha256:" + "6" * 64
+    short = OFFICIAL.removeprefix("docker.io/")
+    stand_in("podman", says([{"Id": "5" * 64, "RepoDigests": [other, short]}]))
+    assert await choose_image(PODMAN, tmp_path, None) == OFFICIAL
+
+
 def test_the_command_keeps_an_image_of_ones_own(
     stand_in: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

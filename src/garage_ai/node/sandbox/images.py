@@ -163,16 +163,24 @@ async def pulled(
         )
     if digest:
         return exact
-    found = await inspect(runtime, exact)
-    seen = next((each for each in (found and found.repo_digests) or () if "@sha256:" in each), None)
+    seen = _digest_by(name, await inspect(runtime, exact))
     if seen is None:
         raise NoImage(
             "{program} does not tell the digest of {exact}.",
             program=runtime.program,
             exact=exact,
         )
-    book.pin(image.reference, seen.rpartition("@")[2])
-    return f"{name}@{seen.rpartition('@')[2]}"
+    book.pin(image.reference, seen)
+    return f"{name}@{seen}"
+
+
+def _digest_by(name: str, image: Image | None) -> Digest | None:
+    """Give an image's digest in the repository of that name, else in any that it is known by."""
+    told = [each.rpartition("@") for each in (image.repo_digests if image else None) or ()]
+    digests = [(repository, digest) for repository, _, digest in told if digest[:7] == "sha256:"]
+    # docker leaves out whose repository it is where it is its own.
+    its = [digest for repository, digest in digests if f"/{name}".endswith(f"/{repository}")]
+    return next(iter([*its, *(digest for _, digest in digests)]), None)
 
 
 def own_name(folder: Path) -> str:
