@@ -147,7 +147,7 @@ class GatewaySettings(_Settings):
         int,
         Field(
             ge=0,
-            le=10_000,  # more than a year of a card: whoever asks for that has written nGAI
+            le=100_000_000,  # no entry of the books is larger (rules.MAX_AMOUNT)
             description="GAI to which a member who comes is topped up each month.",
         ),
     ] = 5

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from garage_ai.ledger.models import GAI
+from garage_ai.ledger.rules import MAX_AMOUNT
 from garage_ai.settings import ClientSettings, GatewaySettings
 
 GATEWAY, CLIENT = GatewaySettings.model_fields, ClientSettings.model_fields
@@ -41,8 +43,8 @@ def test_every_path_may_lie_in_the_home(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_a_grant_is_in_gai(monkeypatch: pytest.MonkeyPatch) -> None:
     """One in nGAI is refused at the start: the books would take none, and no member had any."""
-    monkeypatch.setenv("GAI_GRANT", "10000")
-    assert GatewaySettings().grant == 10_000
+    monkeypatch.setenv("GAI_GRANT", str(MAX_AMOUNT // GAI))
+    assert GatewaySettings().grant == MAX_AMOUNT // GAI
     monkeypatch.setenv("GAI_GRANT", "5000000000")
-    with pytest.raises(ValidationError, match="less than or equal to 10000"):
+    with pytest.raises(ValidationError, match="less than or equal to 100000000"):
         GatewaySettings()
