@@ -83,10 +83,11 @@ class Core(Standing):
     @property
     def face(self) -> object:
         """What gateways are told at once when it changes."""
+        full = self._slots.full
         return (
             self.state,
-            self.full,
-            self.full and self._slots.gives_way,
+            full,
+            full and self._slots.gives_way,
             self.engine_told,
             self.offers,
             self.reason,
