@@ -29,7 +29,7 @@ FAULTS: dict[Fault, tuple[str, str]] = {
     "dies": ("src/garage_ai/node/serve.py", "async def serve(*_):\n    raise SystemExit(9)\n"),
     "hangs": (
         "src/garage_ai/node/serve.py",
-        "async def serve(*_):\n    await asyncio.sleep(3600)\n",
+        "import asyncio\n\n\nasync def serve(*_):\n    await asyncio.sleep(3600)\n",
     ),
 }
 
