@@ -36,7 +36,9 @@ class Usage(msgspec.Struct, frozen=True):
 ABSENT: Final = msgspec.Raw()
 
 
-class Delta(msgspec.Struct, frozen=True, gc=False):
+class Said(msgspec.Struct, frozen=True, gc=False):
+    """What one choice says: the whole message of a plain answer, or an event's piece of it."""
+
     content: str | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
@@ -46,7 +48,7 @@ class Delta(msgspec.Struct, frozen=True, gc=False):
 
 
 class Choice(msgspec.Struct, frozen=True, gc=False):
-    delta: Delta | None = None
+    delta: Said | None = None
     text: str | None = None
     finish_reason: str | None = None
     index: Annotated[int, msgspec.Meta(ge=0, lt=MAX_CHOICES)] = 0
@@ -105,8 +107,8 @@ __all__ = [
     "MAX_CHOICES",
     "WORDS",
     "Choice",
-    "Delta",
     "Event",
+    "Said",
     "Usage",
     "is_there",
 ]

@@ -8,22 +8,13 @@ import msgspec
 from garage_ai.network.complaint import UNDECODABLE
 from garage_ai.network.delivered import NOTHING, Delivered
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.events import ABSENT, Usage, is_there
+from garage_ai.network.events import ABSENT, Said, Usage, is_there
 from garage_ai.network.replies import Reader, Seen, StreamReader
 from garage_ai.wire.frames import Route
 
 
-class _Said(msgspec.Struct, frozen=True, gc=False):
-    content: str | None = None
-    reasoning_content: str | None = None
-    reasoning: str | None = None
-    refusal: str | None = None
-    tool_calls: msgspec.Raw = ABSENT
-    function_call: msgspec.Raw = ABSENT
-
-
 class _Turn(msgspec.Struct, frozen=True, gc=False):
-    message: _Said
+    message: Said
     finish_reason: str | None = None
 
 
@@ -46,9 +37,8 @@ class _Chat(msgspec.Struct, frozen=True):
         calls: list[bytes] = []
         for choice in self.results:
             turn = choice.message
-            texts += filter(None, (turn.content, turn.reasoning_content or turn.reasoning))
-            if turn.refusal:
-                texts.append(turn.refusal)
+            thought = turn.reasoning_content or turn.reasoning
+            texts += filter(None, (turn.content, thought, turn.refusal))
             calls += map(bytes, filter(is_there, (turn.tool_calls, turn.function_call)))
         return Delivered(tuple(texts), tuple(calls))
 

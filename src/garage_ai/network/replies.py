@@ -15,7 +15,7 @@ import msgspec
 from garage_ai.network.complaint import UNDECODABLE, error_message
 from garage_ai.network.delivered import Delivered
 from garage_ai.network.errors import BadNodeReply
-from garage_ai.network.events import ABSENT, EVENTS, WORDS, Choice, Delta, Event, Usage, is_there
+from garage_ai.network.events import ABSENT, EVENTS, WORDS, Choice, Event, Said, Usage, is_there
 from garage_ai.wire.whole import GOES_ON
 
 MAX_EVENT: Final = 1 << 20
@@ -273,7 +273,7 @@ class StreamReader(msgspec.Struct):
         ):
             self._beyond_text(choice.index, delta, counted=bool(text))
 
-    def _beyond_text(self, choice: int, delta: Delta, *, counted: bool) -> None:
+    def _beyond_text(self, choice: int, delta: Said, *, counted: bool) -> None:
         thought = delta.reasoning_content or delta.reasoning
         calls = [raw for raw in (delta.tool_calls, delta.function_call) if is_there(raw)]
         if thought or delta.refusal or calls:
