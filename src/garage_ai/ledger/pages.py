@@ -73,20 +73,19 @@ class Collision(Exception):
 async def lock(
     storage: Storage, connection: AsyncConnection, accounts: Sequence[AccountId]
 ) -> dict[AccountId, Position]:
-    """Lock the rows of accounts, sorted, making those that are missing."""
-    locked = await _locked(connection, accounts)
-    missing = [account for account in accounts if account not in locked]
-    if not missing:
-        return locked
-    for account in missing:
-        row = {"account": account, "amount": 0, "leased": 0, "entries": 0}
-        await connection.execute(storage.insert_new(balances).values(row))
-    return await _locked(connection, accounts)
+    """Lock the rows of accounts, sorted, making those that are missing.
 
-
-async def _locked(
-    connection: AsyncConnection, accounts: Sequence[AccountId]
-) -> dict[AccountId, Position]:
+    They are made before any is locked: nobody who waits for one that another has made then holds
+    what that one is about to lock.
+    """
+    there: set[AccountId] = set()
+    for some in chunks(accounts):
+        named = select(balances.c.account).where(balances.c.account.in_(some))
+        there.update(await connection.scalars(named))
+    for account in accounts:
+        if account not in there:
+            row = {"account": account, "amount": 0, "leased": 0, "entries": 0}
+            await connection.execute(storage.insert_new(balances).values(row))
     found: dict[AccountId, Position] = {}
     for some in chunks(accounts):
         statement = (
