@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
-from typing import Final, Literal, NewType
+from typing import Literal, NewType, Self
 
 import msgspec
 
@@ -83,14 +83,6 @@ class Settlement(msgspec.Struct, frozen=True):
         return NanoGai(sum([transfer.amount for transfer in self.transfers]))
 
 
-def together(settlements: Iterable[Settlement]) -> list[Settlement]:
-    """Make one of all that are of the same lease: they add up to the same, in fewer steps."""
-    sums: dict[tuple[LeaseId, AccountId], list[Transfer]] = {}
-    for each in settlements:
-        sums.setdefault((each.lease, each.payer), []).extend(each.transfers)
-    return [Settlement(*lease, tuple(transfers)) for lease, transfers in sums.items()]
-
-
 class Receipt(msgspec.Struct, frozen=True):
     """What a request used, and what it cost where it cost anything: entered together or not at all.
 
@@ -105,16 +97,57 @@ class Receipt(msgspec.Struct, frozen=True):
         return Receipt(self.record.but(charge=None))
 
 
-_BOUNDLESS: Final = 2**200
-_NO_MOMENT: Final = datetime.max.replace(tzinfo=UTC)
-
-
 @dataclass(slots=True)
 class Queued:
     """What is to be added to an account that this transaction has not locked."""
 
     amount: int = 0
     entries: int = 0
+
+
+@dataclass(slots=True)
+class Sums:
+    """What settlements add to rows that nobody has read, where each of them is good and new.
+
+    `paid` is for the accounts that pay here: what each paid in all, and what is added to it.
+    """
+
+    entered: dict[str, Transfer] = field(default_factory=dict)
+    spent: dict[tuple[LeaseId, AccountId], int] = field(default_factory=dict)
+    paid: dict[AccountId, tuple[int, Queued]] = field(default_factory=dict)
+    queued: dict[AccountId, Queued] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settlements: Iterable[Settlement]) -> Self:
+        """Add up. Raises: InvalidTransfer, TransferConflict where one comes twice."""
+        sums = cls()
+        entered, queued = sums.entered, sums.queued
+        payers: dict[AccountId, tuple[int, int]] = {}
+        for settlement in settlements:
+            payer, total = settlement.payer, 0
+            for transfer in settlement.transfers:
+                check_transfer(transfer)
+                if transfer.debit != payer:
+                    raise InvalidTransfer(f"{settlement.lease} is not a lease of whoever is to pay")
+                if transfer.id in entered:
+                    raise TransferConflict(transfer.id)
+                entered[transfer.id] = transfer
+                total += transfer.amount
+                to = queued.get(transfer.credit)
+                if to is None:
+                    to = queued[transfer.credit] = Queued()
+                to.amount += transfer.amount
+                to.entries += 1
+            lease = settlement.lease, payer
+            sums.spent[lease] = sums.spent.get(lease, 0) + total
+            paid, entries = payers.get(payer, (0, 0))
+            payers[payer] = paid + total, entries + len(settlement.transfers)
+        for payer, (total, entries) in payers.items():
+            added = queued.pop(payer, None) or Queued()
+            added.amount -= total
+            added.entries += entries
+            sums.paid[payer] = total, added
+        return sums
 
 
 @dataclass(slots=True)
@@ -131,15 +164,6 @@ class Books:
     known: Mapping[str, Transfer] = field(default_factory=dict)
     entered: dict[str, Transfer] = field(default_factory=dict)
     queued: dict[AccountId, Queued] = field(default_factory=dict)
-
-    @classmethod
-    def unseen(cls, settlements: Iterable[Settlement]) -> "Books":
-        """Make books in which each of these is good, to learn what they add to what is there."""
-        leases = {
-            each.lease: Lease(each.lease, "", each.payer, _BOUNDLESS, 0, _NO_MOMENT)
-            for each in settlements
-        }
-        return cls({each.payer: Position() for each in leases.values()}, leases)
 
     def post(self, transfers: Sequence[Transfer]) -> int:
         """Enter those transfers that are new, all or none of them; give how many.

@@ -5,14 +5,14 @@ locked in the order of their names and leases after them, so that no two transac
 other. On SQLite every writer is alone anyway.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from sqlalchemy import Row, bindparam, delete, literal_column, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.ledger.books import Books, Lease, LeaseId, Position, digest_of
+from garage_ai.ledger.books import Books, Lease, LeaseId, Position, Queued, Sums, digest_of
 from garage_ai.ledger.models import AccountId, Kind, NanoGai, Transfer
 from garage_ai.storage import Change, NewRows, RowChange, RowLock, Storage
 from garage_ai.storage.tables import balances, leases, queued_entries, transfers
@@ -46,23 +46,22 @@ class Inserts:
             storage.row_change(_SPENT, ("row", "payer", "spent")),
         )
 
-    def changes(self, books: Books) -> list[Change]:
+    def changes(self, sums: Sums) -> list[Change]:
         """Say what settlements add to rows that nobody has read.
 
         Of a lease that is not open, not the payer's, or not good for it, no row is written, and
         none of a transfer that is there.
         """
-        positions = sorted(books.positions.items())
-        spent = sorted((each.id, each.payer, each.settled) for each in books.leases.values())
-        entered = sorted(books.entered.values(), key=lambda transfer: transfer.id)
+        paid = sorted(sums.paid.items())
+        entered = sorted(sums.entered.items())
         return [
-            self.payers.change([name for name, _ in positions]),
+            self.payers.change([name for name, _ in paid]),
             self.positions.change(
-                [(name, each.amount, each.leased, each.entries) for name, each in positions]
+                [(name, added.amount, -total, added.entries) for name, (total, added) in paid]
             ),
-            self.leases.change(spent),
-            self.transfers.change([_transfer_row(transfer) for transfer in entered]),
-            self.queued.change(_queued_rows(books)),
+            self.leases.change([(*lease, spent) for lease, spent in sorted(sums.spent.items())]),
+            self.transfers.change([_transfer_row(transfer) for _, transfer in entered]),
+            self.queued.change(_queued_rows(sums.queued)),
         ]
 
 
@@ -84,8 +83,8 @@ async def lock(
         there.update(await connection.scalars(named))
     for account in accounts:
         if account not in there:
-            row = {"account": account, "amount": 0, "leased": 0, "entries": 0}
-            await connection.execute(storage.insert_new(balances).values(row))
+            empty = {"account": account, "amount": 0, "leased": 0, "entries": 0}
+            await connection.execute(storage.insert_new(balances).values(empty))
     found: dict[AccountId, Position] = {}
     for some in chunks(accounts):
         statement = (
@@ -148,7 +147,7 @@ async def write_books(
     rows = [_transfer_row(transfer) for transfer in entered]
     if rows and await inserts.transfers.add(connection, rows) != len(rows):
         raise Collision
-    queued = _queued_rows(books)
+    queued = _queued_rows(books.queued)
     if queued:
         await inserts.queued.add(connection, queued)
     await write_positions(connection, books.positions, before)
@@ -209,8 +208,8 @@ def chunks(items: Sequence[T], size: int = 500) -> Iterator[Sequence[T]]:
         yield items[start : start + size]
 
 
-def _queued_rows(books: Books) -> list[tuple[object, ...]]:
-    return [(account, each.amount, each.entries) for account, each in books.queued.items()]
+def _queued_rows(queued: Mapping[AccountId, Queued]) -> list[tuple[object, ...]]:
+    return [(account, each.amount, each.entries) for account, each in queued.items()]
 
 
 def _transfer_row(transfer: Transfer) -> tuple[object, ...]:

@@ -31,7 +31,6 @@ _PATHS: Final[dict[Kind, frozenset[tuple[AccountClass, AccountClass]]]] = {
 }
 
 
-@lru_cache(maxsize=10_000)
 def class_of(account: AccountId) -> AccountClass:
     """Tell what an account is. Raises: InvalidTransfer."""
     name, colon, owner = account.partition(":")
@@ -47,38 +46,38 @@ def may_go_below_zero(account: AccountId) -> bool:
 
 def check_transfer(transfer: Transfer) -> None:
     """Refuse what may not be, whatever the accounts hold. Raises: InvalidTransfer."""
-    path = class_of(transfer.debit), class_of(transfer.credit)
-    if transfer.kind is Kind.ADJUSTMENT:
-        allowed = (path[0] == "adjustments") != (path[1] == "adjustments")
-    else:
-        allowed = path in _PATHS[transfer.kind]
-    if not allowed:
-        raise InvalidTransfer(f"{transfer.kind} does not go from {path[0]} to {path[1]}")
-    # Whoever uses an own node pays it: the sum is nothing, and the books tell what it did.
-    if transfer.debit == transfer.credit and transfer.kind is not Kind.USE:
-        raise InvalidTransfer(f"{transfer.kind} from an account to itself")
+    _check_way(transfer.kind, transfer.debit, transfer.credit)
     if not 0 < transfer.amount <= MAX_AMOUNT:
         raise InvalidTransfer(f"an amount is from 1 to {MAX_AMOUNT} nGAI, not {transfer.amount}")
-    _check_words(transfer)
-
-
-def _check_words(transfer: Transfer) -> None:
-    """Refuse texts that no row holds, and a repair without its reason."""
-    if not _is_word(transfer.id, MAX_ID):
+    # Of all kinds of white space, only the plain space is printable.
+    key, request, note = transfer.id, transfer.request_id, transfer.note
+    if not (0 < len(key) <= MAX_ID and key.isprintable() and " " not in key):
         raise InvalidTransfer(f"an id is 1 to {MAX_ID} printable characters without spaces")
-    if transfer.request_id is not None and not _is_word(transfer.request_id, MAX_REQUEST):
+    if request is not None and not (
+        0 < len(request) <= MAX_REQUEST and request.isprintable() and " " not in request
+    ):
         raise InvalidTransfer(f"a request's id is 1 to {MAX_REQUEST} printable characters")
-    if transfer.note is not None and (len(transfer.note) > MAX_NOTE or "\0" in transfer.note):
+    if note is not None and (len(note) > MAX_NOTE or "\0" in note):
         raise InvalidTransfer(f"a note is at most {MAX_NOTE} characters, none of them NUL")
-    if transfer.kind is Kind.ADJUSTMENT and not (transfer.note or "").strip():
+    if transfer.kind is Kind.ADJUSTMENT and not (note or "").strip():
         raise InvalidTransfer("an adjustment says why")
     if transfer.at.tzinfo is None:
         raise InvalidTransfer("a moment has a time zone")
 
 
-def _is_word(text: str, longest: int) -> bool:
-    # Of all kinds of white space, only the plain space is printable.
-    return 0 < len(text) <= longest and text.isprintable() and " " not in text
+@lru_cache(maxsize=10_000)
+def _check_way(kind: Kind, debit: AccountId, credit: AccountId) -> None:
+    """Refuse what does not go between two accounts. Raises: InvalidTransfer."""
+    path = class_of(debit), class_of(credit)
+    if kind is Kind.ADJUSTMENT:
+        allowed = (path[0] == "adjustments") != (path[1] == "adjustments")
+    else:
+        allowed = path in _PATHS[kind]
+    if not allowed:
+        raise InvalidTransfer(f"{kind} does not go from {path[0]} to {path[1]}")
+    # Whoever uses an own node pays it: the sum is nothing, and the books tell what it did.
+    if debit == credit and kind is not Kind.USE:
+        raise InvalidTransfer(f"{kind} from an account to itself")
 
 
 __all__ = [

@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from garage_ai.audit.models import Action, Actor, Detail, Entry
 from garage_ai.audit.service import AuditLog
-from garage_ai.ledger.books import Books, Outcome, Receipt, Settlement, payers_of, together
+from garage_ai.ledger.books import Books, Outcome, Receipt, Settlement, Sums, payers_of
 from garage_ai.ledger.errors import InvalidTransfer, LedgerError, TransferConflict
 from garage_ai.ledger.models import AccountId, NanoGai, Transfer, member_of
 from garage_ai.ledger.pages import (
@@ -118,11 +118,8 @@ class Ledger:
         open for it. Raises: InvalidTransfer, TransferConflict, ValueRefused.
         """
         settlements = [each.settlement for each in receipts if each.settlement is not None]
-        books = Books.unseen(settlements)
-        for settlement in together(settlements):
-            books.settle(settlement)
         used = self._usage.change([each.record for each in receipts])
-        return [*self._inserts.changes(books), used]
+        return [*self._inserts.changes(Sums.of(settlements)), used]
 
     async def balance(self, account: AccountId) -> Balance:
         """Tell what an account has; nothing for one that never was. Raises: StorageError."""
