@@ -27,13 +27,12 @@ from garage_ai.ledger import (
     member_account,
 )
 from garage_ai.ledger.charges import Price, apportion, charge, divide, split
-from garage_ai.ledger.metering import Counted, CountSource
 from garage_ai.serving.books import FREE, Bill, Quote, Write
 from garage_ai.serving.errors import BooksUnavailable, InsufficientQuota
 from garage_ai.serving.models import Call
 from garage_ai.serving.reply import OK
 from garage_ai.storage import OPERATOR, MemberId, StorageError
-from garage_ai.storage.usage import UsagePart, UsageRecord
+from garage_ai.storage.usage import UsageRecord
 from garage_ai.wire.ids import Digest, NodeId
 
 _log = structlog.get_logger(__name__)
@@ -111,6 +110,15 @@ class Turns(Protocol):
         """Take what a request cost."""
 
 
+class PaidPart(NamedTuple):
+    """What a node delivered: its place in the answer, and its tokens as the gateway counts them."""
+
+    place: int
+    node: str
+    digest: str
+    tokens: int
+
+
 class _Entry(NamedTuple):
     """What one account gets of a part; `rig` is for those that did not answer themselves."""
 
@@ -184,10 +192,8 @@ class Billing:
             write(receipt)
 
     def _receipt(self, bill: "_HeldBill", record: UsageRecord) -> Receipt:
-        paid = [(n, part) for n, part in enumerate(paid_parts(record)) if is_paid(part)]
-        if not paid:
-            return Receipt(record.but(charge=0))
-        transfers = self._transfers(bill, record, counted_in(record), paid)
+        paid = paid_parts(record)
+        transfers = self._transfers(bill, record, paid) if paid else ()
         if not transfers:
             return Receipt(record.but(charge=0))
         settlement = bill.reservation.settle(transfers)
@@ -198,25 +204,20 @@ class Billing:
         return Receipt(record.but(charge=total), settlement)
 
     def _transfers(
-        self,
-        bill: "_HeldBill",
-        record: UsageRecord,
-        counted: Counted,
-        paid: Sequence[tuple[int, UsagePart]],
+        self, bill: "_HeldBill", record: UsageRecord, paid: Sequence[PaidPart]
     ) -> list[Transfer]:
-        """Say who gets what of those parts that are paid, each with its place in the answer."""
-        each = counted.each or (counted.completion_tokens,)
-        tokens = [(0, each[place]) for place, _ in paid]
-        tokens[0] = (counted.prompt_tokens, tokens[0][1])
+        """Say who gets what of those parts that are paid; the prompt is of the first."""
+        tokens = [(0, part.tokens) for part in paid]
+        tokens[0] = (record.counted_prompt_tokens or 0, paid[0].tokens)
         amounts = apportion(bill.price, tokens, bill.reservation.amount)
-        unmetered = counted.source == "rule"
+        metered = record.count_source == "tokenizer"
         payer, request = member_account(record.member), record.request_id
         transfers: list[Transfer] = []
-        for (place, part), amount in zip(paid, amounts, strict=True):
-            earners = () if unmetered else self._earners.earners(part.node, part.digest)
+        for part, amount in zip(paid, amounts, strict=True):
+            earners = self._earners.earners(part.node, part.digest) if metered else ()
             for name, kind, to, share, rig, note in self._entries(amount, earners):
                 if share:
-                    key = f"{name}:{request}:{place}{rig}"
+                    key = f"{name}:{request}:{part.place}{rig}"
                     transfers.append(
                         Transfer(key, kind, payer, to, share, record.at, request, note)
                     )
@@ -266,41 +267,26 @@ def is_free(key: Key) -> bool:
     return key.member == OPERATOR and "admin" in key.scopes
 
 
-def parts_of(record: UsageRecord) -> Sequence[UsagePart]:
-    """Give what each node did, also where one did it all."""
-    if record.parts or record.node is None:
-        return record.parts
-    return [
-        UsagePart(
-            record.node,
-            record.digest or "",
-            record.prompt_tokens,
-            record.completion_tokens,
-            record.content_events,
-            record.outcome,
-            None,
-        )
-    ]
+def paid_parts(record: UsageRecord) -> list[PaidPart]:
+    """Give the parts of an answer that are paid: delivered to the client, and no fault.
 
-
-def counted_in(record: UsageRecord) -> Counted:
-    """Give what the gateway has counted; nothing where nothing went to the client."""
-    completion = record.counted_completion_tokens or 0
-    each = tuple([part.counted_tokens or 0 for part in record.parts]) or (completion,)
-    source: CountSource = "tokenizer" if record.count_source == "tokenizer" else "rule"
-    return Counted(record.counted_prompt_tokens or 0, completion, source, each)
-
-
-def paid_parts(record: UsageRecord) -> Sequence[UsagePart]:
-    """Give the parts of an answer that reached the client; a plain one does whole or not at all."""
+    A plain answer is delivered whole or not at all.
+    """
     if not record.stream and record.outcome != OK:
-        return ()
-    return parts_of(record)
+        return []
+    if record.parts:
+        return [
+            PaidPart(place, part.node, part.digest, part.counted_tokens or 0)
+            for place, part in enumerate(record.parts)
+            if _is_paid(part.outcome, part.content_events)
+        ]
+    if record.node is None or not _is_paid(record.outcome, record.content_events):
+        return []
+    return [PaidPart(0, record.node, record.digest or "", record.counted_completion_tokens or 0)]
 
 
-def is_paid(part: UsagePart) -> bool:
-    """Tell whether a part is paid: something was delivered of it, and it was no fault."""
-    return (part.content_events > 0 or part.outcome == OK) and part.outcome not in FAULTS
+def _is_paid(outcome: str, content_events: int) -> bool:
+    return (content_events > 0 or outcome == OK) and outcome not in FAULTS
 
 
 __all__ = [

@@ -48,7 +48,6 @@ from garage_ai.serving import (
     Service,
     ServingError,
 )
-from garage_ai.serving.billing import parts_of
 from garage_ai.serving.recount import Done
 from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.tables import transfers, usage
@@ -113,13 +112,14 @@ class Believing(Recount):
     def begin(
         self, call: Call, record: UsageRecord, delivered: Sequence[Delivered], done: Done
     ) -> None:
-        told = [each.completion_tokens for each in parts_of(record)]
+        whose = record.parts or (record,)
+        told = [each.completion_tokens for each in whose]
         # Embeddings are no text: an engine that tells no completion has told all there is.
         if call.route == "embeddings":
             told = [count or 0 for count in told]
         each = [
             part.content_events if count is None else count
-            for part, count in zip(parts_of(record), told, strict=True)
+            for part, count in zip(whose, told, strict=True)
         ]
         prompt = record.prompt_tokens
         parts = zip(record.parts, each, strict=False)
