@@ -51,7 +51,7 @@ from garage_ai.serving import (
 from garage_ai.serving.recount import Done
 from garage_ai.storage import OPERATOR, MemberId, Storage
 from garage_ai.storage.tables import transfers, usage
-from garage_ai.storage.usage import UsageRecord
+from garage_ai.storage.usage import UsagePart, UsageRecord
 from garage_ai.wire.frames import Accepted, Data, End, Fail, Route
 from garage_ai.wire.ids import NodeId
 
@@ -112,7 +112,7 @@ class Believing(Recount):
     def begin(
         self, call: Call, record: UsageRecord, delivered: Sequence[Delivered], done: Done
     ) -> None:
-        whose = record.parts or (record,)
+        whose: Sequence[UsagePart | UsageRecord] = record.parts or (record,)
         told = [each.completion_tokens for each in whose]
         # Embeddings are no text: an engine that tells no completion has told all there is.
         if call.route == "embeddings":
