@@ -71,6 +71,7 @@ class ScriptedEngine:
         self._tls = tls
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._stopped = False
         self.connections = 0
         self.port = 0
 
@@ -84,6 +85,7 @@ class ScriptedEngine:
 
     async def stop(self) -> None:
         """Close everything. Raises what a script raised that was no end of a connection."""
+        self._stopped = True
         if self._server is not None:
             self._server.close()
         for task in self._tasks:
@@ -95,6 +97,9 @@ class ScriptedEngine:
                 raise result
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._stopped:  # who called at the last moment is nobody's task any more
+            writer.transport.abort()
+            return
         script = self._scripts[min(self.connections, len(self._scripts) - 1)]
         self.connections += 1
         task = asyncio.ensure_future(self._follow(script, Talk(reader, writer), writer))

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_nobody_waits_for_each_other_where_accounts_are_new(storage: Storage) -> None:
     """Neither who locks first and finds one missing, nor who has made one, holds the others up."""
-    chance = random.Random(7)  # noqa: S311 - which accounts
+    chance = random.Random(7)
     for step in range(60):
         names = [AccountId(f"member:m{step}-{number}") for number in range(12)]
         asked = [sorted(chance.sample(names, 9)) for _ in range(8)]

@@ -195,7 +195,8 @@ async def test_a_gang_of_one_has_its_pipeline(tmp_path: Path) -> None:
 async def test_a_rig_that_nobody_hears_serves_alone(tmp_path: Path) -> None:
     """Where it can; else the owner reads that it has failed, and why."""
     places = free_places()
-    deaf = await asyncio.start_server(lambda *_: None, *places[0])
+    callers: list[asyncio.StreamWriter] = []
+    deaf = await asyncio.start_server(lambda _, writer: callers.append(writer), *places[0])
     party = Party(tmp_path / "one", A, places, evenly)
     pair = Party(tmp_path / "two", A, places, evenly, wish=Wished(tensor=2))
     try:
@@ -209,6 +210,9 @@ async def test_a_rig_that_nobody_hears_serves_alone(tmp_path: Path) -> None:
     finally:
         deaf.close()
         await asyncio.gather(party.engine.stop(), pair.engine.stop())
+        for each in callers:
+            each.close()
+            await each.wait_closed()
 
 
 @pytest.mark.timeout(60)
