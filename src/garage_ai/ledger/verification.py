@@ -1,6 +1,7 @@
 """The books checked from their first entry: what balances should be, and what they are."""
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -23,6 +24,8 @@ from garage_ai.storage.tables import (
     transfers,
     unaccounted,
 )
+
+_Positions = dict[AccountId, Position]
 
 VERIFY_SECONDS: Final = 3600.0
 _BATCH: Final = 1000
@@ -92,9 +95,13 @@ async def verify(storage: Storage) -> Verification:
     """
     seen = Verification()
     async with storage.read(VERIFY_SECONDS) as connection:
-        computed = await _entered(connection, seen)
-        found = await _projected(connection, seen)
-        leased = await _leased(connection, seen)
+        computed, found, leased = _Positions(), _Positions(), dict[AccountId, int]()
+        with _readable(seen, "transfers"):
+            await _enter(connection, seen, computed)
+        with _readable(seen, "balances"):
+            await _project(connection, seen, found)
+        with _readable(seen, "leases"):
+            await _lease(connection, seen, leased)
         rows = await connection.execute(
             select(func.count(), func.coalesce(func.sum(unaccounted.c.amount), 0)).select_from(
                 unaccounted
@@ -146,9 +153,17 @@ def _said(position: Position) -> str:
     return f"{position.amount} ({position.leased} leased, {position.entries} entries)"
 
 
-async def _entered(connection: AsyncConnection, seen: Verification) -> dict[AccountId, Position]:
+@contextmanager
+def _readable(seen: Verification, rows: str) -> Iterator[None]:
+    """Note a row that holds what is no number or moment: SQLite keeps whatever is written there."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        seen.found(rows, f"a row cannot be read: {error}")
+
+
+async def _enter(connection: AsyncConnection, seen: Verification, computed: _Positions) -> None:
     """Add up all transfers, checking each."""
-    computed: dict[AccountId, Position] = {}
     statement = select(transfers).order_by(transfers.c.seq)
     async with connection.stream(statement.execution_options(yield_per=_BATCH)) as rows:
         async for row in rows:
@@ -156,7 +171,7 @@ async def _entered(connection: AsyncConnection, seen: Verification) -> dict[Acco
             try:
                 transfer = transfer_of(row)
                 check_transfer(transfer)
-            except (InvalidTransfer, ValueError) as error:
+            except (InvalidTransfer, TypeError, ValueError) as error:
                 seen.found(f"transfer {row.id}", str(error))
                 continue
             if digest_of(transfer) != row.digest:
@@ -166,25 +181,24 @@ async def _entered(connection: AsyncConnection, seen: Verification) -> dict[Acco
                 seen.adjusted += transfer.amount * (1 if transfer.debit == ADJUSTMENTS else -1)
             for account, amount in sides(transfer):
                 computed[account] = computed.get(account, Position()).moved(amount)
-    return computed
 
 
-async def _projected(connection: AsyncConnection, seen: Verification) -> dict[AccountId, Position]:
-    """Give balances with what is queued for them."""
-    found: dict[AccountId, Position] = {}
+async def _project(connection: AsyncConnection, seen: Verification, found: _Positions) -> None:
+    """Take balances with what is queued for them."""
     async for row in await connection.stream(select(balances)):
-        found[AccountId(row.account)] = Position(row.amount, row.leased, row.entries)
+        numbers = map(int, (row.amount, row.leased, row.entries))
+        found[AccountId(row.account)] = Position(*numbers)
         seen.accounts += 1
     async for row in await connection.stream(select(queued_entries)):
         account = AccountId(row.account)
         found[account] = found.get(account, Position()).moved(row.amount, row.entries)
         seen.queued += row.entries
-    return found
 
 
-async def _leased(connection: AsyncConnection, seen: Verification) -> dict[AccountId, int]:
+async def _lease(
+    connection: AsyncConnection, seen: Verification, leased: dict[AccountId, int]
+) -> None:
     """Add up what open leases have not settled."""
-    leased: dict[AccountId, int] = {}
     async for row in await connection.stream(select(leases)):
         if not 0 <= row.settled <= row.amount:
             seen.found(f"lease {row.id}", f"has settled {row.settled} of {row.amount}")
@@ -192,7 +206,6 @@ async def _leased(connection: AsyncConnection, seen: Verification) -> dict[Accou
             seen.open_leases += 1
             payer = AccountId(row.payer)
             leased[payer] = leased.get(payer, 0) + row.amount - row.settled
-    return leased
 
 
 def _compare(

@@ -27,6 +27,10 @@ WRONG = "UPDATE balances SET amount = 1, leased = 2 WHERE account = 'member:mbr_
 
 @pytest.fixture
 async def books(ledger: Ledger, storage: Storage) -> Ledger:
+    return await _make_books(ledger, storage)
+
+
+async def _make_books(ledger: Ledger, storage: Storage) -> Ledger:
     """Keep books with a bit of everything: balances, queued entries, leases open and closed."""
     leases = Leases(storage, "g1")
     await ledger.post([grant("g1", A, 1000), grant("g2", B, 500)])
@@ -46,6 +50,10 @@ async def books(ledger: Ledger, storage: Storage) -> Ledger:
 
 @pytest.fixture
 async def beside(books: Ledger, storage: Storage) -> Ledger:
+    return await _make_beside(books, storage)
+
+
+async def _make_beside(books: Ledger, storage: Storage) -> Ledger:
     """Keep beside them what a gateway that is gone left, and a grant that was decided."""
     await Leases(storage, "g2").sweep(grace=-86_400)
     given = RewardBook(storage, books)
@@ -99,6 +107,30 @@ async def test_a_changed_row_is_found(books: Ledger, storage: Storage, statement
     """One row changed, added or taken away in any table does not go unseen."""
     await tamper(storage, statement)
     seen = await books.verify()
+    assert not seen.sound
+    assert seen.findings
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE transfers SET amount = 'much' WHERE id = 'u1'",
+        "UPDATE transfers SET at = 'then' WHERE id = 'u1'",
+        "UPDATE balances SET amount = 'much' WHERE account = 'member:mbr_anna'",
+        "UPDATE queued_entries SET amount = 'much' WHERE account = 'fee'",
+        "UPDATE leases SET settled = 'much' WHERE id = 'l0'",
+        "UPDATE leases SET expires_at = 'then' WHERE id = 'l0'",
+        "UPDATE unaccounted SET amount = 'much' WHERE lease = 'l0'",
+        "UPDATE usage SET charge = 'much' WHERE request_id = 'u1'",
+        "UPDATE rewards SET amount = 'much'",
+    ],
+)
+async def test_what_is_no_number_is_found(file_storage: Storage, statement: str) -> None:
+    """SQLite keeps whatever somebody writes into a column; it is told in words."""
+    ledger = Ledger(file_storage)
+    await _make_beside(await _make_books(ledger, file_storage), file_storage)
+    await tamper(file_storage, statement)
+    seen = await ledger.verify()
     assert not seen.sound
     assert seen.findings
 
