@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from garage_ai.accounts.administrators import require_another_admin
 from garage_ai.accounts.bounds import require_room
 from garage_ai.accounts.errors import IdempotencyConflict, KeyNotFound
-from garage_ai.accounts.limit_book import write_limits
+from garage_ai.accounts.limit_book import told, write_limits
 from garage_ai.accounts.limit_models import NONE, LimitSettings, subject_of
 from garage_ai.accounts.listing import read_page
 from garage_ai.accounts.members import require_member
@@ -118,7 +118,8 @@ async def insert_key(
             await require_room(
                 connection, keys, keys.c.revoked_at.is_(None), key.member, key.created_at
             )
-            entry = Entry(action, by, key.id, key.member, {"scopes": " ".join(sorted(key.scopes))})
+            details = {"scopes": " ".join(sorted(key.scopes)), **told(NONE, limits)}
+            entry = Entry(action, by, key.id, key.member, details)
             await AuditLog(storage).record(connection, entry)
             if not limits.is_empty:
                 await write_limits(connection, subject_of(key.id), limits, is_new=True)

@@ -117,7 +117,8 @@ class LimitBook:
                 await require_another_admin(connection, by, ending, utc_now(), after.expires_at)
             await write_limits(connection, subject, after, is_new=row is None)
             if after != before:
-                entry = _entry(owner, member, before, after, by)
+                action = Action.MEMBER_LIMITED if owner == member else Action.KEY_LIMITED
+                entry = Entry(action, by, owner, member, told(before, after))
                 await AuditLog(self._storage).record(connection, entry)
         self._known[subject] = after
         self.on_change()
@@ -166,14 +167,10 @@ def _ends_sooner(before: LimitSettings, after: LimitSettings) -> bool:
     return before.expires_at is None or after.expires_at < before.expires_at
 
 
-def _entry(
-    owner: KeyId | MemberId, member: str, before: LimitSettings, after: LimitSettings, by: Actor
-) -> Entry:
-    """Say which limits are others now, and what they are."""
+def told(before: LimitSettings, after: LimitSettings) -> dict[str, Detail]:
+    """Say for the log which limits are others now, and what they are."""
     old, new = _values(before), _values(after)
-    changed = {name: _detail(new[name]) for name in new if new[name] != old[name]}
-    action = Action.MEMBER_LIMITED if owner == member else Action.KEY_LIMITED
-    return Entry(action, by, owner, member, changed)
+    return {name: _detail(new[name]) for name in new if new[name] != old[name]}
 
 
 def _detail(value: object) -> Detail:
@@ -204,4 +201,4 @@ def _settings(row: Row[tuple[object, ...]]) -> LimitSettings:
     return LimitSettings(**fields)
 
 
-__all__ = ["LimitBook", "write_limits"]
+__all__ = ["LimitBook", "told", "write_limits"]
