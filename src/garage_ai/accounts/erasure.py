@@ -11,6 +11,8 @@ from typing import Final
 from sqlalchemy import (
     Column,
     ColumnElement,
+    Table,
+    bindparam,
     case,
     delete,
     func,
@@ -72,18 +74,9 @@ async def erase_member(
 
 
 async def _end_keys(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
-    return (
-        await connection.execute(
-            update(keys)
-            .where(keys.c.member_id == member)
-            .values(
-                name=FORGOTTEN,
-                region=None,
-                idempotency_key=None,
-                revoked_at=_once(keys.c.revoked_at, now),
-            )
-        )
-    ).rowcount
+    forgotten = {"name": FORGOTTEN, "region": None, "idempotency_key": None}
+    ended = {"revoked_at": _once(keys.c.revoked_at, now)}
+    return await _change_each(connection, keys, member, forgotten | ended)
 
 
 async def _end_tokens(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
@@ -105,17 +98,9 @@ async def _end_nodes(connection: AsyncConnection, member: MemberId, now: datetim
     """End the nodes. Their public keys stay: they keep a removed node from coming back."""
     mine = select(nodes.c.id).where(nodes.c.member_id == member)
     await connection.execute(delete(benchmarks).where(benchmarks.c.node_id.in_(mine)))
-    return (
-        await connection.execute(
-            update(nodes)
-            .where(nodes.c.member_id == member)
-            .values(
-                name=FORGOTTEN,
-                region=None,
-                removed_at=_once(nodes.c.removed_at, now),
-            )
-        )
-    ).rowcount
+    forgotten = {"name": FORGOTTEN, "region": None}
+    ended = {"removed_at": _once(nodes.c.removed_at, now)}
+    return await _change_each(connection, nodes, member, forgotten | ended)
 
 
 async def _end_invites(connection: AsyncConnection, member: MemberId, now: datetime) -> None:
@@ -137,22 +122,18 @@ async def _end_invites(connection: AsyncConnection, member: MemberId, now: datet
 
 async def _end_batches(connection: AsyncConnection, member: MemberId, now: datetime) -> None:
     """End batches and doom files; the keeper of batches clears away bytes and items at once."""
-    running = case((batches.c.status.in_(_RUNNING), "cancelled"), else_=batches.c.status)
-    ended = case((batches.c.status.in_(_RUNNING), now), else_=batches.c.cancelled_at)
-    await connection.execute(
-        update(batches)
-        .where(batches.c.member_id == member)
-        .values(
-            status=running,
-            cancelled_at=ended,
-            finalizing_at=_once(batches.c.finalizing_at, now),
-            metadata=None,
-            errors=None,
-            idempotency_key=None,
-            holder=None,
-            due_at=now,
-        )
-    )
+    runs = or_(*(batches.c.status == each for each in _RUNNING))
+    running = case((runs, "cancelled"), else_=batches.c.status)
+    ended = case((runs, now), else_=batches.c.cancelled_at)
+    values = {
+        "status": running,
+        "cancelled_at": ended,
+        "finalizing_at": _once(batches.c.finalizing_at, now),
+        **dict.fromkeys(("metadata", "errors", "idempotency_key", "holder")),
+        "due_at": now,
+    }
+    await _change_each(connection, batches, member, values)
+    # Behind the batches: whoever registers a batch's files has the batch first.
     await connection.execute(
         update(files)
         .where(files.c.member_id == member)
@@ -195,6 +176,22 @@ async def _forget_words(connection: AsyncConnection, member: MemberId) -> None:
     named, unknown = usage.c.caller_id.is_not(None), usage.c.outcome == "model_not_found"
     await connection.execute(update(usage).where(mine, named).values(caller_id=None))
     await connection.execute(update(usage).where(mine, unknown).values(model=FORGOTTEN))
+
+
+async def _change_each(
+    connection: AsyncConnection, table: Table, member: MemberId, values: Mapping[str, object]
+) -> int:
+    """Change a member's rows one after another, and give how many there are.
+
+    In the order of their ids, in which gateways that write several of them go, too: all at once
+    they would be locked as they lie on the disk, and each could wait for the other.
+    """
+    found = await connection.scalars(select(table.c.id).where(table.c.member_id == member))
+    rows = [{"row": each} for each in sorted(found)]
+    if rows:
+        this = update(table).where(table.c.id == bindparam("row"))
+        await connection.execute(this.values(values), rows)
+    return len(rows)
 
 
 def _once(column: Column[datetime], now: datetime) -> ColumnElement[datetime]:

@@ -197,10 +197,12 @@ class Finalising:
             "reserved": batch.reserved if is_begun else 0,
             "due_at": self._clock(),
         }
+        values |= {"output_file_id": output.id, "error_file_id": errors.id}
         async with self._storage.write() as connection:
-            for name, file in (("output_file_id", output), ("error_file_id", errors)):
-                values[name] = await file.register(connection)
+            # The batch before its files: in this order an erasure has them, too.
             await hold.change(connection, values)
+            await output.register(connection)
+            await errors.register(connection)
         output.keep()
         errors.keep()
 
@@ -215,6 +217,11 @@ class ResultFile:
         self._file: StoredFile | None = None
         self._writing: Writing | None = None
         self._size = 0
+
+    @property
+    def id(self) -> FileId | None:
+        """What it is called, None without one."""
+        return None if self._file is None else self._file.id
 
     async def write(self, data: bytes) -> None:
         """Append whole lines. Raises: FileStoreUnavailable, StorageError."""
@@ -232,14 +239,13 @@ class ResultFile:
         if self._writing is not None:
             await self._writing.commit()
 
-    async def register(self, connection: AsyncConnection) -> FileId | None:
-        """Let the file be there, in the caller's transaction; gives its id, None without one."""
+    async def register(self, connection: AsyncConnection) -> None:
+        """Let the file be there, if it was made, in the caller's transaction."""
         if self._file is None:
-            return None
+            return
         expires = self._batch.output_expires_s
         kept = None if expires is None else timedelta(seconds=expires)
         await self._files.register(connection, self._file, self._size, kept)
-        return self._file.id
 
     def keep(self) -> None:
         """Note that the file is registered for good."""

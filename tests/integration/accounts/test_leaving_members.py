@@ -5,9 +5,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Table, insert, select
 from tests.parts.batches import add_batch
 from tests.parts.enrolling import enrolled
+from tests.parts.locks import until_somebody_waits
 from tests.unit.wire.test_benchmarks import BENCHMARK
 
 from garage_ai.accounts import (
@@ -34,8 +35,8 @@ from garage_ai.accounts import (
 from garage_ai.audit.models import Actor
 from garage_ai.batch import Files, Folder
 from garage_ai.ledger.proxied import Mappings, UnknownMember
-from garage_ai.storage import Storage
-from garage_ai.storage.tables import batches, files, metadata, usage
+from garage_ai.storage import KeyId, LastSeen, Storage
+from garage_ai.storage.tables import batches, files, keys, metadata, nodes, usage
 from garage_ai.wire.benchmarks import sign_benchmark
 from garage_ai.wire.identity import NodeIdentity
 from garage_ai.wire.ids import Digest
@@ -254,3 +255,34 @@ async def found(storage: Storage, *words: str) -> set[str]:
             if any(word in repr(rows) for word in words):
                 holding.add(table.name)
     return holding
+
+
+@pytest.mark.parametrize("table", [keys, nodes], ids=["keys", "nodes"])
+async def test_an_erasure_and_last_moments_do_not_wait_for_each_other(
+    storage: Storage, table: Table
+) -> None:
+    """Both change rows in the order of Python's alphabet, however they lie and the server sorts."""
+    now, ids = datetime.now(UTC), ("x_b", "x_B")
+    anna = await Members(storage).add("Anna")
+    seen = LastSeen(storage)
+    async with storage.write() as connection:
+        for each in ids:
+            values = {"id": each, "member_id": anna.id, "name": "x", "created_at": now}
+            if table is keys:
+                values |= {"digest": each.encode(), "scopes": "inference"}
+                seen.key(KeyId(each), now)
+            else:
+                values |= {"public_key": each, "trust": "unverified"}
+                seen.node(each, now)
+            await connection.execute(insert(table).values(values))
+    async with storage.write() as connection:
+        await connection.execute(select(table.c.id).where(table.c.id == "x_B").with_for_update())
+        writing = asyncio.create_task(seen._write())
+        await until_somebody_waits(connection)
+        erasing = asyncio.create_task(Members(storage).erase(anna.id, "Anna"))
+        await until_somebody_waits(connection, 2)
+    await writing
+    assert (await erasing).erased_at is not None
+    moment = keys.c.last_used_at if table is keys else nodes.c.last_seen_at
+    async with storage.read() as connection:
+        assert [*await connection.scalars(select(moment))] == [now, now]

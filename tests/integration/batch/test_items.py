@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Column, insert, select, update
 from tests.parts.batches import add_batch, counts, now, states
+from tests.parts.locks import until_somebody_waits
 from tests.parts.money import A, grant, settlement, use
 
+from garage_ai.accounts.erasure import erase_member
 from garage_ai.batch import BatchId
 from garage_ai.batch.worker import statements
 from garage_ai.batch.worker.items import LOST, Ended, Item, Items
@@ -303,3 +305,26 @@ async def test_a_batch_that_is_finalised_takes_no_more(storage: Storage) -> None
         await connection.execute(update(batches).values(status="finalizing", finalizing_at=now()))
     assert not await items.end([ended(item)])
     assert await states(storage, "batch_1") == {1: "leased"}
+
+
+async def test_items_end_while_their_member_is_erased(storage: Storage) -> None:
+    """Several batches are changed in the order of their ids, however they lie: nobody waits."""
+    for batch in ("batch_2", "batch_1"):
+        await add_batch(storage, batch, 1)
+    items = items_of(storage)
+    claimed = await items.claim({"batch_1": 1, "batch_2": 1})
+
+    async def erase() -> None:
+        async with storage.write(in_turn=True) as connection:
+            await erase_member(connection, OPERATOR, now())
+
+    async with storage.write() as connection:
+        first = select(batches.c.id).where(batches.c.id == "batch_1")
+        await connection.execute(first.with_for_update())
+        ending = asyncio.create_task(items.end([ended(item) for item in claimed]))
+        await until_somebody_waits(connection)
+        erasing = asyncio.create_task(erase())
+        await until_somebody_waits(connection, 2)
+    assert await ending
+    await erasing
+    assert [await counts(storage, each) for each in ("batch_1", "batch_2")] == [(1, 1, 0)] * 2

@@ -6,11 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert, select, text, update
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import insert, select, update
 from tests.parts.batch_room import Room, change, line
 from tests.parts.batch_worker import finish, work
+from tests.parts.locks import until_somebody_waits
 
+from garage_ai.accounts.erasure import erase_member
 from garage_ai.batch import (
     Batch,
     BatchEnded,
@@ -25,16 +26,6 @@ from garage_ai.batch.requests import Line, LineSplitter
 from garage_ai.storage.tables import batch_items, batches, leases
 
 pytestmark = pytest.mark.anyio
-
-
-async def until_somebody_waits(connection: AsyncConnection) -> None:
-    """Wait for another transaction to stand before a row of this one; SQLite has one at a time."""
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    async with asyncio.timeout(20):
-        while (  # noqa: ASYNC110  # the server tells nobody
-            connection.dialect.name == "postgresql" and not await connection.scalar(waiting)
-        ):
-            await asyncio.sleep(0.005)
 
 
 async def test_an_ended_batch_leaves_no_items(room: Room) -> None:
@@ -252,6 +243,40 @@ async def test_files_of_an_end_in_doubt_stay(room: Room, monkeypatch: pytest.Mon
     ended = await room.batches.get(room.key.member, batch.id)
     assert ended.status == "completed"
     assert len(await room.read(ended.output_file_id)) == 1
+
+
+async def test_a_batch_ends_while_its_member_is_erased(
+    room: Room, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither waits for the other: both have the batch before its files."""
+    finish, written, may_go_on = ResultFile.finish, asyncio.Event(), asyncio.Event()
+
+    async def pause(self: ResultFile) -> None:
+        await finish(self)
+        written.set()
+        await may_go_on.wait()
+
+    async def erase() -> None:
+        async with room.storage.write(in_turn=True) as erasing:
+            await erase_member(erasing, room.key.member, datetime.now(UTC))
+
+    monkeypatch.setattr(ResultFile, "finish", pause)
+    batch = await room.ends(await room.submit([line(1)]), "in_progress")
+    await work(room.storage, batch.id)
+    room.keeper.wake()
+    async with asyncio.timeout(30):
+        await written.wait()
+    async with room.storage.write() as connection:
+        its = select(batches.c.id).where(batches.c.id == batch.id)
+        await connection.execute(its.with_for_update())
+        erasing = asyncio.create_task(erase())
+        await until_somebody_waits(connection)
+        may_go_on.set()
+        await until_somebody_waits(connection, 2)
+    await erasing
+    assert (await room.batches.get(room.key.member, batch.id)).status == "cancelled"
+    await room.cleared(batch)
+    assert room.keeper.failures == 0
 
 
 async def test_what_cannot_be_read_ends_with_its_window(
