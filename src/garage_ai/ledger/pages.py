@@ -72,19 +72,19 @@ class Collision(Exception):
 async def lock(
     storage: Storage, connection: AsyncConnection, accounts: Sequence[AccountId]
 ) -> dict[AccountId, Position]:
-    """Lock the rows of accounts, sorted, making those that are missing.
+    """Lock the rows of accounts, making those that are missing.
 
-    They are made before any is locked: nobody who waits for one that another has made then holds
-    what that one is about to lock.
+    More than fit into one statement come in the order of the server's alphabet. They are made
+    before any is locked: nobody who waits for one that another has made then holds what that one
+    is about to lock.
     """
     there: set[AccountId] = set()
     for some in chunks(accounts):
         named = select(balances.c.account).where(balances.c.account.in_(some))
         there.update(await connection.scalars(named))
-    for account in accounts:
-        if account not in there:
-            empty = {"account": account, "amount": 0, "leased": 0, "entries": 0}
-            await connection.execute(storage.insert_new(balances).values(empty))
+    for account in sorted({*accounts} - there):
+        empty = {"account": account, "amount": 0, "leased": 0, "entries": 0}
+        await connection.execute(storage.insert_new(balances).values(empty))
     found: dict[AccountId, Position] = {}
     for some in chunks(accounts):
         statement = (

@@ -142,7 +142,11 @@ class RewardBook:
             done, dropped = [reward.id for reward in waiting], list[str]()
         except LedgerError:
             done, dropped = await self._post_each(waiting, poor)
+        these = rewards.c.id.in_([*done, *dropped])
         async with self._storage.write() as connection:
+            # In one order first: another gateway may note some of the same at this moment.
+            named = select(rewards.c.id).where(these).order_by(rewards.c.id)
+            await connection.execute(named.with_for_update())
             ended = update(rewards).where(rewards.c.id.in_(done)).values(posted_at=now)
             await connection.execute(ended)
             if dropped:

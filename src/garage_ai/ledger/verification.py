@@ -123,7 +123,7 @@ async def rebuild(storage: Storage, *, by: Actor) -> list[Rebuilt]:
     """
     async with storage.write(VERIFY_SECONDS, in_turn=True) as connection:
         names = (await connection.execute(_ACCOUNTS)).scalars().all()
-        before = await lock(storage, connection, sorted(AccountId(name) for name in names))
+        before = await lock(storage, connection, [AccountId(name) for name in names])
         rows = await connection.execute(_SHOULD)
         after = {
             AccountId(row.account): Position(int(row.amount), int(row.leased), int(row.entries))
@@ -291,7 +291,10 @@ _SHOULD: Final = select(
     func.sum(_ENTRIES.c.leased).label("leased"),
 ).group_by(_ENTRIES.c.account)
 
-_ACCOUNTS: Final = select(_ENTRIES.c.account).union(select(balances.c.account))
+# Sorted by the server, whose alphabet is not Python's.
+_ACCOUNTS: Final = (
+    select(_ENTRIES.c.account).union(select(balances.c.account)).order_by(_ENTRIES.c.account.name)
+)
 
 
 __all__ = [
