@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from typing import Final, Self
 
 from sqlalchemy import Column, Table
@@ -12,12 +12,14 @@ from sqlalchemy.sql.dml import Insert, Update
 
 from garage_ai.storage.changes import Change, RowChange, RowLock
 from garage_ai.storage.dialect import Dialect, NewRows, dialect_for
-from garage_ai.storage.errors import StorageTimeout, ValueRefused
+from garage_ai.storage.errors import DatabaseLocked, StorageTimeout, ValueRefused
 from garage_ai.storage.schema import is_current, upgrade
 
 TRANSACTION_SECONDS: Final = 10.0
 """Longest transaction: twice the wait for another writer. Ours take milliseconds."""
 
+_TURN_SECONDS: Final = 5.0
+"""How long a block waits for others of its process that have the turn."""
 _LOOK_SECONDS: Final = 0.02
 _MIGRATION_SECONDS: Final = 600.0
 _IN_TURN: Final = "gai_in_turn"
@@ -35,6 +37,7 @@ class Storage:
         self._dialect = dialect
         self._reader = dialect.reader()
         self._writer = dialect.writer()
+        self._turn = asyncio.Lock()
 
     @classmethod
     async def open(cls, url: str) -> Self:
@@ -83,7 +86,9 @@ class Storage:
         `in_turn` is for a rule over several rows, which no constraint can hold: no other block
         with it runs at the same time, in any process. Raises: StorageError.
         """
-        async with self._transaction(self._writer, timeout, each=each) as connection:
+        # Of the few connections one alone waits for another process's turn: the rest write on.
+        first = self._own_turn() if in_turn else nullcontext()
+        async with self._transaction(self._writer, timeout, first, each=each) as connection:
             if in_turn:
                 await connection.run_sync(self._dialect.take_turn)
                 await connection.execution_options(**{_IN_TURN: True})
@@ -145,10 +150,29 @@ class Storage:
             await connection.run_sync(upgrade)
 
     @asynccontextmanager
+    async def _own_turn(self) -> AsyncIterator[None]:
+        """Keep others of this process from the turn. Raises: DatabaseLocked."""
+        try:
+            async with asyncio.timeout(_TURN_SECONDS):
+                await self._turn.acquire()
+        except TimeoutError as error:
+            raise DatabaseLocked("others of this process have the turn") from error
+        try:
+            yield
+        finally:
+            self._turn.release()
+
+    @asynccontextmanager
     async def _transaction(
-        self, engine: AsyncEngine, seconds: float, *, each: bool
+        self,
+        engine: AsyncEngine,
+        seconds: float,
+        first: AbstractAsyncContextManager[None] | None = None,
+        *,
+        each: bool,
     ) -> AsyncIterator[AsyncConnection]:
-        async with self._translated(None if each else seconds), engine.begin() as connection:
+        limit = self._translated(None if each else seconds)
+        async with limit, first or nullcontext(), engine.begin() as connection:
             if seconds > TRANSACTION_SECONDS:
                 await connection.run_sync(self._dialect.allow, seconds)
             yield connection

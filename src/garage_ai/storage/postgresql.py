@@ -57,7 +57,7 @@ IDLE_SECONDS: Final = 15.0
 
 _READERS: Final = 4
 _WRITERS: Final = 4
-"""Connections for writing: the ends of requests have one, the acts of people the rest."""
+"""Connections for writing: acts that take turns have one, the ends of requests the rest."""
 
 _TURN: Final = int.from_bytes(b"garage")
 """The advisory lock that transactions `in_turn` hold: a number nobody else would choose."""

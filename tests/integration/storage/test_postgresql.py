@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy import insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 from tests.databases import Server
+from tests.parts.locks import until_somebody_waits
 
 from garage_ai.storage import (
     DatabaseDenied,
@@ -121,6 +122,24 @@ async def test_turns_are_taken_between_gateways(storage: Storage, url: str) -> N
     await other.close()
     async with storage.read() as connection:
         assert await connection.scalar(select(members.c.name)) == "40"
+
+
+async def test_who_waits_for_a_turn_keeps_no_other_from_writing(storage: Storage, url: str) -> None:
+    """However many do, one connection does: the ends of requests have the others."""
+    other = await Storage.open(url)
+
+    async def change() -> None:
+        async with storage.write(in_turn=True) as connection:
+            await connection.execute(update(members).values(name="me"))
+
+    async with other.write(in_turn=True) as connection:
+        waiting = [asyncio.create_task(change()) for _ in range(2 * postgresql._WRITERS)]
+        await until_somebody_waits(connection)
+        async with asyncio.timeout(postgresql.LOCK_SECONDS / 2):
+            await add(storage, "mbr_b")
+    await asyncio.gather(*waiting)
+    await other.close()
+    assert "mbr_b" in await ids(storage)
 
 
 @pytest.fixture
