@@ -1,5 +1,6 @@
 """The ledger in SQL: transfers are entered once and for good, whoever asks and however often."""
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -77,6 +78,7 @@ class Ledger:
         self._storage = storage
         self._inserts = Inserts.of(storage)
         self._usage = UsageRows(storage)
+        self._verifying = asyncio.Lock()
 
     async def post(self, transfers: Sequence[Transfer], *, by: Actor | None = None) -> int:
         """Enter transfers, all or none; give how many were new.
@@ -159,7 +161,9 @@ class Ledger:
 
     async def verify(self) -> Verification:
         """Check the whole books. Raises: StorageError."""
-        return await verify(self._storage)
+        # One at a time: each takes one of the few readers for as long as it looks.
+        async with self._verifying:
+            return await verify(self._storage)
 
     def entries(self, account: AccountId | None = None) -> AsyncIterator[Transfer]:
         """Give all transfers, or those of one account, oldest first, few in memory at a time.

@@ -1,5 +1,7 @@
 """Whatever is changed in the books behind the ledger's back is found."""
 
+import asyncio
+
 import pytest
 from sqlalchemy import text
 from tests.parts.money import NOON, A, B, C, fee, grant, receipt, settlement, use
@@ -11,7 +13,7 @@ from garage_ai.ledger.books import LeaseId, Position
 from garage_ai.ledger.leases import Request, Wish
 from garage_ai.ledger.projector import project
 from garage_ai.ledger.reward_book import Reward, RewardBook
-from garage_ai.ledger.verification import rebuild, stream_transfers
+from garage_ai.ledger.verification import Verification, rebuild, stream_transfers, verify
 from garage_ai.storage import Storage
 
 pytestmark = pytest.mark.anyio
@@ -200,3 +202,24 @@ async def test_transfers_stream_in_order(books: Ledger, storage: Storage) -> Non
     names = [each.id async for each in stream_transfers(storage)]
     assert names == ["g1", "g2", "f1", "u1", "f2", "u2", "u3", "u4"]
     assert [each.id async for each in stream_transfers(storage, C)] == ["u3"]
+
+
+async def test_verifications_leave_readers_to_others(
+    books: Ledger, storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many are asked for, each of which may take minutes, balances are read meanwhile."""
+    looks, may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def look(storage: Storage) -> Verification:
+        async with storage.read():
+            looks.set()
+            await may_go_on.wait()
+        return await verify(storage)
+
+    monkeypatch.setattr("garage_ai.ledger.service.verify", look)
+    asked = [asyncio.create_task(books.verify()) for _ in range(8)]
+    await looks.wait()
+    async with asyncio.timeout(2):
+        assert (await books.balance(A)).amount > 0
+    may_go_on.set()
+    assert all(each.sound for each in await asyncio.gather(*asked))
