@@ -74,9 +74,13 @@ async def erase_member(
 
 
 async def _end_keys(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
-    forgotten = {"name": FORGOTTEN, "region": None, "idempotency_key": None}
-    ended = {"revoked_at": _once(keys.c.revoked_at, now)}
-    return await _change_each(connection, keys, member, forgotten | ended)
+    values = {
+        "name": FORGOTTEN,
+        "region": None,
+        "idempotency_key": None,
+        "revoked_at": _once(keys.c.revoked_at, now),
+    }
+    return await _change_each(connection, keys, member, values)
 
 
 async def _end_tokens(connection: AsyncConnection, member: MemberId, now: datetime) -> int:
@@ -98,9 +102,9 @@ async def _end_nodes(connection: AsyncConnection, member: MemberId, now: datetim
     """End the nodes. Their public keys stay: they keep a removed node from coming back."""
     mine = select(nodes.c.id).where(nodes.c.member_id == member)
     await connection.execute(delete(benchmarks).where(benchmarks.c.node_id.in_(mine)))
-    forgotten = {"name": FORGOTTEN, "region": None}
-    ended = {"removed_at": _once(nodes.c.removed_at, now)}
-    return await _change_each(connection, nodes, member, forgotten | ended)
+    removed = _once(nodes.c.removed_at, now)
+    values = {"name": FORGOTTEN, "region": None, "removed_at": removed}
+    return await _change_each(connection, nodes, member, values)
 
 
 async def _end_invites(connection: AsyncConnection, member: MemberId, now: datetime) -> None:
