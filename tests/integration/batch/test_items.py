@@ -11,6 +11,7 @@ from tests.parts.money import A, grant, settlement, use
 
 from garage_ai.accounts.erasure import erase_member
 from garage_ai.batch import BatchId
+from garage_ai.batch.worker import items as items_module
 from garage_ai.batch.worker import statements
 from garage_ai.batch.worker.items import LOST, Ended, Item, Items
 from garage_ai.ledger import Leases, Ledger, Receipt, member_account
@@ -220,6 +221,28 @@ async def test_who_renews_keeps(storage: Storage) -> None:
     await first.sweep()
     assert await first.renew(known) == known
     assert (await states(storage, "batch_1"))[1] == "queued"
+
+
+@pytest.mark.parametrize("apart", [timedelta(minutes=-5), timedelta(minutes=5)])
+async def test_a_lease_is_of_the_clock_that_all_share(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch, apart: timedelta
+) -> None:
+    """A worker whose own clock is minutes off keeps its items, and takes nobody else's."""
+    await add_batch(storage, "batch_1", 2)
+    here, apart_from_all = items_of(storage, "w1"), items_of(storage, "w2")
+    await here.claim({"batch_1": 1})
+    with monkeypatch.context() as patched:
+        patched.setattr(items_module, "_now", lambda: now() + apart)
+        [item] = await apart_from_all.claim({"batch_1": 1})
+        await apart_from_all.renew([item])
+        await apart_from_all.sweep()
+    await here.sweep()
+    assert await states(storage, "batch_1") == {1: "leased", 2: "leased"}
+    await run_out(storage)
+    with monkeypatch.context() as patched:
+        patched.setattr(items_module, "_now", lambda: now() + apart)
+        await apart_from_all.sweep()
+    assert await states(storage, "batch_1") == {1: "queued", 2: "queued"}
 
 
 async def test_who_renews_hears_what_is_lost(storage: Storage) -> None:

@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from garage_ai.batch.holding import now_of
 from garage_ai.batch.models import DEDICATED, BatchId, Endpoint
 from garage_ai.batch.worker import statements
 from garage_ai.batch.worker.statements import MOST_SEEN
@@ -26,7 +27,7 @@ LEASE_SECONDS: Final = 30.0
 """How long an item is its worker's without a renewal; renewed three times as often."""
 
 GRACE_SECONDS: Final = 5.0
-"""How much later it goes back: clocks of gateways may differ by this much."""
+"""How much later it goes back: its renewal may be on the way."""
 
 LOST: Final = 20
 """An item that so many workers began and never ended is given up."""
@@ -140,12 +141,12 @@ class Items:
 
     async def claim(self, wanted: Mapping[str, int]) -> list[Item]:
         """Lease the next items of batches, so many of each at most. Raises: StorageError."""
-        now = _now()
         async with self._storage.write() as connection:
+            until = await self._until(connection)
             return [
                 item
                 for batch in sorted(wanted)
-                for item in await self._claim(connection, batch, wanted[batch], now)
+                for item in await self._claim(connection, batch, wanted[batch], until)
             ]
 
     async def going_on(self, among: Collection[BatchId]) -> set[BatchId]:
@@ -165,12 +166,12 @@ class Items:
         ordered = sorted(items, key=_key)
         if not ordered:
             return []
-        until = _now() + timedelta(seconds=self.seconds)
-        rows = [
-            {"batch": item.batch, "row": item.line, "held": item.epoch, "until": until}
-            for item in ordered
-        ]
         async with self._storage.write() as connection:
+            until = await self._until(connection)
+            rows = [
+                {"batch": item.batch, "row": item.line, "held": item.epoch, "until": until}
+                for item in ordered
+            ]
             await connection.execute(statements.RENEWED, rows)
             kept = {tuple(row) for row in await connection.execute(statements.kept(self.worker))}
         return [item for item in ordered if (item.batch, item.line, item.epoch) not in kept]
@@ -180,8 +181,9 @@ class Items:
 
         Raises: StorageError.
         """
-        over = statements.overdue(_now() - timedelta(seconds=self._grace), most)
         async with self._storage.write() as connection:
+            before = await now_of(connection) - timedelta(seconds=self._grace)
+            over = statements.overdue(before, most)
             found = [Lost(*row) for row in await connection.execute(over)]
             back = [{"batch": e.batch, "row": e.line} for e in found if e.losses < LOST]
             if back:
@@ -221,12 +223,16 @@ class Items:
     def _grace(self) -> float:
         return min(GRACE_SECONDS, self.seconds / 2)
 
+    async def _until(self, connection: AsyncConnection) -> datetime:
+        """Tell when a lease ends that is given now, by the clock that all workers share."""
+        return await now_of(connection) + timedelta(seconds=self.seconds)
+
     async def _claim(
-        self, connection: AsyncConnection, batch: str, most: int, now: datetime
+        self, connection: AsyncConnection, batch: str, most: int, until: datetime
     ) -> list[Item]:
-        rows = (await connection.execute(statements.next_items(batch, most, now))).all()
+        rows = (await connection.execute(statements.next_items(batch, most, _now()))).all()
         if rows:
-            values = {"worker": self.worker, "until": now + timedelta(seconds=self.seconds)}
+            values = {"worker": self.worker, "until": until}
             claimed = [{"batch": batch, "row": row.line, **values} for row in rows]
             await connection.execute(statements.CLAIMED, claimed)
         return [_item(row) for row in rows]

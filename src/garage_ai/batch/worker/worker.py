@@ -103,7 +103,7 @@ class Worker:
         self._told = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._ender = Ender(items)
-        # Of the clock that the leases are of: it goes on while this machine sleeps.
+        # Of a clock that goes on while this machine sleeps, as that of the leases does.
         self._heard_at = time.time()
         self._judges_from = 0.0
 
