@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, s
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from garage_ai.accounts import Key, MemberId
+from garage_ai.accounts.members import require_member
 from garage_ai.audit.models import Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.batch.errors import (
@@ -89,10 +90,11 @@ class Files:
         """Begin to take a file in, of as many bytes as are announced at most.
 
         Its space is set aside, so that files on their way together stay within the bound.
-        Raises: FileSpaceFull, FileStoreUnavailable, StorageError.
+        Raises: MemberErased, FileSpaceFull, FileStoreUnavailable, StorageError.
         """
         limits = self.limits
         async with self._storage.write(in_turn=True) as connection:
+            await require_member(connection, owner.member)
             number, used = await _used(connection, owner.member)
             left = limits.member_bytes - used
             size = min(limits.size, left if announced is None else announced)
@@ -136,8 +138,7 @@ class Files:
             "place": made,
         }
         await connection.execute(insert(files).values(values))
-        row = await connection.execute(select(files).where(files.c.id == made))
-        return file_of(row.one())
+        return await _find(connection, made, files.c.member_id == member)
 
     async def keep(
         self, file: StoredFile, size: int, expires_after: timedelta | None, by: Actor
@@ -147,8 +148,7 @@ class Files:
             await self.register(connection, file, size, expires_after)
             entry = Entry(Action.FILE_ADDED, by, file.id, file.member, {"bytes": size})
             await self._audit.record(connection, entry)
-            row = await connection.execute(select(files).where(files.c.id == file.id))
-            return file_of(row.one())
+            return await _find(connection, file.id, files.c.member_id == file.member)
 
     async def register(
         self,

@@ -13,6 +13,7 @@ _CODES: Final = (
     "too_many_lines",
     "file_space_full",
     "file_too_large",
+    "member_erased",
     "too_many_uploads",
     "file_store_unavailable",
 )

@@ -1,13 +1,14 @@
 """Members' files are bounded, and go when they are needed no more, on each database."""
 
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
 from tests.parts.batch_room import CHAT, Room, change, line
 
-from garage_ai.accounts import Members
+from garage_ai.accounts import MemberErased, Members
 from garage_ai.batch import (
     FileNotFound,
     FileSpaceFull,
@@ -124,6 +125,18 @@ async def test_an_upload_of_somebody_erased_leaves_nothing(room: Room) -> None:
         with pytest.raises(FileNotFound):
             await upload.keep()
     assert list(room.folder.iterdir()) == []
+
+
+async def test_nothing_begins_of_somebody_erased(room: Room) -> None:
+    """A gateway that has not heard of it yet lets the key in: its file would stay for a month."""
+    members = Members(room.storage)
+    anna = await members.add("Anna")
+    key = replace(room.key, member=anna.id)
+    async with await room.files.upload(key, "in") as upload:
+        await upload.keep()
+    await members.erase(anna.id, "Anna")
+    with pytest.raises(MemberErased):
+        await room.files.upload(key, "in")
 
 
 async def test_one_file_that_stays_keeps_no_other(
