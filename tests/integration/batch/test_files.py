@@ -80,6 +80,7 @@ async def test_an_upload_that_finds_no_store_sets_no_space_aside(
     room: Room, monkeypatch: pytest.MonkeyPatch, broken: str
 ) -> None:
     """Not while the store is away, and not while its bytes cannot be thrown away."""
+    await room.keeper.close()  # it sweeps, too
 
     async def failing(*_: object) -> None:
         raise FileStoreUnavailable("away")
@@ -143,6 +144,7 @@ async def test_one_file_that_stays_keeps_no_other(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be deleted now is tried again; the others are swept away."""
+    await room.keeper.close()  # it sweeps, too
     kept = [(await keep(room, name)).place for name in ("a", "b", "c")]
     real = Folder.delete
 
@@ -166,6 +168,7 @@ async def test_what_is_deleted_is_gone_though_its_bytes_cannot_be_removed_yet(
     room: Room, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that tries again would be told that there never was such a file."""
+    await room.keeper.close()  # it sweeps, too
     file = await keep(room, "a")
 
     async def failing(self: Folder, place: str) -> None:
@@ -213,6 +216,7 @@ async def test_a_file_whose_time_is_over_is_gone_at_once(room: Room) -> None:
 
 async def test_a_file_that_is_gone_keeps_its_place_for_a_day(room: Room) -> None:
     """A list goes on from behind it, for its member alone, in either order, and without a name."""
+    await room.keeper.close()  # it sweeps, too
     kept = [await keep(room, name) for name in "abcde"]
     await room.files.delete(room.key, kept[2].id)
     newer = await room.files.list(room.key.member, 10, kept[2].id, order="asc")
@@ -236,6 +240,7 @@ async def test_a_file_that_is_gone_keeps_its_place_for_a_day(room: Room) -> None
 
 async def test_half_made_files_are_swept(room: Room) -> None:
     """What a killed gateway did not get to keep is gone when it can be on its way no more."""
+    await room.keeper.close()  # it sweeps, too
     file = await room.files.begin(room.key.member, room.key.id, "out")
     writing = await room.files.store.create(file.place)
     await writing.write(b"x")
