@@ -113,13 +113,14 @@ class FormReader:
         filename = options.get(b"filename")
         self._in_file = filename is not None
         if filename is not None:
-            self._told.append(FileBegins(self._name, filename.decode()))
+            # Windows' curl sends it in the PC's own code page; it is but what a file is shown as.
+            self._told.append(FileBegins(self._name, filename.decode(errors="replace")))
 
     def _data(self, data: bytes, start: int, end: int) -> None:
         if self._in_file:
             self._told.append(FileData(data[start:end]))
         elif len(self._value) + end - start > MAX_FIELD:
-            raise FormParserError("a field is too long")
+            raise no_file(self._name[:64])
         else:
             self._value += data[start:end]
 
@@ -133,8 +134,14 @@ class FormReader:
         self._ended = True
 
 
+def no_file(name: str) -> BadRequest:
+    """Say that a field holds what should have come as a file."""
+    words = f"'{name}': no file, as it has no filename; curl sends one with -F file=@NAME."
+    return BadRequest("invalid_value", words, param=name)
+
+
 def _malformed() -> BadRequest:
     return BadRequest("invalid_value", "The body is no whole multipart/form-data.")
 
 
-__all__ = ["FieldGiven", "FileBegins", "FileData", "FormReader", "Told"]
+__all__ = ["FieldGiven", "FileBegins", "FileData", "FormReader", "Told", "no_file"]

@@ -15,7 +15,14 @@ from garage_ai.gateway.batch_services import Files, UploadLimits
 from garage_ai.gateway.body import BodyLimits, announced, pieces_of, refuse
 from garage_ai.gateway.coordination.batch_schemas import HOUR, MONTH, FileGiven
 from garage_ai.gateway.errors import BadRequest, GatewayError
-from garage_ai.gateway.multipart import FieldGiven, FileBegins, FileData, FormReader, Told
+from garage_ai.gateway.multipart import (
+    FieldGiven,
+    FileBegins,
+    FileData,
+    FormReader,
+    Told,
+    no_file,
+)
 
 PATH: Final = "/v1/files"
 _AROUND: Final = 64 * 1024
@@ -128,6 +135,8 @@ class _Form:
                 self._fields[name] = value
                 if name == "purpose":
                     _check_purpose(value)
+                if name == "file":
+                    raise no_file(name)
             case FileBegins(name, filename):
                 await self._begin(name, filename)
             case FileData(data):

@@ -94,3 +94,16 @@ async def test_a_purpose_that_is_none_here(
     assert (answer.status, answer.code) == (400, "unsupported_value")
     assert json.loads(answer.body)["error"]["param"] == "purpose"
     await nothing_stays(edge, tmp_path)
+
+
+async def test_a_file_that_comes_as_a_field(edge: Edge, tmp_path: Path) -> None:
+    """400 that says what it lacks, and not that there is none."""
+    form = (
+        '--x\r\ncontent-disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
+        '--x\r\ncontent-disposition: form-data; name="file"\r\n\r\n{}\r\n--x--\r\n'
+    )
+    headers = edge.bearer | {"content-type": "multipart/form-data; boundary=x"}
+    answer = await ask(edge, "/v1/files", method="POST", headers=headers, body=form.encode())
+    assert (answer.status, answer.code) == (400, "invalid_value")
+    assert "filename" in json.loads(answer.body)["error"]["message"]
+    await nothing_stays(edge, tmp_path)

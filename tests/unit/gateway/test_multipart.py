@@ -34,6 +34,20 @@ def test_a_form_is_the_same_however_it_comes(size: int) -> None:
     assert data == b"one\r\n--lin\r\ntwo"
 
 
+def test_a_files_name_may_be_of_any_code_page() -> None:
+    """Windows' curl sends it as the PC writes it, and it is but what the file is shown as."""
+    told, data = read(FORM.replace(b"a.jsonl", "fr\u00e5gor.jsonl".encode("cp1252")), 64)
+    assert told[1:] == [FileBegins("file", "fr\ufffdgor.jsonl")]
+    assert data == b"one\r\n--lin\r\ntwo"
+
+
+def test_a_file_without_a_filename_is_told_as_that() -> None:
+    """It is a field like others to every reader of forms, and longer than any."""
+    with pytest.raises(BadRequest, match="no filename") as caught:
+        read(FORM.replace(b'; filename="a.jsonl"', b"").replace(b"one", b"one" * 5000), 1000)
+    assert caught.value.param == "file"
+
+
 @pytest.mark.parametrize(
     "kind",
     [None, "application/json", "multipart/form-data", f"multipart/form-data; boundary={'x' * 300}"],
