@@ -3,8 +3,8 @@
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import BinaryIO, Self
 
 import aiohttp
@@ -65,13 +65,11 @@ class Downloader:
             partial.discard()
             offset = 0
         try:
-            return await self._continue(address, wanted, partial, offset, report)
+            with _source_errors(address):
+                return await self._continue(address, wanted, partial, offset, report)
         except RangeUseless:
             partial.discard()
             raise
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError) as error:
-            told = str(error) or type(error).__name__
-            raise SourceBroken(f"{_host(address)} failed: {told}") from error
 
     async def prefix(self, address: Address, size: int) -> bytes:
         """Read a file's first bytes, no more than `size` of them, whatever is sent.
@@ -81,13 +79,10 @@ class Downloader:
         if not address.url.startswith("https://"):
             raise SourceRefused("a model's header is fetched over https only")
         headers = {**request_headers(address, 0, None), "Range": f"bytes=0-{size - 1}"}
-        try:
+        with _source_errors(address):
             async with self._open(address, headers) as answer:
                 check_prefix(answer.status, answer.headers, _host(address))
                 return await _first(answer.content, size)
-        except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError) as error:
-            told = str(error) or type(error).__name__
-            raise SourceBroken(f"{_host(address)} failed: {told}") from error
 
     async def _continue(
         self,
@@ -189,6 +184,19 @@ def _is_another(known: Origin | None, now: Origin) -> bool:
     return bool(
         known and known.url == now.url and known.etag and now.etag and known.etag != now.etag
     )
+
+
+@contextmanager
+def _source_errors(address: Address) -> Iterator[None]:
+    """Turn what the client and the network say into a fault of the source. Raises: SourceError."""
+    try:
+        yield
+    except UnicodeError as error:
+        # Looking up `a..b`, or a label of more than 63 letters, fails before anybody is asked.
+        raise SourceRefused(f"{_host(address)} names a host that cannot be") from error
+    except (aiohttp.ClientError, TimeoutError, ConnectionError, ssl.SSLError) as error:
+        told = str(error) or type(error).__name__
+        raise SourceBroken(f"{_host(address)} failed: {told}") from error
 
 
 def _host(address: Address) -> str:

@@ -11,6 +11,7 @@ from garage_ai.catalog import (
     Limits,
     ModelStore,
     OnHuggingFace,
+    OverHttps,
     SourceAbsent,
     SourceBroken,
     SourceError,
@@ -99,9 +100,10 @@ async def test_an_endless_body_is_cut_at_the_size(
         (answer(200, Content_Encoding="gzip"), SourceRefused, 1),
         (answer(302, Location="http://127.0.0.1/weights"), UnsafeRedirect, 1),
         (answer(302), UnsafeRedirect, 1),
+        (answer(302, Location=f"https://{'a' * 64}.example/w"), SourceRefused, 1),
         (answer(302, Location="/models/weights.gguf"), UnsafeRedirect, 6),
     ],
-    ids=["absent", "forbidden", "compressed", "to-http", "to-nowhere", "in-circles"],
+    ids=["absent", "forbidden", "compressed", "to-http", "to-nowhere", "to-no-host", "in-circles"],
 )
 async def test_refusals_are_not_retried(
     mirror: Mirror,
@@ -113,6 +115,15 @@ async def test_refusals_are_not_retried(
     mirror.always, error, requests = refusal
     assert await causes_of(store, make_model(mirror.source)) == [error]
     assert len(mirror.requests) == requests
+
+
+async def test_a_source_whose_host_cannot_be_keeps_no_other_from_being_asked(
+    mirror: Mirror, store: ModelStore, make_model: MakeModel
+) -> None:
+    """Its name is wrong before anybody is asked, by a manifest's own word too."""
+    model = make_model(OverHttps(base="https://a..b/models"), mirror.source)
+    paths = await store.ensure(model)
+    assert paths["weights.gguf"].read_bytes() == mirror.content
 
 
 async def test_silence_is_a_broken_connection(
