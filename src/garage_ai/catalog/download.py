@@ -82,7 +82,7 @@ class Downloader:
         with _source_errors(address):
             async with self._open(address, headers) as answer:
                 check_prefix(answer.status, answer.headers, _host(address))
-                return await _first(answer.content, size)
+                return await _first(answer.content, size, _Pace(self._limits, 0))
 
     async def _continue(
         self,
@@ -154,12 +154,13 @@ class Downloader:
         return done
 
 
-async def _first(content: aiohttp.StreamReader, size: int) -> bytes:
+async def _first(content: aiohttp.StreamReader, size: int, pace: "_Pace") -> bytes:
     held = bytearray()
     async for chunk in content.iter_chunked(_WRITE_BYTES):
         held += chunk
         if len(held) >= size:
             break
+        pace.check(len(held))
     return bytes(held[:size])
 
 

@@ -1,9 +1,17 @@
 import asyncio
+import dataclasses
+import ssl
 from pathlib import Path
 
 import pytest
 from aiohttp import web
-from tests.integration.catalog.conftest import MakeModel, MakeStore, causes_of, left_behind
+from tests.integration.catalog.conftest import (
+    QUICK,
+    MakeModel,
+    MakeStore,
+    causes_of,
+    left_behind,
+)
 from tests.parts.mirror import Handler, Mirror, answer, cut_after, send, stall_after
 
 from garage_ai.catalog import (
@@ -20,6 +28,7 @@ from garage_ai.catalog import (
     WrongDigest,
     WrongSize,
 )
+from garage_ai.catalog.download import Downloader
 
 pytestmark = pytest.mark.anyio
 
@@ -136,13 +145,10 @@ async def test_silence_is_a_broken_connection(
     assert mirror.requests[1].http_range.start > 0
 
 
-async def test_a_trickle_is_as_good_as_silence(
-    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
-) -> None:
-    """Bytes that come too slowly to ever finish end the connection."""
-    closed = asyncio.Event()
+def trickle(closed: asyncio.Event) -> Handler:
+    """Send a byte now and then, and tell when the other side has left."""
 
-    async def trickle(mirror: Mirror, request: web.Request) -> web.StreamResponse:
+    async def handler(mirror: Mirror, request: web.Request) -> web.StreamResponse:
         reply = web.StreamResponse()
         reply.content_length = len(mirror.content)
         await reply.prepare(request)
@@ -154,10 +160,30 @@ async def test_a_trickle_is_as_good_as_silence(
             closed.set()
         return reply
 
-    mirror.always = trickle
+    return handler
+
+
+async def test_a_trickle_is_as_good_as_silence(
+    mirror: Mirror, make_store: MakeStore, make_model: MakeModel
+) -> None:
+    """Bytes that come too slowly to ever finish end the connection."""
+    closed = asyncio.Event()
+    mirror.always = trickle(closed)
     store = make_store(attempts=1, slow_window_s=0.2)
     assert await causes_of(store, make_model(mirror.source)) == [SourceBroken]
     async with asyncio.timeout(20):
+        await closed.wait()
+
+
+async def test_a_trickle_is_no_header_either(mirror: Mirror, trust: ssl.SSLContext) -> None:
+    """Who reads a file's first bytes alone asks the next source as soon."""
+    closed = asyncio.Event()
+    mirror.always = trickle(closed)
+    address = mirror.source.address("weights.gguf", Hub())
+    limits = dataclasses.replace(QUICK, slow_window_s=0.2)
+    async with asyncio.timeout(20), Downloader(limits, trust) as downloader:
+        with pytest.raises(SourceBroken, match="bytes in"):
+            await downloader.prefix(address, 1_000_000)
         await closed.wait()
 
 
