@@ -3,10 +3,10 @@
 `busy` and `away` are no failures and cost no try, nor is it one to give way to a chat, which only a
 batch request does, as often as it takes; a node that failed, or was too slow to begin while the
 request has time left, is not asked again for the same request in the same life. One that is well,
-though words of it were lost on the way, is asked again where nobody else has room. What an engine
-rejects is shown to one other that has room: another may have more context, and a node that rejects
-everything is believed by nobody. What follows once content has gone to the client is
-`continuation`'s.
+though words of it were lost on the way or it has begun anew, is asked again where nobody else has
+room. What an engine rejects is shown to one other that has room: another may have more context, and
+a node that rejects everything is believed by nobody. What follows once content has gone to the
+client is `continuation`'s.
 """
 
 import random
@@ -194,8 +194,9 @@ class Plan:
 
     def _bounced(self, verdict: Verdict, node: Life) -> Again | GiveUp:
         self.bounces += 1
-        if verdict.kind == "away" and verdict.code != "wrong_session":
-            self.excluded.add(node)
+        if verdict.kind == "away":
+            # One that began anew may say so until its next beat, or again and again.
+            (self.avoided if verdict.code == "wrong_session" else self.excluded).add(node)
         if self.bounces > MAX_BOUNCES:
             return GiveUp(as_error(verdict))
         return Again(SESSION_DELAY if verdict.code == "wrong_session" else 0.0)

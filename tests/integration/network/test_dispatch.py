@@ -785,6 +785,23 @@ async def test_a_node_that_drains_sends_the_request_on(
     await read(answer)
 
 
+async def test_a_node_that_always_began_anew_keeps_nobody_from_the_others(
+    network: Network, make_node: MakeNode
+) -> None:
+    """It is the idlest by far, and is asked once; who has a slot free answers."""
+    await make_node("n0", slots=1)
+    odd = await make_node("n1", slots=100)
+
+    async def anew(job: Job) -> None:
+        await refuse(job, "wrong_session")
+
+    odd.scripts = [anew]
+    answer = await network.open(request())
+    assert answer.replica.node.id == "n0"
+    assert len(odd.jobs) == 1
+    await read(answer)
+
+
 async def test_requests_queue_while_all_are_busy(network: Network, make_node: MakeNode) -> None:
     """First come, first served; a free slot goes to the one who waits longest."""
     node = await make_node(slots=1)

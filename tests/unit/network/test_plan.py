@@ -135,12 +135,12 @@ def test_giving_way_to_a_chat_costs_no_try() -> None:
 
 
 def test_a_restarted_node_may_be_asked_again() -> None:
-    """A session that is gone excludes nobody; a draining node is excluded."""
+    """A session that is gone excludes nobody, but others go before; a draining node is excluded."""
     plan = Plan(retries=0)
     step = after(plan, "away", "wrong_session")
     assert isinstance(step, Again)
     assert step.delay > 0
-    assert plan.excluded == set()
+    assert (plan.excluded, plan.avoided) == (set(), {N})
     after(plan, "away", "draining")
     assert plan.excluded == {N}
 
