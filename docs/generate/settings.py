@@ -122,7 +122,7 @@ def _bounds(field: FieldInfo) -> list[str]:
     high = next((rule.le for rule in field.metadata if isinstance(rule, Le)), None)
     above = [f"more than {rule.gt}" for rule in field.metadata if isinstance(rule, Gt)]
     if low is None:
-        return above
+        return above if high is None else [*above, f"at most {high}"]
     return [f"at least {low}" if high is None else f"{low} to {high}"]
 
 

@@ -105,7 +105,11 @@ class GatewaySettings(_Settings):
     ] = 5.0
     total_seconds: Annotated[
         float,
-        Field(gt=0, description="Longest a chat may run, or a batch answer without a first word."),
+        Field(
+            gt=0,
+            le=86_400,  # a node takes no job that may run longer (frames.Open)
+            description="Longest a chat may run, or a batch answer without a first word.",
+        ),
     ] = 900.0
     retries: Annotated[
         int, Field(ge=0, le=10, description="Other nodes tried before the first content.")

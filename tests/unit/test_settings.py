@@ -8,6 +8,8 @@ from pydantic import ValidationError
 from garage_ai.ledger.models import GAI
 from garage_ai.ledger.rules import MAX_AMOUNT
 from garage_ai.settings import ClientSettings, GatewaySettings
+from garage_ai.wire.frames import VERSION, Open, Packet, decode, encode
+from garage_ai.wire.ids import AttemptId, Digest, SessionId
 
 GATEWAY, CLIENT = GatewaySettings.model_fields, ClientSettings.model_fields
 
@@ -47,4 +49,16 @@ def test_a_grant_is_in_gai(monkeypatch: pytest.MonkeyPatch) -> None:
     assert GatewaySettings().grant == MAX_AMOUNT // GAI
     monkeypatch.setenv("GAI_GRANT", "5000000000")
     with pytest.raises(ValidationError, match="less than or equal to 100000000"):
+        GatewaySettings()
+
+
+def test_no_request_may_run_longer_than_a_node_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else no node could read any: each would be silent, and taken for lost."""
+    monkeypatch.setenv("GAI_TOTAL_SECONDS", "86400")
+    longest = GatewaySettings().total_seconds
+    job = Open(VERSION, SessionId("s"), "reply", "chat", Digest(""), True, 0, longest)
+    packet = Packet(AttemptId("a"), 0, (job,))
+    assert decode(encode(packet)) == packet
+    monkeypatch.setenv("GAI_TOTAL_SECONDS", "86401")
+    with pytest.raises(ValidationError, match="less than or equal to 86400"):
         GatewaySettings()
