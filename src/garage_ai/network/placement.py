@@ -146,7 +146,13 @@ class Placement:
         longest = going_on.wait if going_on else self._seconds[priority]
         left = max(0.0, turn.since + longest - now)
         if waits and could_serve(pool, wanted, now):
-            return await self._queue(target, wanted, request.weigh(), left, turn, first=first)
+            try:
+                return await self._queue(target, wanted, request.weigh(), left, turn, first=first)
+            except NoCapacity:
+                if self._registry.pool(*target) is not None:
+                    raise
+                # Who was busy has gone meanwhile, or loads the model anew.
+                raise self._nobody(target, region, failure) from None
         if waits and could_be_tried(pool, wanted, now):
             with contextlib.suppress(NoCapacity):
                 seconds = min(TRIAL_SECONDS, self._seconds[priority])

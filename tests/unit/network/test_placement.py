@@ -12,6 +12,7 @@ from tests.unit.network.conftest import SMALL, BeatMaker
 
 from garage_ai.network.answer import Request
 from garage_ai.network.breaker import FAILURES_TO_OPEN
+from garage_ai.network.errors import ModelLoading
 from garage_ai.network.limits import DispatchLimits
 from garage_ai.network.models import EnrolledNode, Node, Target
 from garage_ai.network.placement import Placement
@@ -106,6 +107,31 @@ async def test_a_line_is_not_looked_for_again_and_again_among_nodes_that_it_may_
     for each in waiting:
         each.cancel()
     await asyncio.gather(*waiting, return_exceptions=True)
+
+
+async def test_who_waited_for_a_node_that_went_is_told_so(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """It was busy when the wait began; at its end it loads its engine, which takes its time."""
+    placement = Placement(
+        registry,
+        limits=DispatchLimits(queue_seconds=0.05),
+        apply_effects=lambda _: None,
+        chance=random.Random(1),
+    )
+    registry.heard(NodeId("n0"), beat(running=2), time.monotonic(), 1000.0)
+    waits = asyncio.create_task(placement.find(REQUEST, excluded=(), failure=None))
+    await asyncio.sleep(0)
+    assert placement.waiting == 1
+    loading = beat(seq=1, state="joining", engine="loading")
+    [served] = loading.models
+    models = (msgspec.structs.replace(served, ready_in=40.0),)
+    registry.heard(
+        NodeId("n0"), msgspec.structs.replace(loading, models=models), time.monotonic(), 1000.0
+    )
+    with pytest.raises(ModelLoading) as caught:
+        await waits
+    assert caught.value.retry_after == 40.0
 
 
 async def test_who_waits_is_looked_at_when_the_time_has_come(
