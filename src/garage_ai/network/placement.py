@@ -221,6 +221,8 @@ class Placement:
         *,
         first: bool,
     ) -> Replica:
+        if seconds <= 0:
+            raise _busy()  # nobody is to lose its place in a full queue to one that cannot wait
         waiter = _Waiter(wanted, asyncio.get_running_loop().create_future())
         room = self._rooms[wanted.priority]
         number = room.enter(
@@ -231,9 +233,7 @@ class Placement:
                 return await waiter.turn
         except TimeoutError:
             self._give_back(waiter)
-            raise NoCapacity(
-                "Every node that serves the model is busy.", retry_after=RETRY_AFTER
-            ) from None
+            raise _busy() from None
         except asyncio.CancelledError:
             self._give_back(waiter)
             raise
@@ -304,6 +304,10 @@ class Placement:
             for replica in node.replicas.values()
             if replica.name == name and replica.served.engine == "loading"
         ]
+
+
+def _busy() -> NoCapacity:
+    return NoCapacity("Every node that serves the model is busy.", retry_after=RETRY_AFTER)
 
 
 def _push_out(waiter: _Waiter) -> None:

@@ -12,12 +12,13 @@ from tests.unit.network.conftest import SMALL, BeatMaker
 
 from garage_ai.network.answer import Request
 from garage_ai.network.breaker import FAILURES_TO_OPEN
-from garage_ai.network.errors import ModelLoading
+from garage_ai.network.errors import ModelLoading, NoCapacity
 from garage_ai.network.limits import DispatchLimits
 from garage_ai.network.models import EnrolledNode, Node, Target
 from garage_ai.network.placement import Placement
 from garage_ai.network.registry import Effect, Registry, RoomMade
 from garage_ai.network.router import DRAWS
+from garage_ai.network.waiting import Turn
 from garage_ai.storage.ids import OPERATOR
 from garage_ai.wire.ids import NodeId
 
@@ -132,6 +133,32 @@ async def test_who_waited_for_a_node_that_went_is_told_so(
     with pytest.raises(ModelLoading) as caught:
         await waits
     assert caught.value.retry_after == 40.0
+
+
+async def test_who_has_waited_as_long_as_it_may_takes_nobodys_place(
+    registry: Registry, beat: BeatMaker
+) -> None:
+    """Turned away once more it is told at once; a full queue stays as it is."""
+    placement = Placement(
+        registry,
+        limits=DispatchLimits(queue_size=2),
+        apply_effects=lambda _: None,
+        chance=random.Random(1),
+    )
+    now = time.monotonic()
+    registry.heard(NodeId("n0"), beat(running=2), now, 1000.0)
+    waiting = [
+        asyncio.create_task(placement.find(REQUEST, excluded=(), failure=None)) for _ in range(2)
+    ]
+    await asyncio.sleep(0)
+    late = msgspec.structs.replace(REQUEST, member="m2")
+    with pytest.raises(NoCapacity):
+        await placement.find(late, excluded=(), failure=None, turn=Turn(now - 100.0))
+    assert placement.waiting == 2
+    for each in waiting:
+        each.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(each.cancelled() for each in waiting)
 
 
 async def test_who_waits_is_looked_at_when_the_time_has_come(
