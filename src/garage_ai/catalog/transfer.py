@@ -20,6 +20,7 @@ REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _CONTENT_RANGE = re.compile(r"\Abytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)\Z")
 _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 _ABSENT = frozenset({404, 410})
+_FORBIDDEN = frozenset({401, 403})  # Hugging Face says so of what is not there, too
 _LONGEST_WISH_S = 120.0
 
 
@@ -141,6 +142,9 @@ def _failure(status: int, headers: Mapping[str, str], place: str) -> Exception:
         return SourceBroken(f"{place} answered {status}", retry_after=_wish(headers))
     if status in _ABSENT:
         return SourceAbsent(f"{place} does not have it ({status})")
+    if status in _FORBIDDEN:
+        words = "it is not for everybody, or not there; HF_TOKEN opens a repository of Hugging Face"
+        return SourceRefused(f"{place} answered {status}: {words}")
     return SourceRefused(f"{place} answered {status}")
 
 

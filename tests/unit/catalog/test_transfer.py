@@ -87,6 +87,13 @@ def test_bad_answers(status: int, headers: dict[str, str], error: type[SourceErr
     assert type(caught.value) is error
 
 
+@pytest.mark.parametrize("status", [401, 403])
+def test_what_is_not_for_everybody_says_what_would_open_it(status: int) -> None:
+    """Most often it is a repository whose licence has to be agreed to first."""
+    with pytest.raises(SourceRefused, match=rf"a answered {status}: .*HF_TOKEN"):
+        start_of_body(status, {}, 0, 10, "a")
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"), [("3", 3.0), ("999999", 120.0), ("soon", 0.0), ("1" * 400, 0.0)]
 )
