@@ -21,6 +21,7 @@ from garage_ai.batch.errors import (
     SubmissionConflict,
 )
 from garage_ai.batch.files import find_file
+from garage_ai.batch.holding import now_of
 from garage_ai.batch.models import (
     ACTIVE,
     DEDICATED,
@@ -117,10 +118,10 @@ class Batches:
             "status": "validating",
             "created_at": now,
             "expires_at": now + window,
-            "due_at": now,
             **dict.fromkeys(_SUMS, 0),
         }
         async with self._storage.write(in_turn=True) as connection:
+            values["due_at"] = await now_of(connection)
             new = await connection.execute(self._storage.insert_new(batches).values(values))
             if not new.rowcount:
                 return await _earlier(connection, owner.member, idempotency_key, asked)
@@ -174,8 +175,9 @@ class Batches:
             if found.status not in ("validating", "in_progress"):
                 raise BatchEnded(f"a batch that is {found.status} is not cancelled")
             change = update(batches).where(batches.c.id == found.id)
+            due = await now_of(connection)
             await connection.execute(
-                change.values(status="cancelling", cancelling_at=now, due_at=now)
+                change.values(status="cancelling", cancelling_at=now, due_at=due)
             )
             by = Actor.key(owner.id, owner.member)
             entry = Entry(Action.BATCH_CANCELLED, by, found.id, owner.member)

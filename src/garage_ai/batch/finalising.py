@@ -17,7 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from garage_ai.audit.models import Clock, utc_now
 from garage_ai.batch.errors import FileStoreUnavailable
 from garage_ai.batch.files import Files
-from garage_ai.batch.holding import Hold
+from garage_ai.batch.holding import Hold, now_of
 from garage_ai.batch.models import (
     ACTIVE,
     DEDICATED,
@@ -195,10 +195,10 @@ class Finalising:
             "total": total,
             "failed": total - batch.completed,
             "reserved": batch.reserved if is_begun else 0,
-            "due_at": self._clock(),
         }
         values |= {"output_file_id": output.id, "error_file_id": errors.id}
         async with self._storage.write() as connection:
+            values["due_at"] = await now_of(connection)
             # The batch before its files: in this order an erasure has them, too.
             await hold.change(connection, values)
             await output.register(connection)

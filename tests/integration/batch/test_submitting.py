@@ -13,6 +13,7 @@ from garage_ai.batch import (
     BatchLimit,
     BatchLimits,
     FileNotFound,
+    Finalising,
     LineRefused,
     Submission,
 )
@@ -111,6 +112,27 @@ async def test_endings_come_first_and_members_take_turns(bucket_room: Room) -> N
     following = await Hold.claim(room.storage)
     assert following is not None
     assert following.batch.id == mine[1].id
+
+
+async def test_a_gateway_whose_clock_is_ahead_keeps_no_batch_waiting(bucket_room: Room) -> None:
+    """Each step is due at once by the clock that all gateways share, at whichever it is taken."""
+    room = bucket_room
+
+    def ahead() -> datetime:
+        return datetime.now(UTC) + timedelta(minutes=5)
+
+    room.batches = Batches(room.storage, room.keeper.wake, clock=ahead)
+    batch = await room.submit([line(1)])
+    new = await Hold.claim(room.storage)
+    assert new is not None
+    await new.let_go(again_in=timedelta(hours=1))
+    await room.batches.cancel(room.key, batch.id)
+    ending = await Hold.claim(room.storage, validating=False)
+    assert ending is not None
+    await Finalising(room.storage, room.files, room.books, clock=ahead).run(ending)
+    ended = await Hold.claim(room.storage, validating=False)
+    assert ended is not None
+    assert (ended.batch.id, ended.batch.status) == (batch.id, "cancelled")
 
 
 async def test_a_key_that_is_not_known_here_yet_is_waited_for(
