@@ -54,7 +54,7 @@ from garage_ai.accounts.limit_pools import StoredPools
 from garage_ai.accounts.limit_tickets import FREE, Ticket
 from garage_ai.accounts.limits import Limits
 from garage_ai.accounts.manifests import ManifestChange, Manifests
-from garage_ai.accounts.members import Members
+from garage_ai.accounts.members import Members, require_member
 from garage_ai.accounts.models import (
     SCOPES,
     EnrolmentToken,
@@ -163,4 +163,5 @@ __all__ = [
     "TooManyMade",
     "TooManyRotations",
     "Trust",
+    "require_member",
 ]

@@ -14,8 +14,7 @@ from typing import Final, Literal, Self
 from sqlalchemy import ColumnElement, Select, and_, delete, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from garage_ai.accounts import Key, MemberId
-from garage_ai.accounts.members import require_member
+from garage_ai.accounts import Key, MemberId, require_member
 from garage_ai.audit.models import Action, Actor, Clock, Entry, utc_now
 from garage_ai.audit.service import AuditLog
 from garage_ai.batch.errors import (
