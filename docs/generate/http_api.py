@@ -9,7 +9,7 @@ from docs.generate.absent import ABSENT
 from docs.generate.markdown import code, page, table
 from docs.generate.schemas import fields_table, kind_of, named, reachable
 
-from garage_ai.gateway.auth import Doorkeeper, FailureLimit
+from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.coordination import create_coordination
 from garage_ai.gateway.errors import PROBLEMS
 from garage_ai.gateway.fields import FIELDS, Field
@@ -103,7 +103,7 @@ def described() -> Json:
     """Give the description without starting a gateway."""
     needed = [each for each in fields(Services) if each.default is each.default_factory is MISSING]
     services = Services(*[ABSENT] * len(needed))
-    doorkeeper = Doorkeeper(ABSENT, FailureLimit(), lambda: None, lambda _: None)
+    doorkeeper = Doorkeeper(ABSENT, lambda: None, lambda _: None)
     return describe(create_coordination(services, doorkeeper))
 
 

@@ -90,8 +90,8 @@ _WORDS: Final[dict[str, tuple[str, str]]] = {
         "Inlämnad. `gai batch get --wait` med detta id väntar på slutet:",
     ),
     "wait.away": (
-        "The gateway is away for the moment; the batch is not. {reason}",
-        "Gatewayen är borta för stunden; batchen är det inte. {reason}",
+        "The gateway cannot answer for the moment; nothing is lost. {reason}",
+        "Gatewayen kan inte svara just nu; ingenting går förlorat. {reason}",
     ),
     "wait.left": (
         (

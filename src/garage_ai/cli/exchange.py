@@ -21,6 +21,7 @@ from garage_ai.cli.words import say
 READ: Final = 64 * 1024
 Body = Mapping[str, object] | Iterable[bytes] | None
 """JSON, or the pieces of a body of another kind."""
+_TOO_MANY: Final = "rate_limit_exceeded"
 _MAX_LINE: Final = 4 * 1024 * 1024
 
 
@@ -104,7 +105,8 @@ def refusal(response: http.client.HTTPResponse, not_ours: CliError) -> CliError:
     if response.status in (http.client.UNAUTHORIZED, http.client.FORBIDDEN):
         known = advice(error.code) or say("error.refused.next")
         return Refused(say("error.refused", message=error.message), known)
-    kind = Unavailable if _is_passing(response) else Failed
+    passing = _is_passing(response) or error.code == _TOO_MANY
+    kind = Unavailable if passing else Failed
     if response.status == http.client.NOT_FOUND:
         kind = NotThere
     return kind(say("error.answered", message=error.message), _advice(response, error))

@@ -11,7 +11,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from garage_ai.gateway import asgi, line, pages, upload
 from garage_ai.gateway.asgi import App, Event, Receive, Send
-from garage_ai.gateway.auth import Doorkeeper, FailureLimit
+from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.body import BodyLimits, read_body
 from garage_ai.gateway.coordination import PREFIX as API_PREFIX
 from garage_ai.gateway.coordination import create_coordination
@@ -66,7 +66,6 @@ class Edge:
     def __init__(self, services: Services) -> None:
         doorkeeper = Doorkeeper(
             services.keys,
-            FailureLimit(),
             services.metrics.auth_failed,
             services.key_limits.check_expiry,
         )

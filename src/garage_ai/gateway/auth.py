@@ -3,6 +3,9 @@
 Keys hold 190 random bits, so guessing them is hopeless with or without a limit. The limit on wrong
 ones keeps a broken client from filling the log, and so a right key is let through even from an
 address that is over the limit: others behind the same router or proxy are not its hostages.
+
+Calls beside the models reach the database, where one member could take the time of all: each has so
+many a minute. Chat is counted where a key's limits are.
 """
 
 import time
@@ -16,32 +19,36 @@ from garage_ai.gateway.errors import GatewayError
 from garage_ai.gateway.services import Keys
 
 MAX_FAILURES: Final = 20
+MAX_READS: Final = 1200
+MAX_CHANGES: Final = 300
+"""Of one member; a script that looks after a hundred batches every ten seconds has half of it."""
 WINDOW_SECONDS: Final = 60.0
-MAX_ADDRESSES: Final = 4096
+MAX_COUNTED: Final = 4096
 
 _LONGEST_KEY: Final = 256
 
 
-class FailureLimit:
-    """Count failures per address in fixed windows; the longest unseen address is forgotten."""
+class PerMinute:
+    """Count by name, in fixed windows of a minute; the longest unseen name is forgotten."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._most = most
         self._clock = clock
         self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._seen)
 
-    def note(self, address: str) -> float | None:
-        """Count one failure; give the seconds to wait when there were too many, else None."""
+    def note(self, name: str) -> float | None:
+        """Count one more; give the seconds to wait when there were too many, else None."""
         now = self._clock()
-        began, count = self._seen.pop(address, (now, 0))
+        began, count = self._seen.pop(name, (now, 0))
         if now - began >= WINDOW_SECONDS:
             began, count = now, 0
-        self._seen[address] = (began, count + 1)
-        if len(self._seen) > MAX_ADDRESSES:
+        self._seen[name] = (began, count + 1)
+        if len(self._seen) > MAX_COUNTED:
             self._seen.popitem(last=False)
-        return began + WINDOW_SECONDS - now if count >= MAX_FAILURES else None
+        return began + WINDOW_SECONDS - now if count >= self._most else None
 
 
 class Doorkeeper:
@@ -50,12 +57,14 @@ class Doorkeeper:
     def __init__(
         self,
         keys: Keys,
-        limit: FailureLimit,
         on_failure: Callable[[], None],
         check: Callable[[Key], None],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = keys
-        self._limit = limit
+        self._failures = PerMinute(MAX_FAILURES, clock)
+        self._reads = PerMinute(MAX_READS, clock)
+        self._changes = PerMinute(MAX_CHANGES, clock)
         self._on_failure = on_failure
         self._check = check
 
@@ -83,9 +92,21 @@ class Doorkeeper:
     def count_failure(self, scope: asgi.Scope) -> None:
         """Count a wrong key or token. Raises: GatewayError when there were too many."""
         self._on_failure()
-        wait = self._limit.note(asgi.client_address(scope))
+        wait = self._failures.note(asgi.client_address(scope))
         if wait is not None:
             raise GatewayError("too_many_failures", retry_after=wait)
+
+    def count_call(self, scope: asgi.Scope, key: Key) -> None:
+        """Count a call that reaches the database; administrators may make any number.
+
+        Raises: GatewayError when its member has made too many.
+        """
+        if "admin" in key.scopes:
+            return
+        reads = scope["method"] in ("GET", "HEAD")
+        wait = (self._reads if reads else self._changes).note(key.member)
+        if wait is not None:
+            raise GatewayError("rate_limit_exceeded", retry_after=wait)
 
 
 def presented_key(scope: asgi.Scope) -> str | None:
@@ -105,4 +126,4 @@ def _trimmed(text: str) -> str | None:
     return text.strip()[:_LONGEST_KEY] or None
 
 
-__all__ = ["Doorkeeper", "FailureLimit", "presented_key"]
+__all__ = ["Doorkeeper", "PerMinute", "presented_key"]

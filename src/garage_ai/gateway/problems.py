@@ -280,7 +280,7 @@ _TABLE: Final = (
         "rate_limit_error",
         (
             "rate_limit_exceeded",
-            "The key or its member has reached a limit on requests, tokens or requests at a time.",
+            "The key or its member has reached a limit of requests, tokens, streams or calls.",
             "Wait as long as Retry-After says; without it, ask for less.",
         ),
         (

@@ -82,6 +82,7 @@ class UploadEndpoint:
         key = self._doorkeeper.admit(scope, "inference")
         async with AsyncExitStack() as stack:
             try:
+                self._doorkeeper.count_call(scope, key)
                 stack.enter_context(self._places.take(key.member))
             except GatewayError as error:
                 raise await refuse(error, scope, receive, self._limits) from None

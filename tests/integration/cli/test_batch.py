@@ -241,14 +241,18 @@ def test_a_refused_batch(cli: Cli, gateway: FakeGateway) -> None:
     assert "gai: batch_1 ended otherwise: refused.\n" in ended.stderr
 
 
-def test_a_gateway_that_is_away_for_a_moment(cli: Cli, gateway: FakeGateway) -> None:
+@pytest.mark.parametrize("refused", [(503, "storage_unavailable"), (429, "rate_limit_exceeded")])
+def test_a_gateway_that_is_away_for_a_moment(
+    cli: Cli, gateway: FakeGateway, refused: tuple[int, str]
+) -> None:
     """The waiting goes on: the batch does too."""
+    status, code = refused
     gateway.batches = [RUNNING]
     with waiting(cli) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == "running, 0/4\n"
-        gateway.refusal = (503, error("Not now.", "storage_unavailable"), {})
-        assert process.stderr.readline().startswith("The gateway is away for the moment;")
+        gateway.refusal = (status, error("Not now.", code), {})
+        assert process.stderr.readline().startswith("The gateway cannot answer for the moment;")
         gateway.batches, gateway.refusal = [DONE], None
         shown, told = process.communicate(timeout=30)
     assert process.returncode == 0, told

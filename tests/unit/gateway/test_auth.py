@@ -1,6 +1,7 @@
 """Keys in headers, scopes, and the limit on wrong ones."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -18,11 +19,13 @@ from garage_ai.accounts import (
 from garage_ai.accounts.limit_models import NONE
 from garage_ai.audit.models import GATEWAY, Actor
 from garage_ai.gateway.auth import (
-    MAX_ADDRESSES,
+    MAX_CHANGES,
+    MAX_COUNTED,
     MAX_FAILURES,
+    MAX_READS,
     WINDOW_SECONDS,
     Doorkeeper,
-    FailureLimit,
+    PerMinute,
     presented_key,
 )
 from garage_ai.gateway.errors import GatewayError
@@ -114,7 +117,7 @@ def test_a_long_key_is_cut() -> None:
 
 def test_scopes() -> None:
     """A good key without the scope is refused with another code than a bad key."""
-    door = Doorkeeper(OneKey(), FailureLimit(), lambda: None, lambda _: None)
+    door = Doorkeeper(OneKey(), lambda: None, lambda _: None)
     good = scope((b"api-key", b"gai_good"))
     assert door.admit(good, "inference") is KEY
     assert door.admit(good, None) is KEY
@@ -126,7 +129,7 @@ def test_scopes() -> None:
 def test_too_many_failures() -> None:
     """After twenty wrong keys an address is told to wait; a right key works meanwhile."""
     clock, failures = Clock(), []
-    door = Doorkeeper(OneKey(), FailureLimit(clock), lambda: failures.append(1), lambda _: None)
+    door = Doorkeeper(OneKey(), lambda: failures.append(1), lambda _: None, clock)
     wrong, good = scope((b"api-key", b"gai_bad")), scope((b"api-key", b"gai_good"))
     for _ in range(MAX_FAILURES):
         with pytest.raises(InvalidKey):
@@ -147,7 +150,7 @@ def test_too_many_failures() -> None:
 def test_no_key_is_no_guess() -> None:
     """Requests without a key are refused and counted, but never made to wait."""
     failures: list[int] = []
-    door = Doorkeeper(OneKey(), FailureLimit(Clock()), lambda: failures.append(1), lambda _: None)
+    door = Doorkeeper(OneKey(), lambda: failures.append(1), lambda _: None)
     for _ in range(3 * MAX_FAILURES):
         with pytest.raises(GatewayError) as caught:
             door.admit(scope(), "inference")
@@ -155,9 +158,29 @@ def test_no_key_is_no_guess() -> None:
     assert len(failures) == 3 * MAX_FAILURES
 
 
-def test_addresses_are_bounded() -> None:
-    """However many addresses fail, so many are remembered."""
-    limit = FailureLimit(Clock())
-    for number in range(MAX_ADDRESSES + 100):
+@pytest.mark.parametrize(("method", "most"), [("GET", MAX_READS), ("DELETE", MAX_CHANGES)])
+def test_calls_of_a_member_are_counted(method: str, most: int) -> None:
+    """So many a minute reach the database with all its keys; others' and administrators' do too."""
+    clock = Clock()
+    door = Doorkeeper(OneKey(), lambda: None, lambda _: None, clock)
+    call = {"method": method}
+    second = replace(KEY, id=KeyId("key_2"))
+    for _ in range(most // 2):
+        door.count_call(call, KEY)
+        door.count_call(call, second)
+    with pytest.raises(GatewayError) as caught:
+        door.count_call(call, second)
+    assert (caught.value.code, caught.value.retry_after) == ("rate_limit_exceeded", WINDOW_SECONDS)
+    door.count_call({"method": "POST" if method == "GET" else "HEAD"}, KEY)
+    door.count_call(call, replace(KEY, member=MemberId("mbr_2")))
+    door.count_call(call, replace(KEY, scopes=frozenset({"admin"})))
+    clock.now += WINDOW_SECONDS
+    door.count_call(call, KEY)
+
+
+def test_the_counted_are_bounded() -> None:
+    """However many there are, so many are remembered."""
+    limit = PerMinute(MAX_FAILURES, Clock())
+    for number in range(MAX_COUNTED + 100):
         limit.note(str(number))
-    assert len(limit) == MAX_ADDRESSES
+    assert len(limit) == MAX_COUNTED

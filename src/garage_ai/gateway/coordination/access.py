@@ -48,6 +48,7 @@ _WITH_KEY: Final = (
     "insufficient_scope",
     "member_suspended",
     "too_many_failures",
+    "rate_limit_exceeded",
 )
 
 SECURITY: Final[dict[str, Any]] = {"security": [{"bearer": []}]}
@@ -63,7 +64,9 @@ def needs(doorkeeper: Doorkeeper, scope: Scope | None, *others: Scope) -> Admitt
     """Make the dependency that lets in keys with one of these scopes, or any key for None."""
 
     async def admitted(request: Request) -> Key:
-        return doorkeeper.admit(request.scope, scope, *others)
+        key = doorkeeper.admit(request.scope, scope, *others)
+        doorkeeper.count_call(request.scope, key)
+        return key
 
     return admitted
 
