@@ -1,5 +1,6 @@
 """A checkout on which start.sh and test.sh run for real, but install a small trial project."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -124,11 +125,20 @@ class Checkout:
 
     def kill(self, process: subprocess.Popen[str]) -> None:
         """Kill start.sh and all it started, as a power cut would."""
-        started = psutil.Process(process.pid).children(recursive=True)
-        process.kill()
-        for each in started:
-            each.kill()
+        # What one of them starts while others are looked for is of its session too.
+        while living := [each for each in psutil.process_iter() if _is_of(process.pid, each)]:
+            for each in living:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    each.kill()
         process.communicate(timeout=60)
+
+
+def _is_of(session: int, process: psutil.Process) -> bool:
+    """Tell whether a process of a session is not over."""
+    try:
+        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
+    except (ProcessLookupError, psutil.NoSuchProcess):
+        return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
