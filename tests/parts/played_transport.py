@@ -18,6 +18,7 @@ class PlayedTransport(asyncio.Transport):
         self.closing = False
         self.reading = True
         self.unsent = unsent
+        self.limit: int | None = None
         self.ended = asyncio.Event()
 
     @property
@@ -44,6 +45,9 @@ class PlayedTransport(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return self.unsent
+
+    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+        self.limit = high
 
     def pause_reading(self) -> None:
         self.reading = False

@@ -20,17 +20,20 @@ class Gathered(asyncio.Transport):
         self._loop = loop
         self._pieces: list[bytes | bytearray | memoryview] = []
         self._size = 0
+        # What is written to it goes to the client at once, and not at the end of the loop's turn.
+        inner.set_write_buffer_limits(high=0)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write soon, behind what was written before."""
         if not self._pieces:
-            self._loop.call_soon(self._flush)
+            self._loop.call_soon(self.flush)
         self._pieces.append(data)
         self._size += len(data)
         if self._size > MOST:
-            self._flush()
+            self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
+        """Write what waits."""
         pieces, self._pieces, self._size = self._pieces, [], 0
         # A client may have hung up since; there is nobody to write to any more.
         if pieces and not self._inner.is_closing():
@@ -42,7 +45,7 @@ class Gathered(asyncio.Transport):
 
     def close(self) -> None:
         """Write what waits, then close."""
-        self._flush()
+        self.flush()
         self._inner.close()
 
     def abort(self) -> None:

@@ -74,7 +74,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing is not kept."""
-        super().connection_made(Gathered(transport, self.loop))
+        self._gathered = Gathered(transport, self.loop)
+        super().connection_made(self._gathered)
         self.flow = Flow(self.transport, self.pipeline)
         self._await_headers()
 
@@ -162,6 +163,11 @@ class Protocol(HttpToolsProtocol):
         # A long body's last piece leaves reading paused, and one who does not read hears of no
         # hang-up.
         self.flow.resume_reading()
+
+    def on_response_complete(self) -> None:
+        """Send an answer's end before other requests have their turn: its client has work to do."""
+        self._gathered.flush()
+        super().on_response_complete()
 
     def pause_writing(self) -> None:
         """Hold the application, and watch whether the client takes anything at all."""

@@ -45,6 +45,11 @@ MAX_BUFFERED: Final = 16 * 1024 * 1024
 
 PING_SECONDS: Final = 5
 PINGS_MISSED: Final = 2
+_AT_ONCE: Final = 8
+"""Messages that one turn of the event loop may leave to its end; more are written before it.
+
+Else the other side would have nothing to do until all of them are there.
+"""
 _NO_RESPONDERS: Final = b"NATS/1.0 503"
 _CLOSE_SECONDS: Final = 2.0
 _GIVE_UP_SECONDS: Final = 0.2
@@ -155,7 +160,7 @@ class _Protocol(Client):
         self._pending.clear()
         self._pending_data_size = 0
         # And nobody is there to say farewell to: TLS would wait 30 s for its answer.
-        writer = getattr(self._transport, "_io_writer", None)
+        writer = self._writer
         if writer is not None:
             writer.transport.abort()
         await super()._process_op_err(e)
@@ -192,9 +197,29 @@ class _Protocol(Client):
         head = f"PUB {subject} {reply} {size}\r\n".encode()
         self._pending.append(b"%b%b\r\n" % (head, payload))
         self._pending_data_size += len(head) + size + 2
+        if len(self._pending) >= _AT_ONCE:
+            self._write_pending()
         queue = self._flush_queue
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    def write_at_once(self) -> None:
+        """Have the socket take what is written now, and not at the end of the loop's turn."""
+        writer = self._writer
+        if writer is not None:
+            writer.transport.set_write_buffer_limits(high=0)
+
+    def _write_pending(self) -> None:
+        # A server that is slow has the writer wait for it; a WebSocket writes in a task.
+        writer = self._writer
+        if writer is not None and not writer.transport.get_write_buffer_size():
+            writer.writelines(self._pending)
+            self._pending.clear()
+            self._pending_data_size = 0
+
+    @property
+    def _writer(self) -> asyncio.StreamWriter | None:
+        return getattr(self._transport, "_io_writer", None)
 
     @property
     def offers_tls(self) -> bool:
@@ -228,6 +253,7 @@ class Session:
         try:
             async with asyncio.timeout(seconds):
                 await self._connect(credentials, tls, name, seconds)
+                self._client.write_at_once()
                 self._opening = False
                 fresh = wanted.keys() - self._subscriptions
                 while True:

@@ -9,13 +9,16 @@ from tests.parts.credentials import NODE, REGION, Told, node_credentials
 from tests.parts.nats import NatsProcess
 
 from garage_ai.network.authority import Authority
-from garage_ai.wire import subjects
-from garage_ai.wire.connection import Connection, connect
+from garage_ai.wire import session, subjects
+from garage_ai.wire.connection import Connection, Message, connect
+from garage_ai.wire.ids import GatewayId
 from garage_ai.wire.link_errors import LinkError
 
 pytestmark = pytest.mark.anyio
 
+GATEWAY = GatewayId("gaaaaaaaaaa")
 ROUNDS = 3
+MANY = 4000
 
 
 async def flood(link: Connection) -> None:
@@ -48,3 +51,45 @@ async def test_a_server_killed_under_load_is_noticed(
         await nats.start()
         await link.wait_connected(20)
     await link.close()
+
+
+async def test_a_burst_is_under_way_before_its_turn_ends(
+    nats: NatsProcess, authority: Authority
+) -> None:
+    """Whoever is to work on the first of many messages need not wait until the last is made."""
+    link = await connect(
+        [nats.tcp_url], credentials=node_credentials(authority), name="node", give_up_after=20
+    )
+    for _ in range(session._AT_ONCE):
+        link.publish(subjects.beat(REGION, NODE), b"x")
+    assert link._session is not None
+    assert link._session.buffered == 0
+    await link.close()
+
+
+async def test_what_a_slow_server_is_sent_keeps_its_order(nats: NatsProcess) -> None:
+    """However it is written: what fills the socket, what waits for it, and what comes after."""
+    gateway, node = [
+        await connect([nats.tcp_url], credentials=credentials, name="link", give_up_after=20)
+        for credentials in (
+            nats.authority.gateway_credentials(GATEWAY),
+            node_credentials(nats.authority),
+        )
+    ]
+    heard: asyncio.Queue[Message] = asyncio.Queue()
+    await node.subscribe(subjects.all_to_node(NODE), heard.put_nowait)
+    await node.flush()
+    nats.signal(signal.SIGSTOP)
+    waited = False
+    for number in range(MANY):
+        gateway.publish(subjects.to_node(NODE, "job"), b"%d" % number + b"x" * 2500)
+        waited = waited or gateway.congested
+        if number % 50 == 0:
+            await asyncio.sleep(0)
+    assert waited
+    nats.signal(signal.SIGCONT)
+    async with asyncio.timeout(60):
+        got = [await heard.get() for _ in range(MANY)]
+    assert [int(each.payload.rstrip(b"x")) for each in got] == list(range(MANY))
+    await node.close()
+    await gateway.close()

@@ -40,6 +40,17 @@ async def test_much_is_written_at_once() -> None:
     assert inner.said[1:] == [b"z"]
 
 
+async def test_an_end_does_not_wait() -> None:
+    """What is flushed goes to the client at once, and is not said again."""
+    inner, transport = gathered()
+    assert inner.limit == 0
+    transport.write(b"end")
+    transport.flush()
+    assert inner.said == [b"end"]
+    await asyncio.sleep(0)
+    assert inner.said == [b"end"]
+
+
 async def test_closing_says_the_rest_first() -> None:
     """What was written before a close goes out before it."""
     inner, transport = gathered()
@@ -69,15 +80,24 @@ async def test_nobody_is_written_to() -> None:
 
 
 async def test_an_answer_is_one_write() -> None:
-    """The server writes an answer's head, body and end to its client at once."""
+    """Head, body and end go to the client together, and before anybody else has a turn."""
+
+    gone: list[bool] = []
 
     async def app(_: asgi.Scope, receive: asgi.Receive, send: asgi.Send) -> None:
         await receive()
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"first", "more_body": True})
+        gone.append(bool(inner.said))
         await send({"type": "http.response.body", "body": b"last"})
+        gone.append(bool(inner.said))
 
-    written = await _answered(app)
+    with played_line(app) as (protocol, inner):
+        protocol.data_received(b"GET / HTTP/1.1\r\nhost: here\r\n\r\n")
+        await answered(inner)
+        written = inner.said[0]
+    assert isinstance(written, bytes)
+    assert gone == [False, True]
     assert written.startswith(b"HTTP/1.1 200 OK\r\n")
     assert written.endswith(b"5\r\nfirst\r\n4\r\nlast\r\n0\r\n\r\n")
 
