@@ -9,6 +9,7 @@ from tests.parts.guest import debian
 from tests.parts.lent_engine import MODEL, Lent, lend
 from tests.parts.product import START, Product
 from tests.parts.relay import Relay
+from tests.parts.waiting import eventually
 
 # What a hostile engine may make a gateway hold; the default is larger than a test should send.
 MAX_ANSWER = 4_000_000
@@ -42,6 +43,8 @@ def lent(lent_to_all: Lent) -> Lent:
     """A mock engine that does nothing but well, until the test says otherwise."""
     lent_to_all.engine.reset()
     lent_to_all.product.serves(MODEL)
+    # What the test before left at work is not to be counted as this one's.
+    eventually("an idle engine", lent_to_all.engine.is_idle)
     lent_to_all.engine.reset()
     return lent_to_all
 

@@ -236,6 +236,8 @@ async def test_an_async_client_that_leaves(lent: Lent) -> None:
         async for _ in stream:
             break
         await stream.close()
+        # What runs from here on is the next one's.
+        await asyncio.to_thread(eventually, "an idle engine", lent.engine.is_idle)
         lent.engine.set(first_byte_delay=30.0)
         waiting = asyncio.create_task(
             client.chat.completions.create(model=MODEL, messages=HELLO)  # not streamed
