@@ -113,12 +113,13 @@ def test_a_node_whose_clock_is_a_day_off(make_lent: MakeLent, tmp_path: Path, sk
 
 def test_a_node_that_is_asked_to_end_finishes_its_work(own: Lent) -> None:
     """SIGTERM: what runs comes whole, nothing new is taken, and it ends with 0."""
-    own.engine.set(chunk_delay=0.05, chunks=40)
+    own.engine.set(chunk_delay=0.05, chunks=1000)
     with own.http.stream(MODEL) as stream:
         stream.content()
         own.node.program.signal(signal.SIGTERM)
         eventually("a draining node", lambda: own.node.seen["state"] == "draining", 20)
         assert own.http.chat(MODEL).code == "no_node"
+        own.engine.set(chunk_delay=0.0)  # it goes on until all this was seen, and then ends
         ending = stream.rest()
     assert ending.done
     assert ending.error is None
