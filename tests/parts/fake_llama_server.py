@@ -72,7 +72,9 @@ def make_server(folder: Path, **settings: Any) -> Path:
 
 def tell(folder: Path, **settings: Any) -> None:
     """Say what it does: which recording it says, with what status it ends instead of serving."""
-    (folder / "settings.json").write_text(json.dumps(settings))
+    # At once, for one that is started meanwhile.
+    (folder / "settings.new").write_text(json.dumps(settings))
+    (folder / "settings.new").rename(folder / "settings.json")
 
 
 def main(folder: str, argv: Sequence[str]) -> None:

@@ -75,7 +75,10 @@ def tell(folder: Path, **settings: Any) -> None:
     """
     path = folder / "settings.json"
     before = json.loads(path.read_text()) if path.exists() else {}
-    path.write_text(json.dumps(before | settings))
+    # At once, for one that is started meanwhile.
+    new = path.with_suffix(".new")
+    new.write_text(json.dumps(before | settings))
+    new.rename(path)
 
 
 def started(folder: Path) -> dict[str, Any]:
