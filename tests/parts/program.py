@@ -66,10 +66,12 @@ class Program:
 
         Raises: AssertionError when the program has ended.
         """
+        # Looked at first: what it said before its end is all there by then.
+        ended = self.ended
         whole = self.output().rpartition("\n")[0].splitlines()
         found = next((line for line in whole if line.startswith(beginning)), "")
-        if not found and self.ended is not None:
-            raise AssertionError(f"{self.name} ended with {self.ended}\n{self.tail()}")
+        if not found and ended is not None:
+            raise AssertionError(f"{self.name} ended with {ended}\n{self.tail()}")
         return found
 
     def family(self) -> list[psutil.Process]:
