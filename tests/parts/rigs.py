@@ -69,23 +69,28 @@ class Rig:
 
     @property
     def status(self) -> Status:
-        """What `gai node status` shows."""
-        return ask_agent(self.data / "run", "status")
+        """What `gai node status` shows; an agent too busy to say is asked again."""
+        said = eventually(f"a word of {self.host.name}", self._said)
+        assert said is not None
+        return said
 
     def is_up(self) -> bool:
         """Whether its agent answers its owner."""
-        try:
-            return bool(self.status.node)
-        except NodeError:
-            return False
+        said = self._said()
+        return said is not None and bool(said.node)
 
     def leads(self, *, ready: bool = False) -> bool:
         """Whether it answers for the group; an agent too busy to say is asked again later."""
+        said = self._said()
+        return (
+            said is not None and bool(said.models) and (not ready or said.engine.state == "ready")
+        )
+
+    def _said(self) -> Status | None:
         try:
-            status = self.status
+            return ask_agent(self.data / "run", "status")
         except NodeError:
-            return False
-        return bool(status.models) and (not ready or status.engine.state == "ready")
+            return None
 
     def processes(self) -> list[psutil.Process]:
         """All processes of its part, by the mark that they inherit."""
@@ -111,13 +116,14 @@ class Group:
         """Wait until both serve as one node; give who leads, and who follows."""
         try:
             eventually("a gang", lambda: any(rig.leads() for rig in self.rigs), 90)
-            eventually("an engine over both", self._serves, seconds)
+            eventually("an engine over both", self._leader, seconds)
             self.product.serves(self.model)
+            leader = eventually("who leads", self._leader)
         except AssertionError as error:
             story = "\n".join(rig.story() for rig in self.rigs)
             raise AssertionError(f"{error}\n{story}") from None
-        leader, follower = sorted(self.rigs, key=lambda rig: not rig.leads(ready=True))
-        return leader, follower
+        one, other = self.rigs
+        return (one, other) if leader is one else (other, one)
 
     def lets_go(self) -> None:
         """See that nothing of the gang runs on either rig any more, as soon as is promised."""
@@ -133,8 +139,8 @@ class Group:
         """All of the gang that runs."""
         return [each for rig in self.rigs for each in rig.processes()]
 
-    def _serves(self) -> bool:
-        return any(rig.leads(ready=True) for rig in self.rigs)
+    def _leader(self) -> Rig | None:
+        return next((rig for rig in self.rigs if rig.leads(ready=True)), None)
 
 
 @contextmanager
