@@ -21,7 +21,8 @@ def through(relay: Relay, lent: Lent) -> None:
     lent.node.dials(f"nats://127.0.0.1:{relay.port}")
     lent.node.run()
     lent.node.serving()
-    assert relay.connections == 1
+    # One that was tried and given up may still be on its way out.
+    eventually("one connection", lambda: relay.connections == 1)
 
 
 def test_a_slow_line(own: Lent, make_relay: MakeRelay) -> None:

@@ -40,6 +40,7 @@ class Relay:
         self._delay = 0.0
         self._rate = 0.0
         self._swallows = False
+        self._is_cut = False
         self._pipes: set[_Pipe] = set()
         self._server: asyncio.Server | None = None
         self._loop = asyncio.new_event_loop()
@@ -93,10 +94,12 @@ class Relay:
     # --- in the thread of the relay
 
     async def _listen(self) -> None:
+        self._is_cut = False
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", self.port)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _cut(self) -> None:
+        self._is_cut = True
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -121,6 +124,10 @@ class Relay:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
         except OSError:
             writer.transport.abort()
+            return
+        if self._is_cut:  # while this one was being made
+            for each in (writer, far_writer):
+                each.transport.abort()
             return
         pipe = _Pipe((writer, far_writer), is_lost=self._swallows)
         self._pipes.add(pipe)
