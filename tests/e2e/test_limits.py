@@ -10,7 +10,7 @@ from openai.types.chat import ChatCompletionMessageParam
 from tests.parts.lent_engine import MODEL, Lent
 
 HELLO: list[ChatCompletionMessageParam] = [{"role": "user", "content": "Hello"}]
-COUNTED_SECONDS = 10.0
+COUNTED_SECONDS = 30.0
 HEADERS = ("limit", "remaining", "reset")
 
 

@@ -200,10 +200,10 @@ def test_stopping_while_the_package_is_fetched(alone: Alone, tmp_path: Path) -> 
     wait_until(begun.exists)
     fetching = psutil.Process(int(begun.read_text()))
     os.kill(first.pid, signal.SIGINT)
-    _, errors = first.communicate(timeout=10)
+    _, errors = first.communicate(timeout=60)
     assert first.returncode == 130, errors
     assert "Start again to finish" in errors
-    wait_until(lambda: not fetching.is_running(), 10)
+    wait_until(lambda: not fetching.is_running())
     assert said(start(alone, GAI_PACKAGE=str(alone.wheel)))["arguments"] == ["up"]
 
 
