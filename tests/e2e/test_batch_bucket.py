@@ -126,12 +126,13 @@ def test_a_bucket_that_is_away(kept: Kept, relay: Relay) -> None:
 def test_answers_outlast_a_bucket_that_is_away(kept: Kept, relay: Relay) -> None:
     """Those that came meanwhile wait in the database, and are in their file when it is back."""
     engine = kept.lent.engine
-    engine.set(first_byte_delay=2.0)
+    engine.set(chunk_delay=0.1)
     with kept.product.client() as client:
         names = [f"r{number}" for number in range(4)]
-        batch = submit(client, *(request(name, MODEL) for name in names))
+        batch = submit(client, *(request(name, MODEL, max_tokens=250) for name in names))
         eventually("all at once", lambda: engine.state()["running"] == len(names))
         relay.cut()
+        engine.set(chunk_delay=0.0)
 
         def waits() -> bool:
             seen = client.batches.retrieve(batch.id)
