@@ -4,7 +4,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -39,17 +39,12 @@ def fill(disk: Path) -> Path:
     """Write until nothing fits any more."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
-        try:
-            while file.write(b"\0" * 65536):
-                pass
-        except OSError:
-            pass
-        try:
-            while file.write(b"\0"):
-                pass
-        except OSError:
-            pass
-    assert os.statvfs(disk).f_bavail == 0
+        # Whoever else writes there may give something back meanwhile.
+        while os.statvfs(disk).f_bavail:
+            for size in (65536, 1):
+                with suppress(OSError):
+                    while file.write(b"\0" * size):
+                        pass
     return filler
 
 
