@@ -42,7 +42,7 @@ class Pair:
             return counts if sum(counts.values()) == calls and status == 0 else {}
 
         try:
-            return eventually("both accounts", whole, 30)
+            return eventually("both accounts", whole, 90)
         except AssertionError as error:
             raise AssertionError(f"{error}\n{json.dumps(found, indent=1)}") from None
 

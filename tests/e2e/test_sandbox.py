@@ -285,7 +285,7 @@ def test_a_game_takes_the_container_away(rig: Rig, tmp_path: Path) -> None:
         said = json.loads(told(rig))["guard"]
         assert (said["action"], said["signal"]) == ("release", "game")
     finally:
-        child.communicate(b"\n", timeout=10)
+        child.communicate(b"\n", timeout=60)
     rig.serving()
     assert len(running_inside(rig)) == 2
     rig.user.well(*limits, "--pause-on", "off", "--resume-after", "off")

@@ -36,7 +36,7 @@ def kept(name: str, said: bytes, make: Callable[[Path], None]) -> Path:
 
 def install(env: Path, lock: Path) -> None:
     """Make an environment with what stands in a lock."""
-    run([sys.executable, "-m", "venv", env], 60)
+    run([sys.executable, "-m", "venv", env], INSTALL_SECONDS)
     pip: list[str | Path] = [env / "bin" / "pip", "install", "--quiet", "--no-cache-dir"]
     pip += ["--no-compile", "--no-deps", "--require-hashes", "-r", lock]
     run(pip, INSTALL_SECONDS)
