@@ -20,6 +20,7 @@ from tests.parts.environments import kept
 from tests.parts.hosts import run
 from tests.parts.program import Program
 from tests.parts.tree import ROOT
+from tests.parts.waiting import eventually
 
 from garage_ai.node.sandbox.containers import Containers
 
@@ -257,11 +258,18 @@ def _share_layers(user: Guest) -> None:
 
 def _end_all_of(uid: int) -> None:
     """End what the user has running: rootless Podman keeps a process that holds its namespace."""
+    # Again and again: what is ended may just have started another.
+    eventually("the end of all that the user runs", lambda: not _ended(uid))
+
+
+def _ended(uid: int) -> list[psutil.Process]:
+    """Give what was found running, after its end."""
     mine = [each for each in psutil.process_iter() if _uid_of(each) == uid]
     for each in mine:
         with contextlib.suppress(psutil.NoSuchProcess):
             each.kill()
     psutil.wait_procs(mine, timeout=10)
+    return mine
 
 
 def _uid_of(process: psutil.Process) -> int | None:
