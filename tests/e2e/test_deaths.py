@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from tests.parts.http_caller import Ending
 from tests.parts.product import REAL, Part, Product
@@ -158,13 +157,12 @@ def test_kill_9_of_gai_up_in_the_middle_of_a_stream(tmp_path: Path) -> None:
     product = Product(tmp_path)
     product.start()
     key, [node] = product.key, product.nodes()
-    family = product.program.family()
-    assert len(family) >= 5
+    assert len(product.program.family()) >= 5
     with product.http.stream(REAL, "Write a very long story.", **ENDLESS) as stream:
         stream.content()
         product.kill("supervisor")
         assert stream.rest().broken
-    eventually("the end of all", lambda: not _alive(family))
+    eventually("the end of all", lambda: not product.program.family())
     product.stop()
     product.start()
     assert product.key == key
@@ -177,13 +175,6 @@ def test_kill_9_of_gai_up_while_idle(tmp_path: Path) -> None:
     """Nothing stays behind."""
     product = Product(tmp_path, "--no-node")
     product.start()
-    family = product.program.family()
     product.kill("supervisor")
-    eventually("the end of all", lambda: not _alive(family))
+    eventually("the end of all", lambda: not product.program.family())
     product.stop()
-
-
-def _alive(processes: list[psutil.Process]) -> list[psutil.Process]:
-    return [
-        each for each in processes if each.is_running() and each.status() != psutil.STATUS_ZOMBIE
-    ]
