@@ -37,12 +37,15 @@ def counted(lent: Lent, refused: float = 0.0) -> dict[str, float]:
 
 def test_metrics_after_traffic(lent: Lent) -> None:
     """Requests, tokens, first-token times, errors and nodes are counted; nobody is named."""
-    before = counted(lent)
+    earlier = counted(lent)
+    lent.http.chat("nonesuch")
+    # So that what the tests before asked for, and this one's fixture, is in it.
+    before = counted(lent, earlier.get(REFUSED, 0.0) + 1)
     lent.http.chat(MODEL, max_tokens=4)
     with lent.http.stream(MODEL) as stream:
         stream.rest()
     lent.http.chat("nonesuch")
-    after = counted(lent, before.get(REFUSED, 0.0) + 1)
+    after = counted(lent, before[REFUSED] + 1)
 
     def grown(name: str) -> float:
         return after[name] - before.get(name, 0.0)
