@@ -546,9 +546,10 @@ async def test_small_pages(make_engine: MakeEngine, make_link: OpenLink) -> None
     assert [each.headers["connection"] for each in asked] == ["close", "close"]
     with pytest.raises(EngineProtocol):
         await link.get("/v1/models", seconds=PATIENCE)
+    assert engine.connections == 3
+    # How far it came in its time is not told: perhaps not even to the engine.
     with pytest.raises(EngineTimeout):
         await link.get("/v1/models", seconds=0.05)
-    assert engine.connections == 4
     assert link.open_answers == 0
 
 
