@@ -6,7 +6,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from tests.parts.job_caller import until
@@ -553,8 +553,16 @@ async def test_small_pages(make_engine: MakeEngine, make_link: OpenLink) -> None
     assert link.open_answers == 0
 
 
-async def test_an_engine_that_is_not_there(make_link: OpenLink) -> None:
+async def test_an_engine_that_is_not_there(
+    make_link: OpenLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nobody on the port, no such name, no such socket: it is lost."""
+
+    # A machine's own resolver may take longer to say so than a connection may take.
+    async def unknown(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", unknown)
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         port = bound.getsockname()[1]
