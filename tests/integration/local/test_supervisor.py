@@ -100,7 +100,7 @@ async def test_a_program_that_is_not_there_is_a_failure_like_others(make_ward: M
 
 @pytest.mark.parametrize("what", ["argv", "ready"])
 async def test_what_nobody_foresaw_is_a_failure_like_others(
-    make_ward: MakeWard, monkeypatch: pytest.MonkeyPatch, what: str
+    make_ward: MakeWard, folders: Folders, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     """A child whose command or readiness cannot be told is tried again, and it is said why."""
 
@@ -110,8 +110,10 @@ async def test_what_nobody_foresaw_is_a_failure_like_others(
     monkeypatch.setattr(Ward, f"_{what}", fails)
     ward = make_ward("import time; time.sleep(60)")
     ward.supervisor.start()
+    log = LogFile(folders.logs / "child.log")
+    await eventually(lambda: any("ValueError" in line for line in log.tail(4)))
     with pytest.raises((ChildFailed, NotReadyInTime)) as caught:
-        await ward.supervisor.wait_ready(20 if what == "argv" else 3)
+        await ward.supervisor.wait_ready(20 if what == "argv" else 0.3)
     assert isinstance(caught.value, ChildFailed | NotReadyInTime)
     assert any("ValueError: no such thing" in line for line in caught.value.lines)
     await ward.supervisor.stop()
@@ -132,9 +134,14 @@ async def test_a_child_that_never_gets_ready_is_replaced(make_ward: MakeWard) ->
     ward = make_ward(SLEEPER, Policy(first_delay=0.02, start_limit=0.3))
     ward.is_ready = False
     ward.supervisor.start()
-    await eventually(lambda: ward.kinds().count("started") == 2)
-    ended = next(change for change in ward.changes if change.kind == "ended")
-    assert ended.code == -signal.SIGKILL
+
+    # One whose time was up before there was a process is ended otherwise.
+    def killed() -> int | None:
+        codes = (change.code for change in ward.changes)
+        return next((at for at, code in enumerate(codes) if code == -signal.SIGKILL), None)
+
+    await eventually(lambda: killed() is not None)
+    await eventually(lambda: "started" in ward.kinds()[killed() :])
 
 
 async def test_a_child_that_hangs_is_replaced(make_ward: MakeWard) -> None:
