@@ -193,7 +193,7 @@ def test_kill_9_of_a_child_heals(make: MakeProduct, part: Part) -> None:
     before = product.kill(part)
     product.again(part, before)
     name = "NATS server" if part == "nats" else "gateway"
-    eventually("a word of it", lambda: product.program.line(f"{name} is back"), 20)
+    eventually("a word of it", lambda: product.program.line(f"{name} is back"), 60)
     assert product.http.get("/v1/models").status == 200
     assert f"{name} ended (signal 9)" in product.program.output()
 
