@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,17 @@ from garage_ai.gateway.body import BodyLimits
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = BodyLimits(
-    size=10_000, seconds=0.6, idle_seconds=0.3, drain_bytes=300_000, drain_seconds=0.5
+PATIENT = BodyLimits(
+    size=10_000, seconds=60.0, idle_seconds=60.0, drain_bytes=300_000, drain_seconds=60.0
 )
+"""Small in bytes, and longer than any answer is waited for."""
 PATH = "/v1/chat/completions"
 
 
 @pytest.fixture
 async def edge(tmp_path: Path) -> AsyncIterator[Edge]:
-    """An edge with small limits."""
-    async with running_edge(tmp_path, limits=LIMITS) as running:
+    """An edge that takes little, and has all the time for it."""
+    async with running_edge(tmp_path, limits=PATIENT) as running:
         yield running
 
 
@@ -72,9 +74,10 @@ async def test_too_large_without_end(edge: Edge) -> None:
         assert answer.headers["connection"] == "close"
 
 
-async def test_too_large_and_silent(edge: Edge) -> None:
+async def test_too_large_and_silent(tmp_path: Path) -> None:
     """One that is announced and does not come is refused after a while."""
-    async with raw(edge) as (reader, writer):
+    limits = replace(PATIENT, drain_seconds=0.5)
+    async with running_edge(tmp_path, limits=limits) as edge, raw(edge) as (reader, writer):
         writer.write(head(edge, content_length="100000"))
         answer = await read_answer(reader)
         assert answer.code == "body_too_large"
@@ -85,7 +88,7 @@ async def test_continue_is_not_given_to_the_too_large(edge: Edge) -> None:
     """A client that asks first is told 413 before it has sent anything."""
     async with raw(edge) as (reader, writer):
         writer.write(head(edge, content_length="100000", expect="100-continue"))
-        answer = await read_answer(reader, 0.4)
+        answer = await read_answer(reader)
         assert (answer.status, answer.headers["connection"]) == (413, "close")
 
 
@@ -108,18 +111,20 @@ async def test_wrong_key_before_the_body(edge: Edge) -> None:
         assert (await read_answer(reader)).status == 401
 
 
-async def test_standing_still(edge: Edge) -> None:
+async def test_standing_still(tmp_path: Path) -> None:
     """A body that stands still ends in 408."""
-    async with raw(edge) as (reader, writer):
+    limits = replace(PATIENT, idle_seconds=0.3)
+    async with running_edge(tmp_path, limits=limits) as edge, raw(edge) as (reader, writer):
         writer.write(head(edge, content_length="5000") + b'{"model":')
         answer = await read_answer(reader)
         assert (answer.status, answer.code) == (408, "request_timeout")
         assert answer.headers["connection"] == "close"
 
 
-async def test_trickling(edge: Edge) -> None:
+async def test_trickling(tmp_path: Path) -> None:
     """So does one that trickles, however steadily."""
-    async with raw(edge) as (reader, writer):
+    limits = replace(PATIENT, seconds=0.6)
+    async with running_edge(tmp_path, limits=limits) as edge, raw(edge) as (reader, writer):
         writer.write(head(edge, content_length="5000"))
         began = asyncio.get_running_loop().time()
         answering = asyncio.create_task(read_answer(reader))
