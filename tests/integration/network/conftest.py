@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 from tests.parts.nats import NatsProcess
@@ -25,15 +25,21 @@ from garage_ai.wire.messages import ModelServed
 SMALL = KnownModel("small", Digest("sha256:" + "a" * 64), "chat", 8192, rank=1)
 GATEWAY = GatewayId("gtest")
 
-# Short enough for a test, long enough for a busy machine.
+# Few and small, and long enough for a machine that stands still now and then.
 LIMITS = DispatchLimits(
     connect=2.0,
-    attempt=Limits(accepted=1.0, first_byte=3.0, silence=1.5, total=20.0),
+    attempt=Limits(accepted=10.0, first_byte=15.0, silence=12.0, total=60.0),
     queue_size=4,
-    queue_seconds=2.0,
+    queue_seconds=30.0,
     retries=3,
     max_answer=4_000_000,
 )
+
+
+def hurry(network: Network, *, queue: float = LIMITS.queue_seconds, **seconds: float) -> None:
+    """Let some of a network's limits be short: for tests of what happens when they are over."""
+    network.dispatcher._limits = replace(LIMITS, attempt=replace(LIMITS.attempt, **seconds))
+    network.dispatcher.placement._seconds["chat"] = queue
 
 
 @dataclass

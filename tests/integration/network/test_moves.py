@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from tests.integration.network.conftest import LIMITS, MakeNode, until
+from tests.integration.network.conftest import LIMITS, MakeNode, hurry, until
 from tests.parts.scripted_node import (
     DONE,
     PLAIN,
@@ -123,6 +123,8 @@ def take_turns(nodes: list[ScriptedNode], *scripts: Script) -> list[Job]:
 )
 async def test_another_node_goes_on(network: Network, make_node: MakeNode, loss: Script) -> None:
     """The client sees one stream; the other node was asked to continue what was said."""
+    if loss is fall_silent:
+        hurry(network, silence=1.5)
     nodes = [await make_node("n0"), await make_node("n1")]
     jobs = take_turns(nodes, loss, go_on)
     answer = await network.open(request(max_tokens=5))
