@@ -11,7 +11,7 @@ from tests.parts.nats import NatsProcess, two_free_ports
 
 from garage_ai.network.authority import Authority
 from garage_ai.network.authority_errors import ClaimsNotPushed
-from garage_ai.network.claims_push import ClaimsPusher
+from garage_ai.network.claims_push import PUSH_SECONDS, ClaimsPusher
 from garage_ai.wire.connection import Backoff, Connection, Credentials, connect
 from garage_ai.wire.ids import GatewayId
 from garage_ai.wire.link_errors import CredentialsRevoked, Refused
@@ -143,7 +143,7 @@ async def test_without_a_server_a_revocation_is_kept_and_told_later(
     assert is_revoked(authority, credentials.pair.public, time.time() - 5) is False
     assert await pusher.revoke(credentials.pair.public) is False
     assert is_revoked(authority, credentials.pair.public, time.time() - 5) is True
-    urls[0] = nats.tcp_url
+    urls[0], pusher._seconds = nats.tcp_url, PUSH_SECONDS
     pusher.start()
     await told.until(lambda: bool(told.lost), 20)
     await pusher.close()

@@ -163,7 +163,7 @@ async def test_a_stream_that_goes_on_elsewhere_is_one_record(
     assert (second.prompt_tokens, second.completion_tokens) == (9, 1)
     assert second.node != first.node
     assert second.gap_s is not None
-    assert 0 < second.gap_s < 5
+    assert 0 < second.gap_s < 20
 
 
 def go_on(data: bytes) -> Script:

@@ -275,7 +275,7 @@ async def test_a_server_that_falls_silent_is_told(storage: Storage) -> None:
         with pytest.raises(StorageTimeout):
             async with storage.write(timeout=0.3) as connection:
                 await connection.execute(update(members).values(name="x"))
-        assert asyncio.get_running_loop().time() - begun < 5
+        assert asyncio.get_running_loop().time() - begun < 9  # the server's own is ten seconds
     finally:
         os.kill(pid, signal.SIGCONT)
     await through_each_door(storage)
