@@ -26,9 +26,9 @@ async def file_lock(path: Path, wait_s: float, waiting: Callable[[], None]) -> A
     try:
         deadline = time.monotonic() + wait_s
         while not _try_lock(descriptor):
+            waiting()
             if time.monotonic() >= deadline:
                 raise StoreBusy(f"another process has held {path} for {wait_s:.0f} s")
-            waiting()
             await asyncio.sleep(_JITTER.uniform(*_POLL_S))
         yield
     finally:

@@ -69,7 +69,7 @@ async def test_a_killed_process_leaves_its_work_to_the_next(
 async def test_waiting_for_another_process_is_shown_and_bounded(
     mirror: Mirror, make_store: MakeStore, make_model: MakeModel, tmp_path: Path
 ) -> None:
-    """Who waits says so, and gives up with a typed error at last."""
+    """Who waits says so, however short it is, and gives up with a typed error at last."""
     model = make_model(mirror.source)
     seen: list[Progress] = []
     lock = tmp_path / "store" / "locks" / f"{digest_of(model).removeprefix('sha256:')}.lock"
@@ -77,7 +77,7 @@ async def test_waiting_for_another_process_is_shown_and_bounded(
     with lock.open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(StoreBusy):
-            await make_store(lock_wait_s=0.1).ensure(model, seen.append)
+            await make_store(lock_wait_s=0.0).ensure(model, seen.append)
     assert {each.phase for each in seen} == {"waiting"}
     assert mirror.requests == []
     await make_store().ensure(model)
