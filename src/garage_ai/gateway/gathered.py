@@ -3,6 +3,8 @@
 import asyncio
 from typing import Any, Final
 
+from garage_ai.wire.writing import write_at_once
+
 MOST: Final = 64 * 1024
 """Bytes that are gathered; more are written at once, so that a slow client is noticed."""
 
@@ -20,8 +22,7 @@ class Gathered(asyncio.Transport):
         self._loop = loop
         self._pieces: list[bytes | bytearray | memoryview] = []
         self._size = 0
-        # What is written to it goes to the client at once, and not at the end of the loop's turn.
-        inner.set_write_buffer_limits(high=0)
+        write_at_once(inner)
 
     def write(self, data: bytes | bytearray | memoryview) -> None:
         """Write soon, behind what was written before."""

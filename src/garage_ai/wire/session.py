@@ -39,6 +39,7 @@ from garage_ai.wire.link_errors import (
     from_words,
 )
 from garage_ai.wire.reading import MessageParser
+from garage_ai.wire.writing import write_at_once
 
 MAX_BUFFERED: Final = 16 * 1024 * 1024
 """Bytes that may wait to be sent; credit windows keep ordinary traffic far below."""
@@ -160,7 +161,7 @@ class _Protocol(Client):
         self._pending.clear()
         self._pending_data_size = 0
         # And nobody is there to say farewell to: TLS would wait 30 s for its answer.
-        writer = self._writer
+        writer = self.writer
         if writer is not None:
             writer.transport.abort()
         await super()._process_op_err(e)
@@ -203,22 +204,17 @@ class _Protocol(Client):
         if queue is not None and queue.empty():
             queue.put_nowait(asyncio.get_running_loop().create_future())
 
-    def write_at_once(self) -> None:
-        """Have the socket take what is written now, and not at the end of the loop's turn."""
-        writer = self._writer
-        if writer is not None:
-            writer.transport.set_write_buffer_limits(high=0)
-
     def _write_pending(self) -> None:
         # A server that is slow has the writer wait for it; a WebSocket writes in a task.
-        writer = self._writer
+        writer = self.writer
         if writer is not None and not writer.transport.get_write_buffer_size():
             writer.writelines(self._pending)
             self._pending.clear()
             self._pending_data_size = 0
 
     @property
-    def _writer(self) -> asyncio.StreamWriter | None:
+    def writer(self) -> asyncio.StreamWriter | None:
+        """What writes to the server; None over a WebSocket."""
         return getattr(self._transport, "_io_writer", None)
 
     @property
@@ -253,7 +249,8 @@ class Session:
         try:
             async with asyncio.timeout(seconds):
                 await self._connect(credentials, tls, name, seconds)
-                self._client.write_at_once()
+                if self._client.writer is not None:
+                    write_at_once(self._client.writer.transport)
                 self._opening = False
                 fresh = wanted.keys() - self._subscriptions
                 while True:
