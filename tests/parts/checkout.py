@@ -125,20 +125,19 @@ class Checkout:
 
     def kill(self, process: subprocess.Popen[str]) -> None:
         """Kill start.sh and all it started, as a power cut would."""
-        # What one of them starts while others are looked for is of its session too.
-        while living := [each for each in psutil.process_iter() if _is_of(process.pid, each)]:
+        # Again and again: one that is looked for may have started another meanwhile.
+        while living := [each for each in psutil.process_iter() if self._began(each)]:
             for each in living:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     each.kill()
         process.communicate(timeout=60)
 
-
-def _is_of(session: int, process: psutil.Process) -> bool:
-    """Tell whether a process of a session is not over."""
-    try:
-        return os.getsid(process.pid) == session and process.status() != psutil.STATUS_ZOMBIE
-    except (ProcessLookupError, psutil.NoSuchProcess):
-        return False
+    def _began(self, process: psutil.Process) -> bool:
+        """Tell a living process of this checkout by its home, which others have not."""
+        try:
+            return process.environ().get("HOME") == str(self.home)
+        except psutil.Error:
+            return False
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
