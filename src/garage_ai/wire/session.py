@@ -207,7 +207,9 @@ class _Protocol(Client):
     def _write_pending(self) -> None:
         # A server that is slow has the writer wait for it; a WebSocket writes in a task.
         writer = self.writer
-        if writer is not None and not writer.transport.get_write_buffer_size():
+        if writer is None or writer.is_closing():
+            return
+        if not writer.transport.get_write_buffer_size():
             writer.writelines(self._pending)
             self._pending.clear()
             self._pending_data_size = 0

@@ -21,6 +21,12 @@ ROUNDS = 3
 MANY = 4000
 
 
+@pytest.fixture(params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """The loop of a node without uvloop, and that of all others: each writes in its own way."""
+    return "asyncio", {"use_uvloop": request.param}
+
+
 async def flood(link: Connection) -> None:
     """Publish without a pause until the link is down."""
     with contextlib.suppress(LinkError):
@@ -64,6 +70,29 @@ async def test_a_burst_is_under_way_before_its_turn_ends(
         link.publish(subjects.beat(REGION, NODE), b"x")
     assert link._session is not None
     assert link._session.buffered == 0
+    await link.close()
+
+
+async def test_a_line_that_is_being_closed_is_written_to_no_more(
+    nats: NatsProcess, authority: Authority
+) -> None:
+    """Until its end is known, whoever sends is refused as when it is, or not at all."""
+    told = Told()
+    link = await connect(
+        [nats.tcp_url],
+        credentials=node_credentials(authority),
+        name="node",
+        listeners=told.listeners(),
+        give_up_after=20,
+    )
+    assert link._session is not None
+    writer = link._session._client.writer
+    assert writer is not None
+    writer.transport.abort()
+    async with asyncio.timeout(20):
+        await flood(link)
+    await told.until(lambda: bool(told.lost), 20)
+    await link.wait_connected(20)
     await link.close()
 
 
