@@ -9,46 +9,22 @@ many a minute. Chat is counted where a key's limits are.
 """
 
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from typing import Final
 
 from garage_ai.accounts import InvalidKey, Key, Scope
 from garage_ai.gateway import asgi
 from garage_ai.gateway.errors import GatewayError
+from garage_ai.gateway.quota import Quota
 from garage_ai.gateway.services import Keys
 
 MAX_FAILURES: Final = 20
 MAX_READS: Final = 1200
-MAX_CHANGES: Final = 300
 """Of one member; a script that looks after a hundred batches every ten seconds has half of it."""
+MAX_CHANGES: Final = 300
 WINDOW_SECONDS: Final = 60.0
-MAX_COUNTED: Final = 4096
 
 _LONGEST_KEY: Final = 256
-
-
-class PerMinute:
-    """Count by name, in fixed windows of a minute; the longest unseen name is forgotten."""
-
-    def __init__(self, most: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._most = most
-        self._clock = clock
-        self._seen: OrderedDict[str, tuple[float, int]] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._seen)
-
-    def note(self, name: str) -> float | None:
-        """Count one more; give the seconds to wait when there were too many, else None."""
-        now = self._clock()
-        began, count = self._seen.pop(name, (now, 0))
-        if now - began >= WINDOW_SECONDS:
-            began, count = now, 0
-        self._seen[name] = (began, count + 1)
-        if len(self._seen) > MAX_COUNTED:
-            self._seen.popitem(last=False)
-        return began + WINDOW_SECONDS - now if count >= self._most else None
 
 
 class Doorkeeper:
@@ -62,9 +38,9 @@ class Doorkeeper:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._keys = keys
-        self._failures = PerMinute(MAX_FAILURES, clock)
-        self._reads = PerMinute(MAX_READS, clock)
-        self._changes = PerMinute(MAX_CHANGES, clock)
+        self._failures = Quota(MAX_FAILURES, WINDOW_SECONDS, clock)
+        self._reads = Quota(MAX_READS, WINDOW_SECONDS, clock)
+        self._changes = Quota(MAX_CHANGES, WINDOW_SECONDS, clock)
         self._on_failure = on_failure
         self._check = check
 
@@ -92,19 +68,20 @@ class Doorkeeper:
     def count_failure(self, scope: asgi.Scope) -> None:
         """Count a wrong key or token. Raises: GatewayError when there were too many."""
         self._on_failure()
-        wait = self._failures.note(asgi.client_address(scope))
+        wait = self._failures.take(asgi.client_address(scope))
         if wait is not None:
             raise GatewayError("too_many_failures", retry_after=wait)
 
     def count_call(self, scope: asgi.Scope, key: Key) -> None:
-        """Count a call that reaches the database; administrators may make any number.
+        """Count a call that reaches the database; the operator's may be any number.
 
-        Raises: GatewayError when its member has made too many.
+        Those are administrators' and a proxy's, which tells of its calls. Raises: GatewayError when
+        the key's member has made too many.
         """
-        if "admin" in key.scopes:
+        if not key.scopes.isdisjoint(("admin", "usage")):
             return
         reads = scope["method"] in ("GET", "HEAD")
-        wait = (self._reads if reads else self._changes).note(key.member)
+        wait = (self._reads if reads else self._changes).take(key.member)
         if wait is not None:
             raise GatewayError("rate_limit_exceeded", retry_after=wait)
 
@@ -126,4 +103,4 @@ def _trimmed(text: str) -> str | None:
     return text.strip()[:_LONGEST_KEY] or None
 
 
-__all__ = ["Doorkeeper", "PerMinute", "presented_key"]
+__all__ = ["Doorkeeper", "presented_key"]

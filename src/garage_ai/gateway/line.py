@@ -7,9 +7,6 @@ bytes, seconds, runs and runs at a time, so that nobody fills the line with it.
 
 import asyncio
 import os
-import time
-from collections import OrderedDict
-from collections.abc import Callable
 from typing import Final
 from urllib.parse import parse_qs
 
@@ -18,6 +15,7 @@ import msgspec
 from garage_ai.gateway import asgi
 from garage_ai.gateway.asgi import Receive, Scope, Send
 from garage_ai.gateway.errors import BadRequest, ClientLeft, GatewayError, problem_of
+from garage_ai.gateway.quota import Quota
 from garage_ai.gateway.services import Enrolment
 from garage_ai.wire.enrolment import Proof
 from garage_ai.wire.ids import NodeId
@@ -32,37 +30,17 @@ MAX_RUNS: Final = 12
 WINDOW_SECONDS: Final = 600.0
 """A node may have so many runs in so long: three benchmarks, and 48 MiB."""
 
-_MAX_NODES: Final = 4096
 _PIECE: Final = 64 * 1024
 _NOISE: Final = os.urandom(_PIECE)
 _BUSY_SECONDS: Final = 5.0
 
 
-class Quota:
-    """Runs of each node in fixed windows; the node that has not measured longest is forgotten."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._seen: OrderedDict[NodeId, tuple[float, int]] = OrderedDict()
-
-    def take(self, node: NodeId) -> float | None:
-        """Count a run; give the seconds to wait when there were too many, else None."""
-        now = self._clock()
-        began, count = self._seen.pop(node, (now, 0))
-        if now - began >= WINDOW_SECONDS:
-            began, count = now, 0
-        self._seen[node] = (began, min(count + 1, MAX_RUNS + 1))
-        if len(self._seen) > _MAX_NODES:
-            self._seen.popitem(last=False)
-        return began + WINDOW_SECONDS - now if count >= MAX_RUNS else None
-
-
 class Line:
     """The endpoint."""
 
-    def __init__(self, enrolment: Enrolment, quota: Quota | None = None) -> None:
+    def __init__(self, enrolment: Enrolment) -> None:
         self._enrolment = enrolment
-        self._quota = quota or Quota()
+        self._quota = Quota(MAX_RUNS, WINDOW_SECONDS)
         self._running = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -164,4 +142,4 @@ def _closing(error: Exception) -> Exception:
     return known
 
 
-__all__ = ["MAX_AT_A_TIME", "MAX_BYTES", "MAX_RUNS", "PATH", "Line", "Quota"]
+__all__ = ["MAX_AT_A_TIME", "MAX_BYTES", "MAX_RUNS", "PATH", "Line"]

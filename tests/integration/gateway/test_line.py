@@ -10,7 +10,7 @@ import pytest
 from tests.parts.edge import Edge, running_edge
 
 from garage_ai.gateway import line
-from garage_ai.gateway.line import MAX_AT_A_TIME, MAX_BYTES, MAX_RUNS, WINDOW_SECONDS, Quota
+from garage_ai.gateway.line import MAX_AT_A_TIME, MAX_BYTES, MAX_RUNS
 from garage_ai.node.bench.line import LineSpeed, measure_line, rate
 from garage_ai.node.folder import Record
 from garage_ai.node.gateway_client import GatewayClient
@@ -151,19 +151,6 @@ async def test_few_measure_at_a_time(
             writer.close()
             await writer.wait_closed()
     assert (await post(edge, headers))[0] == 200
-
-
-def test_a_quota_begins_anew() -> None:
-    """After its window, and for each node by itself."""
-    now = [0.0]
-    quota = Quota(lambda: now[0])
-    one, two = NodeId("n1"), NodeId("n2")
-    assert [quota.take(one) for _ in range(MAX_RUNS)] == [None] * MAX_RUNS
-    now[0] = 100.0
-    assert quota.take(one) == WINDOW_SECONDS - 100.0
-    assert quota.take(two) is None
-    now[0] = WINDOW_SECONDS
-    assert quota.take(one) is None
 
 
 def test_a_rate_leaves_the_waiting_out() -> None:

@@ -4,15 +4,14 @@ from collections.abc import Iterator, Sequence
 from typing import Annotated, Final
 
 from fastapi import APIRouter, Depends, Query
-from starlette.requests import Request
 
 from garage_ai.accounts import Key, MemberId
 from garage_ai.audit.models import Actor
 from garage_ai.gateway.auth import Doorkeeper
 from garage_ai.gateway.coordination import litellm_schemas
-from garage_ai.gateway.coordination.access import SECURITY, Admitted, errors, needs
+from garage_ai.gateway.coordination.access import SECURITY, errors, needs
 from garage_ai.gateway.coordination.moments import Moment
-from garage_ai.gateway.errors import BadRequest, GatewayError
+from garage_ai.gateway.errors import BadRequest
 from garage_ai.gateway.services import Proxied, Services
 from garage_ai.ledger.proxied import MappingKind, TellResult
 
@@ -23,11 +22,12 @@ def litellm_routes(services: Services, doorkeeper: Doorkeeper) -> APIRouter:
     """Make the routes of LiteLLM proxies."""
     routes = APIRouter(tags=["litellm"])
     admin = [Depends(needs(doorkeeper, "admin"))]
+    teller = Depends(needs(doorkeeper, "usage", "admin"))
     proxied = services.proxied
 
     @routes.post("/usage/litellm", responses=errors(), openapi_extra=SECURITY)
     async def tell(
-        told: litellm_schemas.CallsTold, key: Annotated[Key, Depends(_tells(doorkeeper))]
+        told: litellm_schemas.CallsTold, key: Annotated[Key, teller]
     ) -> litellm_schemas.CallResults:
         """Keep what a proxy says of its calls; each is kept once, however often it is told.
 
@@ -98,16 +98,6 @@ def _mapping_routes(proxied: Proxied, doorkeeper: Doorkeeper) -> APIRouter:
         return litellm_schemas.MappingGiven.of(gone)
 
     return routes
-
-
-def _tells(doorkeeper: Doorkeeper) -> Admitted:
-    async def admitted(request: Request) -> Key:
-        key = doorkeeper.admit(request.scope, None)
-        if not key.scopes & {"usage", "admin"}:
-            raise GatewayError("insufficient_scope", "This needs a key with the scope usage.")
-        return key
-
-    return admitted
 
 
 def _results(
