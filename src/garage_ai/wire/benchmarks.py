@@ -17,8 +17,10 @@ from garage_ai.wire.identity import KeyText, NodeIdentity, Nonce, Signature, ver
 from garage_ai.wire.ids import NodeId
 
 MAX_BODY: Final = 16_384
+MAX_RATE: Final = 1e7
+"""Most tokens per second that are taken for a measurement."""
 
-Rate = Annotated[float, msgspec.Meta(ge=0, le=1e7)]
+Rate = Annotated[float, msgspec.Meta(ge=0, le=MAX_RATE)]
 Spell = Annotated[float, msgspec.Meta(ge=0, le=86_400)]
 LineRate = Annotated[float, msgspec.Meta(ge=0, le=1e12)]
 Name = Annotated[str, msgspec.Meta(max_length=200)]
@@ -124,6 +126,7 @@ def decode_benchmark(body: str | bytes) -> Benchmark:
 
 __all__ = [
     "MAX_BODY",
+    "MAX_RATE",
     "Benchmark",
     "Level",
     "SignedBenchmark",

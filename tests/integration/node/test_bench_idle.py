@@ -23,6 +23,7 @@ from garage_ai.node.events import Event
 from garage_ai.node.folder import Choice, NodeFolder
 from garage_ai.node.hardware.models import Gpu, Gpus
 from garage_ai.node.join import join
+from garage_ai.wire.benchmarks import MAX_RATE
 
 pytestmark = pytest.mark.anyio
 
@@ -127,7 +128,7 @@ async def test_a_new_driver_is_measured_and_what_it_cost_is_told(
         await first.run()
         assert first.trend == Trend()
         (found,) = load_history(node.folder.path)
-        quick = [msgspec.structs.replace(each, decode=each.decode * 100) for each in found.levels]
+        quick = [msgspec.structs.replace(each, decode=MAX_RATE) for each in found.levels]
         keep(node.folder.path, msgspec.structs.replace(found, levels=tuple(quick), driver="570"))
         keep(node.folder.path, msgspec.structs.replace(found, levels=tuple(quick), driver="570"))
         card = Gpu(name="NVIDIA GeForce RTX 3090", uuid="GPU-1", total=24 << 30, free=0)

@@ -1,8 +1,10 @@
 """From the moments of streams to figures."""
 
+import msgspec
 import pytest
 
 from garage_ai.node.bench.timing import Timing, level_of
+from garage_ai.wire.benchmarks import Level
 
 
 def test_one_stream() -> None:
@@ -46,6 +48,18 @@ def test_streams_without_an_answer_are_counted() -> None:
     level = level_of(2, [[Timing(0.0, 1.0, 2.0, tokens=11), Timing(0.0)]])
     assert level is not None
     assert (level.answered, level.failed, level.decode) == (1, 1, 10.0)
+
+
+def test_what_no_engine_can_do_was_not_measured() -> None:
+    """An absurd count of tokens, or speed of a prompt, leaves a result that can be kept."""
+    absurd = Timing(0.0, 1.0, 1.1, prompt=100, tokens=1 << 40, prefill=1e12)
+    sane = Timing(0.0, 1.0, 2.0, prompt=100, tokens=11, prefill=400.0)
+    alone, among = level_of(1, [[absurd]]), level_of(1, [[absurd], [sane], [absurd]])
+    assert alone is not None
+    assert among is not None
+    assert (alone.decode, alone.prefill) == (0.0, 0.0)
+    assert (among.decode, among.prefill) == (10.0, 400.0)
+    assert msgspec.json.decode(msgspec.json.encode(alone), type=Level) == alone
 
 
 @pytest.mark.parametrize("rounds", [[], [[Timing(0.0)]], [[Timing(0.0)], [Timing(1.0)]]])
