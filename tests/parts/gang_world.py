@@ -110,8 +110,10 @@ class World:
         rig = self.rigs[name]
         if rig.runs is None or rig.ending:
             return
-        others = [each for each in self.rigs.values() if each.gang.epoch == rig.runs]
-        if rig.runs.leader == name and any(each.runs != rig.runs for each in others):
+        # Who was of a gang of this number before its leader began anew is none of this one's.
+        assert rig.gang.plan is not None
+        ranks = [self.rigs[node] for node in rig.gang.plan.nodes]
+        if rig.runs.leader == name and any(each.runs != rig.runs for each in ranks):
             return
         self._do(name, rig.gang.rank_up(rig.runs, self.now))
 
