@@ -10,6 +10,7 @@ from typing import Final, Self
 
 import structlog
 
+from garage_ai.aio import cleanup_timeout
 from garage_ai.gateway import asgi
 from garage_ai.gateway.asgi import CONNECTION, Connection, Receive, Send
 from garage_ai.gateway.auth import Doorkeeper
@@ -143,7 +144,7 @@ async def _send_events(
         watch.disarm()
         end = _last_words(stopping, reply.node)
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_LAST_SECONDS):
+            async with cleanup_timeout(_LAST_SECONDS):
                 await send({"type": "http.response.body", "body": end})
         return
     except Exception as error:

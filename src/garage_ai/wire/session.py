@@ -25,6 +25,7 @@ import msgspec
 from nats.aio.client import Client
 from nats.aio.transport import WebSocketTransport
 
+from garage_ai.aio import cleanup_timeout
 from garage_ai.wire.link_errors import (
     BadCredentials,
     HandlerFailed,
@@ -116,7 +117,7 @@ class _Sockets(WebSocketTransport):
         """Let go of the socket, whether or not it was closed; never raises."""
         if self._client is not None:  # nats-py's mark of a whole close
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_GIVE_UP_SECONDS):
+                async with cleanup_timeout(_GIVE_UP_SECONDS):
                     await self._client.close()
 
     async def drain(self) -> None:
@@ -371,7 +372,7 @@ class Session:
         # The socket is closed first of all; what fails after that is only waiting.
         try:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(seconds):
+                async with cleanup_timeout(seconds):
                     await self._client.close()
         finally:
             # nats-py closes but once: one that was cancelled half-way left aiohttp's session open.

@@ -133,7 +133,7 @@ async def test_few_measure_at_a_time(
     edge: Edge, node: tuple[NodeIdentity, Record], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those who keep a run open in silence lose it, and the next one gets its turn."""
-    monkeypatch.setattr(line, "SECONDS", 2.0)
+    monkeypatch.setattr(line, "SECONDS", 5.0)
     identity, record = node
     headers = await proof(edge, identity, record.node)
     head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

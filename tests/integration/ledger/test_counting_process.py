@@ -371,3 +371,15 @@ async def test_after_the_end_the_rule_holds(kept: Path) -> None:
     meter = TokenMeter.start(kept)
     await meter.close()
     assert (await count_with(meter, DIGEST, "chat", BODY, ["hej"])).source == "rule"
+
+
+async def test_a_process_that_does_not_end_is_ended(
+    meter: TokenMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is stopped or swapped out does not outlive the gateway."""
+    monkeypatch.setattr(clerk, "END_SECONDS", 0.1)
+    process = meter._clerk._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    await meter.close()
+    assert process.returncode == -signal.SIGKILL

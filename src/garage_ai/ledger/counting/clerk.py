@@ -17,6 +17,7 @@ from typing import Final, Literal, TypeVar
 
 import structlog
 
+from garage_ai.aio import cleanup_timeout
 from garage_ai.ledger.counting.orders import Ask, Count, Load, Order, Refused, Replies, packed
 from garage_ai.ledger.counting.pieces import added_up, is_large, pieces_of
 
@@ -298,7 +299,7 @@ async def _ended(process: asyncio.subprocess.Process) -> int:
     if process.stdin is not None:
         process.stdin.close()
     try:
-        async with asyncio.timeout(END_SECONDS):
+        async with cleanup_timeout(END_SECONDS):
             return await process.wait()
     except TimeoutError:
         process.kill()

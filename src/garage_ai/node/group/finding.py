@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import structlog
 
+from garage_ai.aio import cleanup_timeout
 from garage_ai.node.errors import NotPossible
 from garage_ai.node.group.errors import GroupError
 from garage_ai.node.group.folder import HostPort, address
@@ -125,7 +126,7 @@ class Finder:
             task.cancel()
         self._places.clear()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with cleanup_timeout(_CLOSE_SECONDS):
                 await close()
 
     def _changed(

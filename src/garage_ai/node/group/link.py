@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from garage_ai.aio import cleanup_timeout
 from garage_ai.node.group.errors import BadPeer
 from garage_ai.node.group.handshake import PROOF, Handshake, Role, hello
 from garage_ai.node.group.messages import (
@@ -259,7 +260,7 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
     """Close a connection and wait for its end, but not for somebody who takes nothing any more."""
     writer.close()
     try:
-        async with asyncio.timeout(1):
+        async with cleanup_timeout(1):
             await writer.wait_closed()
     except TimeoutError:
         # What was not taken would be kept, and tried again, for a quarter of an hour.

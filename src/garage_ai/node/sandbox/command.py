@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from garage_ai.aio import cleanup_timeout
 from garage_ai.node.errors import RuntimeBroken
 
 SECONDS: Final = 30.0
@@ -59,7 +60,7 @@ async def ask(
             error=error.strerror,
         ) from error
     try:
-        async with asyncio.timeout(seconds):
+        async with cleanup_timeout(seconds):
             out, words, _ = await asyncio.gather(
                 _beginning(process.stdout), _end(process.stderr), _tell(process.stdin, stdin)
             )
