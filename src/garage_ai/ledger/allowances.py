@@ -144,7 +144,9 @@ class Allowances:
         allowance = self._open.get(settlement.lease)
         if allowance is None:
             raise AssertionError(f"{settlement.lease} was given back before it was settled: {end}")
-        allowance.unsettled -= 1
+        if end != "dropped":
+            # Its lease is not given back for that: what is lost of it is booked when it expires.
+            allowance.unsettled -= 1
         if end == "refused":
             allowance.lost = True
 

@@ -213,6 +213,28 @@ async def test_a_lease_that_refused_a_settlement_goes_back(
     held.void()
 
 
+async def test_what_could_not_be_written_by_the_end_is_booked_when_its_lease_expires(
+    ledger: Ledger, allowances: Paying, others: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is not given back as if all of it were settled."""
+
+    async def away(*_: object) -> None:
+        raise DatabaseUnreachable("away")
+
+    held = await allowances.reserve(ANNA, NanoGai(100))
+    with monkeypatch.context() as patch:
+        patch.setattr(ledger, "enter", away)
+        allowances.pay(held, [use("u1", A, B, 30), fee("f1", A, 3)])
+        await allowances.writer.close(0.01)
+    await allowances.close()
+    assert allowances.unaccounted == 33
+    assert (await ledger.balance(A)).reserved > 33
+    await others.sweep(grace=-86_400)
+    seen = await ledger.verify()
+    assert (seen.findings, seen.unaccounted_leases) == ([], 1)
+    assert seen.unaccounted >= 33
+
+
 async def test_a_lease_that_ended_unseen_is_found_when_more_is_asked(
     ledger: Ledger, allowances: Paying, others: Leases
 ) -> None:
